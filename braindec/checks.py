@@ -1,0 +1,152 @@
+"""One voice for every error: what was wrong, what is allowed, what came, and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class BraindecError(Exception):
+    """Base of the errors that braindec words itself."""
+
+
+class DataFileError(BraindecError, ValueError):
+    """A file that is missing content, damaged or not what its name says."""
+
+    def __init__(self, path: str | Path, found: str, way_out: str):
+        self.path, self.found, self.way_out = Path(path), found, way_out
+        super().__init__(f"{path}: {found}. {way_out}")
+
+
+class LeakageError(BraindecError, ValueError):
+    """Training and test data share what they must not share."""
+
+
+class ConfigError(BraindecError, ValueError):
+    """A setting that does not exist, has the wrong type or contradicts another one."""
+
+
+class SpaceMismatchError(BraindecError, ValueError):
+    """Data of one measurement or embedding space given to a decoder of another one."""
+
+
+class DownloadError(BraindecError, OSError):
+    """A file that has to come from the network and did not, or came damaged."""
+
+
+class MissingPackageError(BraindecError, ImportError):
+    """An optional package that the asked feature needs."""
+
+
+def suggest(value: str, allowed: Iterable[str]) -> str:
+    """' Did you mean X?' for the closest allowed name, else nothing."""
+    close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """The value itself when it is allowed; else a ValueError that lists what is."""
+    if value in allowed:
+        return value
+    raise ConfigError(f"{name} must be one of {list(allowed)}, got {value!r}.{suggest(value, allowed)}")
+
+
+def known_key(name: str, key: str, mapping: Mapping[str, Any]) -> Any:
+    """The entry of a mapping; else a ValueError that lists the keys there are."""
+    if key in mapping:
+        return mapping[key]
+    raise ConfigError(f"{name} must be one of {sorted(map(str, mapping))}, got {key!r}.{suggest(key, mapping)}")
+
+
+def in_range(name: str, value: float, low: float, high: float, *, unit: str = "") -> float:
+    """The value itself when low <= value <= high (NaN is refused)."""
+    if low <= value <= high:
+        return value
+    raise ValueError(f"{name} must lie in [{low}, {high}]{' ' + unit if unit else ''}, got {value}.")
+
+
+def at_least(name: str, value: float, low: float, *, unit: str = "") -> float:
+    """The value itself when value >= low (NaN is refused)."""
+    if value >= low:
+        return value
+    raise ValueError(f"{name} must be at least {low}{' ' + unit if unit else ''}, got {value}.")
+
+
+def same_length(axis: str, **arrays: Any) -> int:
+    """The common length of the named arrays along their first axis, called `axis` in the message."""
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) == 1:
+        return next(iter(lengths.values()))
+    (first, n_first), *rest = lengths.items()
+    other, n_other = next((name, n) for name, n in rest if n != n_first)
+    raise ValueError(f"{first} has {n_first} along axis {axis!r} but {other} has {n_other}; they must match.")
+
+
+def n_axes(name: str, array: Any, axes: Sequence[str]) -> Any:
+    """The array itself when it has as many axes as named; the message names them."""
+    if array.ndim == len(axes):
+        return array
+    raise ValueError(f"{name} must have axes ({', '.join(axes)}), got shape {tuple(array.shape)}.")
+
+
+def finite(name: str, array: Any, *, way_out: str = "Remove or mask these entries first.") -> Any:
+    """The array itself when it holds no NaN and no infinity (numpy or torch)."""
+    import numpy as np
+
+    values = array.detach().cpu().numpy() if hasattr(array, "detach") else np.asarray(array)
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        return array
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    raise ValueError(f"{name} holds {int(bad.sum())} NaN or infinite of {bad.size} values, first at {first}. {way_out}")
+
+
+def unique(name: str, values: Iterable[Any]) -> list[Any]:
+    """The values as a list when no two are equal."""
+    values = list(values)
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{name} must be unique, but {value!r} occurs more than once.")
+        seen.add(value)
+    return values
+
+
+def of_type(name: str, value: Any, kind: type | tuple[type, ...]) -> Any:
+    """The value itself when it is an instance of `kind`."""
+    if isinstance(value, kind):
+        return value
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    wanted = " or ".join(k.__name__ for k in kinds)
+    raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}.")
+
+
+def existing_file(path: str | Path, way_out: str) -> Path:
+    """The path when it is a file; else a FileNotFoundError with the command that makes it."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    near = suggest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
+    raise FileNotFoundError(f"{path} does not exist. {way_out}{near}")
+
+
+def existing_folder(path: str | Path, way_out: str) -> Path:
+    """The path when it is a folder; else a FileNotFoundError with the command that makes it."""
+    path = Path(path)
+    if path.is_dir():
+        return path
+    raise FileNotFoundError(f"folder {path} does not exist. {way_out}")
+
+
+def needs_package(package: str, extra: str | None, feature: str) -> MissingPackageError:
+    """The error to raise when an optional package is absent, with the line that installs it."""
+    target = f"braindec[{extra}]" if extra else package
+    return MissingPackageError(f"{feature} needs the package {package!r}; install it with: pip install '{target}'")
+
+
+def same_space(name: str, found: str, expected: str, way_out: str) -> None:
+    """Refuses data of another space than the one a decoder was fitted on."""
+    if found != expected:
+        raise SpaceMismatchError(f"{name} is {found}, expected {expected}. {way_out}")

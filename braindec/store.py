@@ -1,0 +1,294 @@
+"""Named arrays and JSON attributes in one HDF5 file: schema version, content checks, written whole or not at all.
+
+Small arrays are chunked with fletcher32, so HDF5 itself refuses damaged chunks. Bulk arrays (responses, images) are
+contiguous for fast row reads and carry a sha256 per block of rows, checked when a block is first read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from braindec import checks
+
+SCHEMA = 1
+BLOCK_BYTES = 4 << 20  # rows of about 4 MiB are hashed together: one block read verifies little more than was asked
+
+
+class BulkWriter:
+    """Appends rows to one bulk array and hashes them block by block."""
+
+    def __init__(self, file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any):
+        self._data = file.create_dataset(name, shape=shape, dtype=dtype)
+        row_bytes = max(1, int(np.prod(shape[1:])) * np.dtype(dtype).itemsize)
+        self._block_rows = max(1, BLOCK_BYTES // row_bytes)
+        self._name, self._file, self._filled = name, file, 0
+        self._pending: list[np.ndarray] = []
+        self._hashes: list[bytes] = []
+
+    def append(self, rows: np.ndarray) -> None:
+        """Writes further rows; their trailing shape must be the array's."""
+        if rows.shape[1:] != self._data.shape[1:] or self._filled + len(rows) > self._data.shape[0]:
+            raise ValueError(
+                f"{self._name} takes {self._data.shape}, got {len(rows)} more rows of shape {rows.shape[1:]} "
+                f"after {self._filled}."
+            )
+        rows = np.ascontiguousarray(rows, dtype=self._data.dtype)
+        self._data[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
+        self._pending.append(rows)
+        self._hash_full_blocks(last=False)
+
+    def close(self) -> None:
+        """Hashes the last block; refuses an array that was not filled."""
+        if self._filled != self._data.shape[0]:
+            raise ValueError(f"{self._name} was announced with {self._data.shape[0]} rows but got {self._filled}.")
+        self._hash_full_blocks(last=True)
+        digests = np.frombuffer(b"".join(self._hashes), dtype=np.uint8).reshape(-1, 32)
+        self._file.create_dataset(f"{self._name}.sha256", data=digests, chunks=True, fletcher32=True)
+        self._data.attrs["block_rows"] = self._block_rows
+
+    def _hash_full_blocks(self, *, last: bool) -> None:
+        n = sum(len(p) for p in self._pending)
+        if n < self._block_rows and not (last and n):
+            return
+        rows = np.concatenate(self._pending)
+        stop = n if last else n - n % self._block_rows
+        for start in range(0, stop, self._block_rows):
+            self._hashes.append(hashlib.sha256(rows[start : start + self._block_rows].tobytes()).digest())
+        self._pending = [rows[stop:].copy()] if stop < n else []
+
+
+class Writer:
+    """Fills one file; nothing is visible under its name until it is complete."""
+
+    def __init__(self, file: h5py.File):
+        self._file = file
+        self._bulk: list[BulkWriter] = []
+
+    def array(self, name: str, values: Any) -> None:
+        """Writes a small array (numbers, bool or text)."""
+        values = np.asarray(values)
+        if values.dtype.kind == "U":
+            values = values.astype(h5py.string_dtype("utf-8"))
+        if values.dtype == object and h5py.check_string_dtype(values.dtype) is None:
+            raise ValueError(f"{name} must be numbers, bool or text, got objects.")
+        checked = {"chunks": True, "fletcher32": True} if values.size and values.ndim else {}
+        self._file.create_dataset(name, data=values, **checked)
+
+    def bulk(self, name: str, shape: tuple[int, ...], dtype: Any) -> BulkWriter:
+        """Announces a large array that is then filled by `append`."""
+        self._bulk.append(BulkWriter(self._file, name, shape, dtype))
+        return self._bulk[-1]
+
+    def attributes(self, values: Mapping[str, Any]) -> None:
+        """Writes JSON attributes (strict: no NaN)."""
+        text = json.dumps(values, sort_keys=True, allow_nan=False)
+        self._file.attrs["json"] = text
+        self._file.attrs["json_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+
+    def close(self) -> None:
+        """Closes the bulk arrays."""
+        for bulk in self._bulk:
+            bulk.close()
+
+
+@contextlib.contextmanager
+def writer(path: str | Path) -> Iterator[Writer]:
+    """A `Writer` whose file replaces `path` when the block ends without an error, and vanishes otherwise."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["braindec_schema"] = SCHEMA
+        out = Writer(file)
+        yield out
+        out.close()
+        if "json" not in file.attrs:
+            out.attributes({})
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`; renamed over it, synced to disk, when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Strict JSON (no NaN), atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path, way_out: str = "Make it again.") -> Any:
+    """The content of a strict JSON file."""
+    path = checks.existing_file(path, way_out)
+
+    def refuse(text: str) -> Any:
+        raise checks.DataFileError(path, f"holds {text}, which is not JSON", way_out)
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise checks.DataFileError(path, f"is not JSON ({error})", way_out) from error
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Rows:
+    """A bulk array read by rows on demand; every block is verified when first touched.
+
+    Each process opens the file for itself, so an object may be pickled or used after a fork.
+    """
+
+    def __init__(self, path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype):
+        self.path, self.name, self.shape, self.dtype = path, name, shape, dtype
+        self._verified: set[int] = set()
+        self._open: tuple[int, h5py.File] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": None}
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _file(self) -> h5py.File:
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = (os.getpid(), open_readonly(self.path))
+        return self._open[1]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows by slice, mask or positions (any order, repeats allowed), as a numpy array."""
+        if isinstance(rows, int | np.integer):
+            return self[np.array([rows])][0]
+        wanted = np.arange(self.shape[0])[rows]
+        data = self._file()[self.name]
+        unique, back = np.unique(wanted, return_inverse=True)
+        self._verify(unique, data)
+        out = np.empty((len(unique), *self.shape[1:]), dtype=self.dtype)
+        breaks = np.flatnonzero(np.diff(unique) != 1) + 1
+        for part in np.split(np.arange(len(unique)), breaks) if len(unique) else []:
+            out[part[0] : part[-1] + 1] = data[unique[part[0]] : unique[part[-1]] + 1]
+        return out if np.array_equal(back, np.arange(len(unique))) else out[back]
+
+    def _verify(self, rows: np.ndarray, data: h5py.Dataset) -> None:
+        block_rows = int(data.attrs["block_rows"])
+        new = sorted(set((rows // block_rows).tolist()) - self._verified)
+        if not new:
+            return
+        digests = self._file()[f"{self.name}.sha256"]
+        for block in new:
+            content = data[block * block_rows : (block + 1) * block_rows]
+            if hashlib.sha256(content.tobytes()).digest() != digests[block].tobytes():
+                raise checks.DataFileError(
+                    self.path, f"{self.name!r} is damaged in rows {block * block_rows} and after", "Prepare it again."
+                )
+            self._verified.add(block)
+
+
+def open_readonly(path: Path) -> h5py.File:
+    """An HDF5 file opened for reading; damage is a DataFileError."""
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise checks.DataFileError(path, f"cannot be opened as HDF5 ({error})", "Make or copy it again.") from error
+
+
+class Stored:
+    """One file written by `writer`: attributes at once, small arrays when asked, bulk arrays by rows."""
+
+    def __init__(self, path: str | Path):
+        self.path = checks.existing_file(path, "Make it with: braindec prepare NAME --raw DIR --out DIR.")
+        with self._reading() as file:
+            schema = file.attrs.get("braindec_schema")
+            if schema != SCHEMA:
+                raise checks.DataFileError(self.path, f"has schema {schema}, this version reads {SCHEMA}", "Prepare it again.")
+            text = file.attrs["json"]
+            if hashlib.sha256(text.encode()).hexdigest() != file.attrs["json_sha256"]:
+                raise checks.DataFileError(self.path, "has damaged attributes", "Prepare it again.")
+            self.attributes: dict[str, Any] = json.loads(text)
+            self.names = sorted(n for n in _datasets(file) if not n.endswith(".sha256"))
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[h5py.File]:
+        with open_readonly(self.path) as file:
+            try:
+                yield file
+            except (OSError, KeyError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+                raise checks.DataFileError(self.path, f"is damaged ({error})", "Make or copy it again.") from error
+
+    def array(self, name: str) -> np.ndarray:
+        """A small array, whole; text comes back as numpy unicode."""
+        checks.one_of(f"array of {self.path.name}", name, self.names)
+        with self._reading() as file:
+            data = file[name]
+            values = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
+        values = np.asarray(values)
+        return values.astype(str) if values.dtype == object else values
+
+    def rows(self, name: str) -> Rows:
+        """A bulk array, read by rows on demand."""
+        checks.one_of(f"array of {self.path.name}", name, self.names)
+        with self._reading() as file:
+            return Rows(self.path, name, tuple(file[name].shape), file[name].dtype)
+
+    def group(self, prefix: str) -> dict[str, np.ndarray]:
+        """All small arrays named `prefix/...`, by the rest of their name."""
+        return {n[len(prefix) + 1 :]: self.array(n) for n in self.names if n.startswith(f"{prefix}/")}
+
+
+def _datasets(file: h5py.File) -> list[str]:
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def content_hash(**parts: Any) -> str:
+    """sha256 over named JSON values and arrays, the same on every machine.
+
+    Parameters
+    ----------
+    **parts : JSON value or array
+        Arrays enter with dtype and shape.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        value = parts[name]
+        if isinstance(value, np.ndarray):
+            head = f"{name}:{value.dtype.str}:{value.shape}"
+            body = np.char.encode(value, "utf-8").tobytes() if value.dtype.kind == "U" else np.ascontiguousarray(value).tobytes()
+        else:
+            head, body = name, json.dumps(value, sort_keys=True, allow_nan=False).encode()
+        digest.update(f"{head}:{len(body)}\n".encode())
+        digest.update(body)
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""What was presented, and its embedding in a model's space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from braindec import checks
+from braindec.types.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class StimulusSet:
+    """Stimuli by id; media are read on demand, never all at once.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Unique.
+    kind : str
+        ``"image"``, ``"video"``, ``"audio"``, ``"text"`` or ``"none"`` (only labels are known).
+    read : callable or None
+        ``read(ids) -> array``, e.g. uint8 (n, height, width, 3) in 0..255 for images.
+    captions : mapping of str to str
+        By id, where known.
+    table : Table or None
+        A row a stimulus, in the order of `ids`: labels and factors.
+    """
+
+    ids: tuple[str, ...]
+    kind: str
+    read: Callable[[Sequence[str]], np.ndarray] | None = None
+    captions: Mapping[str, str] = field(default_factory=dict)
+    table: Table | None = None
+
+    def __post_init__(self) -> None:
+        checks.unique("stimulus ids", self.ids)
+        checks.one_of("kind", self.kind, ("image", "video", "audio", "text", "none"))
+        if self.table is not None and self.table.n_rows != len(self.ids):
+            raise ValueError(
+                f"table has {self.table.n_rows} along axis 'stimulus' but ids has {len(self.ids)}; they must match."
+            )
+
+    def images(self, ids: Sequence[str]) -> np.ndarray:
+        """uint8 (n, height, width, 3) for these ids."""
+        if self.read is None or self.kind != "image":
+            raise ValueError(f"this stimulus set holds no images (kind {self.kind!r}); labels are in its table.")
+        return self.read(ids)
+
+
+@dataclass(frozen=True)
+class EmbeddingsInfo:
+    """What a model must know of the space it decodes into: name, one item's shape and what made it."""
+
+    space: str
+    shape: tuple[int, int]
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Embeddings of stimuli, read by row on demand.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Order of the rows.
+    values : array-like, shape (n_stimuli, n_tokens, n_dims)
+        float32 or float16; numpy or anything that reads rows by ``[rows]`` and has ``shape``.
+    space : str
+        Name of the embedding space, e.g. ``"openclip/ViT-L-14/openai/pooled"``.
+    identity : mapping
+        What made them (model, weights' sha256, layer, transform): JSON values.
+    provenance : str
+        sha256 over identity and stimuli.
+    """
+
+    ids: tuple[str, ...]
+    values: Any
+    space: str
+    identity: Mapping[str, Any]
+    provenance: str
+
+    def __post_init__(self) -> None:
+        checks.n_axes("embeddings", np.empty((0,) * len(self.values.shape)), ("stimulus", "token", "dim"))
+        if len(self.ids) != self.values.shape[0]:
+            raise ValueError(
+                f"values has {self.values.shape[0]} along axis 'stimulus' but ids has {len(self.ids)}; they must match."
+            )
+        object.__setattr__(self, "_row", {key: i for i, key in enumerate(checks.unique("embedding ids", self.ids))})
+
+    @property
+    def info(self) -> EmbeddingsInfo:
+        """Name and shape of the space."""
+        n_tokens, n_dims = self.values.shape[1:]
+        return EmbeddingsInfo(self.space, (int(n_tokens), int(n_dims)), self.identity)
+
+    def of(self, ids: Sequence[str]) -> np.ndarray:
+        """float32 (n, n_tokens, n_dims) for these stimulus ids, in that order, repeats allowed."""
+        row: dict[str, int] = self._row  # type: ignore[attr-defined]  # set in __post_init__ of a frozen dataclass
+        missing = [i for i in ids if i not in row]
+        if missing:
+            raise ValueError(f"{len(missing)} of {len(ids)} stimuli have no embedding, first {missing[0]!r}.")
+        wanted = np.array([row[i] for i in ids], dtype=np.int64)
+        rows, back = np.unique(wanted, return_inverse=True)
+        return np.asarray(self.values[rows], dtype=np.float32)[back]
