@@ -78,12 +78,14 @@ class Writer:
     def array(self, name: str, values: Any) -> None:
         """Writes a small array (numbers, bool or text)."""
         values = np.asarray(values)
-        if values.dtype.kind == "U":
-            values = values.astype(h5py.string_dtype("utf-8"))
-        if values.dtype == object and h5py.check_string_dtype(values.dtype) is None:
-            raise ValueError(f"{name} must be numbers, bool or text, got objects.")
-        checked = {"chunks": True, "fletcher32": True} if values.size and values.ndim else {}
-        self._file.create_dataset(name, data=values, **checked)
+        if values.dtype.kind not in "biufcU":
+            raise ValueError(f"{name} must be numbers, bool or text, got {values.dtype}.")
+        text = values.dtype.kind == "U"
+        if text:  # fixed-length bytes: HDF5 cannot checksum strings of variable length
+            values = np.char.encode(values, "utf-8")
+        checks.at_least(f"axes of {name}", values.ndim, 1)
+        checked = {"chunks": True, "fletcher32": True} if values.size else {}
+        self._file.create_dataset(name, data=values, **checked).attrs["text"] = text
 
     def bulk(self, name: str, shape: tuple[int, ...], dtype: Any) -> BulkWriter:
         """Announces a large array that is then filled by `append`."""
@@ -252,9 +254,8 @@ class Stored:
         checks.one_of(f"array of {self.path.name}", name, self.names)
         with self._reading() as file:
             data = file[name]
-            values = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
-        values = np.asarray(values)
-        return values.astype(str) if values.dtype == object else values
+            values = np.asarray(data[()])
+            return np.char.decode(values, "utf-8") if data.attrs.get("text", False) else values
 
     def rows(self, name: str) -> Rows:
         """A bulk array, read by rows on demand."""
