@@ -1,0 +1,64 @@
+"""Losses: how a predicted embedding is drawn to its target.
+
+A member `braindec/losses/<name>.py` defines a frozen dataclass `Config` and `build(config) -> Loss`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """Which trials of a batch were mixed into which: row i became `weight[i] * x[i] + (1 - weight[i]) * x[partner[i]]`.
+
+    Parameters
+    ----------
+    partner : int tensor, shape (n_trials,)
+        Rows of the same batch; a row that is not mixed is its own partner.
+    weight : float tensor, shape (n_trials,)
+        In [0, 1]; 1 where a row is not mixed.
+    """
+
+    partner: Tensor
+    weight: Tensor
+
+    def apply(self, values: Tensor) -> Tensor:
+        """The mixed rows of any tensor (n_trials, ...)."""
+        weight = self.weight.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+        return weight * values + (1 - weight) * values[self.partner]
+
+
+def join(mixes: list[Mix]) -> Mix:
+    """One Mix for the concatenated batch of several subjects; partners are offset so that nobody mixes across subjects."""
+    offsets = torch.tensor([0, *[len(m.partner) for m in mixes[:-1]]]).cumsum(0)
+    partner = torch.cat([m.partner + o.to(m.partner.device) for m, o in zip(mixes, offsets, strict=True)])
+    return Mix(partner, torch.cat([m.weight for m in mixes]))
+
+
+class Loss(nn.Module, ABC):
+    """A scalar from predicted and true embeddings of one batch."""
+
+    @abstractmethod
+    def draw_mix(self, n_trials: int, progress: float, generator: torch.Generator) -> Mix | None:
+        """How to mix one subject's rows at this point of training (`progress` in [0, 1]); None to leave them alone."""
+
+    @abstractmethod
+    def forward(self, prediction: Tensor, target: Tensor, ids: Tensor, progress: float, mix: Mix | None) -> Tensor:
+        """The scalar loss.
+
+        Parameters
+        ----------
+        prediction, target : Tensor, shape (n_trials, n_tokens, n_dims)
+            The target is not mixed; the loss does that where it must.
+        ids : int tensor, shape (n_trials,)
+            Equal where two rows show the same stimulus, so that a repeat is no negative.
+        progress : float
+            In [0, 1].
+        mix : Mix or None
+            How the signals of this batch were mixed.
+        """
