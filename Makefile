@@ -1,0 +1,56 @@
+# Two commands set everything up and run: `make demo` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS ?= runs
+ROUNDS ?= 20
+
+# Recordings for the tests lie beside some checkouts; without them the tests that need them skip and say so.
+ifneq ($(wildcard ../shared/realdata/.),)
+export BRAINDEC_REAL_DATA ?= $(abspath ../shared/realdata)
+endif
+ifneq ($(wildcard ../shared/parity/.),)
+export BRAINDEC_PARITY ?= $(abspath ../shared/parity)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test test-slow soak bench bench-gpu clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"braindec needs Python 3.11 or newer, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/.ready  ## decode images from simulated brains; writes runs/demo/report.html
+	$(BIN)/braindec demo --out $(RUNS)/demo
+
+check: .venv/.ready  ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(wildcard braindec datasets recipes)
+	$(BIN)/lint-imports
+
+test: .venv/.ready  ## the fast tests
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-slow: .venv/.ready  ## the tests that take minutes
+	$(BIN)/python -m pytest -q -m slow
+
+soak: .venv/.ready  ## the fast tests ROUNDS times over, until one fails
+	for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
+		$(BIN)/python -m pytest -q -x -m 'not slow' || exit 1; done
+
+bench: .venv/.ready  ## every benchmark that runs on a CPU; writes benchmarks/results/
+	for script in $(filter-out %_gpu.py,$(wildcard benchmarks/*.py)); do \
+		echo "$$script"; $(BIN)/python $$script || exit 1; done
+
+bench-gpu: .venv/.ready  ## every benchmark that needs a GPU
+	for script in $(wildcard benchmarks/*_gpu.py); do \
+		echo "$$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove what the other targets made, the environment included
+	rm -rf .venv $(RUNS) prepared build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
