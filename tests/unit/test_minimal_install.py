@@ -22,7 +22,7 @@ sys.meta_path.insert(0, Absent())
 
 def without_packages(code: str) -> subprocess.CompletedProcess[str]:
     """A fresh interpreter in which `ABSENT` cannot be imported runs the code."""
-    command = [sys.executable, "-W", "error::ImportWarning", "-c", BLOCK + code]
+    command = [sys.executable, "-c", BLOCK + code]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
