@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import subprocess
 import sys
@@ -32,7 +33,8 @@ for name in ("nms", "qnms"):
 def python(code: str, *, first_on_path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A fresh interpreter's answer; `first_on_path` comes before the installed packages."""
     prefix = f"import sys; sys.path.insert(0, {str(first_on_path)!r})\n" if first_on_path else ""
-    return subprocess.run([sys.executable, "-c", prefix + code], capture_output=True, text=True, timeout=180, check=False)
+    command = [sys.executable, "-c", prefix + code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.fixture
