@@ -34,6 +34,9 @@ class Table(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         return checks.known_key("column", name, self._columns)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
 

@@ -1,0 +1,201 @@
+"""A chain of preprocessing steps fitted on training rows, applied to any rows, and saved with the decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, config, store
+from braindec.data import spaces
+from braindec.data.steps import (
+    STEPS,
+    AverageTime,
+    Baseline,
+    ClipMad,
+    Crop,
+    Detrend,
+    Standardise,
+    State,
+    Step,
+    Vectorise,
+    Whiten,
+)
+from braindec.types import SubjectSignal, Trials
+
+__all__ = [
+    "AverageTime",
+    "Baseline",
+    "ClipMad",
+    "Crop",
+    "Detrend",
+    "FittedPreprocessing",
+    "Preprocessing",
+    "Standardise",
+    "Step",
+    "Vectorise",
+    "Whiten",
+]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Steps in order, not yet fitted.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        May be empty: the responses are used as they are.
+    """
+
+    steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            checks.of_type("step", step, Step)
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a step uses held-out rows (without labels)."""
+        return any(step.scope == "unit_unlabelled" for step in self.steps)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scope of each step."""
+        return tuple(step.scope for step in self.steps)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The steps as JSON, each with its class name."""
+        return [{"name": type(step).__name__} | config.to_json(step) for step in self.steps]
+
+    @classmethod
+    def from_json(cls, data: list[dict[str, Any]]) -> Preprocessing:
+        """The steps written by `to_json`; unknown names and settings are refused."""
+        steps = []
+        for entry in data:
+            kind = checks.known_key("preprocessing step", str(entry.get("name")), STEPS)
+            settings = {k: v for k, v in entry.items() if k != "name"}
+            steps.append(config.from_json(kind, settings, where=f"preprocessing.{kind.__name__}"))
+        return cls(tuple(steps))
+
+    def fit(self, trials: Trials) -> FittedPreprocessing:
+        """Statistics of these (training) trials.
+
+        Raises
+        ------
+        ValueError
+            If a response is NaN or infinite.
+        """
+        signal, states = trials.signal, []
+        x = _responses(trials) if self.steps else np.empty(0)
+        for step in self.steps:
+            state = step.fit(x, trials.table, signal)
+            x = step.apply(x, trials.table, signal, state)
+            signal = step.output(signal)
+            states.append(state)
+        return FittedPreprocessing(self.steps, tuple(states), trials.signal, signal, rows_hash(trials))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPreprocessing:
+    """Steps with their statistics, for one subject's signal.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+    states : tuple of dict of arrays
+        Statistics, one a step.
+    source, signal : SubjectSignal
+        The signal before and after the steps.
+    fit_rows_hash : str
+        sha256 over subject, runs, onsets and stimuli of the rows that were fitted on.
+    """
+
+    steps: tuple[Step, ...]
+    states: tuple[State, ...]
+    source: SubjectSignal
+    signal: SubjectSignal
+    fit_rows_hash: str
+
+    @property
+    def transductive(self) -> bool:
+        """Whether a step uses held-out rows (without labels)."""
+        return Preprocessing(self.steps).transductive
+
+    def apply(self, trials: Trials) -> np.ndarray:
+        """float32 (n_trials, *signal.shape).
+
+        Raises
+        ------
+        SpaceMismatchError
+            If the trials are not of the space, shape and time axis that was fitted on.
+        ValueError
+            If a response is NaN or infinite.
+        """
+        self._check(trials.signal)
+        x, signal = _responses(trials), self.source
+        for step, state in zip(self.steps, self.states, strict=True):
+            x = step.apply(x, trials.table, signal, state)
+            signal = step.output(signal)
+        return x
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything but the arrays, as JSON."""
+        space, _ = spaces.to_arrays(self.source.space)
+        s = self.source
+        signal = {"subject": s.subject, "modality": s.modality, "shape": list(s.shape), "space": space,
+                  "sfreq": s.sfreq, "tmin": s.tmin, "units": s.units}  # fmt: skip
+        return {
+            "steps": Preprocessing(self.steps).to_json(),
+            "signal": signal,
+            "fit_rows_hash": self.fit_rows_hash,
+        }
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Statistics as ``<step>.<name>`` and the space as ``space.<name>``; numbers and bool only."""
+        arrays = {f"{i}.{name}": v for i, state in enumerate(self.states) for name, v in state.items()}
+        return arrays | {f"space.{name}": v for name, v in spaces.to_arrays(self.source.space)[1].items()}
+
+    @classmethod
+    def from_arrays(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FittedPreprocessing:
+        """What `config` and `to_arrays` took apart, bit for bit."""
+        steps = Preprocessing.from_json(config["steps"]).steps
+        about = dict(config["signal"])
+        place = spaces.from_arrays(about.pop("space"), _below(arrays, "space"))
+        source = SubjectSignal(**(about | {"shape": tuple(about["shape"]), "space": place}))
+        signal = source
+        for step in steps:
+            signal = step.output(signal)
+        states = tuple(_below(arrays, str(i)) for i in range(len(steps)))
+        return cls(steps, states, source, signal, config["fit_rows_hash"])
+
+    def _check(self, signal: SubjectSignal) -> None:
+        way_out = f"Prepare the data as those of {self.source.key} that the decoder was fitted on."
+        found, expected = (f"{s.modality} of shape {s.shape}" for s in (signal, self.source))
+        checks.same_space(signal.key, found, expected, way_out)
+        for name, unit in (("sfreq", "Hz"), ("tmin", "s")):
+            a, b = getattr(signal, name), getattr(self.source, name)
+            if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-6):
+                checks.same_space(f"{name} of {signal.key}", f"{a} {unit}", f"{b} {unit}", way_out)
+        if not spaces.same(signal.space, self.source.space):
+            kind = self.source.space.kind
+            checks.same_space(f"space of {signal.key}", f"other {kind}", f"the {kind} fitted on", way_out)
+
+
+def rows_hash(trials: Trials) -> str:
+    """sha256 over subject, modality and the rows' session, run, onset, order and stimulus."""
+    columns = {n: trials.table[n] for n in ("stimulus_id", "session", "run", "onset_s", "acquisition_order")}
+    columns = {n: c.astype(str) if c.dtype.kind not in "US" else c for n, c in columns.items()}
+    return store.content_hash(subject=trials.subject, modality=trials.modality, **columns)
+
+
+def _responses(trials: Trials) -> np.ndarray:
+    values = np.asarray(trials.responses[np.arange(trials.n_trials)], dtype=np.float32)
+    return checks.finite(f"responses of {trials.key}", values)
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {n[len(prefix) + 1 :]: v for n, v in arrays.items() if n.startswith(f"{prefix}.")}

@@ -1,0 +1,55 @@
+"""Some rows and columns of an array that is read on demand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class RowsView:
+    """Rows (and features) of an array or of anything read by ``[rows]``, still read on demand.
+
+    Parameters
+    ----------
+    rows : array-like with ``shape`` and ``[rows]``
+    index : int array, shape (n_kept,)
+        Positions along axis 0, in order.
+    members : bool array, shape (n_features,), optional
+        Features of axis 1 that are kept.
+    """
+
+    def __init__(self, rows: Any, index: np.ndarray, members: np.ndarray | None = None):
+        if isinstance(rows, RowsView):  # views of views stay one step from the file
+            index = rows.index[index]
+            members = rows.members if members is None else _compose(rows.members, members)
+            rows = rows.rows
+        self.rows, self.index, self.members = rows, np.asarray(index, dtype=np.int64), members
+        n_features = rows.shape[1] if members is None else int(members.sum())
+        self.shape: tuple[int, ...] = (len(self.index), n_features, *rows.shape[2:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return np.dtype(self.rows.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows by slice, mask, position or positions, as a numpy array."""
+        values = np.asarray(self.rows[self.index[rows]])
+        if self.members is None:
+            return values
+        return values[self.members] if isinstance(rows, int | np.integer) else values[:, self.members]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[np.arange(len(self))], dtype=dtype)
+
+
+def _compose(outer: np.ndarray | None, inner: np.ndarray) -> np.ndarray:
+    if outer is None:
+        return inner
+    members = outer.copy()
+    members[outer] = inner
+    return members

@@ -1,0 +1,124 @@
+"""Spaces as named arrays and JSON, and spaces restricted to some of their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from braindec import checks
+from braindec.types import ArraySpace, SensorSpace, Space, VertexSpace, VoxelSpace
+
+
+def to_arrays(space: Space) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A space as JSON values and arrays (no text among the arrays), undone by `from_arrays`.
+
+    Parameters
+    ----------
+    space : Space
+
+    Returns
+    -------
+    config : dict
+        JSON: kind, and what is text or a single number.
+    arrays : dict of str to array
+        Mask, affine, vertices or positions; regions as ``region/<name>``, bool (n_features,).
+    """
+    config: dict[str, Any] = {"kind": space.kind, "regions": list(space.regions)}
+    arrays: dict[str, np.ndarray] = {
+        f"region/{name}": np.asarray(rows) for name, rows in space.regions.items()
+    }
+    if isinstance(space, VoxelSpace):
+        arrays |= {"mask": space.mask, "affine": np.asarray(space.affine, dtype=np.float64)}
+    elif isinstance(space, VertexSpace):
+        config["mesh"] = space.mesh
+        arrays |= {"left": np.asarray(space.left), "right": np.asarray(space.right)}
+    elif isinstance(space, SensorSpace):
+        config |= {"names": list(space.names), "kinds": list(space.kinds)}
+        arrays["positions"] = np.asarray(space.positions, dtype=np.float64)
+    else:
+        config["n_features"] = int(space.n_features)
+    return config, arrays
+
+
+def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Space:
+    """The space that `to_arrays` took apart.
+
+    Raises
+    ------
+    ConfigError
+        If the kind is unknown or an array is missing.
+    """
+    kind = checks.one_of("kind of space", config.get("kind"), ("voxels", "vertices", "sensors", "array"))
+
+    def get(name: str) -> np.ndarray:
+        return checks.known_key("array of the space", name, arrays)
+
+    regions = {name: get(f"region/{name}").astype(bool) for name in config.get("regions", [])}
+    if kind == "voxels":
+        return VoxelSpace(get("mask").astype(bool), get("affine"), regions)
+    if kind == "vertices":
+        return VertexSpace(str(config["mesh"]), get("left"), get("right"), regions)
+    if kind == "sensors":
+        return SensorSpace(tuple(config["names"]), get("positions"), tuple(config["kinds"]), regions)
+    return ArraySpace(int(config["n_features"]), regions)
+
+
+def members_of(space: Space, region: str | Sequence[str]) -> np.ndarray:
+    """Which features lie in a region, or in any of several: bool (n_features,).
+
+    Raises
+    ------
+    ConfigError
+        If the space has no such region; the message lists the regions there are.
+    ValueError
+        If the region is empty.
+    """
+    names = [region] if isinstance(region, str) else list(region)
+    members = np.zeros(space.n_features, dtype=bool)
+    for name in names:
+        members |= checks.known_key("region", name, space.regions)
+    if not members.any():
+        raise ValueError(
+            f"region {names} holds none of the {space.n_features} features; choose another region."
+        )
+    return members
+
+
+def restrict(space: Space, members: np.ndarray) -> Space:
+    """The space of only these features, in their order, with its regions cut alike.
+
+    Parameters
+    ----------
+    space : Space
+    members : bool array, shape (n_features,)
+    """
+    if members.dtype != bool or members.shape != (space.n_features,):
+        raise ValueError(
+            f"members must be bool of shape ({space.n_features},), got {members.dtype} {members.shape}."
+        )
+    regions = {name: rows[members] for name, rows in space.regions.items()}
+    if isinstance(space, VoxelSpace):
+        mask = np.zeros_like(space.mask)
+        mask[space.mask] = members
+        return VoxelSpace(mask, space.affine, regions)
+    if isinstance(space, VertexSpace):
+        n_left = len(space.left)
+        return VertexSpace(space.mesh, space.left[members[:n_left]], space.right[members[n_left:]], regions)
+    if isinstance(space, SensorSpace):
+        kept = np.flatnonzero(members)
+        names, kinds = (tuple(values[i] for i in kept) for values in (space.names, space.kinds))
+        return SensorSpace(names, space.positions[members], kinds, regions)
+    return ArraySpace(int(members.sum()), regions)
+
+
+def same(first: Space, second: Space) -> bool:
+    """Whether two spaces are of one kind and equal in every array (regions apart)."""
+    (config_a, arrays_a), (config_b, arrays_b) = to_arrays(first), to_arrays(second)
+    if any(config_a[k] != config_b.get(k) for k in config_a if k != "regions"):
+        return False
+    own = [name for name in arrays_a if not name.startswith("region/")]
+    return all(
+        name in arrays_b and np.array_equal(arrays_a[name], arrays_b[name], equal_nan=True) for name in own
+    )

@@ -1,0 +1,391 @@
+"""Single preprocessing steps; each declares which rows its statistics come from (its scope)."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from braindec import checks
+from braindec.maths import covariance
+from braindec.types import ArraySpace, SubjectSignal, Table
+
+SCOPES = ("train", "unit_train_rows", "unit_unlabelled", "causal")
+State = dict[str, np.ndarray]
+ROUNDING = 1e-7  # a standard deviation below this share of the mean is float32 rounding, not signal
+MAX_WHITENED = 4096  # features; a covariance of more costs over 128 MiB and minutes
+
+
+class Step(abc.ABC):
+    """One step. `scope` says whose statistics it uses.
+
+    ``train``: training rows. ``unit_train_rows``: training rows of the row's own session or run. ``unit_unlabelled``:
+    all rows of the unit that `apply` is given, held-out ones included, without labels (transductive). ``causal``:
+    the row itself and rows recorded before it.
+    """
+
+    scope: str
+
+    @abc.abstractmethod
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        """Statistics of training rows `x`, shape (n_trials, *signal.shape)."""
+
+    @abc.abstractmethod
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        """float32 (n_trials, *output(signal).shape)."""
+
+    def output(self, signal: SubjectSignal) -> SubjectSignal:
+        """The signal after this step."""
+        return signal
+
+
+@dataclass(frozen=True)
+class Standardise(Step):
+    """Mean 0 and standard deviation 1 for each voxel, or each channel over all its time samples.
+
+    Parameters
+    ----------
+    unit : str or None
+        ``"session"`` or ``"run"`` for every scope but ``train``.
+    scope : str
+    scale : bool
+        False subtracts the mean only.
+    prior_trials : int
+        ``causal``: how many rows the training mean and variance count as before the unit's own rows.
+    """
+
+    unit: str | None = None
+    scope: str = "train"
+    scale: bool = True
+    prior_trials: int = 10
+
+    def __post_init__(self) -> None:
+        checks.one_of("scope", self.scope, SCOPES)
+        checks.at_least("prior_trials", self.prior_trials, 1)
+        _check_unit(self.unit, self.scope)
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        if self.scope == "unit_unlabelled":
+            return {}
+        if self.scope != "unit_train_rows":
+            mean, sd = _moments(x)
+            return {"mean": mean, "sd": sd}
+        found = [(name, *_moments(x[rows])) for name, rows in _units(table, self.unit)]
+        names = np.frombuffer("\n".join(name for name, _, _ in found).encode(), dtype=np.uint8)
+        return {
+            "units": names,
+            "mean": np.stack([m for _, m, _ in found]),
+            "sd": np.stack([s for _, _, s in found]),
+        }
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        if self.scope == "train":
+            return self._scaled(x, state["mean"], state["sd"])
+        out = np.empty_like(x, dtype=np.float32)
+        known = (
+            {}
+            if "units" not in state
+            else {n: i for i, n in enumerate(bytes(state["units"]).decode().split("\n"))}
+        )
+        for name, rows in _units(table, self.unit):
+            if self.scope == "unit_unlabelled":
+                out[rows] = self._scaled(x[rows], *_moments(x[rows]))
+            elif self.scope == "causal":
+                out[rows] = self._causal(x[rows], table["acquisition_order"][rows], state)
+            else:
+                i = _known_unit(name, known, self.unit)
+                out[rows] = self._scaled(x[rows], state["mean"][i], state["sd"][i])
+        return out
+
+    def _scaled(self, x: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        out = x - _over_time(mean, x)
+        return np.asarray(out / _over_time(sd, x) if self.scale else out, dtype=np.float32)
+
+    def _causal(self, x: np.ndarray, order: np.ndarray, state: State) -> np.ndarray:
+        """Each row by the unit's earlier rows, together with the training statistics as `prior_trials` rows."""
+        axes = tuple(range(2, x.ndim))
+        sorted_rows = np.argsort(order, kind="stable")
+        first, second = (x[sorted_rows].astype(np.float64) ** power for power in (1, 2))
+        m1, m2 = (v.mean(axes) if axes else v for v in (first, second))
+        before = np.arange(len(x))[:, None] + self.prior_trials
+        sums = [np.cumsum(m, axis=0) - m for m in (m1, m2)]
+        mean = (sums[0] + self.prior_trials * state["mean"]) / before
+        square = (sums[1] + self.prior_trials * (state["sd"] ** 2 + state["mean"] ** 2)) / before
+        sd = np.sqrt(np.maximum(square - mean**2, 0.0))
+        sd[sd == 0] = 1.0
+        shape = (*mean.shape, *(1 for _ in axes))
+        out = np.empty(x.shape, dtype=np.float32)
+        scaled = (first - mean.reshape(shape)) / (sd.reshape(shape) if self.scale else 1.0)
+        out[sorted_rows] = scaled
+        return out
+
+
+@dataclass(frozen=True)
+class Detrend(Step):
+    """Removes a polynomial in time from each feature over the trials of a run or session, keeping no mean.
+
+    Parameters
+    ----------
+    unit : str
+        ``"run"`` or ``"session"``.
+    order : int
+        1 removes mean and slope; the time is `onset_s`.
+    scope : str
+        Only ``"unit_unlabelled"``: the trend is that of all rows of the unit that `apply` is given.
+    """
+
+    unit: str = "run"
+    order: int = 1
+    scope: str = "unit_unlabelled"
+
+    def __post_init__(self) -> None:
+        checks.one_of("scope", self.scope, ("unit_unlabelled",))
+        checks.in_range("order", self.order, 0, 10)
+        _check_unit(self.unit, self.scope)
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        out = np.empty_like(x, dtype=np.float32)
+        for name, rows in _units(table, self.unit):
+            onset = table["onset_s"][rows].astype(np.float64)
+            if len(np.unique(onset)) <= self.order:
+                raise ValueError(
+                    f"{self.unit} {name!r} has {len(rows)} trials: too few to remove order {self.order}."
+                )
+            time = 2 * (onset - onset.min()) / np.ptp(onset) - 1 if self.order else onset * 0
+            basis, _ = np.linalg.qr(np.polynomial.legendre.legvander(time, self.order))
+            flat = x[rows].reshape(len(rows), -1).astype(np.float64)
+            out[rows] = (flat - basis @ (basis.T @ flat)).reshape(x[rows].shape)
+        return out
+
+
+@dataclass(frozen=True)
+class ClipMad(Step):
+    """Limits values to the training median +- `limit` median absolute deviations; every trial is kept.
+
+    Parameters
+    ----------
+    limit : float
+        > 0, in MADs (not scaled to a standard deviation).
+    scope : str
+        Only ``"train"``.
+    """
+
+    limit: float = 3.0
+    scope: str = "train"
+
+    def __post_init__(self) -> None:
+        checks.one_of("scope", self.scope, ("train",))
+        if not self.limit > 0:
+            raise ValueError(f"limit must be positive, got {self.limit}.")
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        axes = (0, *range(2, x.ndim))
+        centre = np.median(x, axis=axes).astype(np.float64)
+        spread = np.median(np.abs(x - _over_time(centre, x)), axis=axes).astype(np.float64)
+        return {"low": centre - self.limit * spread, "high": centre + self.limit * spread}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        return np.clip(x, _over_time(state["low"], x), _over_time(state["high"], x)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Whiten(Step):
+    """Makes the noise of the features (channels, or a few voxels) uncorrelated with unit variance.
+
+    The noise is what remains of the training rows after their mean (for epochs: their mean time course).
+
+    Parameters
+    ----------
+    shrinkage : float or None
+        In [0, 1]; None estimates it (Ledoit-Wolf).
+    scope : str
+        Only ``"train"``.
+    """
+
+    shrinkage: float | None = None
+    scope: str = "train"
+
+    def __post_init__(self) -> None:
+        checks.one_of("scope", self.scope, ("train",))
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        if x.shape[1] > MAX_WHITENED:
+            raise ValueError(
+                f"whitening takes at most {MAX_WHITENED} features, got {x.shape[1]}; choose a region first."
+            )
+        noise = (x - x.mean(0)).astype(np.float64)
+        rows = np.moveaxis(noise, 1, -1).reshape(-1, x.shape[1])  # (trial * time, channel)
+        return {"matrix": covariance.fit_whitening(torch.from_numpy(rows), self.shrinkage).matrix.numpy()}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        return np.asarray(np.moveaxis(np.moveaxis(x, 1, -1) @ state["matrix"], -1, 1), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Baseline(Step):
+    """Subtracts each channel's mean over a window of the same epoch.
+
+    Parameters
+    ----------
+    tmin, tmax : float
+        Seconds from the event, both included.
+    """
+
+    tmin: float
+    tmax: float
+    scope: str = "causal"
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        _window(signal, self.tmin, self.tmax)
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        kept = _window(signal, self.tmin, self.tmax)
+        return np.asarray(x - x[:, :, kept].mean(2, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Crop(Step):
+    """Keeps the time samples of a window.
+
+    Parameters
+    ----------
+    tmin, tmax : float
+        Seconds from the event, both included.
+    """
+
+    tmin: float
+    tmax: float
+    scope: str = "causal"
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        _window(signal, self.tmin, self.tmax)
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        return np.ascontiguousarray(x[:, :, _window(signal, self.tmin, self.tmax)])
+
+    def output(self, signal: SubjectSignal) -> SubjectSignal:
+        kept = np.flatnonzero(_window(signal, self.tmin, self.tmax))
+        first, sfreq = _clock(signal)
+        return replace(signal, shape=(signal.shape[0], len(kept)), tmin=first + float(kept[0]) / sfreq)
+
+
+@dataclass(frozen=True)
+class AverageTime(Step):
+    """Means of consecutive time samples; samples left over at the end are dropped.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples in each mean, >= 1.
+    """
+
+    n_samples: int
+    scope: str = "causal"
+
+    def __post_init__(self) -> None:
+        checks.at_least("n_samples", self.n_samples, 1)
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        n_bins = self.output(signal).shape[1]
+        binned = x[:, :, : n_bins * self.n_samples].reshape(*x.shape[:2], n_bins, self.n_samples)
+        return np.asarray(binned.mean(3), dtype=np.float32)
+
+    def output(self, signal: SubjectSignal) -> SubjectSignal:
+        tmin, sfreq = _clock(signal)
+        n_bins = int(checks.at_least("time samples left", signal.shape[1] // self.n_samples, 1))
+        centre = tmin + (self.n_samples - 1) / 2 / sfreq
+        return replace(signal, shape=(signal.shape[0], n_bins), tmin=centre, sfreq=sfreq / self.n_samples)
+
+
+@dataclass(frozen=True)
+class Vectorise(Step):
+    """Channels and times as one axis of features (channel-major); their place in the head is forgotten."""
+
+    scope: str = "causal"
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        return np.ascontiguousarray(x.reshape(len(x), -1))  # (trial, channel * time)
+
+    def output(self, signal: SubjectSignal) -> SubjectSignal:
+        n = int(np.prod(signal.shape))
+        return replace(signal, shape=(n,), space=ArraySpace(n), sfreq=None, tmin=None)
+
+
+STEPS: dict[str, type[Step]] = {
+    cls.__name__: cls
+    for cls in (Standardise, Detrend, ClipMad, Whiten, Baseline, Crop, AverageTime, Vectorise)
+}
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float64 mean and standard deviation of axis 1; a constant feature gets 1, so that it becomes 0."""
+    axes = (0, *range(2, x.ndim))
+    mean = x.mean(axes, dtype=np.float64)
+    sd = np.sqrt(np.mean(np.square(x - _over_time(mean, x), dtype=np.float64), axis=axes))
+    sd[sd <= ROUNDING * np.abs(mean)] = 1.0
+    return mean, sd
+
+
+def _over_time(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return values.reshape(values.shape + (1,) * (x.ndim - 2))
+
+
+def _units(table: Table, unit: str | None) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, positions) of each session, or of each run of each session."""
+    names = table["session"].astype(str)
+    if unit == "run":
+        names = np.char.add(np.char.add(names, "/"), table["run"].astype(str))
+    for name in np.unique(names):
+        yield str(name), np.flatnonzero(names == name)
+
+
+def _check_unit(unit: str | None, scope: str) -> None:
+    if scope == "train":
+        if unit is not None:
+            raise checks.ConfigError(
+                f"scope 'train' takes no unit, got {unit!r}; use scope 'unit_train_rows'."
+            )
+    else:
+        checks.one_of(f"unit of scope {scope!r}", unit, ("session", "run"))
+
+
+def _known_unit(name: str, known: dict[str, int], unit: str | None) -> int:
+    if name not in known:
+        raise ValueError(
+            f"{unit} {name!r} has no training rows, so scope 'unit_train_rows' has no statistics for it; "
+            "use 'train', 'causal' or (transductive) 'unit_unlabelled'."
+        )
+    return known[name]
+
+
+def _clock(signal: SubjectSignal) -> tuple[float, float]:
+    if signal.tmin is None or signal.sfreq is None or len(signal.shape) != 2:
+        raise ValueError(f"{signal.key} has no time axis (shape {signal.shape}); this step is for epochs.")
+    return signal.tmin, signal.sfreq
+
+
+def _window(signal: SubjectSignal, tmin: float, tmax: float) -> np.ndarray:
+    """Which time samples lie in [tmin, tmax], bool (n_times,); half a sample of tolerance against rounding."""
+    first, sfreq = _clock(signal)
+    times = first + np.arange(signal.shape[1]) / sfreq
+    slack = 0.01 / sfreq
+    kept = (times >= tmin - slack) & (times <= tmax + slack)
+    if not kept.any():
+        raise ValueError(
+            f"no sample lies in [{tmin}, {tmax}] s; {signal.key} has {times[0]:.3f} to {times[-1]:.3f} s."
+        )
+    return kept
