@@ -1,0 +1,162 @@
+"""Pixels: low-level likeness of a decoded picture to the presented one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv1d, interpolate
+
+from braindec import _compat, checks
+from braindec.maths.correlation import pearson
+from braindec.metrics import Metric
+
+PUBLISHED_SIZE = 425  # pixels a side, MindEye's evaluation of NSD pictures
+LUMINANCE = (0.2125, 0.7154, 0.0721)  # CIE 709 weights, as scikit-image's rgb2gray
+SIGMA, WINDOW = 1.5, 11  # Wang et al. 2004: Gaussian window of 11 pixels
+K1, K2 = 0.01, 0.03  # Wang et al. 2004, with a data range of 1
+
+
+def pixel_correlation(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
+    """Pearson correlation of all pixel values of each pair of pictures.
+
+    Parameters
+    ----------
+    presented, decoded : Tensor, shape (n_items, n_channels, height, width)
+        In [0, 1].
+    size : int, optional
+        Pixels a side to resize both to (bilinear, no antialias); the pictures' own size if not given.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_items,)
+        In [-1, 1]; 0 where a picture is uniform.
+    """
+    first, second = _pair(presented, decoded, size)
+    return pearson(first.flatten(1), second.flatten(1)).double()
+
+
+def ssim(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
+    """Structural similarity of the luminance of each pair of pictures.
+
+    Parameters
+    ----------
+    presented, decoded : Tensor, shape (n_items, 3 or 1, height, width)
+        In [0, 1]; at least 11 pixels a side.
+    size : int, optional
+        As in `pixel_correlation`.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_items,)
+        In [-1, 1].
+
+    Notes
+    -----
+    Wang et al. 2004, doi:10.1109/TIP.2003.819861: Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03,
+    data range 1, biased covariances, borders of 5 pixels left out.
+    """
+    _compat.ensure_torchvision()
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    first, second = (_luminance(images) for images in _pair(presented, decoded, size))
+    settings = {"sigma": SIGMA, "data_range": 1.0, "k1": K1, "k2": K2, "reduction": "none"}
+    # Only the whole map leaves the choice of the border to us: the mean of torchmetrics includes reflected pixels.
+    _, likeness = structural_similarity_index_measure(second, first, return_full_image=True, **settings)
+    border = WINDOW // 2
+    return likeness[..., border:-border, border:-border].flatten(1).double().mean(1)
+
+
+def ssim_columns(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
+    """SSIM as older published evaluations computed it: every column of the gray picture is a channel of its own.
+
+    Parameters
+    ----------
+    presented, decoded, size
+        As in `ssim`.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_items,)
+        Higher than `ssim`, because nothing is compared across columns. For comparison with published numbers only.
+
+    Notes
+    -----
+    scikit-image before 0.20 took the last axis for channels when told `multichannel=True`, as MindEye's code did.
+    """
+    first, second = (_luminance(images)[:, 0] for images in _pair(presented, decoded, size))
+    n, height, width = first.shape
+    x, y = (images.movedim(2, 1).reshape(n * width, 1, height).double() for images in (first, second))
+    offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+    window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    window = (window / window.sum())[None, None]
+    mean_x, mean_y = conv1d(x, window), conv1d(y, window)
+    var_x, var_y = conv1d(x * x, window) - mean_x**2, conv1d(y * y, window) - mean_y**2
+    cov = conv1d(x * y, window) - mean_x * mean_y
+    c1, c2 = K1**2, K2**2
+    likeness = (
+        (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    )
+    return likeness.reshape(n, -1).mean(1)
+
+
+def _published_correlation(presented: Tensor, decoded: Tensor) -> Tensor:
+    return pixel_correlation(presented, decoded, size=PUBLISHED_SIZE)
+
+
+def _published_ssim(presented: Tensor, decoded: Tensor) -> Tensor:
+    return ssim(presented, decoded, size=PUBLISHED_SIZE)
+
+
+def _published_ssim_columns(presented: Tensor, decoded: Tensor) -> Tensor:
+    return ssim_columns(presented, decoded, size=PUBLISHED_SIZE)
+
+
+def _pair(presented: Tensor, decoded: Tensor, size: int | None) -> tuple[Tensor, Tensor]:
+    """Both sets as float32 at one size."""
+    checks.n_axes("presented", presented, ("item", "channel", "height", "width"))
+    if presented.shape != decoded.shape:
+        raise ValueError(
+            f"presented is {tuple(presented.shape)} but decoded {tuple(decoded.shape)}; they must match."
+        )
+    for name, images in (("presented", presented), ("decoded", decoded)):
+        if not images.is_floating_point():
+            raise TypeError(
+                f"{name} must be float in [0, 1], got {images.dtype}; divide 8-bit pictures by 255."
+            )
+        checks.in_range(f"smallest value of {name}", float(images.min()), 0.0, 1.0)
+        checks.in_range(f"largest value of {name}", float(images.max()), 0.0, 1.0)
+    pair = presented.float(), decoded.float()
+    if size is None or presented.shape[-2:] == (size, size):
+        return pair
+    first, second = (interpolate(i, (size, size), mode="bilinear", antialias=False) for i in pair)
+    return first, second
+
+
+def _luminance(images: Tensor) -> Tensor:
+    """(item, 1, height, width)."""
+    if images.shape[1] == 1:
+        return images
+    if images.shape[1] != 3:
+        raise ValueError(f"SSIM takes pictures of 1 or 3 channels, got {images.shape[1]}.")
+    weights = torch.tensor(LUMINANCE, dtype=images.dtype, device=images.device)
+    return (images * weights[:, None, None]).sum(1, keepdim=True)
+
+
+_CORRELATION = "Pearson correlation of all pixel values of a pair"
+_SSIM = (
+    "Wang et al. 2004, doi:10.1109/TIP.2003.819861, on luminance: Gaussian window 11, sigma 1.5, data range 1"
+)
+_OWN = ", at the pictures' own size"
+_COLUMNS = ", columns as channels"
+_AT = f", both bilinearly resized to {PUBLISHED_SIZE} pixels (Scotti et al. 2023, arXiv:2305.18274)"
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("pixel_correlation", "images", None, "higher", _CORRELATION + _OWN, pixel_correlation),
+        Metric("ssim", "images", None, "higher", _SSIM + _OWN, ssim),
+        Metric("pixel_correlation_425", "images", None, "higher", _CORRELATION + _AT, _published_correlation),
+        Metric("ssim_425", "images", None, "higher", _SSIM + _AT, _published_ssim),
+        Metric("ssim_columns_425", "images", None, "higher", _SSIM + _COLUMNS + _AT, _published_ssim_columns),
+    )
+}
