@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,3 +43,17 @@ def numpy_generator(seed: int, *purpose: object) -> np.random.Generator:
     import numpy as np
 
     return np.random.default_rng(derive(seed, *purpose))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, *purpose: object) -> Iterator[None]:
+    """Inside, what draws from torch's global CPU generator (the initial weights of modules) draws for this purpose.
+
+    Afterwards the global generator is where it was before, so that nothing outside notices.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        # The default generator alone: torch.manual_seed would also reseed accelerators, which are not put back here.
+        torch.default_generator.manual_seed(derive(seed, *purpose))
+        yield

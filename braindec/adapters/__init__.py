@@ -1,13 +1,13 @@
 """Adapters: one subject's signal -> the shape that all subjects share.
 
-A member `braindec/adapters/<name>.py` defines a frozen dataclass `Config` and `build(signal, config) -> SubjectAdapter`.
+A member `braindec/adapters/<name>.py` defines a frozen dataclass `Config` and
+`build(signal, config) -> SubjectAdapter`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 from braindec.types import SubjectSignal
@@ -33,16 +33,20 @@ class SubjectAdapter(nn.Module, ABC):
 
     @abstractmethod
     def start_from_(self, weight: Tensor, bias: Tensor) -> bool:
-        """Starts from a closed-form linear map (shared, signal) + (shared,), flattened; False if this adapter cannot."""
+        """Writes a closed-form linear map into the first shared values; False if this adapter has no place for one.
+
+        Parameters
+        ----------
+        weight : Tensor, shape (n_rows, n_signal_values)
+            From the flattened signal; n_rows may be less than the number of shared values: the others stay as drawn.
+        bias : Tensor, shape (n_rows,)
+        """
 
 
 def check_signal(signal: SubjectSignal, axes: tuple[str, ...]) -> tuple[int, ...]:
     """The signal's shape when it has these axes; the error names what the adapter needs."""
     if len(signal.shape) != len(axes):
-        raise ValueError(f"{signal.key} has one trial of shape {signal.shape}; this adapter needs axes {axes}.")
+        raise ValueError(
+            f"{signal.key} has one trial of shape {signal.shape}; this adapter needs axes ({', '.join(axes)})."
+        )
     return signal.shape
-
-
-def empty_like_shape(shape: tuple[int, ...], n_trials: int) -> Tensor:
-    """Zeros (n_trials, *shape): what the conformity tests feed."""
-    return torch.zeros((n_trials, *shape))

@@ -25,3 +25,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, shared: Tensor) -> dict[str, Tensor]:
         """(n_trials, *shared_shape) to {output name: (n_trials, n_tokens, n_dims)}."""
+
+    @abstractmethod
+    def linear_path(self, output: str) -> nn.Linear | None:
+        """The part that maps the flattened shared values straight to this flattened output; None where there is none.
+
+        A closed-form solution can be written into it.
+        """

@@ -28,16 +28,16 @@ class Mix:
     weight: Tensor
 
     def apply(self, values: Tensor) -> Tensor:
-        """The mixed rows of any tensor (n_trials, ...)."""
-        weight = self.weight.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
-        return weight * values + (1 - weight) * values[self.partner]
+        """The mixed rows of any tensor (n_trials, ...), on its device and in its dtype."""
+        weight = self.weight.to(values).reshape(-1, *[1] * (values.ndim - 1))
+        return weight * values + (1 - weight) * values[self.partner.to(values.device)]
 
 
 def join(mixes: list[Mix]) -> Mix:
-    """One Mix for the concatenated batch of several subjects; partners are offset so that nobody mixes across subjects."""
-    offsets = torch.tensor([0, *[len(m.partner) for m in mixes[:-1]]]).cumsum(0)
-    partner = torch.cat([m.partner + o.to(m.partner.device) for m, o in zip(mixes, offsets, strict=True)])
-    return Mix(partner, torch.cat([m.weight for m in mixes]))
+    """One Mix for the concatenated batch of several subjects; partners are offset: nobody mixes across subjects."""
+    offsets = [sum(len(earlier.partner) for earlier in mixes[:i]) for i in range(len(mixes))]
+    partner = torch.cat([mix.partner + offset for mix, offset in zip(mixes, offsets, strict=True)])
+    return Mix(partner, torch.cat([mix.weight for mix in mixes]))
 
 
 class Loss(nn.Module, ABC):
@@ -48,7 +48,9 @@ class Loss(nn.Module, ABC):
         """How to mix one subject's rows at this point of training (`progress` in [0, 1]); None to leave them alone."""
 
     @abstractmethod
-    def forward(self, prediction: Tensor, target: Tensor, ids: Tensor, progress: float, mix: Mix | None) -> Tensor:
+    def forward(
+        self, prediction: Tensor, target: Tensor, ids: Tensor, progress: float, mix: Mix | None
+    ) -> Tensor:
         """The scalar loss.
 
         Parameters

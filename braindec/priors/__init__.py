@@ -29,11 +29,18 @@ class Prior(nn.Module, ABC):
         """
 
     @abstractmethod
-    def objective(self, brain_embedding: Tensor, image_embedding: Tensor, generator: torch.Generator) -> Tensor:
+    def objective(
+        self, brain_embedding: Tensor, image_embedding: Tensor, generator: torch.Generator
+    ) -> Tensor:
         """The training loss of one batch, scalar; zero for a closed-form prior."""
 
     @abstractmethod
     def sample(
-        self, brain_embedding: Tensor, *, generator: torch.Generator, n_steps: int | None = None, n_samples: int = 1
+        self,
+        brain_embedding: Tensor,
+        *,
+        generator: torch.Generator,
+        n_steps: int | None = None,
+        n_samples: int = 1,
     ) -> Tensor:
         """(n_trials, n_tokens, n_dims) to (n_samples, n_trials, n_tokens, n_dims); equal generators give equal samples."""

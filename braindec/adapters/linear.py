@@ -1,0 +1,67 @@
+"""One linear map a subject, from all voxels (or all channels at all times) to a shared vector."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from braindec import checks
+from braindec.adapters import SubjectAdapter
+from braindec.types import SubjectSignal
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Parameters
+    ----------
+    shared_dim : int
+        Length of the vector that all subjects share.
+    dropout : float
+        Share of the signal's values that is dropped in training, in [0, 1).
+    """
+
+    shared_dim: int = 256
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.at_least("shared_dim", self.shared_dim, 1)
+        checks.in_range("dropout", self.dropout, 0.0, 0.99)
+
+
+class LinearAdapter(SubjectAdapter):
+    """Dropout, then one linear layer over the flattened signal."""
+
+    def __init__(self, signal_shape: tuple[int, ...], config: Config):
+        super().__init__()
+        self.signal_shape = tuple(signal_shape)
+        self.shared_shape = (config.shared_dim,)
+        self.dropout = nn.Dropout(config.dropout)
+        self.linear = nn.Linear(math.prod(signal_shape), config.shared_dim)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """(n_trials, *signal_shape) to (n_trials, shared_dim)."""
+        return self.linear(self.dropout(signal.flatten(1)))
+
+    @torch.no_grad()
+    def start_from_(self, weight: Tensor, bias: Tensor) -> bool:
+        """Takes over the first rows of the map: weight (n_rows, n_values), bias (n_rows,), n_rows <= shared_dim."""
+        n_rows = checks.same_length("shared value", weight=weight, bias=bias)
+        checks.in_range("number of rows of the starting map", n_rows, 1, self.shared_shape[0])
+        if weight.shape[1] != self.linear.in_features:
+            raise ValueError(
+                f"the starting map has {weight.shape[1]} along axis 'signal value' but the signal {self.signal_shape} "
+                f"has {self.linear.in_features}; they must match."
+            )
+        self.linear.weight[:n_rows] = weight.to(self.linear.weight)
+        self.linear.bias[:n_rows] = bias.to(self.linear.bias)
+        return True
+
+
+def build(signal: SubjectSignal, config: Config) -> LinearAdapter:
+    """The adapter of one subject, drawn from torch's global generator (`seeding.seeded`)."""
+    return LinearAdapter(signal.shape, config)

@@ -1,0 +1,215 @@
+"""Encoder = one adapter a subject + one backbone for all: brain signals in, predicted embeddings out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from braindec import checks, registry, seeding
+from braindec.adapters import SubjectAdapter
+from braindec.backbones import Backbone
+from braindec.types import SignalInfo, SubjectSignal
+
+
+class Encoder(nn.Module):
+    """Adapters by signal key (``sub-01_fmri``) that meet at one shared shape, and the backbone behind them.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    shared_shape : tuple of int
+        What the backbone was built for.
+    adapter_config : a Config of a member of `adapters`, or a mapping of modality to such
+        For the subjects there are and those to come.
+    seed : int
+    """
+
+    def __init__(self, backbone: Backbone, shared_shape: tuple[int, ...], adapter_config: Any, seed: int):
+        super().__init__()
+        self.adapters = nn.ModuleDict()
+        self.backbone = backbone
+        self.shared_shape = shared_shape
+        self.adapter_config = adapter_config
+        self.seed = seed
+
+    @classmethod
+    def build(
+        cls,
+        info: SignalInfo,
+        outputs: Mapping[str, tuple[int, int]],
+        adapter_config: Any,
+        backbone_config: Any,
+        seed: int,
+    ) -> Encoder:
+        """The encoder of these subjects; each part's first weights depend on the seed and its own name alone.
+
+        Parameters
+        ----------
+        info : SignalInfo
+        outputs : mapping of str to (n_tokens, n_dims)
+        adapter_config : a Config of a member of `adapters`, or a mapping of modality to such
+        backbone_config : a Config of a member of `backbones`
+        seed : int
+
+        Raises
+        ------
+        ValueError
+            If there is no subject, or the subjects' adapters end in different shapes.
+        """
+        checks.at_least("number of signals", len(info.signals), 1)
+        adapters = {key: _adapter(signal, adapter_config, seed) for key, signal in info.signals.items()}
+        shared_shape = next(iter(adapters.values())).shared_shape
+        build_backbone = registry.load(*registry.name_of(backbone_config)).build
+        with seeding.seeded(seed, "backbone"):
+            backbone = build_backbone(shared_shape, outputs, backbone_config)
+        encoder = cls(backbone, shared_shape, adapter_config, seed)
+        for key, adapter in adapters.items():
+            encoder._add(key, adapter)
+        return encoder
+
+    def add_subject(self, signal: SubjectSignal) -> None:
+        """Gives one more subject an adapter, on the backbone's device; nothing else changes."""
+        if signal.key in self.adapters:
+            raise ValueError(f"this encoder already has an adapter for {signal.key}.")
+        self._add(signal.key, _adapter(signal, self.adapter_config, self.seed))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the subjects' signals, in the order they were added."""
+        return tuple(self.adapters)
+
+    def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Predictions for a batch of each subject, with one call of the backbone.
+
+        Parameters
+        ----------
+        signals : mapping of str to Tensor, each shape (n_trials, *signal_shape)
+            By signal key; subjects may differ in their number of trials.
+
+        Returns
+        -------
+        dict of str to dict of str to Tensor, each shape (n_trials, n_tokens, n_dims)
+            By signal key, then by output name.
+
+        Raises
+        ------
+        ValueError
+            If there is no signal, a key is unknown or a signal has another shape than its adapter was built for.
+        """
+        checks.at_least("number of signals", len(signals), 1)
+        shared = [self.adapter(key)(self._checked(key, signal)) for key, signal in signals.items()]
+        outputs = self.backbone(torch.cat(shared))  # {output: (trial of any subject, token, dim)}
+        counts = [len(values) for values in shared]
+        parts = {name: values.split(counts) for name, values in outputs.items()}
+        return {key: {name: split[i] for name, split in parts.items()} for i, key in enumerate(signals)}
+
+    def adapter(self, key: str) -> SubjectAdapter:
+        """The adapter of one subject's signal; an unknown key is refused with the keys there are."""
+        checks.known_key("signal", key, dict(self.adapters.items()))
+        adapter: SubjectAdapter = self.adapters[key]  # type: ignore[assignment]  # only `_add` fills the dict
+        return adapter
+
+    @torch.no_grad()
+    def start_from_ridge_(
+        self, maps: Mapping[str, tuple[Tensor, Tensor]], output: str = "main"
+    ) -> tuple[str, ...]:
+        """Starts adapters and the backbone's linear path from subjects' closed-form solutions.
+
+        Where the shared vector is as long as the output, the linear path then computes every subject's solution;
+        where it is shorter, the best common subspace of that length (for signals of unit variance without correlation).
+
+        Parameters
+        ----------
+        maps : mapping of str to (weight, bias)
+            By signal key: (n_tokens * n_dims, n_signal_values) and (n_tokens * n_dims,).
+        output : str
+
+        Returns
+        -------
+        tuple of str
+            Keys of the adapters that took their solution over; empty if the backbone or all adapters have no place
+            for one, and then nothing has changed.
+        """
+        path = self.backbone.linear_path(output)
+        if path is None or not maps:
+            return ()
+        n_rows = min(path.in_features, path.out_features)
+        mean = torch.stack([bias for _, bias in maps.values()]).mean(0)
+        basis = _common_basis([weight for weight, _ in maps.values()], n_rows)  # (output value, row)
+        rows = {key: (basis.T @ weight, basis.T @ (bias - mean)) for key, (weight, bias) in maps.items()}
+        scale = _scale_of_a_fresh_layer([weight for weight, _ in rows.values()])
+        started = tuple(
+            key for key, (w, b) in rows.items() if self.adapter(key).start_from_(w * scale, b * scale)
+        )
+        if started:
+            path.weight.zero_()
+            path.weight[:, :n_rows] = (basis / scale).to(path.weight)
+            path.bias.copy_(mean)
+        return started
+
+    @torch.no_grad()
+    def adapt_from_ridge_(self, key: str, weight: Tensor, bias: Tensor, output: str = "main") -> bool:
+        """Starts one subject's adapter so that the linear path, left as it is, comes closest to a closed-form solution.
+
+        Parameters
+        ----------
+        key : str
+        weight, bias : Tensor, shapes (n_tokens * n_dims, n_signal_values) and (n_tokens * n_dims,)
+        output : str
+
+        Returns
+        -------
+        bool
+            False, and nothing has changed, if the backbone or the adapter has no linear path to start from.
+        """
+        path = self.backbone.linear_path(output)
+        if path is None:
+            return False
+        inverse = torch.linalg.pinv(path.weight.double(), rtol=1e-3)  # (shared value, output value)
+        shift = bias.to(inverse) - path.bias.to(inverse)
+        return self.adapter(key).start_from_(inverse @ weight.to(inverse), inverse @ shift)
+
+    def _add(self, key: str, adapter: SubjectAdapter) -> None:
+        if adapter.shared_shape != self.shared_shape:
+            first = next(iter(self.adapters), "the backbone")
+            raise ValueError(
+                f"{key} has shared shape {adapter.shared_shape} but {first} has {self.shared_shape}; subjects meet at "
+                "one shape: give their adapters settings that end in the same one."
+            )
+        like = next(self.backbone.parameters())
+        self.adapters[key] = adapter.to(device=like.device, dtype=like.dtype)
+
+    def _checked(self, key: str, signal: Tensor) -> Tensor:
+        expected = self.adapter(key).signal_shape
+        if tuple(signal.shape[1:]) != expected:
+            raise ValueError(
+                f"{key} has trials of shape {tuple(signal.shape[1:])}, its adapter expects {expected}."
+            )
+        return signal
+
+
+def _adapter(signal: SubjectSignal, config: Any, seed: int) -> SubjectAdapter:
+    if isinstance(config, Mapping):
+        config = checks.known_key("adapter's modality", signal.modality, config)
+    build = registry.load(*registry.name_of(config)).build
+    with seeding.seeded(seed, "adapter", signal.key):
+        return build(signal, config)
+
+
+def _common_basis(weights: list[Tensor], n_rows: int) -> Tensor:
+    """Orthonormal (n_outputs, n_rows): the identity where everything fits, else the strongest common directions."""
+    n_outputs = weights[0].shape[0]
+    if n_rows == n_outputs:
+        return torch.eye(n_outputs).to(weights[0])
+    return torch.linalg.svd(torch.cat(weights, dim=1), full_matrices=False).U[:, :n_rows]
+
+
+def _scale_of_a_fresh_layer(weights: list[Tensor]) -> float:
+    """What brings rows to the norm that nn.Linear's own start gives them, 1 / sqrt(3): no layer starts faint."""
+    squares = torch.cat([weight.square().sum(1) for weight in weights])
+    norm = math.sqrt(float(squares.mean()))
+    return 1 / (math.sqrt(3) * norm) if norm > 0 else 1.0
