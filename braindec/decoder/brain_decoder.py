@@ -1,0 +1,517 @@
+"""BrainDecoder: what is fitted, what it predicts, how it meets a new subject, and how it is saved and loaded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from braindec import checks, config, registry, seeding, store, train
+from braindec.data import NeuralDataset, splits
+from braindec.data.preprocessing import FittedPreprocessing, Preprocessing
+from braindec.decoder import fitting, saving
+from braindec.decoder.prediction import Prediction, Repeats, with_repeats
+from braindec.decoder.scaling import TargetScaler
+from braindec.encoder import Encoder
+from braindec.maths import nearest
+from braindec.train import Config as TrainConfig
+from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
+
+# An embedding-to-shared map larger than this is not kept; a new subject's adapter then starts at random.
+MAX_SHARED_MAP = 20_000_000
+ROWS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a decoder is made of: the components' Configs, how they are trained, and the seed.
+
+    `loss` and the targets may be single (the output is then called ``main``) or a dict by output name, with
+    `loss_weights` beside it. `prior_folds` encoders that did not see a trial make the predictions its prior is
+    trained on.
+    """
+
+    adapter: Any
+    backbone: Any
+    loss: Any
+    prior: Any = None
+    preprocessing: tuple[Any, ...] = ()
+    train: TrainConfig = TrainConfig()
+    prior_train: TrainConfig = TrainConfig(n_steps=1500, batch_size=256, lr=1e-3, validation_fraction=0.1)
+    prior_folds: int = 2
+    loss_weights: Mapping[str, float] | None = None
+    seed: int = 0
+
+
+class BrainDecoder(nn.Module):
+    """Decodes brain signals into a model's embedding space.
+
+    Make one with `BrainDecoder.build`, or load one with `BrainDecoder.from_pretrained`.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        Subject adapters and backbone.
+    prior : Prior or None
+        From predicted embedding to image embedding.
+    settings : Settings
+    preprocessing : dict of str to FittedPreprocessing
+        By signal key; empty before `fit`.
+    """
+
+    def __init__(self, settings: Settings, info: SignalInfo, outputs: Mapping[str, EmbeddingsInfo]):
+        super().__init__()
+        self.settings, self.info, self.outputs = settings, info, dict(outputs)
+        self.main = next(iter(self.outputs))
+        self.losses = _losses(settings, self.outputs)
+        self.preprocessing: dict[str, FittedPreprocessing] = {}
+        self.training: dict[str, Any] = {}
+        self.log: train.Log | None = None
+        self.prior_log: train.Log | None = None
+        self.scalers = nn.ModuleDict({name: TargetScaler(i.shape) for name, i in self.outputs.items()})
+        self.register_buffer("gain", torch.ones(()))
+        self.register_buffer("shared_weight", torch.zeros(0, 0))
+        self.register_buffer("shared_bias", torch.zeros(0))
+        self.encoder: Any = None
+        self.prior = self._build_prior()
+
+    # -------------------------------------------------------------------------------------------- making and fitting
+
+    @classmethod
+    def build(
+        cls, recipe: Any, info: SignalInfo, embeddings: EmbeddingsInfo | Mapping[str, EmbeddingsInfo]
+    ) -> BrainDecoder:
+        """An unfitted decoder.
+
+        Parameters
+        ----------
+        recipe : Recipe or Settings
+            Only the fields that `Settings` has are read.
+        info : SignalInfo
+            ``dataset.info``: the signals before preprocessing.
+        embeddings : EmbeddingsInfo or mapping of str to EmbeddingsInfo
+            ``embeddings.info``, by output name where there are several.
+        """
+        names = [name for name in Settings.__dataclass_fields__ if name in dir(recipe)]
+        settings = recipe if isinstance(recipe, Settings) else Settings(**{n: getattr(recipe, n) for n in names})
+        outputs = {"main": embeddings} if isinstance(embeddings, EmbeddingsInfo) else dict(embeddings)
+        return cls(settings, info, outputs)
+
+    def fit(
+        self,
+        part: NeuralDataset,
+        embeddings: Embeddings | Mapping[str, Embeddings],
+        out_dir: str | Path | None = None,
+        *,
+        prior: bool = True,
+        progress: bool = True,
+    ) -> BrainDecoder:
+        """Fits preprocessing, encoder and prior on one part of a dataset, and nothing else.
+
+        Parameters
+        ----------
+        part : NeuralDataset
+            ``dataset.part("train")``.
+        embeddings : Embeddings or mapping of str to Embeddings
+            Of every stimulus in `part`.
+        out_dir : path, optional
+            Where logs and checkpoints go.
+        prior : bool
+            Fit the prior too; retrieval does not need it.
+        progress : bool
+            Show progress bars.
+
+        Returns
+        -------
+        BrainDecoder
+            Itself.
+        """
+        named = self._named(embeddings)
+        folder = None if out_dir is None else Path(out_dir)
+        self.preprocessing = {key: self._fit_preprocessing(part.trials[key]) for key in part.keys}
+        self._fit_scalers(part, named)
+        sets = {key: self._subject_set(part, key, named) for key in part.keys}
+        self.encoder = self._build_encoder()
+        fit = self._encoder_fitter(folder, progress)
+        self.log = fit(self.encoder, sets, "encoder")
+        self._fit_gain(sets)
+        self._fit_shared_map(sets)
+        if prior and self.prior is not None:
+            self._fit_prior(sets, folder, progress)
+        self.training = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
+                         "best_step": self.log.best_step, "versions": saving.versions()}  # fmt: skip
+        return self.eval()
+
+    def adapt(
+        self,
+        part: NeuralDataset,
+        embeddings: Embeddings | Mapping[str, Embeddings],
+        out_dir: str | Path | None = None,
+        *,
+        settings: train.Config | None = None,
+        freeze: bool = True,
+        progress: bool = True,
+    ) -> BrainDecoder:
+        """A copy that also decodes a new subject, from few trials; the other subjects' predictions stay bit-equal.
+
+        The new adapter starts as a ridge from the new signals to what the trunk's own subjects would have made of the
+        same stimuli; then it alone is trained with the trunk frozen.
+
+        Parameters
+        ----------
+        part : NeuralDataset
+            Training trials of new subjects only.
+        embeddings : Embeddings
+        settings : train.Config, optional
+            Defaults to the decoder's own.
+        freeze : bool
+            Train only the new adapters; False trains the trunk too (other subjects then change).
+        """
+        named = self._named(embeddings)
+        known = sorted(set(part.keys) & set(self.info.signals))
+        if known:
+            raise ValueError(f"adapt takes new subjects, but {known} are already in this decoder; leave them out.")
+        new = copy.deepcopy(self)
+        new.info = SignalInfo({**self.info.signals, **part.info.signals})
+        encoder = new._fitted_encoder()
+        for key in part.keys:
+            new.preprocessing[key] = new._fit_preprocessing(part.trials[key])
+            encoder.add_subject(new.preprocessing[key].signal)
+        sets = {key: new._subject_set(part, key, named) for key in part.keys}
+        for key, data in sets.items():
+            new._start_adapter_(key, data)
+        chosen = settings or self.settings.train
+        new.log = fitting.fit_encoder(
+            encoder, new.losses, new._loss_weights(), sets, chosen, seed=self.settings.seed, name="adapt",
+            folder=None if out_dir is None else Path(out_dir), progress=progress, trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
+            ridge_start=False,
+        )  # fmt: skip
+        new.training = {**self.training, "adapted": {"dataset": part.identity(), "best_step": new.log.best_step}}
+        return new.eval()
+
+    # ------------------------------------------------------------------------------------------------------- decoding
+
+    @torch.no_grad()
+    def predict(self, trials: Trials, *, repeats: Repeats = "none", output: str | None = None) -> Prediction:
+        """Embeddings predicted from trials.
+
+        Parameters
+        ----------
+        trials : Trials
+            Of a subject this decoder knows, as measured: the fitted preprocessing is applied here.
+        repeats : ``"none"``, ``"before"`` or ``"after"``
+            Where repeats of a stimulus are averaged.
+        output : str, optional
+            Which target; the first one by default.
+
+        Returns
+        -------
+        Prediction
+        """
+        name = self.main if output is None else checks.one_of("output", output, list(self.outputs))
+        encoder = self._fitted_encoder()
+        fitted = checks.known_key("subject", trials.key, self.preprocessing)
+        run = partial(self._predict_rows, encoder, trials.key, name)
+        return with_repeats(fitted.apply(trials), trials.table, repeats, run)
+
+    def retrieve(
+        self, trials: Trials, gallery: Embeddings, k: int = 5, *, repeats: Repeats = "after"
+    ) -> tuple[list[tuple[str, ...]], np.ndarray]:
+        """The `k` gallery stimuli most similar to each prediction.
+
+        Parameters
+        ----------
+        trials : Trials
+        gallery : Embeddings
+            Of the decoder's target space; another space is refused.
+        k : int
+
+        Returns
+        -------
+        ids : list of tuple of str
+            A tuple of `k` stimulus ids a row, most similar first.
+        similarity : float32 array, shape (n, k)
+            Cosine after the training stimuli's mean embedding is subtracted.
+        """
+        checks.same_space("gallery", gallery.space, self.outputs[self.main].space, "Embed it with the decoder's target.")
+        prediction = self.predict(trials, repeats=repeats)
+        values = np.asarray(gallery.values[:], dtype=np.float32)
+        similarity, index = nearest.top_k(self.centred(prediction.values), self.centred(values), k)
+        return [tuple(gallery.ids[i] for i in row) for row in index.tolist()], similarity.numpy()
+
+    @torch.no_grad()
+    def imagine(self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None, n_samples: int = 1) -> np.ndarray:
+        """Image embeddings (n_samples, n, n_tokens, n_dims) that the prior draws for predicted embeddings.
+
+        Without a prior, the predicted embeddings themselves.
+        """
+        if self.prior is None:
+            return np.repeat(prediction.values[None], n_samples, axis=0)
+        condition = _unit(self._scaler(self.main).centre(torch.from_numpy(prediction.values)))
+        generator = seeding.torch_generator(seed, "prior")
+        samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
+        return self._scaler(self.main).restore(samples).numpy()
+
+    def reconstruct(
+        self, trials: Trials, generator: Any, *, repeats: Repeats = "after", seed: int = 0, n_steps: int | None = None
+    ) -> tuple[tuple[str, ...], np.ndarray]:
+        """Pictures of what was presented: (stimulus ids, uint8 (n, height, width, 3)).
+
+        Parameters
+        ----------
+        trials : Trials
+        generator : Generator
+            From ``braindec.generators``, of the decoder's target space.
+        seed : int
+            Of prior and generator.
+        """
+        checks.same_space("generator", generator.space, self.outputs[self.main].space, "Choose a generator of this space.")
+        prediction = self.predict(trials, repeats=repeats)
+        embeddings = self.imagine(prediction, seed=seed)[0]
+        drawn = generator.generate(embeddings, generator=seeding.torch_generator(seed, "picture"), n_steps=n_steps)
+        return prediction.ids, drawn
+
+    @torch.no_grad()
+    def activations(self, layer: str, trials: Trials) -> np.ndarray:
+        """What a named layer of the encoder puts out for each trial: (n_trials, ...), float32.
+
+        Parameters
+        ----------
+        layer : str
+            A name of ``decoder.layers()``, e.g. ``"backbone"`` or ``"adapters.sub-01_fmri"``.
+        """
+        encoder = self._fitted_encoder()
+        module = dict(encoder.named_modules())[checks.one_of("layer", layer, self.layers())]
+        caught: list[Tensor] = []
+        handle = module.register_forward_hook(lambda _m, _i, out: caught.append(_as_tensor(out, self.main)))
+        try:
+            self.predict(trials)
+        finally:
+            handle.remove()
+        return torch.cat(caught).cpu().numpy()
+
+    def layers(self) -> list[str]:
+        """Names of the encoder's layers, for `activations`."""
+        return [name for name, _ in self._fitted_encoder().named_modules() if name]
+
+    def centred(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
+        """Embeddings (n, n_tokens, n_dims) flattened about the training stimuli's mean: (n, n_tokens * n_dims)."""
+        return self._scaler(output or self.main).centre(torch.as_tensor(np.asarray(embeddings))).flatten(1)
+
+    # --------------------------------------------------------------------------------------------- saving and loading
+
+    def save_pretrained(self, folder: str | Path, report: Any = None) -> Path:
+        """Writes the fitted decoder as a folder that `from_pretrained` loads bit-equal.
+
+        Parameters
+        ----------
+        folder : path
+        report : Report, optional
+            Its scores go into the model card.
+        """
+        from braindec import hub
+
+        self._fitted_encoder()
+        folder = Path(folder)
+        saving.write_weights(folder / saving.WEIGHTS, self)
+        signals = {key: fitted.config for key, fitted in self.preprocessing.items()}
+        with store.writer(folder / saving.SPACES) as out:
+            for key, fitted in self.preprocessing.items():
+                for name, values in fitted.to_arrays().items():
+                    out.array(f"{key}/{name}", values)
+        settings = config.to_json(self.settings) | {"preprocessing": self._steps().to_json()}
+        data = {"format": saving.FORMAT, "settings": settings, "signals": signals,
+                "outputs": config.to_json(self.outputs), "shared_map": list(self.shared_weight.shape),
+                "training": self.training}  # fmt: skip
+        store.write_json(folder / saving.CONFIG, data)
+        card = hub.model_card(data, report)
+        with store.atomic_path(folder / "README.md") as temporary:
+            temporary.write_text(card, encoding="utf-8")
+        hub.write_manifest(folder, (saving.CONFIG, saving.WEIGHTS, saving.SPACES, "README.md"))
+        return folder
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> BrainDecoder:
+        """Loads a saved decoder: a folder, or ``owner/name`` on the hub at a 40-hex `revision`.
+
+        Raises
+        ------
+        DataFileError
+            If a file is missing, damaged or holds other weights than the config says; nothing is loaded then.
+        """
+        from braindec import hub
+
+        folder = hub.local_or_download(str(name), revision)
+        hub.verify(folder)
+        data = saving.read_config(folder)
+        stored = store.Stored(folder / saving.SPACES)
+        fitted = {k: FittedPreprocessing.from_arrays(c, stored.group(k)) for k, c in data["signals"].items()}
+        outputs = {k: config.from_json(EmbeddingsInfo, v) for k, v in data["outputs"].items()}
+        info = SignalInfo({key: f.source for key, f in fitted.items()})
+        decoder = cls(_settings_from_json(data["settings"]), info, outputs)
+        decoder.preprocessing = fitted
+        decoder.encoder = decoder._build_encoder()
+        rows, columns = data["shared_map"]
+        decoder.shared_weight, decoder.shared_bias = torch.zeros(rows, columns), torch.zeros(rows)
+        saving.read_weights(folder / saving.WEIGHTS, decoder)
+        decoder.training = data["training"]
+        return decoder.eval()
+
+    # ------------------------------------------------------------------------------------------------------- helpers
+
+    def _named(self, embeddings: Embeddings | Mapping[str, Embeddings]) -> dict[str, Embeddings]:
+        named = {self.main: embeddings} if isinstance(embeddings, Embeddings) else dict(embeddings)
+        for name, info in self.outputs.items():
+            found = checks.known_key("embeddings", name, named)
+            checks.same_space("embeddings", found.space, info.space, "Embed the stimuli with the recipe's target.")
+        return named
+
+    def _fit_preprocessing(self, trials: Trials) -> FittedPreprocessing:
+        return self._steps().fit(trials)
+
+    def _steps(self) -> Preprocessing:
+        return Preprocessing(self.settings.preprocessing)
+
+    def _fit_scalers(self, part: NeuralDataset, named: Mapping[str, Embeddings]) -> None:
+        ids = part.stimulus_ids
+        for name, scaler in self.scalers.items():
+            checks.of_type("scaler", scaler, TargetScaler).fit_(torch.from_numpy(named[name].of(ids)))
+
+    def _subject_set(self, part: NeuralDataset, key: str, named: Mapping[str, Embeddings]) -> fitting.SubjectSet:
+        trials = part.trials[key]
+        ids = trials.table["stimulus_id"]
+        numbers = np.unique(ids, return_inverse=True)[1]
+        targets = {name: self._scaler(name).centre(torch.from_numpy(named[name].of(ids.tolist()))) for name in self.outputs}
+        unit = "stimulus" if part.split is None else part.split.unit
+        units = splits.unit_values(trials, part.stimuli, unit)
+        signals = torch.from_numpy(self.preprocessing[key].apply(trials))
+        return fitting.SubjectSet(signals, targets, torch.from_numpy(numbers), tuple(units.tolist()))
+
+    def _build_encoder(self) -> Encoder:
+        info = SignalInfo({key: fitted.signal for key, fitted in self.preprocessing.items()})
+        shapes = {name: i.shape for name, i in self.outputs.items()}
+        return Encoder.build(info, shapes, self.settings.adapter, self.settings.backbone, self.settings.seed)
+
+    def _build_prior(self) -> Any:
+        if self.settings.prior is None:
+            return None
+        module = registry.load(*registry.name_of(self.settings.prior))
+        with seeding.seeded(self.settings.seed, "prior"):
+            return module.build(self.outputs[self.main].shape, self.settings.prior)
+
+    def _encoder_fitter(self, folder: Path | None, progress: bool) -> Any:
+        def fit(encoder: Encoder, sets: Mapping[str, fitting.SubjectSet], name: str) -> train.Log:
+            return fitting.fit_encoder(
+                encoder, self.losses, self._loss_weights(), sets, self.settings.train, seed=self.settings.seed,
+                name=name, folder=folder, progress=progress,
+            )  # fmt: skip
+
+        return fit
+
+    def _loss_weights(self) -> dict[str, float]:
+        weights = self.settings.loss_weights or {}
+        return {name: float(weights.get(name, 1.0)) for name in self.losses}
+
+    def _fit_gain(self, sets: Mapping[str, fitting.SubjectSet]) -> None:
+        """Least-squares length of the predictions: contrastive losses leave it free."""
+        with torch.no_grad():
+            pairs = [(self._raw(key, s.signals), s.targets[self.main]) for key, s in sets.items()]
+        cross = sum(float((p * t).sum()) for p, t in pairs)
+        power = sum(float(p.square().sum()) for p, _ in pairs)
+        self.gain.fill_(max(cross, 0.0) / max(power, 1e-12))
+
+    def _fit_shared_map(self, sets: Mapping[str, fitting.SubjectSet]) -> None:
+        """Ridge from centred embeddings to the shared values that the adapters make of the same stimuli."""
+        encoder = self._fitted_encoder()
+        size = next(iter(sets.values())).targets[self.main][0].numel()
+        n_shared = int(np.prod(encoder.shared_shape))
+        if size * n_shared > MAX_SHARED_MAP:
+            return
+        averaged = {key: s.averaged() for key, s in sets.items()}
+        with torch.no_grad():
+            shared = torch.cat([encoder.adapter(key)(s.signals).flatten(1) for key, s in averaged.items()])
+        targets = torch.cat([s.targets[self.main] for s in averaged.values()])
+        units = tuple(u for s in averaged.values() for u in s.units)
+        pairs = fitting.SubjectSet(targets, {"shared": shared}, torch.arange(len(targets)), units)
+        fit = fitting.ridge_to(pairs, shared, self.settings.seed, "shared map", score="correlation")
+        self.shared_weight, self.shared_bias = fit.weights.T.contiguous(), fit.intercept
+
+    def _start_adapter_(self, key: str, data: fitting.SubjectSet) -> None:
+        """Ridge from a new subject's signals to the shared values expected for its stimuli."""
+        if not self.shared_weight.numel():
+            return
+        averaged = data.averaged()
+        expected = averaged.targets[self.main].flatten(1) @ self.shared_weight.T + self.shared_bias
+        fit = fitting.ridge_to(averaged, expected, self.settings.seed, "adapt", key)
+        self._fitted_encoder().adapter(key).start_from_(fit.weights.T, fit.intercept)
+
+    def _fit_prior(self, sets: Mapping[str, fitting.SubjectSet], folder: Path | None, progress: bool) -> None:
+        fit = self._encoder_fitter(None, progress)
+        predictions, targets = fitting.out_of_fold(
+            self._build_encoder, fit, sets, self.settings.prior_folds, self.settings.seed, self.main
+        )
+        self.prior_log = fitting.fit_prior(
+            self.prior, _unit(predictions), targets, self.settings.prior_train, self.settings.seed, folder, progress
+        )
+
+    def _raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
+        encoder = self._fitted_encoder()
+        parts = [encoder({key: rows})[key][output or self.main] for rows in signals.split(ROWS_AT_ONCE)]
+        return torch.cat(parts)
+
+    def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:
+        encoder.eval()
+        centred = self._raw(key, torch.from_numpy(responses), name) * (self.gain if name == self.main else 1.0)
+        return self._scaler(name).restore(centred).numpy()
+
+    def _scaler(self, name: str) -> TargetScaler:
+        return checks.of_type("scaler", self.scalers[name], TargetScaler)
+
+    def _fitted_encoder(self) -> Encoder:
+        if self.encoder is None:
+            raise ValueError("this decoder is not fitted; call decoder.fit(dataset.part('train'), embeddings) first.")
+        return self.encoder
+
+
+def _losses(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> dict[str, Any]:
+    configs = settings.loss if isinstance(settings.loss, dict) else {next(iter(outputs)): settings.loss}
+    unknown = sorted(set(configs) - set(outputs))
+    if unknown or not configs:
+        raise checks.ConfigError(f"loss names {unknown or 'nothing'}, the targets are {sorted(outputs)}.")
+    return {name: registry.load(*registry.name_of(c)).build(c) for name, c in configs.items()}
+
+
+def _settings_from_json(data: Mapping[str, Any]) -> Settings:
+    """Components resolve only inside braindec's own kinds; a preprocessing step only among its steps."""
+    component = partial(config.component_from_json, load=registry.load)
+    many = isinstance(data["loss"], dict) and "kind" not in data["loss"]
+    loss = {k: component(v) for k, v in data["loss"].items()} if many else component(data["loss"])
+    settings = Settings(
+        adapter=component(data["adapter"]),
+        backbone=component(data["backbone"]),
+        loss=loss,
+        prior=None if data["prior"] is None else component(data["prior"]),
+        train=config.from_json(train.Config, data["train"]),
+        prior_train=config.from_json(train.Config, data["prior_train"]),
+        prior_folds=data["prior_folds"],
+        loss_weights=data["loss_weights"],
+        seed=data["seed"],
+    )
+    return replace(settings, preprocessing=Preprocessing.from_json(data["preprocessing"]).steps)
+
+
+def _unit(values: Tensor) -> Tensor:
+    """Predictions (n, n_tokens, n_dims) at the length sqrt(n_tokens * n_dims): contrastive losses leave it free."""
+    return normalize(values.flatten(1), dim=1).reshape(values.shape) * float(np.sqrt(values[0].numel()))
+
+
+def _as_tensor(out: Any, main: str) -> Tensor:
+    return out if isinstance(out, Tensor) else out[main]

@@ -1,0 +1,325 @@
+"""What BrainDecoder.fit does between prepared trials and trained modules: batches, ridge start, objective, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from braindec import checks, seeding, train
+from braindec.decoder.prediction import average_groups, group_repeats
+from braindec.encoder import Encoder
+from braindec.losses import Loss, Mix, join
+from braindec.maths import folds, nearest, ridge
+
+ALPHAS = tuple(float(a) for a in torch.logspace(-1, 7, 17))  # penalties for standardised signals, a factor 3.2 apart
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectSet:
+    """Training data of one signal key.
+
+    Parameters
+    ----------
+    signals : Tensor, shape (n_trials, *signal)
+        Preprocessed.
+    targets : mapping of str to Tensor, shape (n_trials, n_tokens, n_dims)
+        Centred embeddings of what was presented, by output name.
+    stimuli : int Tensor, shape (n_trials,)
+        Equal where the stimulus is.
+    units : tuple of str
+        The split's unit of each trial; validation and folds never divide one.
+    """
+
+    signals: Tensor
+    targets: Mapping[str, Tensor]
+    stimuli: Tensor
+    units: tuple[str, ...]
+
+    def take(self, rows: Tensor) -> SubjectSet:
+        """These rows."""
+        targets = {name: t[rows] for name, t in self.targets.items()}
+        return SubjectSet(self.signals[rows], targets, self.stimuli[rows], tuple(self.units[i] for i in rows.tolist()))
+
+    def averaged(self) -> SubjectSet:
+        """One row a stimulus, responses averaged over its repeats."""
+        group, first = group_repeats(self.stimuli.numpy().astype(str))
+        mean = torch.from_numpy(average_groups(self.signals.numpy(), group, len(first)))
+        kept = self.take(torch.from_numpy(first))
+        return SubjectSet(mean, kept.targets, kept.stimuli, kept.units)
+
+
+class Batches:
+    """The batch of every step, a function of (seed, step): equal numbers of trials from every subject."""
+
+    def __init__(self, sets: Mapping[str, SubjectSet], settings: train.Config, seed: int, name: str):
+        self._sets, self._settings, self._seed, self._name = sets, settings, seed, name
+        if settings.repeats == "average":
+            self._sets = {key: s.averaged() for key, s in sets.items()}
+        per_key = max(2, settings.batch_size // max(1, len(sets)))
+        self._orders = {
+            key: train.Order(len(s.stimuli), min(per_key, len(s.stimuli)), seed, name, key) for key, s in self._sets.items()
+        }
+        self._repeats = {key: _repeat_table(s.stimuli) for key, s in self._sets.items()}
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        batch: dict[str, Any] = {"keys": list(self._sets)}
+        for key, data in self._sets.items():
+            rows = self._orders[key].rows(step)
+            generator = seeding.torch_generator(self._seed, "repeats", self._name, key, step)
+            batch[f"signals/{key}"] = self._responses(key, rows, generator)
+            batch[f"stimuli/{key}"] = data.stimuli[rows]
+            for output, target in data.targets.items():
+                batch[f"{output}/{key}"] = target[rows]
+        return batch
+
+    def _responses(self, key: str, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Single responses, or each averaged with a random subset of its stimulus' other repeats."""
+        data, repeats = self._sets[key], self._repeats[key]
+        if self._settings.repeats != "mixed" or repeats.shape[1] == 1:
+            return data.signals[rows]
+        others = repeats[rows]  # (trial, repeat), -1 where there is none
+        kept = (torch.rand(others.shape, generator=generator) < 0.5) & (others >= 0) | (others == rows[:, None])
+        weight = kept.to(data.signals.dtype)
+        weight = weight / weight.sum(1, keepdim=True)
+        return torch.einsum("nr,nr...->n...", weight, data.signals[others.clamp_min(0)])
+
+
+def _repeat_table(stimuli: Tensor) -> Tensor:
+    """Rows that show the same stimulus as each row, itself included: (n_trials, max_repeats), padded with -1."""
+    order = torch.argsort(stimuli, stable=True)
+    _, group, counts = torch.unique_consecutive(stimuli[order], return_inverse=True, return_counts=True)
+    table = torch.full((len(counts), int(counts.max())), -1)
+    within = torch.arange(len(order)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    table[group, within] = order
+    out = torch.empty((len(stimuli), table.shape[1]), dtype=torch.long)
+    out[order] = table[group]
+    return out
+
+
+class Trainee(nn.Module):
+    """Encoder and losses together, so that a learned temperature is trained with the weights."""
+
+    def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float]):
+        super().__init__()
+        self.encoder = encoder
+        self.losses = nn.ModuleDict(losses)
+        self.weights = dict(weights)
+
+    def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Signals by key to predictions by key and output."""
+        return self.encoder(signals)
+
+
+def objective(
+    module: nn.Module, batch: Mapping[str, Any], progress: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Weighted losses of one batch; the signals of each subject are mixed among themselves where a loss asks for it."""
+    keys: list[str] = batch["keys"]
+    trainee: Trainee = checks.of_type("module", module, Trainee)
+    signals = {key: batch[f"signals/{key}"] for key in keys}
+    mixes = {key: _draw_mix(trainee, len(signals[key]), progress, generator) for key in keys}
+    mixed = {key: m.apply(signals[key]) if (m := mixes[key]) is not None else signals[key] for key in keys}
+    predictions = module(mixed)
+    drawn = [m for m in mixes.values() if m is not None]
+    mix = join(drawn) if drawn else None
+    ids = torch.cat([batch[f"stimuli/{key}"] for key in keys])
+    losses: dict[str, Tensor] = {}
+    for output, loss in trainee.losses.items():
+        prediction = torch.cat([predictions[key][output] for key in keys])
+        target = torch.cat([batch[f"{output}/{key}"] for key in keys])
+        losses[output] = trainee.weights[output] * loss(prediction, target, ids, progress, mix)
+    return losses
+
+
+def _draw_mix(trainee: Trainee, n: int, progress: float, generator: torch.Generator) -> Mix | None:
+    for loss in trainee.losses.values():
+        mix = loss.draw_mix(n, progress, generator)  # type: ignore[operator]  # ModuleDict forgets the class
+        if mix is not None:
+            return mix
+    return None
+
+
+def validation_score(encoder: Encoder, sets: Mapping[str, SubjectSet], output: str) -> float:
+    """Mean reciprocal rank of the true embedding among the distinct held-out ones, repeats averaged, mean over subjects."""
+    values = []
+    for key, data in sets.items():
+        data = data.averaged()
+        gallery, truth = data.targets[output].flatten(1).unique(dim=0, return_inverse=True)
+        device = next(encoder.parameters()).device
+        prediction = encoder({key: data.signals.to(device)})[key][output].flatten(1).cpu()
+        better, tied = nearest.truth_ranks(prediction, gallery, truth)
+        values.append(float((1 / (1 + nearest.mid_ranks(better, tied))).mean()))
+    return float(np.mean(values))
+
+
+def group_folds(units: tuple[str, ...], n_folds: int, generator: torch.Generator) -> folds.Folds:
+    """Held-out rows of `n_folds` parts that never divide a unit."""
+    names, member = np.unique(np.array(units), return_inverse=True)
+    n_folds = min(n_folds, len(names))
+    order = torch.randperm(len(names), generator=generator).numpy()
+    part = np.empty(len(names), dtype=int)
+    part[order] = np.arange(len(names)) % n_folds
+    return folds.folds_by_group(part[member])
+
+
+def ridge_to(data: SubjectSet, target: Tensor, seed: int, *purpose: object, score: Any = None) -> ridge.RidgeFit:
+    """Ridge from flattened signals (n, p) to any target (n, q), its penalty chosen on whole units of these rows.
+
+    The choice is by `identification_score` unless another score of `maths.ridge` is asked for.
+    """
+    parts = group_folds(data.units, 5, seeding.torch_generator(seed, "ridge", *purpose))
+    score = identification_score if score is None else score
+    return ridge.fit_ridge(data.signals.flatten(1), target.flatten(1), ALPHAS, parts, score=score)
+
+
+def identification_score(prediction: Tensor, truth: Tensor) -> Tensor:
+    """How well rows are told apart: mean z-score of the true pair's cosine among the row's cosines; smooth in the penalty."""
+    centre = truth.mean(0)
+    similarity = normalize(prediction - centre, dim=1) @ normalize(truth - centre, dim=1).T
+    own = similarity.diagonal()
+    return ((own - similarity.mean(1)) / similarity.std(1).clamp_min(1e-8)).mean()
+
+
+def fit_encoder(
+    encoder: Encoder,
+    losses: Mapping[str, Loss],
+    weights: Mapping[str, float],
+    sets: Mapping[str, SubjectSet],
+    settings: train.Config,
+    *,
+    seed: int,
+    name: str,
+    folder: Path | None,
+    progress: bool,
+    trainable: tuple[str, ...] = ("",),
+    ridge_start: bool | None = None,
+) -> train.Log:
+    """Trains an encoder in place: ridge start, contrastive steps, and the step that held-out units prefer.
+
+    Parameters
+    ----------
+    trainable : tuple of str
+        Only the encoder's parameters whose name starts with one of these are trained.
+    ridge_start : bool, optional
+        Overrides the setting of the same name.
+    """
+    main = next(iter(losses))
+    trainee = Trainee(encoder, losses, weights)
+    for parameter_name, parameter in trainee.named_parameters():
+        parameter.requires_grad_(parameter_name.startswith(("losses.", *(f"encoder.{t}" for t in trainable))))
+    units = sorted({u for s in sets.values() for u in s.units})
+    generator = seeding.torch_generator(seed, "validation", name)
+    _, held = train.split_rows(units, settings.validation_fraction, generator)
+    held_units = {units[i] for i in held.tolist()}
+    before = {k: v.clone() for k, v in trainee.state_dict().items()}
+    kept, validation = _split_sets(sets, held_units)
+    validate = partial(_validate, sets=validation, output=main) if held_units else None
+    allowed = settings.ridge_start if ridge_start is None else ridge_start
+    start = partial(_start_from_ridge_, encoder, output=main, seed=seed, allowed=allowed)
+    start(kept)
+    run = partial(train.fit, trainee, objective=objective, settings=settings, seed=seed, folder=folder, progress=progress)
+    log = run(Batches(kept, settings, seed, name), name=name, validate=validate)
+    if settings.refit and held_units:
+        trainee.load_state_dict(before)
+        start(sets)
+        again = f"{name}-refit"
+        run(Batches(sets, settings, seed, again), name=again, validate=None, stop_at=log.best_step)
+    trainee.requires_grad_(True)
+    return log
+
+
+def _validate(trainee: nn.Module, sets: Mapping[str, SubjectSet], output: str) -> float:
+    return validation_score(checks.of_type("module", trainee, Trainee).encoder, sets, output)
+
+
+def _split_sets(
+    sets: Mapping[str, SubjectSet], held_units: set[str]
+) -> tuple[dict[str, SubjectSet], dict[str, SubjectSet]]:
+    """(without the held units, only the held units); a subject without either side is left out of it."""
+    kept, held = {}, {}
+    for key, data in sets.items():
+        mask = torch.tensor([u in held_units for u in data.units])
+        if bool((~mask).any()):
+            kept[key] = data.take(torch.nonzero(~mask).flatten())
+        if bool(mask.any()):
+            held[key] = data.take(torch.nonzero(mask).flatten())
+    return kept, held
+
+
+def _start_from_ridge_(
+    encoder: Encoder, sets: Mapping[str, SubjectSet], *, output: str, seed: int, allowed: bool
+) -> None:
+    """Sets adapter and backbone so that the encoder begins as each subject's closed-form ridge, where it can."""
+    if not allowed:
+        return
+    averaged = {key: data.averaged() for key, data in sets.items()}
+    fits = {key: ridge_to(data, data.targets[output], seed, key) for key, data in averaged.items()}
+    encoder.start_from_ridge_({key: (fit.weights.T, fit.intercept) for key, fit in fits.items()}, output)
+
+
+def out_of_fold(
+    build: Any, fit: Any, sets: Mapping[str, SubjectSet], n_folds: int, seed: int, output: str
+) -> tuple[Tensor, Tensor]:
+    """(predictions, targets) of all training stimuli by encoders that never saw them: single trials and repeat means.
+
+    A prior trained on predictions for its encoder's own training trials would meet wider errors at test time.
+
+    Parameters
+    ----------
+    build : callable
+        ``build() -> Encoder``, fresh.
+    fit : callable
+        ``fit(encoder, sets, name)`` trains it in place.
+    """
+    units = sorted({u for s in sets.values() for u in s.units})
+    order = torch.randperm(len(units), generator=seeding.torch_generator(seed, "out_of_fold")).tolist()
+    predictions, targets = [], []
+    for fold in range(n_folds):
+        held_units = {units[i] for i in order[fold::n_folds]}
+        kept, held = _split_sets(sets, held_units)
+        encoder = build()
+        fit(encoder, kept, f"fold-{fold}")
+        with torch.no_grad():
+            for key, data in held.items():
+                for part in (data, data.averaged()):
+                    predictions.append(encoder({key: part.signals})[key][output])
+                    targets.append(part.targets[output])
+    return torch.cat(predictions), torch.cat(targets)
+
+
+def fit_prior(
+    prior: Any, conditions: Tensor, targets: Tensor, settings: train.Config, seed: int, folder: Path | None, progress: bool
+) -> train.Log | None:
+    """Starts a prior from all pairs (n, n_tokens, n_dims) and, unless it is closed-form, trains it on them."""
+    prior.start_(conditions, targets)
+    if prior.closed_form:
+        return None
+    units = [str(i) for i in range(len(targets))]
+    kept, held = train.split_rows(units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows"))
+    order = train.Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
+
+    def batch(step: int) -> dict[str, Tensor]:
+        rows = kept[order.rows(step)]
+        return {"brain": conditions[rows], "image": targets[rows]}
+
+    def loss(module: nn.Module, batch: Mapping[str, Tensor], progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"prior": prior.objective(batch["brain"], batch["image"], generator)}
+
+    def validate(module: nn.Module) -> float:
+        generator = seeding.torch_generator(seed, "prior validation", device=str(next(prior.parameters()).device))
+        device = generator.device
+        losses = [prior.objective(conditions[held].to(device), targets[held].to(device), generator) for _ in range(8)]
+        return -float(torch.stack(losses).mean())
+
+    return train.fit(
+        prior, batch, loss, settings, seed=seed, name="prior", folder=folder, progress=progress,
+        validate=validate if len(held) else None,
+    )  # fmt: skip

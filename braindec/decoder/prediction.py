@@ -1,0 +1,83 @@
+"""Predicted embeddings with the stimuli they belong to, and where repeats are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from braindec import checks
+from braindec.types import UNKNOWN, Table
+
+Repeats = Literal["none", "before", "after"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted embeddings of one subject.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        The stimulus that was presented, a row each.
+    values : float32 array, shape (n, n_tokens, n_dims)
+        In the target's own space (its mean and scale restored).
+    table : Table
+        Trial table of the rows (the first repeat's row where repeats were averaged).
+    n_repeats : int array, shape (n,)
+        Trials behind each row.
+    """
+
+    ids: tuple[str, ...]
+    values: np.ndarray
+    table: Table
+    n_repeats: np.ndarray
+
+
+def group_repeats(stimulus_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group number of every row and the first row of every group, in order of first appearance.
+
+    Trials whose stimulus is not recorded are groups of their own.
+    """
+    keys = np.where(stimulus_ids == UNKNOWN, np.char.add("\x00", np.arange(len(stimulus_ids)).astype(str)), stimulus_ids)
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[group], first[order]
+
+
+def average_groups(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
+    """Mean over the rows of each group: (n, ...) to (n_groups, ...), float32."""
+    total = np.zeros((n_groups, *values.shape[1:]), dtype=np.float64)
+    np.add.at(total, group, values)
+    counts = np.bincount(group, minlength=n_groups).reshape(-1, *[1] * (values.ndim - 1))
+    return (total / counts).astype(np.float32)
+
+
+def with_repeats(
+    responses: np.ndarray, table: Table, repeats: Repeats, predict: Callable[[np.ndarray], np.ndarray]
+) -> Prediction:
+    """Predicts single trials, the mean response of a stimulus (`before`) or the mean prediction (`after`).
+
+    Parameters
+    ----------
+    responses : float32 array, shape (n_trials, *signal)
+    table : Table
+    repeats : ``"none"``, ``"before"`` or ``"after"``
+        Where repeats are averaged: not at all, before the model, or after it.
+    predict : callable
+        (n, *signal) to (n, n_tokens, n_dims).
+    """
+    checks.one_of("repeats", repeats, ("none", "before", "after"))
+    ids = table["stimulus_id"]
+    if repeats == "none":
+        return Prediction(tuple(ids.tolist()), predict(responses), table, np.ones(len(ids), dtype=int))
+    group, first = group_repeats(ids)
+    if repeats == "before":
+        values = predict(average_groups(responses, group, len(first)))
+    else:
+        values = average_groups(predict(responses), group, len(first))
+    return Prediction(tuple(ids[first].tolist()), values, table.take(first), np.bincount(group))

@@ -1,0 +1,74 @@
+"""A decoder as a folder: strict JSON, safetensors, the measured space, a manifest of hashes, a card."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from braindec import __version__, checks, store
+
+FORMAT = 1
+CONFIG, WEIGHTS, SPACES = "config.json", "weights.safetensors", "preprocessing.h5"
+
+
+def write_weights(path: Path, module: nn.Module) -> None:
+    """All parameters and buffers, atomically."""
+    from safetensors.torch import save_file
+
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+    with store.atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", "braindec": __version__})
+
+
+def read_weights(path: Path, module: nn.Module) -> None:
+    """Loads strictly; a difference in names or shapes is told in full and nothing is loaded."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(checks.existing_file(path, "A saved decoder holds its weights there; copy the folder whole."))
+    except SafetensorError as error:
+        raise checks.DataFileError(path, f"is no readable safetensors file ({error})", "Copy it again.") from error
+    check_same_weights(path, tensors, module.state_dict())
+    module.load_state_dict(tensors, strict=True)
+
+
+def check_same_weights(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Refuses weights that are not exactly the model's, and says which."""
+    lines = [f"missing: {k} {tuple(wanted[k].shape)}" for k in sorted(wanted.keys() - found.keys())]
+    lines += [f"unexpected: {k} {tuple(found[k].shape)}" for k in sorted(found.keys() - wanted.keys())]
+    for key in sorted(found.keys() & wanted.keys()):
+        if found[key].shape != wanted[key].shape or found[key].dtype != wanted[key].dtype:
+            lines.append(
+                f"differs: {key} is {tuple(found[key].shape)} {found[key].dtype}, "
+                f"the model has {tuple(wanted[key].shape)} {wanted[key].dtype}"
+            )
+    if lines:
+        shown = "\n  ".join(lines[:12]) + (f"\n  and {len(lines) - 12} more" if len(lines) > 12 else "")
+        raise checks.DataFileError(path, f"does not hold this model's weights:\n  {shown}\n", "Nothing was loaded.")
+
+
+def versions() -> dict[str, str]:
+    """What made a run: versions of braindec, torch and Python, and the machine's processor type."""
+    return {
+        "braindec": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": str(torch.get_num_threads()),
+        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
+    }
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a saved decoder; another format version is refused."""
+    data = store.read_json(folder / CONFIG, "A decoder is saved with decoder.save_pretrained(folder).")
+    if data.get("format") != FORMAT:
+        raise checks.DataFileError(folder / CONFIG, f"has format {data.get('format')}, this version reads {FORMAT}", "")
+    return data

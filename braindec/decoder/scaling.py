@@ -1,0 +1,41 @@
+"""The affine map between a target's own space and the centred, unit-scale space that models are trained in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from braindec import checks
+
+
+class TargetScaler(nn.Module):
+    """Mean and scale of the training stimuli's embeddings.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (n_tokens, n_dims)
+    scale : Tensor, shape ()
+        Root mean square of the centred embeddings, so that centred values have variance about one.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: tuple[int, int]):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(()))
+
+    def fit_(self, embeddings: Tensor) -> None:
+        """Takes mean and scale of (n_stimuli, n_tokens, n_dims); every stimulus counts once."""
+        checks.n_axes("embeddings", embeddings, ("stimulus", "token", "dim"))
+        self.mean.copy_(embeddings.mean(0))
+        self.scale.copy_((embeddings - embeddings.mean(0)).square().mean().sqrt().clamp_min(1e-8))
+
+    def centre(self, embeddings: Tensor) -> Tensor:
+        """Own space to centred space."""
+        return (embeddings - self.mean) / self.scale
+
+    def restore(self, centred: Tensor) -> Tensor:
+        """Centred space to own space."""
+        return centred * self.scale + self.mean

@@ -1,0 +1,297 @@
+"""The training loop: modules, batches and objectives in; fitted modules and a log out. It knows no BrainDecoder.
+
+Every draw (order of trials, dropout, mixing, noise) is a function of (seed, name, step), so a run that was killed and
+resumed makes the same steps as one that was not, and nothing about random states has to be stored.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from braindec import checks, config, seeding, store
+
+Objective = Callable[[nn.Module, Mapping[str, Any], float, torch.Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one training run.
+
+    `batch_size` counts trials over all subjects together. `validation_fraction` of the training units is held out to
+    choose the step whose weights are kept; 0 keeps the last step. `refit` then trains again on all of them.
+    """
+
+    n_steps: int = 1000
+    batch_size: int = 256
+    lr: float = 3e-4
+    weight_decay: float = 1e-2
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    warmup_fraction: float = 0.1
+    clip_norm: float = 1.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    validation_fraction: float = 0.1
+    validate_every: int = 50
+    refit: bool = False
+    repeats: Literal["single", "mixed", "average"] = "mixed"
+    ridge_start: bool = True
+    checkpoint_every: int = 0
+    device: Literal["auto", "cpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        checks.at_least("train.n_steps", self.n_steps, 0)
+        checks.at_least("train.batch_size", self.batch_size, 2)
+        checks.in_range("train.validation_fraction", self.validation_fraction, 0.0, 0.5)
+        checks.in_range("train.warmup_fraction", self.warmup_fraction, 0.0, 1.0)
+        checks.at_least("train.validate_every", self.validate_every, 1)
+
+
+@dataclass
+class Log:
+    """What training said: a row a logged step, each a dict of numbers."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_step: int = 0
+
+    def column(self, name: str) -> tuple[list[float], list[float]]:
+        """(steps, values) of one quantity where it was logged."""
+        rows = [r for r in self.rows if name in r]
+        return [r["step"] for r in rows], [r[name] for r in rows]
+
+
+class Order:
+    """Which rows come at which step: passes over shuffled data, a function of (seed, name, step) alone."""
+
+    def __init__(self, n_rows: int, per_step: int, seed: int, *name: object):
+        self.n_rows, self.per_step, self._seed, self._name = n_rows, per_step, seed, name
+        self._passes: dict[int, Tensor] = {}
+
+    def _pass(self, number: int) -> Tensor:
+        if number not in self._passes:
+            generator = seeding.torch_generator(self._seed, "order", *self._name, number)
+            self._passes = {k: v for k, v in self._passes.items() if k >= number - 1}
+            self._passes[number] = torch.randperm(self.n_rows, generator=generator)
+        return self._passes[number]
+
+    def rows(self, step: int) -> Tensor:
+        """The rows of one step, int64 (per_step,); a batch may span the end of a pass."""
+        positions = torch.arange(step * self.per_step, (step + 1) * self.per_step)
+        numbers = positions // self.n_rows
+        parts = [self._pass(int(k))[positions[numbers == k] % self.n_rows] for k in numbers.unique()]
+        return torch.cat(parts)
+
+
+def fit(
+    module: nn.Module,
+    batch: Callable[[int], Mapping[str, Any]],
+    objective: Objective,
+    settings: Config,
+    *,
+    seed: int,
+    name: str = "train",
+    folder: Path | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+    stop_at: int | None = None,
+    progress: bool = True,
+) -> Log:
+    """Trains a module in place and keeps the weights of its best validated step.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place; ends in eval mode on the CPU.
+    batch : callable
+        ``batch(step)`` gives the tensors of one step; a function of the step alone.
+    objective : callable
+        ``objective(module, batch, progress, generator)`` gives named scalars; their sum is minimised.
+    settings : Config
+    seed : int
+    name : str
+        Of this run in the log, in checkpoints and in what is drawn.
+    folder : Path, optional
+        Where ``<name>.csv`` and checkpoints go; an unfinished run found there is resumed.
+    validate : callable, optional
+        ``validate(module)``, higher is better; called every `validate_every` steps and before the first.
+    stop_at : int, optional
+        End after this step of the same schedule (a refit of the chosen length).
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Log
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=settings.device == "cpu")
+    if accelerator.num_processes > 1:
+        raise checks.ConfigError(
+            f"train.fit runs on one process, got {accelerator.num_processes}; start it without torchrun."
+        )
+    optimizer = torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(settings, step))
+    log, best, first = Log(), (-float("inf"), _weights(module)), 0
+    module.to(accelerator.device)
+    saved = _resume(folder, name, settings, seed) if settings.checkpoint_every else None
+    if saved is not None:
+        module.load_state_dict(saved["module"])
+        optimizer.load_state_dict(saved["optimizer"])
+        scheduler.load_state_dict(saved["scheduler"])
+        log = Log(saved["rows"], saved["best_step"])
+        best, first = (saved["best_value"], saved["best_weights"]), saved["step"]
+    prepared, optimizer = accelerator.prepare(module, optimizer)
+    last = settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)
+    bar = tqdm(range(first, last), initial=first, total=last, desc=name, disable=not progress, leave=False)
+    with torch.random.fork_rng():
+        if first == 0:
+            best = _validate(module, validate, 0, log, best)
+        for step in bar:
+            torch.manual_seed(seeding.derive(seed, "step", name, step))
+            generator = torch.Generator(accelerator.device).manual_seed(seeding.derive(seed, "draw", name, step))
+            module.train()
+            values = {k: v.to(accelerator.device) if isinstance(v, Tensor) else v for k, v in batch(step).items()}
+            with accelerator.autocast():
+                losses = objective(prepared, values, step / max(1, settings.n_steps), generator)
+            total = torch.stack([loss.float() for loss in losses.values()]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            accelerator.backward(total)
+            if settings.clip_norm > 0:
+                accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
+            optimizer.step()
+            scheduler.step()
+            _log_step(log, step + 1, losses, scheduler.get_last_lr()[0], last, bar)
+            if (step + 1) % settings.validate_every == 0 or step + 1 == last:
+                best = _validate(module, validate, step + 1, log, best)
+            if folder is not None and settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0:
+                _checkpoint(folder, name, settings, seed, step + 1, module, optimizer, scheduler, log, best)
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False).to("cpu")
+    if validate is not None:
+        module.load_state_dict(best[1])
+    else:
+        log.best_step = last
+    module.eval()
+    if folder is not None:
+        write_csv(folder / f"{name}.csv", log)
+    return log
+
+
+def _log_step(log: Log, step: int, losses: dict[str, Tensor], lr: float, last: int, bar: Any) -> None:
+    if step % 10 and step != last:
+        return
+    row = {"step": float(step), "lr": lr} | {k: float(v.detach()) for k, v in losses.items()}
+    if not all(abs(v) < float("inf") for v in row.values()):
+        raise FloatingPointError(f"training diverged at step {step}: {row}. Lower train.lr or use precision 'no'.")
+    log.rows.append(row)
+    bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k not in ("step", "lr")})
+
+
+def _validate(
+    module: nn.Module, validate: Callable[[nn.Module], float] | None, step: int, log: Log, best: tuple[float, Any]
+) -> tuple[float, Any]:
+    if validate is None:
+        return best
+    module.eval()
+    with torch.no_grad():
+        value = float(validate(module))
+    log.rows.append({"step": float(step), "validation": value})
+    if value <= best[0]:
+        return best
+    log.best_step = step
+    return value, _weights(module)
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+
+
+def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay acts on matrices alone, not on biases, gains and temperatures."""
+    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
+    rest = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return [g for g in groups if g["params"]]
+
+
+def _schedule(settings: Config, step: int) -> float:
+    """Learning-rate factor in [0, 1]: linear warm-up, then cosine to zero (or constant)."""
+    warmup = max(1, round(settings.warmup_fraction * settings.n_steps)) if settings.schedule == "one_cycle" else 1
+    if step < warmup and settings.schedule == "one_cycle":
+        return (step + 1) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, settings.n_steps - warmup)
+    return 0.5 * (1 + float(torch.cos(torch.tensor(min(1.0, done) * torch.pi))))
+
+
+def write_csv(path: Path, log: Log) -> None:
+    """The log as CSV, one column a quantity."""
+    names = list(dict.fromkeys(k for row in log.rows for k in row))
+    with store.atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        table = csv.DictWriter(file, names)
+        table.writeheader()
+        table.writerows(log.rows)
+
+
+# ------------------------------------------------------------------------------------------------ checkpoints
+
+
+def _identity(settings: Config, seed: int) -> str:
+    return hashlib.sha256(json.dumps([config.to_json(settings), seed], sort_keys=True).encode()).hexdigest()
+
+
+def _checkpoint(
+    folder: Path, name: str, settings: Config, seed: int, step: int, module: nn.Module, optimizer: Any, scheduler: Any,
+    log: Log, best: tuple[float, Any],
+) -> None:  # fmt: skip
+    path = folder / "checkpoints" / f"{name}-{step:08d}.pt"
+    content = {"identity": _identity(settings, seed), "step": step, "module": _weights(module),
+               "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "rows": log.rows,
+               "best_step": log.best_step, "best_value": best[0], "best_weights": best[1]}  # fmt: skip
+    with store.atomic_path(path) as temporary:
+        torch.save(content, temporary)
+        digest = store.sha256_of(temporary)
+    store.write_json(path.with_suffix(".json"), {"sha256": digest})
+    for old in checkpoints(folder, name)[:-2]:
+        old.unlink()
+        old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def checkpoints(folder: Path, name: str) -> list[Path]:
+    """Checkpoint files of one run, oldest first."""
+    return sorted((folder / "checkpoints").glob(f"{name}-[0-9]*.pt"))
+
+
+def _resume(folder: Path | None, name: str, settings: Config, seed: int) -> dict[str, Any] | None:
+    """The newest readable checkpoint of this very run; a damaged one is passed over for the one before."""
+    for path in reversed(checkpoints(folder, name)) if folder is not None else []:
+        digest = path.with_suffix(".json")
+        if not digest.is_file() or store.read_json(digest)["sha256"] != store.sha256_of(path):
+            continue
+        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        if content["identity"] != _identity(settings, seed):
+            raise checks.ConfigError(
+                f"{path} was made with other settings or another seed; use a new output folder or delete it."
+            )
+        return content
+    return None
+
+
+def split_rows(units: Sequence[str], fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Row numbers (train, validation) with no unit in both; validation is empty when `fraction` is 0."""
+    names = sorted(set(units))
+    n_held = round(fraction * len(names)) if fraction > 0 else 0
+    if fraction > 0:
+        n_held = min(max(1, n_held), len(names) - 1)
+    order = torch.randperm(len(names), generator=generator).tolist()
+    held = {names[i] for i in order[:n_held]}
+    mask = torch.tensor([u in held for u in units], dtype=torch.bool)
+    return torch.nonzero(~mask).flatten(), torch.nonzero(mask).flatten()
