@@ -13,6 +13,27 @@ from braindec.metrics import Metric
 FEATURES = "features:efficientnet_lite0.pooled"  # a network that no shipped decoder is trained towards
 
 
+def correlations(presented: Tensor, decoded: Tensor) -> Tensor:
+    """Correlation of every presented item with every decoded one.
+
+    Parameters
+    ----------
+    presented, decoded : Tensor, shape (n_items, ...)
+        Flattened after the first axis; any unit.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_items, n_items)
+        Presented in rows, decoded in columns; 0 where either item is constant.
+    """
+    n = checks.same_length("item", presented=presented, decoded=decoded)
+    checks.at_least("items to tell apart", n, 2)
+    true = standardise(checks.finite("presented", presented).flatten(1).double())
+    made = standardise(checks.finite("decoded", decoded).flatten(1).double())
+    checks.same_length("dim", presented=true.T, decoded=made.T)
+    return true @ made.T
+
+
 def correlation_wins(presented: Tensor, decoded: Tensor, groups: Tensor | None = None) -> Tensor:
     """Which of two presented items each decoded one correlates with more, for every pair of items.
 
@@ -34,16 +55,11 @@ def correlation_wins(presented: Tensor, decoded: Tensor, groups: Tensor | None =
     The off-diagonal block of the correlation matrix of both sets, as in the published evaluations (MindEye's
     `two_way_identification`); those count a tie as lost.
     """
-    n = checks.same_length("item", presented=presented, decoded=decoded)
-    checks.at_least("items to tell apart", n, 2)
-    true = standardise(checks.finite("presented", presented).flatten(1).double())
-    made = standardise(checks.finite("decoded", decoded).flatten(1).double())
-    checks.same_length("dim", presented=true.T, decoded=made.T)
-    r = made @ true.T  # (decoded, presented)
+    r = correlations(presented, decoded).T  # (decoded, presented)
     margin = r.diagonal()[:, None] - r
     tie = ROUNDING * torch.finfo(presented.dtype if presented.is_floating_point() else torch.float64).eps
     wins = torch.where(margin.abs() <= tie, 0.5, (margin > 0).double())
-    compared = ~torch.eye(n, dtype=torch.bool, device=r.device)
+    compared = ~torch.eye(len(r), dtype=torch.bool, device=r.device)
     if groups is not None:
         checks.same_length("item", presented=presented, groups=groups)
         compared &= groups[:, None] == groups[None]

@@ -1,0 +1,25 @@
+"""Figures as bytes: the only room that draws. Every function returns PNG bytes or the text of an inline SVG.
+
+No state of pyplot is touched; the one look of all figures is in `_style`.
+"""
+
+from __future__ import annotations
+
+from braindec.plots.brains import montage, sensor_map
+from braindec.plots.curves import time_course, training_curve
+from braindec.plots.pictures import encoded, image_grid
+from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
+
+__all__ = [
+    "ScoreRow",
+    "confusion",
+    "encoded",
+    "image_grid",
+    "montage",
+    "null_histogram",
+    "region_bars",
+    "score_dots",
+    "sensor_map",
+    "time_course",
+    "training_curve",
+]
