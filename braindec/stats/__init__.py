@@ -1,0 +1,1 @@
+"""Everything a score needs to be believed: intervals, permutation nulls, ceilings, corrections."""
