@@ -1,0 +1,171 @@
+"""Metrics of decoded trials, each with its interval and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from braindec import checks, registry
+from braindec.evaluate.decoded import Decoded
+from braindec.metrics import Metric
+from braindec.protocols import Protocol
+from braindec.stats.auc import roc_auc
+from braindec.stats.identification import identify
+from braindec.stats.intervals import log_odds_interval
+from braindec.stats.scoring import summarise
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One metric of one subject's decoded trials: value, 95 % interval, chance, units, and a value a sample."""
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    chance: float
+    n: int
+    direction: str
+    per_sample: np.ndarray
+
+
+def metric_table() -> dict[str, Metric]:
+    """Every metric of every member, by name."""
+    return {k: m for member in registry.names("metrics") for k, m in registry.load("metrics", member).METRICS.items()}
+
+
+def protocol_named(name: str) -> Protocol:
+    """The protocol of this name; an unknown name is refused with the names there are."""
+    table: dict[str, Protocol] = {}
+    for member in registry.names("protocols"):
+        table |= registry.load("protocols", member).PROTOCOLS
+    return checks.known_key("protocol", name, table)
+
+
+def measure(
+    decoded: Decoded, protocol: Protocol, labels: np.ndarray | None, generator: np.random.Generator
+) -> dict[str, Measured]:
+    """All metrics of a protocol.
+
+    Parameters
+    ----------
+    labels : text array, shape (n,), or None
+        Class of each row, where the protocol compares classes.
+    generator : numpy Generator
+        Resamples units for intervals.
+    """
+    table = metric_table()
+    return {name: _measure(table[name], decoded, labels, generator) for name in protocol.metrics}
+
+
+def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> dict[str, float]:
+    """The bare values of a protocol's metrics, for nulls."""
+    table = metric_table()
+    return {name: float(_per_sample(table[name], decoded, labels).mean()) for name in protocol.metrics}
+
+
+def _measure(metric: Metric, decoded: Decoded, labels: np.ndarray | None, generator: np.random.Generator) -> Measured:
+    per_sample = _per_sample(metric, decoded, labels).numpy()
+    n_alternatives = len(decoded.candidate_ids) if metric.needs == "similarity" else len(set(_known(labels)))
+    chance = metric.chance_of(n_alternatives)
+    if chance is None:
+        raise ValueError(f"metric {metric.name!r} has no theoretical chance; it belongs to pictures.")
+    if metric.pairwise:
+        wins = metric.compute(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
+        value, interval, n = identification_interval(wins, generator)
+        return Measured(metric.name, value, interval, chance, n, metric.direction, per_sample)
+    if metric.name == "roc_auc":
+        interval = _auc_interval(decoded, _known(labels))
+        return Measured(metric.name, float(per_sample.mean()), interval, chance, len(per_sample), metric.direction, per_sample)
+    found = summarise(per_sample, chance, generator=generator, kind="proportion")
+    interval = (float(found.interval.low), float(found.interval.high))
+    return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
+
+
+def identification_interval(wins: Tensor, generator: np.random.Generator) -> tuple[float, tuple[float, float], int]:
+    """(value, interval, n items) of a win matrix, items resampled with weights w_i w_j, no self pairs."""
+    table = 1 - wins.T.numpy()  # as a similarity of truths (rows) to predictions (columns): a lost pair lies above 0.5
+    np.fill_diagonal(table, 0.5)
+    pairs = ~np.isnan(table)
+    found = identify(np.nan_to_num(table, nan=0.5), generator, pairs=pairs)
+    return found.value, (float(found.interval.low), float(found.interval.high)), found.n
+
+
+def _per_sample(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> Tensor:
+    return metric.per_sample(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
+
+
+def _inputs(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> tuple[Tensor, ...]:
+    if metric.needs == "similarity":
+        row = {i: n for n, i in enumerate(decoded.candidate_ids)}
+        truth = torch.tensor([row[i] for i in decoded.ids])
+        return normalize(decoded.prediction, dim=1) @ normalize(decoded.candidates, dim=1).T, truth
+    if metric.needs == "vectors":
+        return decoded.truth, decoded.prediction
+    if metric.needs == "labels":
+        scores, classes = class_scores(decoded, _known(labels))
+        return (scores[:, 1] - scores[:, 0] if metric.name == "roc_auc" else scores), classes
+    raise ValueError(f"metric {metric.name!r} needs {metric.needs}, which predictions alone do not give.")
+
+
+def _options(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> dict[str, Tensor]:
+    options: dict[str, Tensor] = {}
+    if metric.needs == "vectors" or metric.name == "roc_auc":
+        options["groups"] = decoded.fold
+    if metric.name.endswith("within_class"):
+        options["labels"] = torch.from_numpy(np.unique(_known(labels), return_inverse=True)[1])
+    return options
+
+
+def class_scores(decoded: Decoded, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """(cosine of each row to the prototype of every class (n, n_classes), class number of each row (n,)).
+
+    Prototypes are the mean true embeddings of a class, centred as the row's fold is; classes in sorted order.
+    """
+    names, number = np.unique(labels, return_inverse=True)
+    scores = torch.zeros(len(labels), len(names))
+    for fold in decoded.fold.unique():
+        rows = decoded.fold == fold
+        # The truth of a class differs between folds by the folds' means only; every row of it is the same vector.
+        shift = decoded.truth[rows][0] - _own(decoded, rows, number)
+        prototypes = torch.stack([decoded.truth[number == c].mean(0) for c in range(len(names))]) + shift
+        scores[rows] = normalize(decoded.prediction[rows], dim=1) @ normalize(prototypes, dim=1).T
+    return scores, torch.from_numpy(number)
+
+
+def _own(decoded: Decoded, rows: Tensor, number: np.ndarray) -> Tensor:
+    first = int(torch.nonzero(rows)[0])
+    return decoded.truth[torch.from_numpy(number == number[first])].mean(0)
+
+
+def _auc_interval(decoded: Decoded, labels: np.ndarray) -> tuple[float, float]:
+    """Folds' areas and DeLong errors combined, weighted by their trials."""
+    scores, classes = class_scores(decoded, labels)
+    margin = (scores[:, 1] - scores[:, 0]).numpy()
+    areas, errors, weights = [], [], []
+    for fold in decoded.fold.unique():
+        rows = (decoded.fold == fold).numpy()
+        found = roc_auc(margin[rows], classes.numpy()[rows] == 1)
+        areas.append(found.value)
+        errors.append(found.error)
+        weights.append(rows.sum())
+    share = np.array(weights) / sum(weights)
+    error = float(np.sqrt((share**2 * np.square(errors)).sum()))
+    interval = log_odds_interval(float((share * areas).sum()), error, len(margin))
+    return float(interval.low), float(interval.high)
+
+
+def _known(labels: np.ndarray | None) -> np.ndarray:
+    if labels is None:
+        raise ValueError("this protocol compares classes; name the column that holds them (label_column).")
+    return labels
+
+
+def as_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """Values and intervals, for the record."""
+    return {name: {"value": m.value, "interval": list(m.interval)} for name, m in measured.items()}

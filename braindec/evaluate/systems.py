@@ -1,0 +1,160 @@
+"""Systems that a protocol judges, each a function from training data to something that predicts embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from braindec import seeding, store
+from braindec.data import NeuralDataset
+from braindec.data.preprocessing import FittedPreprocessing, Preprocessing
+from braindec.decoder import BrainDecoder, Prediction, Repeats, average_groups, group_repeats, with_repeats
+from braindec.decoder.fitting import ALPHAS, group_folds, identification_score
+from braindec.maths import factors, ridge
+from braindec.types import Embeddings, Table, Trials
+
+NUISANCE = ("onset_s", "run_position", "acquisition_order", "session", "run", "motion")
+
+
+class System(Protocol):
+    """Anything that predicts embeddings from trials."""
+
+    def predict(self, trials: Trials, *, repeats: Repeats) -> Prediction:
+        """Predicted embeddings, (n, n_tokens, n_dims)."""
+
+
+Fitter = Callable[[NeuralDataset, Embeddings, int], System]
+
+
+def decoder_fitter(recipe: Any, *, prior: bool = False, progress: bool = False) -> Fitter:
+    """The recipe's own decoder, fitted from scratch with everything that is chosen in its training."""
+
+    def fit(part: NeuralDataset, embeddings: Embeddings, seed: int) -> System:
+        decoder = BrainDecoder.build(recipe, part.info, embeddings.info)
+        return decoder.fit(part, embeddings, prior=prior, progress=progress)
+
+    return fit
+
+
+@dataclass(frozen=True, eq=False)
+class MeanSystem:
+    """Predicts the training stimuli's mean embedding whatever the brain does."""
+
+    mean: np.ndarray
+
+    def predict(self, trials: Trials, *, repeats: Repeats) -> Prediction:
+        """The mean, a row a query."""
+
+        def constant(responses: np.ndarray) -> np.ndarray:
+            return np.repeat(self.mean[None], len(responses), axis=0)
+
+        return with_repeats(np.zeros((trials.n_trials, 1), np.float32), trials.table, repeats, constant)
+
+
+def fit_mean(part: NeuralDataset, embeddings: Embeddings, seed: int) -> MeanSystem:
+    """A decoder that knows the stimuli's mean and nothing of the brain."""
+    return MeanSystem(embeddings.of(part.stimulus_ids).mean(0))
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeSystem:
+    """Closed-form ridge from each subject's features to the embedding."""
+
+    fits: Mapping[str, ridge.RidgeFit]
+    features: Mapping[str, Callable[[Trials], np.ndarray]]
+    mean: np.ndarray
+
+    def predict(self, trials: Trials, *, repeats: Repeats) -> Prediction:
+        """Predicted embeddings."""
+        fit = self.fits[trials.key]
+
+        def run(rows: np.ndarray) -> np.ndarray:
+            flat = ridge.ridge_predict(torch.from_numpy(rows), fit).numpy()
+            return flat.reshape(-1, *self.mean.shape) + self.mean
+
+        return with_repeats(self.features[trials.key](trials), trials.table, repeats, run)
+
+
+@dataclass(eq=False)
+class RidgeFitter:
+    """Fits `RidgeSystem`s; the factorisation of unchanged features is reused when only the pairing is permuted.
+
+    Parameters
+    ----------
+    features : callable
+        ``features(training trials) -> (trials -> float32 (n, p))``: fits what has to be fitted on training rows.
+    """
+
+    features: Callable[[Trials], Callable[[Trials], np.ndarray]]
+    _kept: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, part: NeuralDataset, embeddings: Embeddings, seed: int) -> RidgeSystem:
+        mean = embeddings.of(part.stimulus_ids).mean(0)
+        fits, features = {}, {}
+        for key, trials in part.trials.items():
+            features[key] = self.features(trials)
+            fits[key] = self._fit(key, part, trials, features[key], embeddings, mean, seed)
+        return RidgeSystem(fits, features, mean)
+
+    def _fit(
+        self, key: str, part: NeuralDataset, trials: Trials, features: Callable[[Trials], np.ndarray],
+        embeddings: Embeddings, mean: np.ndarray, seed: int,
+    ) -> ridge.RidgeFit:  # fmt: skip
+        ids = trials.table["stimulus_id"]
+        group, first = group_repeats(ids)
+        hashed = store.content_hash(group=group, rows=trials.table["acquisition_order"])
+        if self._kept.get(key, ("",))[0] != hashed:
+            x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
+            units = _units(part, trials)[first]
+            parts = group_folds(tuple(units.tolist()), 5, seeding.torch_generator(seed, "ridge baseline", key))
+            self._kept[key] = (hashed, factors.factorise(x, parts))
+        y = torch.from_numpy(embeddings.of(ids[first].tolist()) - mean).flatten(1)
+        return ridge.solve(self._kept[key][1], y, ALPHAS, score=identification_score)
+
+
+def _units(part: NeuralDataset, trials: Trials) -> np.ndarray:
+    unit = "stimulus" if part.split is None else part.split.unit
+    column = {"stimulus": "stimulus_id", "concept": "stimulus_id"}.get(unit, unit)
+    return np.arange(trials.n_trials).astype(str) if column == "subject" else trials.table[column].astype(str)
+
+
+def signal_features(steps: Preprocessing) -> Callable[[Trials], Callable[[Trials], np.ndarray]]:
+    """The preprocessed signal itself, flattened."""
+
+    def fit(trials: Trials) -> Callable[[Trials], np.ndarray]:
+        fitted: FittedPreprocessing = steps.fit(trials)
+        return lambda other: fitted.apply(other).reshape(other.n_trials, -1)
+
+    return fit
+
+
+def nuisance_features(trials: Trials) -> Callable[[Trials], np.ndarray]:
+    """What is known of a trial without its brain response: position, time, session, motion.
+
+    Numbers enter standardised (training statistics) with their squares; text columns as one indicator a training value.
+    """
+    columns = [c for c in trials.table if c in NUISANCE or c.startswith("motion")]
+    scales = {c: _scale(trials.table[c]) for c in columns}
+
+    def features(other: Trials) -> np.ndarray:
+        parts = [_encode(other.table, c, scales[c]) for c in columns]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    return features
+
+
+def _scale(values: np.ndarray) -> Any:
+    if values.dtype.kind in "US":
+        return np.unique(values)
+    return float(values.mean()), max(float(values.std()), 1e-12)
+
+
+def _encode(table: Table, column: str, scale: Any) -> np.ndarray:
+    if isinstance(scale, np.ndarray):
+        return (table[column][:, None] == scale[None]).astype(np.float32)
+    z = (table[column] - scale[0]) / scale[1]
+    return np.stack([z, z**2 - 1], axis=1)
