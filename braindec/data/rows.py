@@ -20,11 +20,13 @@ class RowsView:
     """
 
     def __init__(self, rows: Any, index: np.ndarray, members: np.ndarray | None = None):
+        self.rows: Any = rows
+        self.index: np.ndarray = np.asarray(index, dtype=np.int64)
+        self.members: np.ndarray | None = members
         if isinstance(rows, RowsView):  # views of views stay one step from the file
-            index = rows.index[index]
-            members = rows.members if members is None else _compose(rows.members, members)
-            rows = rows.rows
-        self.rows, self.index, self.members = rows, np.asarray(index, dtype=np.int64), members
+            self.rows, self.index = rows.rows, rows.index[self.index]
+            self.members = rows.members if members is None else _compose(rows.members, members)
+        rows, members = self.rows, self.members
         n_features = rows.shape[1] if members is None else int(members.sum())
         self.shape: tuple[int, ...] = (len(self.index), n_features, *rows.shape[2:])
 

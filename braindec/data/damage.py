@@ -1,0 +1,72 @@
+"""Turns what other libraries raise on a damaged file into one error that names the file and the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from braindec import checks
+
+# What nibabel, mne, h5py, scipy.io, pandas and numpy raise on truncated, bit-flipped and overwritten files.
+RAISED: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    NotImplementedError,
+    UnboundLocalError,
+    ZeroDivisionError,
+    AssertionError,
+    ImportError,
+    SyntaxError,
+)
+COPY_AGAIN = "The file is damaged or incomplete: copy or download it again."
+
+
+@contextlib.contextmanager
+def reading(path: str | Path, *further: type[Exception], way_out: str = COPY_AGAIN) -> Iterator[None]:
+    """Whatever a reader raises inside becomes a DataFileError about `path`; our own errors pass unchanged.
+
+    Parameters
+    ----------
+    path : path
+    *further : exception classes
+        Of the library in use, beside `RAISED`.
+    way_out : str
+    """
+    try:
+        yield
+    except (checks.BraindecError, FileNotFoundError):
+        raise
+    except (*RAISED, *further) as error:
+        text = str(error).splitlines()[0][:200] if str(error) else "no message"
+        raise checks.DataFileError(
+            path, f"cannot be read ({type(error).__name__}: {text})", way_out
+        ) from error
+
+
+def drained_size(path: Path) -> int:
+    """Number of bytes inside a file, decompressed to its end when it is gzip, so that its checksum is verified.
+
+    Raises
+    ------
+    DataFileError
+        If the compressed stream is cut, damaged or fails its CRC.
+    """
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    size = 0
+    with reading(path), gzip.open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            size += len(block)
+    return size
