@@ -57,7 +57,9 @@ def known_key(name: str, key: str, mapping: Mapping[str, Any]) -> Any:
     """The entry of a mapping; else a ValueError that lists the keys there are."""
     if key in mapping:
         return mapping[key]
-    raise ConfigError(f"{name} must be one of {sorted(map(str, mapping))}, got {key!r}.{suggest(key, mapping)}")
+    raise ConfigError(
+        f"{name} must be one of {sorted(map(str, mapping))}, got {key!r}.{suggest(key, mapping)}"
+    )
 
 
 def in_range(name: str, value: float, low: float, high: float, *, unit: str = "") -> float:
@@ -100,7 +102,9 @@ def finite(name: str, array: Any, *, way_out: str = "Remove or mask these entrie
     if not bad.any():
         return array
     first = tuple(int(i) for i in np.argwhere(bad)[0])
-    raise ValueError(f"{name} holds {int(bad.sum())} NaN or infinite of {bad.size} values, first at {first}. {way_out}")
+    raise ValueError(
+        f"{name} holds {int(bad.sum())} NaN or infinite of {bad.size} values, first at {first}. {way_out}"
+    )
 
 
 def unique(name: str, values: Iterable[Any]) -> list[Any]:
@@ -143,7 +147,9 @@ def existing_folder(path: str | Path, way_out: str) -> Path:
 def needs_package(package: str, extra: str | None, feature: str) -> MissingPackageError:
     """The error to raise when an optional package is absent, with the line that installs it."""
     target = f"braindec[{extra}]" if extra else package
-    return MissingPackageError(f"{feature} needs the package {package!r}; install it with: pip install '{target}'")
+    return MissingPackageError(
+        f"{feature} needs the package {package!r}; install it with: pip install '{target}'"
+    )
 
 
 def same_space(name: str, found: str, expected: str, way_out: str) -> None:

@@ -28,7 +28,9 @@ def to_json(value: Any) -> Any:
         return [to_json(v) for v in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    raise TypeError(f"a setting must be a dataclass, dict, list, text, number, bool or null, got {type(value).__name__}.")
+    raise TypeError(
+        f"a setting must be a dataclass, dict, list, text, number, bool or null, got {type(value).__name__}."
+    )
 
 
 def component_from_json(data: dict[str, Any], load: Callable[[str, str], Any]) -> Any:
@@ -69,7 +71,9 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         return from_json(hint, value, where)  # type: ignore[arg-type]  # hint is a dataclass type here
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
+    if isinstance(hint, type) and (
+        not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
+    ):
         raise checks.ConfigError(f"{where} must be {hint.__name__}, got {value!r} ({type(value).__name__}).")
     return value
 
@@ -136,7 +140,9 @@ def override(settings: T, assignments: Iterable[str], load: Callable[[str, str],
     return settings
 
 
-def _assign(node: Any, path: list[str], value: Any, where: str, load: Callable[[str, str], Any] | None) -> Any:
+def _assign(
+    node: Any, path: list[str], value: Any, where: str, load: Callable[[str, str], Any] | None
+) -> Any:
     head, *rest = path
     if isinstance(node, dict):
         current = checks.known_key(where, head, node)
@@ -145,7 +151,9 @@ def _assign(node: Any, path: list[str], value: Any, where: str, load: Callable[[
         raise checks.ConfigError(f"{where}: {type(node).__name__} has no settings below it.")
     fields = [f.name for f in dataclasses.fields(node)]
     if head not in fields:
-        raise checks.ConfigError(f"{where}: there is no setting {head!r}; there are {fields}.{checks.suggest(head, fields)}")
+        raise checks.ConfigError(
+            f"{where}: there is no setting {head!r}; there are {fields}.{checks.suggest(head, fields)}"
+        )
     current = getattr(node, head)
     if rest:
         new = _assign(current, rest, value, where, load)

@@ -21,7 +21,9 @@ import numpy as np
 from braindec import checks
 
 SCHEMA = 1
-BLOCK_BYTES = 4 << 20  # rows of about 4 MiB are hashed together: one block read verifies little more than was asked
+BLOCK_BYTES = (
+    4 << 20
+)  # rows of about 4 MiB are hashed together: one block read verifies little more than was asked
 
 
 class BulkWriter:
@@ -51,7 +53,9 @@ class BulkWriter:
     def close(self) -> None:
         """Hashes the last block; refuses an array that was not filled."""
         if self._filled != self._data.shape[0]:
-            raise ValueError(f"{self._name} was announced with {self._data.shape[0]} rows but got {self._filled}.")
+            raise ValueError(
+                f"{self._name} was announced with {self._data.shape[0]} rows but got {self._filled}."
+            )
         self._hash_full_blocks(last=True)
         digests = np.frombuffer(b"".join(self._hashes), dtype=np.uint8).reshape(-1, 32)
         self._file.create_dataset(f"{self._name}.sha256", data=digests, chunks=True, fletcher32=True)
@@ -142,7 +146,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def write_json(path: str | Path, value: Any) -> None:
     """Strict JSON (no NaN), atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=1, sort_keys=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: str | Path, way_out: str = "Make it again.") -> Any:
@@ -213,7 +219,9 @@ class Rows:
             content = data[block * block_rows : (block + 1) * block_rows]
             if hashlib.sha256(content.tobytes()).digest() != digests[block].tobytes():
                 raise checks.DataFileError(
-                    self.path, f"{self.name!r} is damaged in rows {block * block_rows} and after", "Prepare it again."
+                    self.path,
+                    f"{self.name!r} is damaged in rows {block * block_rows} and after",
+                    "Prepare it again.",
                 )
             self._verified.add(block)
 
@@ -223,7 +231,9 @@ def open_readonly(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise checks.DataFileError(path, f"cannot be opened as HDF5 ({error})", "Make or copy it again.") from error
+        raise checks.DataFileError(
+            path, f"cannot be opened as HDF5 ({error})", "Make or copy it again."
+        ) from error
 
 
 class Stored:
@@ -234,7 +244,9 @@ class Stored:
         with self._reading() as file:
             schema = file.attrs.get("braindec_schema")
             if schema != SCHEMA:
-                raise checks.DataFileError(self.path, f"has schema {schema}, this version reads {SCHEMA}", "Prepare it again.")
+                raise checks.DataFileError(
+                    self.path, f"has schema {schema}, this version reads {SCHEMA}", "Prepare it again."
+                )
             text = file.attrs["json"]
             if hashlib.sha256(text.encode()).hexdigest() != file.attrs["json_sha256"]:
                 raise checks.DataFileError(self.path, "has damaged attributes", "Prepare it again.")
@@ -247,7 +259,9 @@ class Stored:
             try:
                 yield file
             except (OSError, KeyError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-                raise checks.DataFileError(self.path, f"is damaged ({error})", "Make or copy it again.") from error
+                raise checks.DataFileError(
+                    self.path, f"is damaged ({error})", "Make or copy it again."
+                ) from error
 
     def array(self, name: str) -> np.ndarray:
         """A small array, whole; text comes back as numpy unicode."""
@@ -287,7 +301,11 @@ def content_hash(**parts: Any) -> str:
         value = parts[name]
         if isinstance(value, np.ndarray):
             head = f"{name}:{value.dtype.str}:{value.shape}"
-            body = np.char.encode(value, "utf-8").tobytes() if value.dtype.kind == "U" else np.ascontiguousarray(value).tobytes()
+            body = (
+                np.char.encode(value, "utf-8").tobytes()
+                if value.dtype.kind == "U"
+                else np.ascontiguousarray(value).tobytes()
+            )
         else:
             head, body = name, json.dumps(value, sort_keys=True, allow_nan=False).encode()
         digest.update(f"{head}:{len(body)}\n".encode())

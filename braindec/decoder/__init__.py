@@ -1,10 +1,11 @@
-"""BrainDecoder: subjects' signals in, embeddings, retrieved stimuli and pictures out; fitted, adapted, saved, loaded."""
+"""BrainDecoder: subjects' signals in, embeddings, stimuli and pictures out; fitted, adapted, saved."""
 
 from __future__ import annotations
 
-from braindec.decoder.brain_decoder import BrainDecoder, Settings
+from braindec.decoder.brain_decoder import BrainDecoder
 from braindec.decoder.prediction import Prediction, Repeats, average_groups, group_repeats, with_repeats
 from braindec.decoder.saving import versions
+from braindec.decoder.settings import Settings, steps_for
 
 __all__ = [
     "BrainDecoder",
@@ -13,6 +14,7 @@ __all__ = [
     "Settings",
     "average_groups",
     "group_repeats",
+    "steps_for",
     "versions",
     "with_repeats",
 ]

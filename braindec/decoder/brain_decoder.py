@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,41 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from braindec import checks, config, registry, seeding, store, train
+from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset, splits
-from braindec.data.preprocessing import FittedPreprocessing, Preprocessing
+from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import fitting, saving
 from braindec.decoder.prediction import Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import TargetScaler
+from braindec.decoder.settings import Settings, build_losses, steps_for
 from braindec.encoder import Encoder
 from braindec.maths import nearest
-from braindec.train import Config as TrainConfig
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 
 # An embedding-to-shared map larger than this is not kept; a new subject's adapter then starts at random.
 MAX_SHARED_MAP = 20_000_000
 ROWS_AT_ONCE = 2048
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a decoder is made of: the components' Configs, how they are trained, and the seed.
-
-    `loss` and the targets may be single (the output is then called ``main``) or a dict by output name, with
-    `loss_weights` beside it. `prior_folds` encoders that did not see a trial make the predictions its prior is
-    trained on.
-    """
-
-    adapter: Any
-    backbone: Any
-    loss: Any
-    prior: Any = None
-    preprocessing: tuple[Any, ...] = ()
-    train: TrainConfig = TrainConfig()
-    prior_train: TrainConfig = TrainConfig(n_steps=1500, batch_size=256, lr=1e-3, validation_fraction=0.1)
-    prior_folds: int = 2
-    loss_weights: Mapping[str, float] | None = None
-    seed: int = 0
 
 
 class BrainDecoder(nn.Module):
@@ -71,12 +49,15 @@ class BrainDecoder(nn.Module):
         super().__init__()
         self.settings, self.info, self.outputs = settings, info, dict(outputs)
         self.main = next(iter(self.outputs))
-        self.losses = _losses(settings, self.outputs)
+        self.losses = build_losses(settings, self.outputs)
         self.preprocessing: dict[str, FittedPreprocessing] = {}
-        self.training: dict[str, Any] = {}
+        self.provenance: dict[str, Any] = {}
         self.log: train.Log | None = None
         self.prior_log: train.Log | None = None
         self.scalers = nn.ModuleDict({name: TargetScaler(i.shape) for name, i in self.outputs.items()})
+        self.gain: Tensor
+        self.shared_weight: Tensor
+        self.shared_bias: Tensor
         self.register_buffer("gain", torch.ones(()))
         self.register_buffer("shared_weight", torch.zeros(0, 0))
         self.register_buffer("shared_bias", torch.zeros(0))
@@ -101,7 +82,9 @@ class BrainDecoder(nn.Module):
             ``embeddings.info``, by output name where there are several.
         """
         names = [name for name in Settings.__dataclass_fields__ if name in dir(recipe)]
-        settings = recipe if isinstance(recipe, Settings) else Settings(**{n: getattr(recipe, n) for n in names})
+        settings = (
+            recipe if isinstance(recipe, Settings) else Settings(**{n: getattr(recipe, n) for n in names})
+        )
         outputs = {"main": embeddings} if isinstance(embeddings, EmbeddingsInfo) else dict(embeddings)
         return cls(settings, info, outputs)
 
@@ -139,14 +122,14 @@ class BrainDecoder(nn.Module):
         self.preprocessing = {key: self._fit_preprocessing(part.trials[key]) for key in part.keys}
         self._fit_scalers(part, named)
         sets = {key: self._subject_set(part, key, named) for key in part.keys}
-        self.encoder = self._build_encoder()
+        self.encoder = self.build_encoder()
         fit = self._encoder_fitter(folder, progress)
         self.log = fit(self.encoder, sets, "encoder")
         self._fit_gain(sets)
         self._fit_shared_map(sets)
         if prior and self.prior is not None:
             self._fit_prior(sets, folder, progress)
-        self.training = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
+        self.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
                          "best_step": self.log.best_step, "versions": saving.versions()}  # fmt: skip
         return self.eval()
 
@@ -178,7 +161,9 @@ class BrainDecoder(nn.Module):
         named = self._named(embeddings)
         known = sorted(set(part.keys) & set(self.info.signals))
         if known:
-            raise ValueError(f"adapt takes new subjects, but {known} are already in this decoder; leave them out.")
+            raise ValueError(
+                f"adapt takes new subjects, but {known} are already in this decoder; leave them out."
+            )
         new = copy.deepcopy(self)
         new.info = SignalInfo({**self.info.signals, **part.info.signals})
         encoder = new._fitted_encoder()
@@ -188,13 +173,24 @@ class BrainDecoder(nn.Module):
         sets = {key: new._subject_set(part, key, named) for key in part.keys}
         for key, data in sets.items():
             new._start_adapter_(key, data)
-        chosen = settings or self.settings.train
+        trainable = tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",)
         new.log = fitting.fit_encoder(
-            encoder, new.losses, new._loss_weights(), sets, chosen, seed=self.settings.seed, name="adapt",
-            folder=None if out_dir is None else Path(out_dir), progress=progress, trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
+            encoder,
+            new.losses,
+            new._loss_weights(),
+            sets,
+            settings or self.settings.train,
+            seed=self.settings.seed,
+            name="adapt",
+            folder=None if out_dir is None else Path(out_dir),
+            progress=progress,
+            trainable=trainable,
             ridge_start=False,
-        )  # fmt: skip
-        new.training = {**self.training, "adapted": {"dataset": part.identity(), "best_step": new.log.best_step}}
+        )
+        new.provenance = {
+            **self.provenance,
+            "adapted": {"dataset": part.identity(), "best_step": new.log.best_step},
+        }
         return new.eval()
 
     # ------------------------------------------------------------------------------------------------------- decoding
@@ -241,14 +237,18 @@ class BrainDecoder(nn.Module):
         similarity : float32 array, shape (n, k)
             Cosine after the training stimuli's mean embedding is subtracted.
         """
-        checks.same_space("gallery", gallery.space, self.outputs[self.main].space, "Embed it with the decoder's target.")
+        checks.same_space(
+            "gallery", gallery.space, self.outputs[self.main].space, "Embed it with the decoder's target."
+        )
         prediction = self.predict(trials, repeats=repeats)
         values = np.asarray(gallery.values[:], dtype=np.float32)
         similarity, index = nearest.top_k(self.centred(prediction.values), self.centred(values), k)
         return [tuple(gallery.ids[i] for i in row) for row in index.tolist()], similarity.numpy()
 
     @torch.no_grad()
-    def imagine(self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None, n_samples: int = 1) -> np.ndarray:
+    def imagine(
+        self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None, n_samples: int = 1
+    ) -> np.ndarray:
         """Image embeddings (n_samples, n, n_tokens, n_dims) that the prior draws for predicted embeddings.
 
         Without a prior, the predicted embeddings themselves.
@@ -261,7 +261,13 @@ class BrainDecoder(nn.Module):
         return self._scaler(self.main).restore(samples).numpy()
 
     def reconstruct(
-        self, trials: Trials, generator: Any, *, repeats: Repeats = "after", seed: int = 0, n_steps: int | None = None
+        self,
+        trials: Trials,
+        generator: Any,
+        *,
+        repeats: Repeats = "after",
+        seed: int = 0,
+        n_steps: int | None = None,
     ) -> tuple[tuple[str, ...], np.ndarray]:
         """Pictures of what was presented: (stimulus ids, uint8 (n, height, width, 3)).
 
@@ -273,10 +279,14 @@ class BrainDecoder(nn.Module):
         seed : int
             Of prior and generator.
         """
-        checks.same_space("generator", generator.space, self.outputs[self.main].space, "Choose a generator of this space.")
+        checks.same_space(
+            "generator", generator.space, self.outputs[self.main].space, "Choose a generator of this space."
+        )
         prediction = self.predict(trials, repeats=repeats)
         embeddings = self.imagine(prediction, seed=seed)[0]
-        drawn = generator.generate(embeddings, generator=seeding.torch_generator(seed, "picture"), n_steps=n_steps)
+        drawn = generator.generate(
+            embeddings, generator=seeding.torch_generator(seed, "picture"), n_steps=n_steps
+        )
         return prediction.ids, drawn
 
     @torch.no_grad()
@@ -317,26 +327,7 @@ class BrainDecoder(nn.Module):
         report : Report, optional
             Its scores go into the model card.
         """
-        from braindec import hub
-
-        self._fitted_encoder()
-        folder = Path(folder)
-        saving.write_weights(folder / saving.WEIGHTS, self)
-        signals = {key: fitted.config for key, fitted in self.preprocessing.items()}
-        with store.writer(folder / saving.SPACES) as out:
-            for key, fitted in self.preprocessing.items():
-                for name, values in fitted.to_arrays().items():
-                    out.array(f"{key}/{name}", values)
-        settings = config.to_json(self.settings) | {"preprocessing": self._steps().to_json()}
-        data = {"format": saving.FORMAT, "settings": settings, "signals": signals,
-                "outputs": config.to_json(self.outputs), "shared_map": list(self.shared_weight.shape),
-                "training": self.training}  # fmt: skip
-        store.write_json(folder / saving.CONFIG, data)
-        card = hub.model_card(data, report)
-        with store.atomic_path(folder / "README.md") as temporary:
-            temporary.write_text(card, encoding="utf-8")
-        hub.write_manifest(folder, (saving.CONFIG, saving.WEIGHTS, saving.SPACES, "README.md"))
-        return folder
+        return saving.save(self, Path(folder), report)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> BrainDecoder:
@@ -347,23 +338,7 @@ class BrainDecoder(nn.Module):
         DataFileError
             If a file is missing, damaged or holds other weights than the config says; nothing is loaded then.
         """
-        from braindec import hub
-
-        folder = hub.local_or_download(str(name), revision)
-        hub.verify(folder)
-        data = saving.read_config(folder)
-        stored = store.Stored(folder / saving.SPACES)
-        fitted = {k: FittedPreprocessing.from_arrays(c, stored.group(k)) for k, c in data["signals"].items()}
-        outputs = {k: config.from_json(EmbeddingsInfo, v) for k, v in data["outputs"].items()}
-        info = SignalInfo({key: f.source for key, f in fitted.items()})
-        decoder = cls(_settings_from_json(data["settings"]), info, outputs)
-        decoder.preprocessing = fitted
-        decoder.encoder = decoder._build_encoder()
-        rows, columns = data["shared_map"]
-        decoder.shared_weight, decoder.shared_bias = torch.zeros(rows, columns), torch.zeros(rows)
-        saving.read_weights(folder / saving.WEIGHTS, decoder)
-        decoder.training = data["training"]
-        return decoder.eval()
+        return saving.load(cls, str(name), revision)
 
     # ------------------------------------------------------------------------------------------------------- helpers
 
@@ -371,31 +346,36 @@ class BrainDecoder(nn.Module):
         named = {self.main: embeddings} if isinstance(embeddings, Embeddings) else dict(embeddings)
         for name, info in self.outputs.items():
             found = checks.known_key("embeddings", name, named)
-            checks.same_space("embeddings", found.space, info.space, "Embed the stimuli with the recipe's target.")
+            checks.same_space(
+                "embeddings", found.space, info.space, "Embed the stimuli with the recipe's target."
+            )
         return named
 
     def _fit_preprocessing(self, trials: Trials) -> FittedPreprocessing:
-        return self._steps().fit(trials)
-
-    def _steps(self) -> Preprocessing:
-        return Preprocessing(self.settings.preprocessing)
+        return steps_for(self.settings.preprocessing, trials.modality).fit(trials)
 
     def _fit_scalers(self, part: NeuralDataset, named: Mapping[str, Embeddings]) -> None:
         ids = part.stimulus_ids
         for name, scaler in self.scalers.items():
             checks.of_type("scaler", scaler, TargetScaler).fit_(torch.from_numpy(named[name].of(ids)))
 
-    def _subject_set(self, part: NeuralDataset, key: str, named: Mapping[str, Embeddings]) -> fitting.SubjectSet:
+    def _subject_set(
+        self, part: NeuralDataset, key: str, named: Mapping[str, Embeddings]
+    ) -> fitting.SubjectSet:
         trials = part.trials[key]
         ids = trials.table["stimulus_id"]
         numbers = np.unique(ids, return_inverse=True)[1]
-        targets = {name: self._scaler(name).centre(torch.from_numpy(named[name].of(ids.tolist()))) for name in self.outputs}
+        targets = {
+            name: self._scaler(name).centre(torch.from_numpy(named[name].of(ids.tolist())))
+            for name in self.outputs
+        }
         unit = "stimulus" if part.split is None else part.split.unit
         units = splits.unit_values(trials, part.stimuli, unit)
         signals = torch.from_numpy(self.preprocessing[key].apply(trials))
         return fitting.SubjectSet(signals, targets, torch.from_numpy(numbers), tuple(units.tolist()))
 
-    def _build_encoder(self) -> Encoder:
+    def build_encoder(self) -> Encoder:
+        """A fresh encoder for the signals this decoder was fitted on."""
         info = SignalInfo({key: fitted.signal for key, fitted in self.preprocessing.items()})
         shapes = {name: i.shape for name, i in self.outputs.items()}
         return Encoder.build(info, shapes, self.settings.adapter, self.settings.backbone, self.settings.seed)
@@ -456,10 +436,16 @@ class BrainDecoder(nn.Module):
     def _fit_prior(self, sets: Mapping[str, fitting.SubjectSet], folder: Path | None, progress: bool) -> None:
         fit = self._encoder_fitter(None, progress)
         predictions, targets = fitting.out_of_fold(
-            self._build_encoder, fit, sets, self.settings.prior_folds, self.settings.seed, self.main
+            self.build_encoder, fit, sets, self.settings.prior_folds, self.settings.seed, self.main
         )
         self.prior_log = fitting.fit_prior(
-            self.prior, _unit(predictions), targets, self.settings.prior_train, self.settings.seed, folder, progress
+            self.prior,
+            _unit(predictions),
+            targets,
+            self.settings.prior_train,
+            self.settings.seed,
+            folder,
+            progress,
         )
 
     def _raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
@@ -469,7 +455,9 @@ class BrainDecoder(nn.Module):
 
     def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:
         encoder.eval()
-        centred = self._raw(key, torch.from_numpy(responses), name) * (self.gain if name == self.main else 1.0)
+        centred = self._raw(key, torch.from_numpy(responses), name) * (
+            self.gain if name == self.main else 1.0
+        )
         return self._scaler(name).restore(centred).numpy()
 
     def _scaler(self, name: str) -> TargetScaler:
@@ -477,35 +465,10 @@ class BrainDecoder(nn.Module):
 
     def _fitted_encoder(self) -> Encoder:
         if self.encoder is None:
-            raise ValueError("this decoder is not fitted; call decoder.fit(dataset.part('train'), embeddings) first.")
+            raise ValueError(
+                "this decoder is not fitted; call decoder.fit(dataset.part('train'), embeddings) first."
+            )
         return self.encoder
-
-
-def _losses(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> dict[str, Any]:
-    configs = settings.loss if isinstance(settings.loss, dict) else {next(iter(outputs)): settings.loss}
-    unknown = sorted(set(configs) - set(outputs))
-    if unknown or not configs:
-        raise checks.ConfigError(f"loss names {unknown or 'nothing'}, the targets are {sorted(outputs)}.")
-    return {name: registry.load(*registry.name_of(c)).build(c) for name, c in configs.items()}
-
-
-def _settings_from_json(data: Mapping[str, Any]) -> Settings:
-    """Components resolve only inside braindec's own kinds; a preprocessing step only among its steps."""
-    component = partial(config.component_from_json, load=registry.load)
-    many = isinstance(data["loss"], dict) and "kind" not in data["loss"]
-    loss = {k: component(v) for k, v in data["loss"].items()} if many else component(data["loss"])
-    settings = Settings(
-        adapter=component(data["adapter"]),
-        backbone=component(data["backbone"]),
-        loss=loss,
-        prior=None if data["prior"] is None else component(data["prior"]),
-        train=config.from_json(train.Config, data["train"]),
-        prior_train=config.from_json(train.Config, data["prior_train"]),
-        prior_folds=data["prior_folds"],
-        loss_weights=data["loss_weights"],
-        seed=data["seed"],
-    )
-    return replace(settings, preprocessing=Preprocessing.from_json(data["preprocessing"]).steps)
 
 
 def _unit(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What BrainDecoder.fit does between prepared trials and trained modules: batches, ridge start, objective, validation."""
+"""Between prepared trials and trained modules: batches, ridge start, objective, validation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from braindec.encoder import Encoder
 from braindec.losses import Loss, Mix, join
 from braindec.maths import folds, nearest, ridge
 
-ALPHAS = tuple(float(a) for a in torch.logspace(-1, 7, 17))  # penalties for standardised signals, a factor 3.2 apart
+ALPHAS = tuple(
+    float(a) for a in torch.logspace(-1, 7, 17)
+)  # penalties for standardised signals, a factor 3.2 apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,9 @@ class SubjectSet:
     def take(self, rows: Tensor) -> SubjectSet:
         """These rows."""
         targets = {name: t[rows] for name, t in self.targets.items()}
-        return SubjectSet(self.signals[rows], targets, self.stimuli[rows], tuple(self.units[i] for i in rows.tolist()))
+        return SubjectSet(
+            self.signals[rows], targets, self.stimuli[rows], tuple(self.units[i] for i in rows.tolist())
+        )
 
     def averaged(self) -> SubjectSet:
         """One row a stimulus, responses averaged over its repeats."""
@@ -65,7 +69,8 @@ class Batches:
             self._sets = {key: s.averaged() for key, s in sets.items()}
         per_key = max(2, settings.batch_size // max(1, len(sets)))
         self._orders = {
-            key: train.Order(len(s.stimuli), min(per_key, len(s.stimuli)), seed, name, key) for key, s in self._sets.items()
+            key: train.Order(len(s.stimuli), min(per_key, len(s.stimuli)), seed, name, key)
+            for key, s in self._sets.items()
         }
         self._repeats = {key: _repeat_table(s.stimuli) for key, s in self._sets.items()}
 
@@ -86,7 +91,9 @@ class Batches:
         if self._settings.repeats != "mixed" or repeats.shape[1] == 1:
             return data.signals[rows]
         others = repeats[rows]  # (trial, repeat), -1 where there is none
-        kept = (torch.rand(others.shape, generator=generator) < 0.5) & (others >= 0) | (others == rows[:, None])
+        kept = (torch.rand(others.shape, generator=generator) < 0.5) & (others >= 0) | (
+            others == rows[:, None]
+        )
         weight = kept.to(data.signals.dtype)
         weight = weight / weight.sum(1, keepdim=True)
         return torch.einsum("nr,nr...->n...", weight, data.signals[others.clamp_min(0)])
@@ -148,7 +155,7 @@ def _draw_mix(trainee: Trainee, n: int, progress: float, generator: torch.Genera
 
 
 def validation_score(encoder: Encoder, sets: Mapping[str, SubjectSet], output: str) -> float:
-    """Mean reciprocal rank of the true embedding among the distinct held-out ones, repeats averaged, mean over subjects."""
+    """Mean reciprocal rank of the truth among the distinct held-out embeddings, repeats averaged, over subjects."""
     values = []
     for key, data in sets.items():
         data = data.averaged()
@@ -170,7 +177,9 @@ def group_folds(units: tuple[str, ...], n_folds: int, generator: torch.Generator
     return folds.folds_by_group(part[member])
 
 
-def ridge_to(data: SubjectSet, target: Tensor, seed: int, *purpose: object, score: Any = None) -> ridge.RidgeFit:
+def ridge_to(
+    data: SubjectSet, target: Tensor, seed: int, *purpose: object, score: Any = None
+) -> ridge.RidgeFit:
     """Ridge from flattened signals (n, p) to any target (n, q), its penalty chosen on whole units of these rows.
 
     The choice is by `identification_score` unless another score of `maths.ridge` is asked for.
@@ -181,7 +190,7 @@ def ridge_to(data: SubjectSet, target: Tensor, seed: int, *purpose: object, scor
 
 
 def identification_score(prediction: Tensor, truth: Tensor) -> Tensor:
-    """How well rows are told apart: mean z-score of the true pair's cosine among the row's cosines; smooth in the penalty."""
+    """How well rows are told apart: mean z-score of the true pair's cosine within its row; smooth in the penalty."""
     centre = truth.mean(0)
     similarity = normalize(prediction - centre, dim=1) @ normalize(truth - centre, dim=1).T
     own = similarity.diagonal()
@@ -225,7 +234,15 @@ def fit_encoder(
     allowed = settings.ridge_start if ridge_start is None else ridge_start
     start = partial(_start_from_ridge_, encoder, output=main, seed=seed, allowed=allowed)
     start(kept)
-    run = partial(train.fit, trainee, objective=objective, settings=settings, seed=seed, folder=folder, progress=progress)
+    run = partial(
+        train.fit,
+        trainee,
+        objective=objective,
+        settings=settings,
+        seed=seed,
+        folder=folder,
+        progress=progress,
+    )
     log = run(Batches(kept, settings, seed, name), name=name, validate=validate)
     if settings.refit and held_units:
         trainee.load_state_dict(before)
@@ -296,27 +313,42 @@ def out_of_fold(
 
 
 def fit_prior(
-    prior: Any, conditions: Tensor, targets: Tensor, settings: train.Config, seed: int, folder: Path | None, progress: bool
+    prior: Any,
+    conditions: Tensor,
+    targets: Tensor,
+    settings: train.Config,
+    seed: int,
+    folder: Path | None,
+    progress: bool,
 ) -> train.Log | None:
     """Starts a prior from all pairs (n, n_tokens, n_dims) and, unless it is closed-form, trains it on them."""
     prior.start_(conditions, targets)
     if prior.closed_form:
         return None
     units = [str(i) for i in range(len(targets))]
-    kept, held = train.split_rows(units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows"))
+    kept, held = train.split_rows(
+        units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows")
+    )
     order = train.Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
 
     def batch(step: int) -> dict[str, Tensor]:
         rows = kept[order.rows(step)]
         return {"brain": conditions[rows], "image": targets[rows]}
 
-    def loss(module: nn.Module, batch: Mapping[str, Tensor], progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        module: nn.Module, batch: Mapping[str, Tensor], progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         return {"prior": prior.objective(batch["brain"], batch["image"], generator)}
 
     def validate(module: nn.Module) -> float:
-        generator = seeding.torch_generator(seed, "prior validation", device=str(next(prior.parameters()).device))
+        generator = seeding.torch_generator(
+            seed, "prior validation", device=str(next(prior.parameters()).device)
+        )
         device = generator.device
-        losses = [prior.objective(conditions[held].to(device), targets[held].to(device), generator) for _ in range(8)]
+        losses = [
+            prior.objective(conditions[held].to(device), targets[held].to(device), generator)
+            for _ in range(8)
+        ]
         return -float(torch.stack(losses).mean())
 
     return train.fit(

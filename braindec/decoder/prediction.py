@@ -41,7 +41,9 @@ def group_repeats(stimulus_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Trials whose stimulus is not recorded are groups of their own.
     """
-    keys = np.where(stimulus_ids == UNKNOWN, np.char.add("\x00", np.arange(len(stimulus_ids)).astype(str)), stimulus_ids)
+    keys = np.where(
+        stimulus_ids == UNKNOWN, np.char.add("\x00", np.arange(len(stimulus_ids)).astype(str)), stimulus_ids
+    )
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)

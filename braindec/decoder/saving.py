@@ -5,12 +5,18 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from braindec import __version__, checks, store
+from braindec import __version__, checks, config, store
+from braindec.data.preprocessing import FittedPreprocessing
+from braindec.decoder.settings import settings_from_json, settings_to_json
+from braindec.types import EmbeddingsInfo, SignalInfo
+
+if TYPE_CHECKING:
+    from braindec.decoder.brain_decoder import BrainDecoder
 
 FORMAT = 1
 CONFIG, WEIGHTS, SPACES = "config.json", "weights.safetensors", "preprocessing.h5"
@@ -31,9 +37,13 @@ def read_weights(path: Path, module: nn.Module) -> None:
     from safetensors.torch import load_file
 
     try:
-        tensors = load_file(checks.existing_file(path, "A saved decoder holds its weights there; copy the folder whole."))
+        tensors = load_file(
+            checks.existing_file(path, "A saved decoder holds its weights there; copy the folder whole.")
+        )
     except SafetensorError as error:
-        raise checks.DataFileError(path, f"is no readable safetensors file ({error})", "Copy it again.") from error
+        raise checks.DataFileError(
+            path, f"is no readable safetensors file ({error})", "Copy it again."
+        ) from error
     check_same_weights(path, tensors, module.state_dict())
     module.load_state_dict(tensors, strict=True)
 
@@ -50,7 +60,9 @@ def check_same_weights(path: Path, found: Mapping[str, Tensor], wanted: Mapping[
             )
     if lines:
         shown = "\n  ".join(lines[:12]) + (f"\n  and {len(lines) - 12} more" if len(lines) > 12 else "")
-        raise checks.DataFileError(path, f"does not hold this model's weights:\n  {shown}\n", "Nothing was loaded.")
+        raise checks.DataFileError(
+            path, f"does not hold this model's weights:\n  {shown}\n", "Nothing was loaded."
+        )
 
 
 def versions() -> dict[str, str]:
@@ -70,5 +82,58 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a saved decoder; another format version is refused."""
     data = store.read_json(folder / CONFIG, "A decoder is saved with decoder.save_pretrained(folder).")
     if data.get("format") != FORMAT:
-        raise checks.DataFileError(folder / CONFIG, f"has format {data.get('format')}, this version reads {FORMAT}", "")
+        raise checks.DataFileError(
+            folder / CONFIG, f"has format {data.get('format')}, this version reads {FORMAT}", ""
+        )
     return data
+
+
+def save(decoder: BrainDecoder, folder: Path, report: Any) -> Path:
+    """See `BrainDecoder.save_pretrained`."""
+    from braindec import hub
+
+    decoder.layers()  # refuses a decoder that is not fitted before anything is written
+    write_weights(folder / WEIGHTS, decoder)
+    with store.writer(folder / SPACES) as out:
+        for key, fitted in decoder.preprocessing.items():
+            for name, values in fitted.to_arrays().items():
+                out.array(f"{key}/{name}", values)
+    data = {
+        "format": FORMAT,
+        "settings": settings_to_json(decoder.settings),
+        "signals": {key: fitted.config for key, fitted in decoder.preprocessing.items()},
+        "outputs": config.to_json(decoder.outputs),
+        "shared_map": list(decoder.shared_weight.shape),
+        "training": decoder.provenance,
+    }
+    store.write_json(folder / CONFIG, data)
+    with store.atomic_path(folder / "README.md") as temporary:
+        temporary.write_text(hub.model_card(data, report), encoding="utf-8")
+    hub.write_manifest(folder, (CONFIG, WEIGHTS, SPACES, "README.md"))
+    return folder
+
+
+def load(kind: type[BrainDecoder], name: str, revision: str | None) -> BrainDecoder:
+    """See `BrainDecoder.from_pretrained`."""
+    from braindec import hub
+
+    folder = hub.local_or_download(name, revision)
+    hub.verify(folder)
+    data = read_config(folder)
+    stored = store.Stored(folder / SPACES)
+    fitted = {k: FittedPreprocessing.from_arrays(c, stored.group(k)) for k, c in data["signals"].items()}
+    outputs = {k: _info(v) for k, v in data["outputs"].items()}
+    info = SignalInfo({key: f.source for key, f in fitted.items()})
+    decoder = kind(settings_from_json(data["settings"]), info, outputs)
+    decoder.preprocessing = fitted
+    decoder.encoder = decoder.build_encoder()
+    rows, columns = data["shared_map"]
+    decoder.shared_weight, decoder.shared_bias = torch.zeros(rows, columns), torch.zeros(rows)
+    read_weights(folder / WEIGHTS, decoder)
+    decoder.provenance = data["training"]
+    return decoder.eval()
+
+
+def _info(data: Mapping[str, Any]) -> EmbeddingsInfo:
+    n_tokens, n_dims = data["shape"]
+    return EmbeddingsInfo(data["space"], (n_tokens, n_dims), data["identity"])

@@ -46,7 +46,12 @@ class Decoded:
 
 
 def decode(
-    system: System, test: NeuralDataset, embeddings: Embeddings, mean: np.ndarray, protocol: Protocol, fold: int = 0
+    system: System,
+    test: NeuralDataset,
+    embeddings: Embeddings,
+    mean: np.ndarray,
+    protocol: Protocol,
+    fold: int = 0,
 ) -> dict[str, Decoded]:
     """Predictions for every test trial (or stimulus) of every subject.
 
@@ -69,7 +74,12 @@ def decode(
 
 
 def cross_decode(
-    fit: Fitter, dataset: NeuralDataset, embeddings: Embeddings, splits: Sequence[Split], protocol: Protocol, seed: int
+    fit: Fitter,
+    dataset: NeuralDataset,
+    embeddings: Embeddings,
+    splits: Sequence[Split],
+    protocol: Protocol,
+    seed: int,
 ) -> dict[str, Decoded]:
     """Fits on each split's train part and predicts its test part; the parts' predictions of a subject are joined.
 

@@ -36,7 +36,11 @@ class Measured:
 
 def metric_table() -> dict[str, Metric]:
     """Every metric of every member, by name."""
-    return {k: m for member in registry.names("metrics") for k, m in registry.load("metrics", member).METRICS.items()}
+    return {
+        k: m
+        for member in registry.names("metrics")
+        for k, m in registry.load("metrics", member).METRICS.items()
+    }
 
 
 def protocol_named(name: str) -> Protocol:
@@ -69,7 +73,9 @@ def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> d
     return {name: float(_per_sample(table[name], decoded, labels).mean()) for name in protocol.metrics}
 
 
-def _measure(metric: Metric, decoded: Decoded, labels: np.ndarray | None, generator: np.random.Generator) -> Measured:
+def _measure(
+    metric: Metric, decoded: Decoded, labels: np.ndarray | None, generator: np.random.Generator
+) -> Measured:
     per_sample = _per_sample(metric, decoded, labels).numpy()
     n_alternatives = len(decoded.candidate_ids) if metric.needs == "similarity" else len(set(_known(labels)))
     chance = metric.chance_of(n_alternatives)
@@ -77,22 +83,32 @@ def _measure(metric: Metric, decoded: Decoded, labels: np.ndarray | None, genera
         raise ValueError(f"metric {metric.name!r} has no theoretical chance; it belongs to pictures.")
     if metric.pairwise:
         wins = metric.compute(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
-        value, interval, n = identification_interval(wins, generator)
+        value, interval, n = identification_interval(wins)
         return Measured(metric.name, value, interval, chance, n, metric.direction, per_sample)
     if metric.name == "roc_auc":
         interval = _auc_interval(decoded, _known(labels))
-        return Measured(metric.name, float(per_sample.mean()), interval, chance, len(per_sample), metric.direction, per_sample)
+        return Measured(
+            metric.name,
+            float(per_sample.mean()),
+            interval,
+            chance,
+            len(per_sample),
+            metric.direction,
+            per_sample,
+        )
     found = summarise(per_sample, chance, generator=generator, kind="proportion")
     interval = (float(found.interval.low), float(found.interval.high))
     return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
 
 
-def identification_interval(wins: Tensor, generator: np.random.Generator) -> tuple[float, tuple[float, float], int]:
+def identification_interval(wins: Tensor) -> tuple[float, tuple[float, float], int]:
     """(value, interval, n items) of a win matrix, items resampled with weights w_i w_j, no self pairs."""
-    table = 1 - wins.T.numpy()  # as a similarity of truths (rows) to predictions (columns): a lost pair lies above 0.5
+    table = (
+        1 - wins.T.numpy()
+    )  # as a similarity of truths (rows) to predictions (columns): a lost pair lies above 0.5
     np.fill_diagonal(table, 0.5)
     pairs = ~np.isnan(table)
-    found = identify(np.nan_to_num(table, nan=0.5), generator, pairs=pairs)
+    found = identify(np.nan_to_num(table, nan=0.5), pairs=pairs)
     return found.value, (float(found.interval.low), float(found.interval.high)), found.n
 
 

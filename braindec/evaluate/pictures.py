@@ -40,7 +40,14 @@ class Pictures:
 
 
 def draw(
-    decoder: BrainDecoder, generator: Any, trials: Trials, protocol: Protocol, n: int, *, seed: int, n_steps: int | None = None
+    decoder: BrainDecoder,
+    generator: Any,
+    trials: Trials,
+    protocol: Protocol,
+    n: int,
+    *,
+    seed: int,
+    n_steps: int | None = None,
 ) -> tuple[Prediction, np.ndarray, np.ndarray]:
     """(prediction, image embeddings, uint8 pictures) of the first `n` test stimuli of one subject, in sorted order."""
     prediction = first(decoder.predict(trials, repeats=protocol.repeats), n)  # type: ignore[arg-type]  # see Protocol
@@ -52,7 +59,9 @@ def first(prediction: Prediction, n: int) -> Prediction:
     """The rows of the `n` first stimuli by sorted id, so that every system draws the same ones."""
     order = np.argsort(np.array(prediction.ids))[:n]
     ids = tuple(prediction.ids[i] for i in order)
-    return Prediction(ids, prediction.values[order], prediction.table.take(order), prediction.n_repeats[order])
+    return Prediction(
+        ids, prediction.values[order], prediction.table.take(order), prediction.n_repeats[order]
+    )
 
 
 def render(generator: Any, embeddings: np.ndarray, seed: int, n_steps: int | None = None) -> np.ndarray:
@@ -80,15 +89,19 @@ def measure_pictures(
 def _measured(metric: Metric, true: Tensor, made: Tensor, generator: np.random.Generator) -> Measured:
     per_sample = metric.per_sample(true, made).numpy()
     if metric.pairwise:
-        value, interval, n = identification_interval(metric.compute(true, made), generator)
-        return Measured(metric.name, value, interval, metric.chance_of(n) or 0.5, n, metric.direction, per_sample)
+        value, interval, n = identification_interval(metric.compute(true, made))
+        return Measured(
+            metric.name, value, interval, metric.chance_of(n) or 0.5, n, metric.direction, per_sample
+        )
     chance = mismatched(metric, true, made)
     found = summarise(per_sample, chance, generator=generator, kind="mean", direction=metric.direction)
     interval = (float(found.interval.low), float(found.interval.high))
     return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
 
 
-_FEATURES: dict[tuple[str, bytes], Tensor] = {}  # presented pictures recur for every system; a handful of entries
+_FEATURES: dict[
+    tuple[str, bytes], Tensor
+] = {}  # presented pictures recur for every system; a handful of entries
 
 
 def _inputs(metric: Metric, pictures: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Systems judged by a protocol: every score with chance, a refitted null, an interval and a ceiling where one exists."""
+"""Systems judged by a protocol: scores with chance, a refitted null, an interval and, where one exists, a ceiling."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ def permuted(part: NeuralDataset, generator: np.random.Generator, protocol: Prot
     for key, t in part.trials.items():
         ids = t.table["stimulus_id"]
         repeat = protocol.unit in ("stimulus", "concept") and len(np.unique(ids)) < len(ids)
-        order = permute_within_blocks(t.table["exchangeability_block"], generator, units=ids if repeat else None)
+        order = permute_within_blocks(
+            t.table["exchangeability_block"], generator, units=ids if repeat else None
+        )
         trials[key] = replace(t, table=t.table.replace(stimulus_id=ids[order]))
     return replace(part, trials=trials)
 
@@ -178,8 +180,8 @@ def scores_of(
             rows.append(
                 Score(
                     name, judged.system, protocol.name, subject, modality, m.value, m.interval, m.chance, mean, m.n,
-                    m.direction, ceiling, kind, p_value(m.value, drawn) if len(drawn) else None, len(drawn), m.per_sample,
-                    {**(details or {}), **others},
+                    m.direction, ceiling, kind, p_value(m.value, drawn) if len(drawn) else None, len(drawn),
+                    m.per_sample, {**(details or {}), **others},
                 )
             )  # fmt: skip
     return rows + group_scores(rows)
@@ -199,9 +201,10 @@ def group_scores(rows: Sequence[Score]) -> list[Score]:
                 name, system, found[0].protocol, "group", modality, float(np.mean([s.value for s in found])),
                 (float(summary.interval.low), float(summary.interval.high)), float(np.mean([s.chance for s in found])),
                 float(np.mean([s.null for s in found])), len(found), found[0].direction,
-                float(np.mean([s.ceiling for s in found])) if with_ceiling else None,  # type: ignore[misc]  # all set
+                float(np.mean([s.ceiling for s in found])) if with_ceiling else None,
                 found[0].ceiling_kind if with_ceiling else None, None, min(s.null_n for s in found),
-                np.array([s.value for s in found]), {"subjects": [s.subject for s in found], "interval": "t over subjects"},
+                np.array([s.value for s in found]),
+                {"subjects": [s.subject for s in found], "interval": "t over subjects"},
             )
         )  # fmt: skip
     return out
@@ -216,19 +219,27 @@ def compare(
         first, second = a.measured[key][metric], b.measured[key][metric]
         if a.decoded[key].ids != b.decoded[key].ids:
             raise ValueError(f"{a.system} and {b.system} were not judged on the same queries of {key}.")
-        found = paired_difference(first.per_sample, second.per_sample, seeding.numpy_generator(seed, "paired", key, metric))
+        found = paired_difference(
+            first.per_sample, second.per_sample, seeding.numpy_generator(seed, "paired", key, metric)
+        )
+        interval = [float(found.interval.low), float(found.interval.high)]
         rows.append({"a": a.system, "b": b.system, "metric": metric, "key": key, "difference": found.value,
-                     "interval": [float(found.interval.low), float(found.interval.high)], "p": found.p, "n": found.n})  # fmt: skip
+                     "interval": interval, "p": found.p, "n": found.n})  # fmt: skip
     return rows
 
 
-def _ceiling(ceilings: Ceilings | None, key: str, metric: str) -> tuple[str | None, float | None, dict[str, Any]]:
+def _ceiling(
+    ceilings: Ceilings | None, key: str, metric: str
+) -> tuple[str | None, float | None, dict[str, Any]]:
     """(kind, value) of the ceiling shown beside a score, and every other one for its details."""
     kinds = (ceilings or {}).get(key, {})
     found = {kind: float(metrics[metric]) for kind, metrics in kinds.items() if metric in metrics}
     if not found:
         return None, None, {}
-    kind = next((k for k in ("oracle_linear", "oracle_image", "repeatability", "ncsnr") if k in found), next(iter(found)))
+    kind = next(
+        (k for k in ("oracle_linear", "oracle_image", "repeatability", "ncsnr") if k in found),
+        next(iter(found)),
+    )
     return kind, found[kind], {"ceilings": found}
 
 

@@ -11,8 +11,16 @@ import torch
 
 from braindec import seeding, store
 from braindec.data import NeuralDataset
-from braindec.data.preprocessing import FittedPreprocessing, Preprocessing
-from braindec.decoder import BrainDecoder, Prediction, Repeats, average_groups, group_repeats, with_repeats
+from braindec.data.preprocessing import FittedPreprocessing
+from braindec.decoder import (
+    BrainDecoder,
+    Prediction,
+    Repeats,
+    average_groups,
+    group_repeats,
+    steps_for,
+    with_repeats,
+)
 from braindec.decoder.fitting import ALPHAS, group_folds, identification_score
 from braindec.maths import factors, ridge
 from braindec.types import Embeddings, Table, Trials
@@ -110,7 +118,9 @@ class RidgeFitter:
         if self._kept.get(key, ("",))[0] != hashed:
             x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
             units = _units(part, trials)[first]
-            parts = group_folds(tuple(units.tolist()), 5, seeding.torch_generator(seed, "ridge baseline", key))
+            parts = group_folds(
+                tuple(units.tolist()), 5, seeding.torch_generator(seed, "ridge baseline", key)
+            )
             self._kept[key] = (hashed, factors.factorise(x, parts))
         y = torch.from_numpy(embeddings.of(ids[first].tolist()) - mean).flatten(1)
         return ridge.solve(self._kept[key][1], y, ALPHAS, score=identification_score)
@@ -122,11 +132,11 @@ def _units(part: NeuralDataset, trials: Trials) -> np.ndarray:
     return np.arange(trials.n_trials).astype(str) if column == "subject" else trials.table[column].astype(str)
 
 
-def signal_features(steps: Preprocessing) -> Callable[[Trials], Callable[[Trials], np.ndarray]]:
-    """The preprocessed signal itself, flattened."""
+def signal_features(preprocessing: Any) -> Callable[[Trials], Callable[[Trials], np.ndarray]]:
+    """The preprocessed signal itself, flattened; `preprocessing` as in the decoder's settings."""
 
     def fit(trials: Trials) -> Callable[[Trials], np.ndarray]:
-        fitted: FittedPreprocessing = steps.fit(trials)
+        fitted: FittedPreprocessing = steps_for(preprocessing, trials.modality).fit(trials)
         return lambda other: fitted.apply(other).reshape(other.n_trials, -1)
 
     return fit

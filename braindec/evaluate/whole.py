@@ -1,4 +1,4 @@
-"""A whole evaluation in one call: the recipe's decoder, linear and nuisance baselines, the mean, the shuffled decoder."""
+"""A whole evaluation in one call: the recipe's decoder, linear and nuisance baselines, mean, shuffled."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import Any
 
 from braindec import config, seeding
 from braindec.data import NeuralDataset, Split
-from braindec.data.preprocessing import Preprocessing
-from braindec.decoder import BrainDecoder, versions
+from braindec.decoder import BrainDecoder, steps_for, versions
 from braindec.evaluate.judge import protocol_named
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, permuted, scores_of
-from braindec.evaluate.systems import Fitter, RidgeFitter, decoder_fitter, fit_mean, nuisance_features, signal_features
+from braindec.evaluate.systems import (
+    Fitter,
+    RidgeFitter,
+    decoder_fitter,
+    fit_mean,
+    nuisance_features,
+    signal_features,
+)
 from braindec.types import Embeddings, Score
 
 
@@ -58,7 +64,9 @@ def cross_validate(
     label_column : str, optional
         Column with each trial's class.
     """
-    return _evaluate(recipe, decoder_fitter(recipe), dataset, embeddings, folds, plan or Plan(), label_column, ceilings)
+    return _evaluate(
+        recipe, decoder_fitter(recipe), dataset, embeddings, folds, plan or Plan(), label_column, ceilings
+    )
 
 
 def held_out(
@@ -100,11 +108,12 @@ def _evaluate(
     label_column: str | None, ceilings: Ceilings | None,
 ) -> Evaluation:  # fmt: skip
     protocol = protocol_named(recipe.protocol)
-    steps = Preprocessing(recipe.preprocessing)
-    transductive = check_scopes(protocol, steps)
+    chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in dataset.trials.values()}
+    transductive = sum(check_scopes(protocol, steps) for steps in chains.values()) > 0
+    scopes = sorted({scope for steps in chains.values() for scope in steps.scopes})
     fits: dict[str, tuple[Fitter, int]] = {
         "braindec": (fit, plan.n_null),
-        "ridge": (RidgeFitter(signal_features(steps)), plan.n_null_baselines),
+        "ridge": (RidgeFitter(signal_features(recipe.preprocessing)), plan.n_null_baselines),
         "nuisance": (RidgeFitter(nuisance_features), plan.n_null_baselines),
         "mean": (fit_mean, 0),
         "shuffled": (_shuffled(recipe, protocol), 0),
@@ -116,7 +125,7 @@ def _evaluate(
         )
         for name, (f, n) in fits.items()
     }  # fmt: skip
-    details = {"transductive": transductive, "scopes": list(steps.scopes)}
+    details = {"transductive": transductive, "scopes": scopes}
     scores = [
         s
         for name, j in judged.items()
@@ -127,7 +136,9 @@ def _evaluate(
         )
     ]  # fmt: skip
     comparisons = tuple(
-        c for metric in protocol.metrics for c in compare(judged["braindec"], judged["ridge"], metric, recipe.seed)
+        c
+        for metric in protocol.metrics
+        for c in compare(judged["braindec"], judged["ridge"], metric, recipe.seed)
     )
     record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "n_folds": len(folds),
               "versions": versions(), "seed": recipe.seed, "transductive": transductive}  # fmt: skip

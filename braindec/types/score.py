@@ -82,7 +82,9 @@ class Score:
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} of score {self.name!r} must be finite, got {getattr(self, name)}.")
         if len(self.interval) != 2 or not all(math.isfinite(v) for v in self.interval):
-            raise ValueError(f"interval of score {self.name!r} must be two finite numbers, got {self.interval}.")
+            raise ValueError(
+                f"interval of score {self.name!r} must be two finite numbers, got {self.interval}."
+            )
         checks.at_least("n", self.n, 1)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,9 +119,13 @@ class Report:
     def score(self, name: str, system: str = "braindec", subject: int | str | None = None) -> Score:
         """The one score with this name, system and (where given) subject."""
         found = [
-            s for s in self.scores if s.name == name and s.system == system and (subject is None or s.subject == subject)
+            s
+            for s in self.scores
+            if s.name == name and s.system == system and (subject is None or s.subject == subject)
         ]
         if len(found) != 1:
             have = sorted({(s.name, s.system, s.subject) for s in self.scores}, key=str)
-            raise ValueError(f"{len(found)} scores match {name!r}, {system!r}, {subject!r}; there are {have}.")
+            raise ValueError(
+                f"{len(found)} scores match {name!r}, {system!r}, {subject!r}; there are {have}."
+            )
         return found[0]

@@ -13,7 +13,9 @@ from braindec import checks
 def _check_regions(regions: Mapping[str, np.ndarray], n: int) -> None:
     for name, members in regions.items():
         if members.dtype != bool or members.shape != (n,):
-            raise ValueError(f"region {name!r} must be boolean of shape ({n},), got {members.dtype} {members.shape}.")
+            raise ValueError(
+                f"region {name!r} must be boolean of shape ({n},), got {members.dtype} {members.shape}."
+            )
 
 
 @dataclass(frozen=True, eq=False)

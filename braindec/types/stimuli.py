@@ -47,7 +47,9 @@ class StimulusSet:
     def images(self, ids: Sequence[str]) -> np.ndarray:
         """uint8 (n, height, width, 3) for these ids."""
         if self.read is None or self.kind != "image":
-            raise ValueError(f"this stimulus set holds no images (kind {self.kind!r}); labels are in its table.")
+            raise ValueError(
+                f"this stimulus set holds no images (kind {self.kind!r}); labels are in its table."
+            )
         return self.read(ids)
 
 
@@ -90,7 +92,9 @@ class Embeddings:
             raise ValueError(
                 f"values has {self.values.shape[0]} along axis 'stimulus' but ids has {len(self.ids)}; they must match."
             )
-        object.__setattr__(self, "_row", {key: i for i, key in enumerate(checks.unique("embedding ids", self.ids))})
+        object.__setattr__(
+            self, "_row", {key: i for i, key in enumerate(checks.unique("embedding ids", self.ids))}
+        )
 
     @property
     def info(self) -> EmbeddingsInfo:

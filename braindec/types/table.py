@@ -24,7 +24,9 @@ class Table(Mapping[str, np.ndarray]):
         for name, values in columns.items():
             column = np.array(values)
             if column.ndim != 1 or column.dtype == object:
-                raise ValueError(f"column {name!r} must be one axis of text or numbers, got {column.dtype} {column.shape}.")
+                raise ValueError(
+                    f"column {name!r} must be one axis of text or numbers, got {column.dtype} {column.shape}."
+                )
             column.flags.writeable = False
             kept[name] = column
         if kept:

@@ -14,7 +14,15 @@ from braindec.types.table import Table
 
 UNKNOWN = "unknown"  # stimulus_id of a trial whose stimulus is not recorded
 
-REQUIRED = ("stimulus_id", "session", "run", "repeat", "onset_s", "acquisition_order", "exchangeability_block")
+REQUIRED = (
+    "stimulus_id",
+    "session",
+    "run",
+    "repeat",
+    "onset_s",
+    "acquisition_order",
+    "exchangeability_block",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +63,9 @@ class Trials:
     def __post_init__(self) -> None:
         for column in REQUIRED:
             if column not in self.table:
-                raise ValueError(f"the trial table needs the columns {list(REQUIRED)}; {column!r} is missing.")
+                raise ValueError(
+                    f"the trial table needs the columns {list(REQUIRED)}; {column!r} is missing."
+                )
         if self.responses.shape[0] != self.table.n_rows:
             raise ValueError(
                 f"responses has {self.responses.shape[0]} along axis 'trial' but table has {self.table.n_rows}; "
@@ -91,7 +101,13 @@ class Trials:
     def signal(self) -> SubjectSignal:
         """What an adapter must know of this subject."""
         return SubjectSignal(
-            self.subject, self.modality, tuple(self.responses.shape[1:]), self.space, self.sfreq, self.tmin, self.units
+            self.subject,
+            self.modality,
+            tuple(self.responses.shape[1:]),
+            self.space,
+            self.sfreq,
+            self.tmin,
+            self.units,
         )
 
     def take(self, rows: np.ndarray) -> Trials:

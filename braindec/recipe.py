@@ -1,0 +1,225 @@
+"""Recipes: one experiment as one Python object, found by name, overridden by path, run, and recorded."""
+
+from __future__ import annotations
+
+import runpy
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, config, registry, store
+from braindec.data import NeuralDataset, catalogue
+from braindec.decoder import versions
+from braindec.evaluate import Plan
+from braindec.targets._embedding import embed
+from braindec.train import Config as TrainConfig
+from braindec.types import Embeddings, Report
+
+
+@dataclass(frozen=True)
+class NeuralData:
+    """Which part of which prepared dataset is read."""
+
+    dataset: str
+    subjects: tuple[int, ...] | None = None
+    modalities: tuple[str, ...] | None = None
+    region: str | None = None
+    split: str | None = None
+
+    def read(self, folder: str | Path) -> NeuralDataset:
+        """The dataset prepared in a folder; responses stay on disk."""
+        found = NeuralDataset.read(
+            folder, subjects=self.subjects, modalities=self.modalities, region=self.region, split=self.split
+        )
+        if found.name != self.dataset:
+            raise checks.ConfigError(
+                f"{folder} holds the dataset {found.name!r}, this recipe reads {self.dataset!r}. "
+                f"Prepare it with: braindec prepare {self.dataset} --raw DIR --out DIR"
+            )
+        return found
+
+
+TRAIN = TrainConfig()
+PRIOR_TRAIN = TrainConfig(n_steps=1500, batch_size=256, lr=1e-3)
+PLAN = Plan()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment: data, target, model, training, evaluation, seed.
+
+    Parameters
+    ----------
+    data : NeuralData
+    target, adapter, backbone, loss, prior, generator : a component's Config
+        `adapter` may be a dict by modality.
+    preprocessing : tuple of steps, or dict of such by modality
+    train, prior_train : train.Config
+    prior_folds : int
+        Encoders that did not see a trial make the predictions its prior is trained on.
+    protocol : str
+    plan : evaluate.Plan
+        How often everything is refitted under a permuted pairing.
+    label_column : str, optional
+        Column with each trial's (or stimulus') class.
+    settings : dict
+        Numbers of the recipe's own.
+    seed : int
+    """
+
+    data: NeuralData
+    target: Any
+    adapter: Any
+    backbone: Any
+    loss: Any
+    protocol: str
+    prior: Any = None
+    generator: Any = None
+    preprocessing: Any = ()
+    train: TrainConfig = TRAIN
+    prior_train: TrainConfig = PRIOR_TRAIN
+    prior_folds: int = 2
+    loss_weights: Any = None
+    plan: Plan = PLAN
+    label_column: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def embed(self, dataset: NeuralDataset, data_dir: str | Path, *, progress: bool = True) -> Embeddings:
+        """Embeddings of the dataset's stimuli in the recipe's target space, cached beside the prepared data."""
+        target = registry.load(*registry.name_of(self.target)).build(self.target)
+        content = dataset.about["stimuli"]["sha256"]
+        cache = Path(data_dir) / "embeddings"
+        return embed(
+            target, dataset.stimuli, content=content, ids=dataset.stimulus_ids, label_column=self.label_column,
+            cache=cache, progress=progress,
+        )  # fmt: skip
+
+    def build_generator(self, **given: Any) -> Any:
+        """The recipe's generator; `given` goes to its `build` (a gallery, where it needs one)."""
+        return registry.load(*registry.name_of(self.generator)).build(self.generator, **given)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe file: its object, its smoke overrides, its main, its header and where it is."""
+
+    name: str
+    recipe: Recipe
+    smoke: tuple[str, ...]
+    main: Callable[[Recipe, Path, Path], Report]
+    header: str
+    path: Path
+
+
+def folder() -> Path:
+    """Where the recipes are: in an installed braindec, else beside it in the checkout."""
+    inside = Path(__file__).parent / "_recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def names() -> list[str]:
+    """Names of the recipes there are."""
+    return sorted(p.stem for p in folder().glob("*.py") if not p.stem.startswith("_"))
+
+
+def load(name: str | Path) -> Loaded:
+    """A recipe by name, or by the path of a file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such recipe (with the closest name), or the file lacks RECIPE, SMOKE or main.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        checks.one_of("recipe", str(name), names())
+        path = folder() / f"{name}.py"
+    found = runpy.run_path(str(checks.existing_file(path, "List the recipes with: braindec list recipes.")))
+    for needed, kind in (("RECIPE", Recipe), ("SMOKE", tuple), ("main", Callable)):
+        if not isinstance(found.get(needed), kind):  # type: ignore[arg-type]  # Callable works with isinstance
+            raise checks.ConfigError(f"{path} must define {needed} ({getattr(kind, '__name__', kind)}).")
+    return Loaded(path.stem, found["RECIPE"], found["SMOKE"], found["main"], found.get("__doc__") or "", path)
+
+
+def run(
+    name: str | Path,
+    data: str | Path | None,
+    out: str | Path | None,
+    *,
+    sets: Iterable[str] = (),
+    smoke: bool = False,
+) -> Report:
+    """Runs a recipe, and writes report.json, report.html and scores.h5 into `out`.
+
+    Parameters
+    ----------
+    name : str or path
+    data : path or None
+        Prepared dataset. None makes the recipe's own synthetic data, where the dataset is a simulated one or in a smoke
+        run.
+    out : path or None
+        None only in a smoke run, which then leaves nothing behind.
+    sets : iterable of str
+        Typed overrides, ``"train.n_steps=30"``.
+    smoke : bool
+        Small synthetic data and the recipe's own small settings.
+    """
+    loaded = load(name)
+    overrides = [*(loaded.smoke if smoke else ()), *sets]
+    recipe = config.override(loaded.recipe, overrides, registry.load)
+    with tempfile.TemporaryDirectory(prefix="braindec-") as temporary:
+        target = Path(out) if out is not None else _needed(smoke, Path(temporary) / "out")
+        target.mkdir(parents=True, exist_ok=True)
+        prepared = Path(data) if data is not None else _synthesise(recipe, target if out else Path(temporary), smoke)
+        started = time.time()
+        report = loaded.main(recipe, prepared, target)
+        record = {"recipe": loaded.name, "config": recipe_to_json(recipe), "smoke": smoke, "sets": list(overrides),
+                  "versions": versions(), "seconds": round(time.time() - started, 1)}  # fmt: skip
+        report = Report(report.scores, {**record, **report.run}, report.panels)
+        from braindec import report as reporting
+
+        reporting.write(report, target)
+    return report
+
+
+def _needed(smoke: bool, path: Path) -> Path:
+    if not smoke:
+        raise checks.ConfigError("out must name a folder; only a smoke run may leave it out.")
+    return path
+
+
+def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
+    """Synthetic raw files of the recipe's dataset, prepared; made once."""
+    name = recipe.data.dataset
+    if name != "simulated" and not smoke:
+        raise checks.ConfigError(
+            f"data must name the folder of the prepared dataset {name!r}; make it with: "
+            f"braindec prepare {name} --raw DIR --out DIR"
+        )
+    raw, prepared = base / "raw", base / "prepared"
+    if not (prepared / "dataset.json").is_file():
+        dataset = catalogue.load(name)
+        world = {"world": "smoke" if smoke else "demo"} if name == "simulated" else {}
+        dataset["synthetic"](raw, **world)
+        dataset["prepare"](raw, prepared)
+    return prepared
+
+
+def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON: the record of a run, never its source."""
+    plain = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
+    steps = plain.pop("preprocessing")
+    named = {"all": steps} if isinstance(steps, tuple) else steps
+    described = {k: [{"step": type(s).__name__} | config.to_json(s) for s in v] for k, v in named.items()}
+    return {name: config.to_json(value) for name, value in plain.items()} | {"preprocessing": described}
+
+
+def hashed(recipe: Recipe) -> str:
+    """sha256 of a recipe's settings."""
+    return store.content_hash(recipe=recipe_to_json(recipe), empty=np.empty(0))
