@@ -97,7 +97,8 @@ def figure(width: float, height: float, *, dense: bool = False, **grid: Any) -> 
     **grid
         As for `Figure.subplots`.
     """
-    engine = ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0) if dense else "constrained"
+    pad, space = (0.015, 0.0) if dense else (0.04, 0.02)
+    engine = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=space, hspace=space)
     made = Figure(figsize=(width, height), layout=engine)
     FigureCanvasAgg(made)
     return made, made.subplots(**grid)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CEILING_COLOURS = {"oracle_image": "#7a5c00", "oracle_linear": "#b8902b", "oracle_n": "#d9b95c"}
+LINE, GAP = 0.165, 0.2  # inches: a system's line, and the space between subjects
 SHAPES = {
     "braindec": "o",
     "ridge": "s",
@@ -65,29 +66,32 @@ def score_dots(rows: Sequence[ScoreRow], *, xlabel: str = "", kind: str = "svg")
     """
     groups = list(dict.fromkeys(row.group for row in rows))
     systems = list(dict.fromkeys(row.system for row in rows))
-    spread = 0.62 / max(1, len(systems) - 1) if len(systems) > 1 else 0.0
+    present = {
+        group: [s for s in systems if any(r.group == group and r.system == s for r in rows)]
+        for group in groups
+    }
+    heights = np.array([LINE * len(present[group]) + GAP for group in groups])  # inches
+    middles = np.cumsum(heights) - heights / 2
     with _style.style():
-        made, axes = _style.figure(5.0, 0.75 + len(groups) * (0.22 + 0.15 * len(systems)))
+        made, axes = _style.figure(5.0, max(1.5, 0.62 + heights.sum()))
         _style.light_grid(axes, "x")
         for row in rows:
-            middle = groups.index(row.group)
-            _draw_row(
-                axes, row, middle, middle + spread * (systems.index(row.system) - (len(systems) - 1) / 2)
-            )
-        axes.set_yticks(range(len(groups)), groups)
-        axes.set_ylim(len(groups) - 0.45, -0.55)
+            k, inside = groups.index(row.group), present[row.group]
+            line = middles[k] + LINE * (inside.index(row.system) - (len(inside) - 1) / 2)
+            _draw_row(axes, row, line, (middles[k] - heights[k] * 0.46, middles[k] + heights[k] * 0.46))
+        axes.set_yticks(middles, groups)
+        axes.set_ylim(heights.sum(), 0)
         axes.set_xlabel(xlabel)
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.04)
-        _legend_beside(axes)
+        _legend_beside(axes, first=systems)
         words = "; ".join(f"{row.group} {row.system} {row.value:.3f}" for row in rows)
         return _style.as_bytes(made, f"{xlabel} by subject and system: {words}", kind)
 
 
-def _draw_row(axes: Axes, row: ScoreRow, middle: float, y: float) -> None:
-    """One system's dot at height `y`, with the lines that belong to its subject's row at `middle`."""
+def _draw_row(axes: Axes, row: ScoreRow, y: float, whole: tuple[float, float]) -> None:
+    """One system's dot at height `y`, with the lines that run through the `whole` of its subject's row."""
     colour = _style.SYSTEM_COLOURS.get(row.system, _style.COLOURS[-1])
-    whole = [middle - 0.45, middle + 0.45]
     axes.plot([row.chance] * 2, whole, color=_style.FAINT, lw=1.3, ls=(0, (3, 2)), label="chance")
     if row.system in ("braindec", "adapted"):
         axes.plot(
@@ -111,10 +115,10 @@ def _draw_row(axes: Axes, row: ScoreRow, middle: float, y: float) -> None:
     axes.plot(row.value, y, marker=shape, ms=6.5, color=colour, ls="", label=row.system, zorder=3)
 
 
-def _legend_beside(axes: Axes) -> None:
-    """One entry a label, right of the axes."""
+def _legend_beside(axes: Axes, first: Sequence[str] = ()) -> None:
+    """One entry a label, right of the axes; the labels named `first` lead."""
     handles = dict(reversed([(label, handle) for handle, label in zip(*axes.get_legend_handles_labels())]))
-    names = list(dict.fromkeys(axes.get_legend_handles_labels()[1]))
+    names = list(dict.fromkeys([*first, *axes.get_legend_handles_labels()[1]]))
     place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "borderaxespad": 0.2}
     axes.legend([handles[n] for n in names], names, handlelength=1.3, labelspacing=0.35, **place)
 

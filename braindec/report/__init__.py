@@ -1,0 +1,71 @@
+"""A report as files: report.json and scores.h5 for programs, report.html for people.
+
+Panels are (title, kind, payload). Every payload may carry ``section`` (one of `SECTIONS`) and ``caption`` (a sentence
+below it); the kinds and the rest of their payloads are in `_blocks`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from braindec import store
+from braindec.report import _files
+from braindec.report._page import SECTIONS, page
+from braindec.types import Report
+
+__all__ = ["SECTIONS", "page", "read", "write"]
+
+MAX_BYTES = 5 * 1000 * 1000  # a page that can be sent by mail
+PICTURE_SIZES = (192, 128, 96, 64)  # pixels a side, tried until the page fits
+
+
+def write(report: Report, folder: str | Path) -> Path:
+    """Writes report.json, scores.h5, panels.h5 and report.html; each appears whole or not at all.
+
+    Parameters
+    ----------
+    report : Report
+    folder : path
+        Made where it does not exist.
+
+    Returns
+    -------
+    Path
+        Of report.html.
+
+    Raises
+    ------
+    ValueError
+        If a value is not JSON (NaN is not), a panel is unknown, or the page cannot be made small enough.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = _small_enough(report)
+    _files.write(report, folder)
+    with store.atomic_path(folder / "report.html") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return folder / "report.html"
+
+
+def read(folder: str | Path) -> Report:
+    """The report that `write` left in a folder: scores with their samples, run and panels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no report.json.
+    DataFileError
+        If a file is damaged or belongs to another report.
+    """
+    return _files.read(Path(folder))
+
+
+def _small_enough(report: Report) -> str:
+    for size in PICTURE_SIZES:
+        text = page(report, size)
+        if len(text.encode()) <= MAX_BYTES:
+            return text
+    raise ValueError(
+        f"report.html would have {len(text.encode()) / 1e6:.1f} MB with pictures of {PICTURE_SIZES[-1]} pixels; "
+        f"it must stay below {MAX_BYTES / 1e6:g} MB. Show fewer pictures or panels."
+    )

@@ -1,0 +1,220 @@
+"""One drawing function a kind of panel: payload -> HTML.
+
+======================  ==============================================================================================
+kind (default section)  payload
+======================  ==============================================================================================
+text (headline)         text: str or list of paragraphs; lines that start with ``- `` become a list
+table (scores)          columns: texts, rows: lists of cells
+image_grid (pictures)   rows: {label: uint8 (n, height, width, 3)}; captions: n texts under the columns;
+                        notes: {label: n texts under that row}; groups: [(text, n_columns), ...] over them
+curve (training)        step (n,), series: {label: (n,)}, xlabel, ylabel, log
+regions (brain)         regions: texts, series: {label: (n_regions,)}, intervals: {label: (n_regions, 2)},
+                        chance, xlabel
+volume (brain)          mask bool (x, y, z), values (n_voxels,), label, symmetric
+topography (brain)      positions (n_channels, 3) metres, values (n_channels,), label, symmetric
+time_course (brain)     time_s (n,), values (n,), chance, interval (n, 2), null_limit, significant (n,),
+                        baseline (start, stop), ylabel
+confusion (scores)      matrix (n, n) counts with true classes in rows, labels
+histogram (controls)    null (n_refits,), value, xlabel
+config (config)         tree: JSON
+======================  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, plots
+from braindec.report import _words
+
+Payload = Mapping[str, Any]
+LEADING_ROWS = ("presented", "reconstructed", "retrieved")
+
+
+def block(title: str, kind: str, payload: Payload, max_size: int) -> str:
+    """The panel's HTML: title, drawing, caption.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind of panel.
+    ValueError
+        If the payload lacks an entry that the kind needs.
+    """
+    draw = checks.known_key(f"kind of panel {title!r}", kind, KINDS)[1]
+    try:
+        body = image_grid(payload, max_size) if kind == "image_grid" else draw(payload)
+    except KeyError as error:
+        raise ValueError(
+            f"panel {title!r} of kind {kind!r} lacks the entry {error}; it has {sorted(payload)}."
+        ) from error
+    caption = f'<p class="caption">{escape(str(payload["caption"]))}</p>' if payload.get("caption") else ""
+    return f'<div class="panel"><h3>{escape(title)}</h3>{body}{caption}</div>'
+
+
+def text(payload: Payload) -> str:
+    """Paragraphs and lists."""
+    parts = [payload["text"]] if isinstance(payload["text"], str) else list(payload["text"])
+    return "".join(_paragraph(line) for part in parts for line in str(part).split("\n\n"))
+
+
+def _paragraph(content: str) -> str:
+    lines = [line for line in content.split("\n") if line.strip()]
+    points = [line.strip()[2:] for line in lines if line.strip().startswith("- ")]
+    words = " ".join(line.strip() for line in lines if not line.strip().startswith("- "))
+    items = "".join(f"<li>{escape(point)}</li>" for point in points)
+    return (f"<p>{escape(words)}</p>" if words else "") + (f"<ul>{items}</ul>" if items else "")
+
+
+def table(payload: Payload) -> str:
+    """Columns and rows; numbers to the right."""
+    head = "".join(f"<th>{escape(str(column))}</th>" for column in payload["columns"])
+    rows = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in payload["rows"])
+    return f'<div class="scroll"><table class="words"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"<td{' class=num' if numeric else ''}>{escape(_words.number(value))}</td>"
+
+
+def image_grid(payload: Payload, max_size: int) -> str:
+    """Named rows of pictures; the columns belong together."""
+    rows: Mapping[str, np.ndarray] = payload["rows"]
+    n = checks.same_length("item", **rows)
+    captions, notes = payload.get("captions") or [], payload.get("notes") or {}
+    cells = []
+    if payload.get("groups"):
+        cells.append('<div class="row"></div>')
+        cells += [
+            f'<div class="over" style="grid-column:span {int(k)}">{escape(str(name))}</div>'
+            for name, k in payload["groups"]
+        ]
+    for label, images in rows.items():
+        lead = " lead" if label in LEADING_ROWS else ""
+        if lead == "" and cells and list(rows).index(label) == sum(name in LEADING_ROWS for name in rows):
+            cells.append('<div class="gap"></div>')
+        cells.append(f'<div class="row{lead}">{escape(label)}</div>')
+        for i, image in enumerate(images):
+            alt = f"{label} {captions[i] if i < len(captions) else i + 1}"
+            cells.append(
+                f'<figure><img alt="{escape(alt, quote=True)}" src="{plots.encoded(image, max_size)}"></figure>'
+            )
+        cells += _texts("note", notes.get(label))
+    cells += _texts("under", captions)
+    style = f"grid-template-columns:var(--label) repeat({n},minmax(58px,118px))"
+    return f'<div class="scroll"><div class="grid" style="{style}">{"".join(cells)}</div></div>'
+
+
+def _texts(kind: str, texts: Any) -> list[str]:
+    if texts is None or not len(texts):
+        return []
+    return [
+        '<div class="row"></div>',
+        *(f'<div class="{kind}" title="{escape(str(t), quote=True)}">{escape(str(t))}</div>' for t in texts),
+    ]
+
+
+def curve(payload: Payload) -> str:
+    """Lines over training steps."""
+    series = {label: np.asarray(values, dtype=float) for label, values in payload["series"].items()}
+    return plots.training_curve(
+        np.asarray(payload["step"]), series, xlabel=payload.get("xlabel", "step"),
+        ylabel=payload.get("ylabel", "loss"), log=bool(payload.get("log", False)),
+    )  # fmt: skip
+
+
+def regions(payload: Payload) -> str:
+    """A bar a region and series."""
+    return plots.region_bars(
+        list(payload["regions"]), payload["series"], intervals=payload.get("intervals"),
+        chance=payload.get("chance"), xlabel=payload.get("xlabel", ""),
+    )  # fmt: skip
+
+
+def volume(payload: Payload) -> str:
+    """Slices of a volume."""
+    return plots.montage(
+        np.asarray(payload["mask"], dtype=bool), np.asarray(payload["values"]), label=payload.get("label", ""),
+        symmetric=bool(payload.get("symmetric", False)),
+    )  # fmt: skip
+
+
+def topography(payload: Payload) -> str:
+    """Values of sensors on the head."""
+    return plots.sensor_map(
+        np.asarray(payload["positions"]), np.asarray(payload["values"]), label=payload.get("label", ""),
+        symmetric=bool(payload.get("symmetric", False)),
+    )  # fmt: skip
+
+
+def time_course(payload: Payload) -> str:
+    """A score over time from onset."""
+    baseline = payload.get("baseline")
+    return plots.time_course(
+        np.asarray(payload["time_s"]), np.asarray(payload["values"]), chance=float(payload["chance"]),
+        interval=payload.get("interval"), null_limit=payload.get("null_limit"), significant=payload.get("significant"),
+        baseline=None if baseline is None else (float(baseline[0]), float(baseline[1])),
+        ylabel=payload.get("ylabel", "score"),
+    )  # fmt: skip
+
+
+def confusion(payload: Payload) -> str:
+    """Presented against decoded category."""
+    return plots.confusion(np.asarray(payload["matrix"]), list(payload["labels"]))
+
+
+def histogram(payload: Payload) -> str:
+    """A value in its null distribution."""
+    return plots.null_histogram(
+        payload["null"], float(payload["value"]), xlabel=payload.get("xlabel", "score")
+    )
+
+
+def config(payload: Payload) -> str:
+    """A JSON tree that folds."""
+    return f'<div class="tree">{_branch(payload["tree"], depth=0)}</div>'
+
+
+def _branch(value: Any, depth: int) -> str:
+    parts = []
+    for key, entry in value.items():
+        if isinstance(entry, Mapping) and entry:
+            opened = " open" if depth == 0 and len(entry) <= 12 else ""
+            parts.append(
+                f"<details{opened}><summary>{escape(str(key))}</summary>{_branch(entry, depth + 1)}</details>"
+            )
+        else:
+            parts.append(
+                f'<div class="leaf"><b>{escape(str(key))}</b><code>{escape(_leaf(entry))}</code></div>'
+            )
+    return "".join(parts)
+
+
+def _leaf(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        shown = ", ".join(_leaf(entry) for entry in value[:40])
+        return f"[{shown}{f', … {len(value)} in all' if len(value) > 40 else ''}]"
+    return "null" if value is None else str(value)
+
+
+# kind -> (section where it stands unless the payload says otherwise, drawing function)
+KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
+    "text": ("headline", text),
+    "table": ("scores", table),
+    "image_grid": ("pictures", lambda payload: image_grid(payload, 192)),
+    "curve": ("training", curve),
+    "regions": ("brain", regions),
+    "volume": ("brain", volume),
+    "topography": ("brain", topography),
+    "time_course": ("brain", time_course),
+    "confusion": ("scores", confusion),
+    "histogram": ("controls", histogram),
+    "config": ("config", config),
+}

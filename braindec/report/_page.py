@@ -1,0 +1,91 @@
+"""The page of a report: sections in a fixed order, each with what the report holds for it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import braindec
+from braindec import checks
+from braindec.report import _blocks, _files, _scores
+from braindec.report._look import CSS
+from braindec.types import Report
+
+SECTIONS = {
+    "headline": "At a glance",
+    "pictures": "Pictures",
+    "scores": "Scores",
+    "controls": "Controls",
+    "brain": "Where in the brain",
+    "training": "Training",
+    "limits": "What this does not show",
+    "config": "Config and versions",
+}
+CHIPS = ("recipe", "dataset", "protocol", "split", "machine", "seconds", "seed", "transductive", "date")
+
+
+def page(report: Report, max_size: int = 192) -> str:
+    """report.html as text: one file, nothing loaded from anywhere.
+
+    Parameters
+    ----------
+    report : Report
+    max_size : int
+        Pixels a side to which larger pictures are reduced.
+
+    Raises
+    ------
+    ValueError
+        If a panel's kind or section is unknown, or its payload lacks an entry.
+    """
+    content = _sections(report, max_size)
+    title = escape(str(report.run.get("title") or report.run.get("recipe") or "Decoding report"))
+    links = "".join(f'<a href="#{key}">{SECTIONS[key]}</a>' for key in content)
+    body = "".join(
+        f'<section id="{key}"><h2>{SECTIONS[key]}</h2>{html}</section>' for key, html in content.items()
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{title} · braindec</title><link rel="icon" href="data:,"><style>{CSS}</style></head>\n<body>'
+        f'<header class="page"><div><h1>{title}</h1>{_intro(report.run)}</div></header>\n'
+        f"<nav><div>{links}</div></nav>\n<main>{body}"
+        f"<footer>Made by braindec {escape(braindec.__version__)}. The numbers of this page are in report.json, their "
+        "samples in scores.h5.</footer></main></body></html>\n"
+    )
+
+
+def _sections(report: Report, max_size: int) -> dict[str, str]:
+    """HTML of each section that has something to show, in the order of the page."""
+    content = dict.fromkeys(SECTIONS, "")
+    content["scores"] = _scores.figures(report.scores) + _scores.table(report.scores)
+    for title, kind, payload in report.panels:
+        section = (
+            payload.get("section") or checks.known_key(f"kind of panel {title!r}", kind, _blocks.KINDS)[0]
+        )
+        checks.one_of(f"section of panel {title!r}", section, tuple(SECTIONS))
+        content[section] += _blocks.block(title, kind, payload, max_size)
+    content["headline"] += _scores.cards(report.scores)
+    run = _files.plain(dict(report.run), "run")
+    content["config"] += _blocks.block("This run", "config", {"tree": run}, max_size)
+    return {key: html for key, html in content.items() if html}
+
+
+def _intro(run: Any) -> str:
+    summary = f'<p class="summary">{escape(str(run["summary"]))}</p>' if run.get("summary") else ""
+    chips = "".join(
+        f"<span><b>{key}</b>{escape(_short(run[key]))}</span>"
+        for key in CHIPS
+        if _short(run.get(key)) not in ("", "False")
+    )
+    command = f"<pre>{escape(str(run['command']))}</pre>" if run.get("command") else ""
+    return f'{summary}<div class="chips">{chips}</div>{command}'
+
+
+def _short(value: Any) -> str:
+    """A setting for a chip: text and numbers, or the name of a mapping."""
+    if isinstance(value, dict):
+        value = value.get("name")
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return str(value) if isinstance(value, str | int | bool) else ""

@@ -1,0 +1,65 @@
+"""What the names in a report mean, in words for its reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+METRICS = {
+    "image_retrieval_top1": "the presented image is the nearest of the gallery to what was decoded",
+    "image_retrieval_top5": "the presented image is among the five nearest of the gallery",
+    "brain_retrieval_top1": "the image's own brain response is the nearest of all responses",
+    "two_way_identification": "a network finds the reconstruction more like the presented image than like a distractor",
+    "pixel_correlation": "correlation of the pixel values of reconstruction and presented image",
+    "ssim": "structural similarity of reconstruction and presented image",
+    "category_accuracy": "the category is decoded right",
+    "pairwise_identification": "the decoded item is more like the presented one than like a distractor",
+    "pairwise_identification_within_class": "the same, with distractors of the same class only",
+    "roc_auc": "a trial of one class is ranked above a trial of the other",
+}
+
+SYSTEMS = {
+    "braindec": "the decoder",
+    "ridge": "closed-form linear decoder on the same data",
+    "mean": "always the mean of the training targets",
+    "adapted": "the shared decoder, adapted to a new subject",
+    "scratch": "the same decoder trained on the new subject's data alone",
+    "shuffled": "the decoder refitted with shuffled brain-stimulus pairs",
+    "nuisance": "a decoder that sees only block position, onset, session and motion",
+}
+
+CEILINGS = {
+    "oracle_image": "told the true forward model, picks the most likely image",
+    "oracle_linear": "best linear decoder into the same embedding, told the truth",
+    "oracle_n": "best linear estimator told the priors and given the same trials",
+    "repeatability": "agreement of repeated measurements",
+    "ncsnr": "from the ratio of signal to noise of single trials",
+}
+
+
+def title_of(name: str) -> str:
+    """A metric's or system's name for a heading: words instead of underscores."""
+    words = (
+        name.replace("_top1", " top-1")
+        .replace("_top5", " top-5")
+        .replace("roc_auc", "ROC AUC")
+        .replace("_", " ")
+    )
+    words = words.replace("ssim", "SSIM").replace("two way", "two-way")
+    return words[:1].upper() + words[1:]
+
+
+def subject_of(subject: int | str, modality: str) -> str:
+    """``sub-01 fmri``; a summary over subjects is ``all subjects``."""
+    name = (
+        f"sub-{subject:02d}" if isinstance(subject, int) else {"group": "all subjects"}.get(subject, subject)
+    )
+    return f"{name} {modality}".strip()
+
+
+def number(value: Any) -> str:
+    """Three decimals, or three digits where that shows nothing; text as it is."""
+    if not isinstance(value, float):
+        return "–" if value is None else str(value)
+    if value == 0 or 0.0005 <= abs(value) < 1e4:
+        return f"{value:.3f}"
+    return f"{value:.2e}"
