@@ -51,7 +51,7 @@ def montage(
     with _style.style():
         n_rows = -(-len(slices) // 5)
         made, axes = _style.figure(
-            7.4, 1.5 * n_rows + 0.1, nrows=n_rows, ncols=min(5, len(slices)), squeeze=False
+            7.4, 1.85 * n_rows + 0.1, nrows=n_rows, ncols=min(5, len(slices)), squeeze=False
         )
         for panel, z in zip(axes.flat, slices):
             picture = panel.imshow(volume[:, :, z][box].T, vmin=low, vmax=high, origin="lower", interpolation="nearest",

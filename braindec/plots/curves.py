@@ -34,7 +34,7 @@ def training_curve(
         ``"svg"`` or ``"png"``.
     """
     with _style.style():
-        made, axes = _style.figure(7.4, 2.9)
+        made, axes = _style.figure(9.4, 2.9)
         _style.light_grid(axes, "y")
         for colour, (label, values) in zip(_style.COLOURS, series.items()):
             checks.same_length("step", step=step, **{label: values})
@@ -93,7 +93,7 @@ def time_course(
     checks.same_length("time", time_s=time_s, values=values)
     blue = _style.COLOURS[0]
     with _style.style():
-        made, axes = _style.figure(7.4, 3.0)
+        made, axes = _style.figure(9.4, 3.0)
         _style.light_grid(axes, "y")
         if baseline is not None:
             axes.axvspan(*baseline, color=_style.FAINT, alpha=0.16, lw=0)

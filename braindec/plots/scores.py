@@ -148,7 +148,7 @@ def region_bars(
     intervals = intervals or {}
     height = 0.78 / len(series)
     with _style.style():
-        made, axes = _style.figure(7.4, 0.8 + len(regions) * (0.18 + 0.17 * len(series)))
+        made, axes = _style.figure(9.4, 0.8 + len(regions) * (0.18 + 0.17 * len(series)))
         _style.light_grid(axes, "x")
         for k, (label, values) in enumerate(series.items()):
             checks.same_length("region", regions=regions, **{label: values})
@@ -212,10 +212,12 @@ def null_histogram(null: np.ndarray, value: float, *, xlabel: str = "score", kin
     """
     null = np.asarray(null, dtype=float)
     with _style.style():
-        made, axes = _style.figure(7.4, 2.3)
+        made, axes = _style.figure(9.4, 2.3)
         _style.light_grid(axes, "y")
-        bins = min(30, max(6, len(null) // 4))
-        axes.hist(null, bins=bins, color=_style.FAINT, alpha=0.65, label=f"null, {len(null)} refits")
+        shown = max(value, null.max()) - min(value, null.min())
+        width = max((null.max() - null.min()) / 20, shown / 60, 1e-6)  # a bar that can be seen, and not all in one
+        edges = np.arange(null.min() - width / 2, null.max() + width, width)
+        axes.hist(null, bins=edges, color=_style.FAINT, alpha=0.65, label=f"null, {len(null)} refits")
         axes.axvline(value, color=_style.COLOURS[0], lw=2.4, label=f"decoder, {value:.3f}")
         axes.set(xlabel=xlabel, ylabel="refits")
         _legend_beside(axes)
