@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 import braindec
+from braindec.data import NeuralDataset, Split
+from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -42,6 +45,12 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture(scope="session")
+def planted() -> Planted:
+    """A small dataset of two subjects whose responses are a known linear map of the embeddings, plus noise."""
+    return plant()
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real recordings that BRAINDEC_REAL_DATA names."""
     return _folder_from_environment("BRAINDEC_REAL_DATA", "real recordings")
@@ -61,3 +70,47 @@ def _folder_from_environment(variable: str, content: str) -> Path:
     if not folder.is_dir():
         pytest.fail(f"{variable}={value} is no folder")
     return folder
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Two subjects, 120 training and 40 test stimuli of 16 dims shown three times, and a third subject apart."""
+
+    dataset: NeuralDataset
+    newcomer: NeuralDataset
+    embeddings: Embeddings
+
+
+def plant(n_train: int = 120, n_test: int = 40, n_dims: int = 16, noise: float = 1.0) -> Planted:
+    """The planted dataset; its noise leaves a linear decoder far above chance and below perfection."""
+    rng = np.random.default_rng(7)
+    ids = tuple(f"stimulus-{i:03d}" for i in range(n_train + n_test))
+    values = rng.standard_normal((len(ids), 1, n_dims)).astype(np.float32) + 0.5
+    subjects = [_planted_trials(rng, values, ids, subject, 40 + 5 * subject, noise) for subject in (1, 2, 3)]
+    split = Split("default", "stimulus", {"train": ids[:n_train], "test": ids[n_train:]})
+    category = np.where(values[:, 0, 0] > 0.5, "a", "b")
+    stimuli = StimulusSet(ids, "none", table=Table({"category": category}))
+    embeddings = Embeddings(ids, values, "planted", {"model": "planted"}, "0" * 64)
+    both = NeuralDataset.from_trials(subjects[:2], stimuli, split, name="planted")
+    return Planted(both, NeuralDataset.from_trials(subjects[2:], stimuli, split, name="newcomer"), embeddings)
+
+
+def _planted_trials(
+    rng: np.random.Generator, values: np.ndarray, ids: tuple[str, ...], subject: int, n_voxels: int, noise: float
+) -> Trials:
+    order = rng.permutation(np.repeat(np.arange(len(ids)), 3))
+    weights = rng.standard_normal((values.shape[2], n_voxels)) / np.sqrt(values.shape[2])
+    responses = values[order, 0] @ weights + noise * rng.standard_normal((len(order), n_voxels))
+    n = np.arange(len(order))
+    table = Table(
+        {
+            "stimulus_id": np.array(ids)[order],
+            "session": np.ones(len(n), int),
+            "run": n // 60,
+            "repeat": [int((order[:i] == s).sum()) for i, s in enumerate(order)],
+            "onset_s": 3.0 * (n % 60),
+            "acquisition_order": n,
+            "exchangeability_block": np.ones(len(n), int),
+        }
+    )
+    return Trials(responses.astype(np.float32), table, ArraySpace(n_voxels), "a.u.", subject, "fmri")

@@ -1,0 +1,179 @@
+"""The decoder as a user meets it: fit, predict, retrieve, adapt, activations, save and load, refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from braindec.adapters import linear as linear_adapter
+from braindec.backbones import linear, mlp
+from braindec.data.preprocessing import Standardise
+from braindec.decoder import BrainDecoder, Settings
+from braindec.losses import clip
+from braindec.priors import ridge as ridge_prior
+from braindec.train import Config
+
+TRAIN = Config(n_steps=20, batch_size=64, validate_every=10, device="cpu")
+SETTINGS = Settings(
+    adapter=linear_adapter.Config(shared_dim=24),
+    backbone=mlp.Config(width=32, n_blocks=1),
+    loss=clip.Config(),
+    prior=ridge_prior.Config(),
+    preprocessing=(Standardise(),),
+    train=TRAIN,
+)
+
+
+def fit(planted, settings=SETTINGS, part="train"):
+    decoder = BrainDecoder.build(settings, planted.dataset.info, planted.embeddings.info)
+    return decoder.fit(planted.dataset.part(part), planted.embeddings, progress=False)
+
+
+@pytest.fixture(scope="module")
+def decoder(planted):
+    return fit(planted)
+
+
+@pytest.fixture
+def trials(planted):
+    return planted.dataset.part("test").trials["sub-01_fmri"]
+
+
+def top1(decoder, planted, trials, repeats="before"):
+    test = planted.dataset.part("test").stimulus_ids
+    gallery = replace(planted.embeddings, ids=test, values=planted.embeddings.of(test))
+    found, _ = decoder.retrieve(trials, gallery, 1, repeats=repeats)
+    ids = decoder.predict(trials, repeats=repeats).ids
+    return np.mean([row[0] == i for row, i in zip(found, ids, strict=True)])
+
+
+def test_it_retrieves_held_out_stimuli_far_above_chance(decoder, planted, trials):
+    assert top1(decoder, planted, trials) > 0.5  # chance 1/40
+
+
+def test_it_retrieves_nothing_when_trained_on_shuffled_pairs(planted, trials):
+    rng = np.random.default_rng(0)
+    shuffled = {
+        k: replace(t, table=t.table.replace(stimulus_id=rng.permutation(t.table["stimulus_id"])))
+        for k, t in planted.dataset.part("train").trials.items()
+    }
+    part = replace(planted.dataset.part("train"), trials=shuffled)
+    null = BrainDecoder.build(SETTINGS, planted.dataset.info, planted.embeddings.info)
+    null.fit(part, planted.embeddings, prior=False, progress=False)
+    assert top1(null, planted, trials) < 0.2
+
+
+def test_without_steps_a_linear_decoder_is_the_closed_form_ridge(planted, trials):
+    from braindec.evaluate import RidgeFitter, signal_features
+
+    plain = replace(SETTINGS, backbone=linear.Config(), prior=None, train=replace(TRAIN, n_steps=0, validation_fraction=0.0))
+    part = planted.dataset.part("train")
+    ours = fit(planted, plain).centred(fit(planted, plain).predict(trials, repeats="before").values)
+    baseline = RidgeFitter(signal_features((Standardise(),)))(part, planted.embeddings, 0)
+    mean = planted.embeddings.of(part.stimulus_ids).mean(0)
+    theirs = torch.from_numpy(baseline.predict(trials, repeats="before").values - mean).flatten(1)
+    cosine = torch.nn.functional.cosine_similarity(ours, theirs)
+    assert cosine.min() > 0.98  # their penalties are chosen on different folds
+
+
+def test_a_saved_decoder_loads_to_the_same_bits(decoder, planted, trials, tmp_path):
+    decoder.save_pretrained(tmp_path)
+    loaded = BrainDecoder.from_pretrained(tmp_path)
+    for repeats in ("none", "before"):
+        first, second = (d.predict(trials, repeats=repeats).values for d in (decoder, loaded))
+        np.testing.assert_array_equal(first, second)
+    prediction = decoder.predict(trials, repeats="before")
+    np.testing.assert_array_equal(decoder.imagine(prediction, seed=1), loaded.imagine(prediction, seed=1))
+    assert loaded.settings == decoder.settings
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "preprocessing.h5", "config.json"])
+def test_a_damaged_file_of_a_saved_decoder_is_refused(decoder, tmp_path, name):
+    decoder.save_pretrained(tmp_path)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        BrainDecoder.from_pretrained(tmp_path)
+
+
+def test_a_config_that_wants_other_weights_is_refused_in_full(decoder, tmp_path):
+    from braindec import hub
+    from braindec.decoder import saving
+
+    decoder.save_pretrained(tmp_path)
+    data = json.loads((tmp_path / "config.json").read_text())
+    data["settings"]["backbone"]["width"] = 40
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    hub.write_manifest(tmp_path, (saving.CONFIG, saving.WEIGHTS, saving.SPACES, "README.md"))
+    with pytest.raises(ValueError, match=r"differs: encoder\.backbone.*Nothing was loaded"):
+        BrainDecoder.from_pretrained(tmp_path)
+
+
+def test_a_config_cannot_name_code_outside_our_kinds(decoder, tmp_path):
+    from braindec import hub
+    from braindec.decoder import saving
+
+    decoder.save_pretrained(tmp_path)
+    data = json.loads((tmp_path / "config.json").read_text())
+    data["settings"]["backbone"] |= {"kind": "os", "name": "system"}
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    hub.write_manifest(tmp_path, (saving.CONFIG, saving.WEIGHTS, saving.SPACES, "README.md"))
+    with pytest.raises(ValueError, match="kind must be one of"):
+        BrainDecoder.from_pretrained(tmp_path)
+
+
+def test_adapting_leaves_the_first_subjects_bit_equal_and_decodes_the_new_one(decoder, planted, trials):
+    before = decoder.predict(trials).values
+    few = planted.newcomer.part("train").limit(0.5, np.random.default_rng(0))
+    adapted = decoder.adapt(few, planted.embeddings, progress=False)
+    np.testing.assert_array_equal(adapted.predict(trials).values, before)
+    np.testing.assert_array_equal(decoder.predict(trials).values, before)
+    assert top1(adapted, planted, planted.newcomer.part("test").trials["sub-03_fmri"]) > 0.3
+
+
+def test_adapting_refuses_a_subject_it_knows(decoder, planted):
+    with pytest.raises(ValueError, match="sub-01_fmri"):
+        decoder.adapt(planted.dataset.part("train"), planted.embeddings, progress=False)
+
+
+def test_activations_of_the_backbone_are_its_output(decoder, trials):
+    made = decoder.activations("backbone", trials)
+    restored = decoder.predict(trials).values
+    expected = decoder.centred(restored).numpy() / float(decoder.gain)
+    np.testing.assert_allclose(made.reshape(len(made), -1), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_misspelt_layer_is_answered_with_the_nearest(decoder, trials):
+    with pytest.raises(ValueError, match="Did you mean 'backbone'"):
+        decoder.activations("backbon", trials)
+
+
+def test_an_unfitted_decoder_says_so(planted, trials):
+    fresh = BrainDecoder.build(SETTINGS, planted.dataset.info, planted.embeddings.info)
+    with pytest.raises(ValueError, match="not fitted"):
+        fresh.predict(trials)
+
+
+def test_a_subject_the_decoder_does_not_know_is_refused(decoder, planted):
+    with pytest.raises(ValueError, match=r"sub-01_fmri.*sub-03_fmri"):
+        decoder.predict(planted.newcomer.part("test").trials["sub-03_fmri"])
+
+
+def test_a_gallery_of_another_space_is_refused(decoder, planted, trials):
+    other = replace(planted.embeddings, space="elsewhere")
+    with pytest.raises(ValueError, match="elsewhere"):
+        decoder.retrieve(trials, other)
+
+
+def test_trials_of_another_mask_are_refused(decoder, trials):
+    from braindec.types import ArraySpace
+
+    fewer = replace(trials, responses=np.asarray(trials.responses[:])[:, :-1], space=ArraySpace(44))
+    with pytest.raises(ValueError, match="sub-01_fmri"):
+        decoder.predict(fewer)

@@ -1,0 +1,168 @@
+"""Protocols run: what is refitted, what is permuted, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import evaluate
+from braindec.adapters import linear as linear_adapter
+from braindec.backbones import linear
+from braindec.data import splits
+from braindec.data.preprocessing import Standardise
+from braindec.decoder import BrainDecoder
+from braindec.losses import mse
+from braindec.train import Config
+
+
+@dataclass(frozen=True)
+class MiniRecipe:
+    """The fields of a recipe that judging needs."""
+
+    adapter: Any = linear_adapter.Config(shared_dim=16)  # noqa: RUF009
+    backbone: Any = linear.Config()  # noqa: RUF009
+    loss: Any = mse.Config()  # noqa: RUF009
+    preprocessing: Any = (Standardise(),)
+    train: Config = Config(n_steps=0, validation_fraction=0.0, device="cpu")  # noqa: RUF009
+    protocol: str = "heldout_stimuli"
+    seed: int = 0
+
+
+PLAN = evaluate.Plan(n_null=3, n_null_baselines=6, progress=False)
+
+
+@pytest.fixture(scope="module")
+def outcome(planted):
+    decoder = BrainDecoder.build(MiniRecipe(), planted.dataset.info, planted.embeddings.info)
+    decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+    ceilings = {"sub-01_fmri": {"oracle_linear": {"image_retrieval_top1": 0.9}}}
+    return evaluate.held_out(decoder, MiniRecipe(), planted.dataset, planted.embeddings, plan=PLAN, ceilings=ceilings)
+
+
+def score(outcome, system, name="image_retrieval_top1", subject=1):
+    (found,) = [s for s in outcome.scores if (s.system, s.name, s.subject) == (system, name, subject)]
+    return found
+
+
+def test_every_system_is_scored_on_every_metric_for_every_subject(outcome):
+    rows = {(s.system, s.name, s.subject) for s in outcome.scores}
+    metrics = ("image_retrieval_top1", "image_retrieval_top5", "brain_retrieval_top1")
+    systems = ("braindec", "ridge", "nuisance", "mean", "shuffled")
+    assert rows == {(s, m, k) for s in systems for m in metrics for k in (1, 2, "group")}
+
+
+def test_the_decoder_beats_its_null_and_the_controls_do_not(outcome):
+    assert score(outcome, "braindec").value > 0.5
+    assert score(outcome, "braindec").p == pytest.approx(1 / 4)  # (0 + 1) / (3 + 1): better than all three refits
+    for control in ("shuffled", "nuisance"):
+        assert score(outcome, control).value < 0.2
+    assert score(outcome, "mean").value == pytest.approx(1 / 40)
+
+
+def test_no_score_lacks_chance_null_interval_or_n(outcome):
+    for s in outcome.scores:
+        row = s.to_json()
+        assert all(row[k] is not None for k in row if k not in ("ceiling", "ceiling_kind", "p")), row
+        assert row["interval"][0] <= row["value"] <= row["interval"][1]
+
+
+def test_a_ceiling_stands_beside_the_scores_of_its_subject_only(outcome):
+    assert score(outcome, "braindec").ceiling == 0.9
+    assert score(outcome, "braindec").ceiling_kind == "oracle_linear"
+    assert score(outcome, "braindec", subject=2).ceiling is None
+    assert score(outcome, "nuisance").ceiling is None
+
+
+def test_ridge_and_a_decoder_of_no_steps_are_told_to_be_equal(outcome):
+    rows = [c for c in outcome.comparisons if c["metric"] == "image_retrieval_top1"]
+    assert len(rows) == 2
+    for row in rows:
+        assert row["interval"][0] <= 0 <= row["interval"][1]
+
+
+def test_permuting_keeps_repeats_together_and_changes_the_pairing(planted, rng):
+    part = planted.dataset.part("train")
+    moved = evaluate.permuted(part, rng, evaluate.protocol_named("heldout_stimuli"))
+    for key, trials in part.trials.items():
+        old, new = trials.table["stimulus_id"], moved.trials[key].table["stimulus_id"]
+        assert (old != new).mean() > 0.9
+        assert len(set(zip(old.tolist(), new.tolist(), strict=True))) == len(set(old.tolist()))
+
+
+def test_permuting_runs_moves_single_trials_within_blocks(planted, rng):
+    part = planted.dataset.part("train")
+    blocks = {k: t.table["run"] for k, t in part.trials.items()}
+    trials = {k: replace(t, table=t.table.replace(exchangeability_block=blocks[k])) for k, t in part.trials.items()}
+    moved = evaluate.permuted(replace(part, trials=trials), rng, evaluate.protocol_named("leave_one_run_out_auc"))
+    for key, t in trials.items():
+        for run in np.unique(blocks[key]):
+            rows = blocks[key] == run
+            old, new = (x.table["stimulus_id"][rows] for x in (t, moved.trials[key]))
+            assert sorted(old.tolist()) == sorted(new.tolist())
+
+
+def test_the_null_refits_on_permuted_training_pairs_only(planted):
+    """Test pairs are never permuted, and each refit sees another pairing."""
+    seen: list[tuple[str, ...]] = []
+
+    def fit(part, embeddings, seed):
+        seen.append(tuple(part.trials["sub-01_fmri"].table["stimulus_id"].tolist()))
+        return evaluate.fit_mean(part, embeddings, seed)
+
+    protocol = evaluate.protocol_named("heldout_stimuli")
+    split = planted.dataset.split
+    evaluate.null_values(
+        "x", fit, planted.dataset, planted.embeddings, [split], protocol, seed=0, n_null=3, progress=False
+    )  # fmt: skip
+    assert len(set(seen)) == 3
+    true = planted.dataset.part("train").trials["sub-01_fmri"].table["stimulus_id"]
+    assert all(sorted(s) == sorted(true.tolist()) for s in seen)
+    assert tuple(true.tolist()) not in seen
+
+
+def test_a_transductive_step_is_refused_where_the_protocol_does_not_allow_it():
+    from braindec.data.preprocessing import Preprocessing
+
+    steps = Preprocessing((Standardise(unit="run", scope="unit_unlabelled"),))
+    with pytest.raises(ValueError, match="unit_unlabelled"):
+        evaluate.check_scopes(evaluate.protocol_named("heldout_stimuli"), steps)
+    assert evaluate.check_scopes(evaluate.protocol_named("leave_one_run_out_categories"), steps)
+
+
+def test_folds_predict_every_trial_once_and_never_from_its_own_unit(planted):
+    folds = splits.k_fold(planted.dataset, "stimulus", 5, np.random.default_rng(0))
+    protocol = evaluate.protocol_named("heldout_stimuli_folds")
+    fits = []
+
+    def fit(part, embeddings, seed):
+        fits.append(set(part.stimulus_ids))
+        return evaluate.fit_mean(part, embeddings, seed)
+
+    decoded = evaluate.cross_decode(fit, planted.dataset, planted.embeddings, folds, protocol, 0)["sub-01_fmri"]
+    n = planted.dataset.trials["sub-01_fmri"].n_trials
+    assert sorted(decoded.table["acquisition_order"].tolist()) == list(range(n))
+    for stimulus, fold in zip(decoded.ids, decoded.fold.tolist(), strict=True):
+        assert stimulus not in fits[fold]
+
+
+def test_class_scores_point_at_the_class_of_a_perfect_prediction():
+    from braindec.evaluate.decoded import Decoded
+    from braindec.evaluate.judge import class_scores
+
+    prototypes = torch.eye(3)
+    number = torch.tensor([0, 1, 2, 0, 1, 2])
+    fold = torch.tensor([0, 0, 0, 1, 1, 1])
+    shift = torch.stack([torch.full((3,), 0.3 * f) for f in fold.tolist()])  # folds have means of their own
+    truth = prototypes[number] - shift
+    decoded = Decoded("k", ("s",) * 6, truth, truth, fold, None, prototypes, ("a", "b", "c"))
+    scores, classes = class_scores(decoded, np.array(["a", "b", "c"])[number.numpy()])
+    assert torch.equal(scores.argmax(1), classes)
+
+
+def test_an_unknown_protocol_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'heldout_stimuli'"):
+        evaluate.protocol_named("heldout_stimulus")
