@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from braindec.maths.factors import RidgeFactors, factorise, fold_moments, full_m
 from braindec.maths.folds import Folds
 from braindec.maths.ridge_scores import NAMED_SCORES, compact_scores, named_score
 
+Alphas = Sequence[float] | np.ndarray | Tensor
 Scorer = Callable[[Tensor, Tensor], Tensor]
 TARGETS_AT_ONCE = 4096
 
@@ -38,7 +40,7 @@ class RidgeFit(NamedTuple):
 def fit_ridge(
     x: Tensor,
     y: Tensor,
-    alphas: Sequence[float] | Tensor,
+    alphas: Alphas,
     folds: Folds | str | None = None,
     *,
     per_target: bool = False,
@@ -52,7 +54,7 @@ def fit_ridge(
         Features; centred inside every fold.
     y : Tensor, shape (n, q)
         Targets.
-    alphas : sequence of float
+    alphas : sequence, array or Tensor of float
         Penalties >= 0 to choose from.
     folds : tuple of Tensor, "loo" or None
         Held-out rows (`maths.folds`), leave-one-out in closed form, or None with a single penalty.
@@ -78,7 +80,7 @@ def fit_ridge(
 def solve(
     factors: RidgeFactors,
     y: Tensor,
-    alphas: Sequence[float] | Tensor,
+    alphas: Alphas,
     *,
     per_target: bool = False,
     score: str | Scorer = "r2",
@@ -108,7 +110,7 @@ def solve(
     return RidgeFit(weights, intercept, chosen.clone(), scores)
 
 
-def ridge_path(x: Tensor, y: Tensor, alphas: Sequence[float] | Tensor) -> tuple[Tensor, Tensor]:
+def ridge_path(x: Tensor, y: Tensor, alphas: Alphas) -> tuple[Tensor, Tensor]:
     """Weights (n_alphas, p, q) and intercepts (n_alphas, q) at every penalty, from one factorisation."""
     factors = factorise(x, None)
     fits = [_weights(factors, y, alpha.expand(y.shape[1])) for alpha in _penalties(alphas, y)]
@@ -120,9 +122,7 @@ def ridge_predict(x: Tensor, fit: RidgeFit) -> Tensor:
     return x.to(fit.weights.dtype) @ fit.weights + fit.intercept
 
 
-def cross_validate(
-    factors: RidgeFactors, y: Tensor, alphas: Sequence[float] | Tensor, *, score: str | Scorer = "r2"
-) -> Tensor:
+def cross_validate(factors: RidgeFactors, y: Tensor, alphas: Alphas, *, score: str | Scorer = "r2") -> Tensor:
     """Score of the held-out rows at every penalty, mean over folds.
 
     Parameters
@@ -259,7 +259,7 @@ def _weights(factors: RidgeFactors, y: Tensor, alpha: Tensor) -> tuple[Tensor, T
     return weights, moments.mean - factors.mean @ weights
 
 
-def _penalties(alphas: Sequence[float] | Tensor, y: Tensor) -> Tensor:
+def _penalties(alphas: Alphas, y: Tensor) -> Tensor:
     dtype = y.dtype if y.dtype in (torch.float32, torch.float64) else torch.float32
     grid = torch.as_tensor(alphas, dtype=dtype, device=y.device).flatten()
     checks.at_least("number of alphas", len(grid), 1)
