@@ -1,0 +1,114 @@
+"""Whether training and test data share what they must not share."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from braindec import checks
+from braindec.data.dataset import NeuralDataset
+from braindec.data.splits import unit_values
+
+PIECE = 256  # images hashed at a time
+
+
+def check(train: NeuralDataset, test: NeuralDataset, *, images: bool = False) -> dict[str, Any]:
+    """Refuses training and test data that share trials, units of their split, or (where that counts) stimuli.
+
+    Parameters
+    ----------
+    train, test : NeuralDataset
+        Parts of one split.
+    images : bool
+        Also compare the pixels of all stimuli: equal pictures under different ids count as shared stimuli.
+
+    Returns
+    -------
+    dict
+        JSON verdict: unit, and how many trials, units, stimuli (of the test) and runs are shared.
+
+    Raises
+    ------
+    LeakageError
+        If a trial lies in both, a unit of the split lies in both, or, for the units stimulus and concept, a stimulus
+        (by id, or by its pixels) lies in both.
+    """
+    split = test.split or train.split
+    unit = split.unit if split is not None else None
+    verdict: dict[str, Any] = {"unit": unit, "split": None if split is None else split.name}
+    _refuse("trials", shared := _rows(train) & _rows(test), unit)
+    verdict["shared_trials"] = len(shared)
+    if unit is not None:
+        both = set(train.unit_values(unit)) & set(test.unit_values(unit))
+        _refuse(f"{unit}s", both, unit)
+        verdict["shared_units"] = len(both)
+    stimuli = set(train.stimulus_ids) & set(test.stimulus_ids)
+    verdict["shared_stimuli"] = len(stimuli)
+    if unit in ("stimulus", "concept"):
+        _refuse("stimuli", stimuli, unit)
+    if images:
+        twins = _twins(train, test)
+        verdict["equal_images"] = len(twins)
+        if unit in ("stimulus", "concept"):
+            _refuse("equal pictures", {f"{a} = {b}" for a, b in twins}, unit)
+    verdict["shared_runs"] = len(_runs(train) & _runs(test))
+    return verdict
+
+
+def near_duplicates(train: np.ndarray, test: np.ndarray, threshold: float = 0.98) -> np.ndarray:
+    """Which test stimuli look almost like a training one: bool (n_test,).
+
+    Parameters
+    ----------
+    train : float array, shape (n_train, n_dims)
+    test : float array, shape (n_test, n_dims)
+        Embeddings of the stimuli in any image space.
+    threshold : float
+        Cosine similarity from which two stimuli count as near duplicates.
+    """
+    a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (train, test))
+    nearest = np.array([(a @ row).max() for row in b])
+    return nearest >= threshold
+
+
+def _refuse(what: str, shared: set[Any], unit: str | None) -> None:
+    if shared:
+        some = ", ".join(map(str, sorted(shared, key=str)[:3]))
+        raise checks.LeakageError(
+            f"training and test data share {len(shared)} {what} (split by {unit}), e.g. {some}; "
+            "take both from parts of one split."
+        )
+
+
+def _rows(dataset: NeuralDataset) -> set[tuple[Any, ...]]:
+    columns = ("session", "run", "onset_s", "acquisition_order")
+    rows: set[tuple[Any, ...]] = set()
+    for key, t in dataset.trials.items():
+        rows |= {(key, *row) for row in zip(*(t.table[c].tolist() for c in columns), strict=True)}
+    return rows
+
+
+def _runs(dataset: NeuralDataset) -> set[tuple[str, str, str]]:
+    found: set[tuple[str, str, str]] = set()
+    for key, t in dataset.trials.items():
+        sessions, runs = (unit_values(t, dataset.stimuli, u).tolist() for u in ("session", "run"))
+        found |= {(key, s, r) for s, r in zip(sessions, runs, strict=True)}
+    return found
+
+
+def _twins(train: NeuralDataset, test: NeuralDataset) -> set[tuple[str, str]]:
+    """Pairs (training id, test id) of different ids with equal pixels."""
+    known = {pixels: key for key, pixels in _pixels(train).items()}
+    return {(known[p], key) for key, p in _pixels(test).items() if p in known and known[p] != key}
+
+
+def _pixels(dataset: NeuralDataset) -> dict[str, bytes]:
+    ids = dataset.stimulus_ids
+    out: dict[str, bytes] = {}
+    for start in range(0, len(ids), PIECE):
+        part = ids[start : start + PIECE]
+        for key, image in zip(part, dataset.stimuli.images(part), strict=True):
+            out[key] = hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
+    return out
