@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from braindec import checks, weights
+from braindec.data.simulated import scenes
+from braindec.data.simulated.scenes import Scene
 
 LAYERS = {"conv1": 24, "conv2": 48, "conv3": 96, "conv4": 96, "conv5": 112}  # channels
 HIDDEN_DIM = 64
@@ -31,7 +34,9 @@ class SceneNetwork(nn.Module):
         channels = [3, *LAYERS.values()]
         kernels, strides = (5, 3, 3, 3, 3), (2, 2, 2, 1, 2)
         for i, name in enumerate(LAYERS):
-            conv = nn.Conv2d(channels[i], channels[i + 1], kernels[i], strides[i], kernels[i] // 2, bias=False)
+            conv = nn.Conv2d(
+                channels[i], channels[i + 1], kernels[i], strides[i], kernels[i] // 2, bias=False
+            )
             self.add_module(name, nn.Sequential(conv, nn.BatchNorm2d(channels[i + 1]), nn.ReLU()))
         self.hidden = nn.Sequential(nn.Linear(channels[-1] * 16, HIDDEN_DIM), nn.ReLU())
         n_outputs = N_CELLS * sum(CELL_CLASSES.values()) + sum(GROUND_CLASSES.values())
@@ -95,9 +100,40 @@ def layer_features(images: np.ndarray, batch_size: int = 256) -> dict[str, np.nd
         x = to_input(images[start : start + batch_size])
         with torch.inference_mode():
             for name, maps in network.layers(x).items():  # type: ignore[operator]  # a method, not a submodule
-                pooled = nn.functional.adaptive_avg_pool2d(maps, POOLED).flatten(1) if maps.ndim == 4 else maps
+                pooled = (
+                    nn.functional.adaptive_avg_pool2d(maps, POOLED).flatten(1) if maps.ndim == 4 else maps
+                )
                 parts[name].append(pooled.numpy())
     return {name: np.concatenate(p) if p else np.empty((0, 0), np.float32) for name, p in parts.items()}
+
+
+def cell_labels(drawn: Sequence[Scene]) -> dict[str, Tensor]:
+    """What the network is trained to say about some scenes.
+
+    Parameters
+    ----------
+    drawn : sequence of Scene
+        The scenes.
+
+    Returns
+    -------
+    dict of Tensor
+        "shape", "colour", "texture", "size": int64 (n, 9), class at each place, 0 where nothing is; "offsets":
+        float32 (n, 9, 2), how far right and down of its place's centre the object lies, in [-1, 1]; "background",
+        "pattern": int64 (n,).
+    """
+    labels = {name: torch.zeros(len(drawn), N_CELLS, dtype=torch.long) for name in CELL_CLASSES}
+    offsets = torch.zeros(len(drawn), N_CELLS, 2)
+    for i, scene in enumerate(drawn):
+        for o in scene.objects:
+            cell = scenes.PLACES.index(o.place)
+            for name in CELL_CLASSES:
+                labels[name][i, cell] = 1 + scenes.FACTORS[name].index(getattr(o, name))
+            centre_x, centre_y = scenes.PLACE_CENTRES_PX[cell % 3], scenes.PLACE_CENTRES_PX[cell // 3]
+            offsets[i, cell] = torch.tensor([o.x_px - centre_x, o.y_px - centre_y]) / scenes.JITTER_PX
+    labels["background"] = torch.tensor([scenes.BACKGROUNDS.index(s.background) for s in drawn])
+    labels["pattern"] = torch.tensor([scenes.PATTERNS.index(s.pattern) for s in drawn])
+    return labels | {"offsets": offsets}
 
 
 def to_input(images: np.ndarray) -> Tensor:

@@ -1,0 +1,158 @@
+"""The generator that ships with braindec: latent diffusion told the image embedding, decoded to 64x64 pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from braindec import _compat, checks, weights
+from braindec.generators import Generator
+from braindec.generators._unclip import N_NOISE_LEVELS, UnclipDecoder, cosine_alphas_cumprod
+
+FOLDED = 2  # the autoencoder sees every 2x2 block of pixels as channels
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the shipped generator.
+
+    Parameters
+    ----------
+    n_steps : int
+        Denoising steps, 1 to 1000.
+    guidance : float
+        How far to go beyond what the embedding says, away from what no embedding says; 1 is without guidance, and
+        then each step costs half.
+    batch_size : int
+        Pictures made together; changes speed and memory, not the pictures beyond rounding.
+    """
+
+    n_steps: int = 20
+    guidance: float = 1.5
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        checks.in_range("n_steps", self.n_steps, 1, N_NOISE_LEVELS)
+        checks.at_least("guidance", self.guidance, 0)
+        checks.at_least("batch_size", self.batch_size, 1)
+
+
+def build(config: Config) -> EmbeddedUnclip:
+    """The shipped generator, after its files were found to be the recorded ones."""
+    return EmbeddedUnclip(config)
+
+
+class EmbeddedUnclip(Generator):
+    """Pictures of the shipped OpenCLIP model's pooled embeddings."""
+
+    name = "embedded_unclip"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.space = _description()["space"]
+        self.decoder, self.autoencoder = _load_decoder(), _load_autoencoder()
+
+    def identity(self) -> dict[str, Any]:
+        """Weights, steps and guidance."""
+        sums = weights.expected_sha256()
+        return {
+            "generator": self.name,
+            "weights_sha256": {name: sums[f"{name}.safetensors"] for name in ("unclip", "vae")},
+            "n_steps": self.config.n_steps,
+            "guidance": self.config.guidance,
+        }
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        image_embeddings: np.ndarray,
+        *,
+        generator: torch.Generator,
+        n_steps: int | None = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Pictures of embeddings; see `Generator.generate`. Embeddings need not have unit length."""
+        checks.n_axes("image_embeddings", image_embeddings, ("stimulus", "token", "dim"))
+        if image_embeddings.shape[1:] != (1, self.decoder.embedding_dim):
+            raise checks.SpaceMismatchError(
+                f"image_embeddings have shape {tuple(image_embeddings.shape[1:])} per stimulus, but {self.name} takes "
+                f"one token of {self.decoder.embedding_dim}; embed with targets.tiny_openclip, tokens='pooled'."
+            )
+        checks.finite("image_embeddings", image_embeddings)
+        told = nn.functional.normalize(
+            torch.as_tensor(np.asarray(image_embeddings)).float().flatten(1), dim=1
+        )
+        shape = (len(told), self.decoder.n_channels, self.decoder.size, self.decoder.size)
+        noise = torch.randn(shape, generator=generator, device=generator.device).to(told.device)
+        n_steps = self.config.n_steps if n_steps is None else n_steps
+        checks.in_range("n_steps", n_steps, 1, N_NOISE_LEVELS)
+        pictures = [np.empty((0, 64, 64, 3), np.uint8)]
+        with tqdm(total=len(told), desc="generate", disable=not progress) as bar:
+            for x, y in zip(
+                noise.split(self.config.batch_size), told.split(self.config.batch_size), strict=True
+            ):
+                pictures.append(self._decode(self._denoise(x, y, n_steps)))
+                bar.update(len(x))
+        return np.concatenate(pictures)
+
+    def _denoise(self, noise: Tensor, told: Tensor, n_steps: int) -> Tensor:
+        scheduler = _scheduler(n_steps)
+        latents, dropped = noise, torch.zeros(len(noise), dtype=torch.bool)
+        for level in scheduler.timesteps:
+            levels = torch.full((len(latents),), int(level))
+            velocity = self.decoder(latents, levels, told, dropped)
+            if self.config.guidance != 1:
+                untold = self.decoder(latents, levels, told, ~dropped)
+                velocity = untold + self.config.guidance * (velocity - untold)
+            # eta is 0: after the first noise nothing is drawn, so the result depends on the given generator alone.
+            latents = scheduler.step(velocity, level, latents, eta=0.0).prev_sample
+        return self.decoder.unstandardised(latents)
+
+    def _decode(self, latents: Tensor) -> np.ndarray:
+        x = nn.functional.pixel_shuffle(
+            self.autoencoder.decode(latents).sample, FOLDED
+        )  # (n, 3, 64, 64) in [-1, 1]
+        return x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def _scheduler(n_steps: int) -> Any:
+    _compat.ensure_torchvision()
+    from diffusers import DDIMScheduler
+
+    alphas_cumprod = cosine_alphas_cumprod()
+    before = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
+    scheduler = DDIMScheduler(
+        num_train_timesteps=N_NOISE_LEVELS, trained_betas=(1 - alphas_cumprod / before).numpy(),
+        prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing",
+    )  # fmt: skip
+    scheduler.set_timesteps(n_steps)
+    return scheduler
+
+
+@cache
+def _description() -> dict[str, Any]:
+    return json.loads(weights.verified("unclip.json").read_text())
+
+
+@cache
+def _load_decoder() -> UnclipDecoder:
+    decoder = UnclipDecoder(_description())
+    decoder.load_state_dict(weights.tensors(weights.verified("unclip.safetensors")), strict=True)
+    return decoder.requires_grad_(False).eval()
+
+
+@cache
+def _load_autoencoder() -> Any:
+    _compat.ensure_torchvision()
+    from diffusers import AutoencoderKL
+
+    autoencoder = AutoencoderKL(**json.loads(weights.verified("vae.json").read_text()))
+    autoencoder.load_state_dict(weights.tensors(weights.verified("vae.safetensors")), strict=True)
+    return autoencoder.requires_grad_(False).eval()

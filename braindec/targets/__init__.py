@@ -1,0 +1,79 @@
+"""What the brain is decoded into: the contract of targets.
+
+Every other file of this folder is one target: a frozen dataclass `Config` and a function `build(config) -> Target`.
+A target owns everything between a stimulus and its embedding, the image transform included, and names the space it
+embeds into, so that embeddings of two spaces are never mixed up.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Target(ABC):
+    """A space of embeddings and what makes them.
+
+    Attributes
+    ----------
+    name : str
+        Member name, e.g. "openclip".
+    space : str
+        Name of the embedding space, e.g. "openclip/ViT-L-14/openai/pooled"; equal names mean comparable embeddings.
+    shape : tuple of int
+        (n_tokens, dim) of one embedding.
+    """
+
+    name: str
+    space: str
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What made the embeddings (model, sha256 of the weights, layer, transform) as JSON values, for provenance."""
+
+
+class ImageTarget(Target):
+    """A target that embeds pictures."""
+
+    @abstractmethod
+    def embed_images(
+        self, images: Iterable[Any], *, batch_size: int = 64, device: str = "cpu", progress: bool = False
+    ) -> np.ndarray:
+        """Embeddings of pictures.
+
+        Parameters
+        ----------
+        images : iterable of ndarray of uint8, shape (height, width, 3), or PIL.Image.Image
+            RGB, any size; read one batch at a time.
+        batch_size : int
+            Pictures per forward pass.
+        device : str
+            Where the model runs.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_tokens, dim)
+        """
+
+
+class ImageTextTarget(ImageTarget):
+    """A target that embeds pictures and descriptions into one space."""
+
+    @abstractmethod
+    def embed_text(self, texts: Sequence[str], *, batch_size: int = 256, device: str = "cpu") -> np.ndarray:
+        """Embeddings of descriptions: ndarray of float32, shape (n, dim), comparable to pooled picture embeddings."""
+
+
+class LabelTarget(Target):
+    """A target made from stimulus labels alone."""
+
+    @abstractmethod
+    def embed(self, labels: Sequence[str]) -> np.ndarray:
+        """Embeddings of labels: ndarray of float32, shape (n, n_tokens, dim)."""
