@@ -1,0 +1,137 @@
+"""Folders of saved decoders: verified, pinned, and described."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from braindec import hub
+from braindec.checks import ConfigError, DataFileError, DownloadError
+from braindec.types import Report, Score
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONFIG = {
+    "signals": {"sub-01_fmri": {}, "sub-02_eeg": {}},
+    "outputs": {"main": {"space": "openclip/ViT-L-14/openai/pooled", "shape": [1, 768]}},
+    "training": {"dataset": {"name": "simulated"}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "weights.safetensors").write_bytes(b"12345678")
+    hub.write_manifest(tmp_path)
+    return tmp_path
+
+
+def test_what_was_saved_is_verified(folder):
+    hub.verify(folder)
+    named = json.loads((folder / "manifest.json").read_text())["files"]
+    assert sorted(named) == ["config.json", "weights.safetensors"]
+
+
+def test_a_changed_byte_is_found(folder):
+    (folder / "weights.safetensors").write_bytes(b"12345679")
+    with pytest.raises(DataFileError, match=r"weights.safetensors: has sha256"):
+        hub.verify(folder)
+
+
+def test_a_missing_file_is_named(folder):
+    (folder / "config.json").unlink()
+    with pytest.raises(DataFileError, match=r"config.json: is missing"):
+        hub.verify(folder)
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="save_pretrained"):
+        hub.verify(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "..\\secret"])
+def test_a_manifest_may_not_point_outside_its_folder(folder, name):
+    content = {"format": 1, "files": {name: {"sha256": "0" * 64, "bytes": 1}}}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(DataFileError, match="outside its folder"):
+        hub.verify(folder)
+
+
+def test_a_folder_is_itself(folder):
+    assert hub.local_or_download(str(folder)) == folder
+
+
+@pytest.mark.parametrize("revision", [None, "main", "0123456"])
+def test_a_download_must_name_a_commit(revision):
+    with pytest.raises(ConfigError, match="40 hex"):
+        hub.local_or_download("someone/decoder", revision)
+
+
+def test_a_path_that_does_not_exist_is_no_repository(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        hub.local_or_download(str(tmp_path / "absent" / "decoder"))
+
+
+@pytest.fixture
+def fake_hub(monkeypatch, tmp_path):
+    """huggingface_hub whose one repository holds `files`; what is asked for is recorded."""
+    import huggingface_hub
+
+    class Fake:
+        files = ("config.json", "weights.safetensors")
+        problem: Exception | None = None
+        asked: dict
+
+        def list_repo_files(self, name, revision):
+            if self.problem is not None:
+                raise self.problem
+            return list(self.files)
+
+        def snapshot_download(self, name, **settings):
+            self.asked = settings
+            return str(tmp_path)
+
+    fake = Fake()
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake.snapshot_download)
+    return fake
+
+
+def test_a_download_is_pinned_and_takes_no_file_that_could_run_code(fake_hub, tmp_path):
+    assert hub.local_or_download("someone/decoder", COMMIT) == tmp_path
+    assert fake_hub.asked["revision"] == COMMIT
+    assert not any(
+        pattern.endswith((".py", ".pkl", ".bin", "*")) for pattern in fake_hub.asked["allow_patterns"]
+    )
+
+
+def test_a_repository_of_pickles_alone_is_refused(fake_hub):
+    fake_hub.files = ("config.json", "pytorch_model.bin")
+    with pytest.raises(DownloadError, match="run code when opened"):
+        hub.local_or_download("someone/decoder", COMMIT)
+
+
+def test_a_hub_that_does_not_answer_is_said_in_one_line(fake_hub):
+    fake_hub.problem = OSError("no route to host\nand much more")
+    with pytest.raises(DownloadError, match=r"no route to host\. Check the name") as caught:
+        hub.local_or_download("someone/decoder", COMMIT)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_card_names_subjects_space_and_every_score_with_its_chance():
+    score = Score("image_retrieval_top1", "braindec", "p", 1, "fmri", 0.62, (0.55, 0.69), 0.005, 0.006, 200,
+                  ceiling=0.75, ceiling_kind="oracle_linear")  # fmt: skip
+    card = hub.model_card(CONFIG, Report((score,), {}))
+    front, body = card.removeprefix("---\n").split("\n---\n")
+    settings = {key: json.loads(value) for key, value in (line.split(": ", 1) for line in front.splitlines())}
+    assert settings["tags"] == ["braindec", "brain-decoding", "eeg", "fmri"]
+    assert settings["datasets"] == ["simulated"]
+    assert (
+        "| image_retrieval_top1 | braindec | 1 | fmri | 0.620 | 0.550 to 0.690 | 0.005 | 0.006 | 0.750 (oracle_linear)"
+        in body
+    )
+    assert "openclip/ViT-L-14/openai/pooled" in body
+
+
+def test_a_card_without_a_report_says_so():
+    assert "Not evaluated yet." in hub.model_card(CONFIG, None)
