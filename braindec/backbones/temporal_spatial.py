@@ -96,6 +96,10 @@ class ResidualHead(nn.Module):
     def __init__(self, n_in: int, shape: tuple[int, int], dropout: float):
         super().__init__()
         n_tokens, n_dims = shape
+        if n_dims < 2:
+            raise ValueError(
+                f"temporal_spatial ends in a norm over dims, so an output needs 2 dims at least, got {n_dims}."
+            )
         self.shape = shape
         self.project = nn.Linear(n_in, n_tokens * n_dims)
         self.hidden = nn.Sequential(nn.GELU(), nn.Linear(n_dims, n_dims), nn.Dropout(dropout))

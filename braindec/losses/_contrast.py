@@ -26,7 +26,11 @@ def check_batch(prediction: Tensor, target: Tensor, ids: Tensor) -> None:
 
 
 def positives(ids: Tensor, dtype: torch.dtype) -> Tensor:
-    """Labels (n_trials, n_trials), rows summing to 1: equal weight on every row that shows the same stimulus."""
+    """Labels (n_trials, n_trials), rows summing to 1: equal weight on every row that shows the same stimulus.
+
+    Where repeats have equal targets this is plain InfoNCE (equal columns cannot push each other away); it matters where
+    the targets of one stimulus differ, e.g. in their augmentation.
+    """
     same = (ids[:, None] == ids[None, :]).to(dtype)
     return same / same.sum(1, keepdim=True)
 

@@ -31,7 +31,8 @@ class Config:
     n_train_steps : int
         Noise levels of the cosine schedule.
     n_sample_steps : int
-        Denoising steps of a sample, a divisor of `n_train_steps`.
+        Denoising steps of a sample, a divisor of `n_train_steps`. Fewer steps shrink the spread of samples: without
+        condition and at eta 0 its SD is at best cos(pi / 2n)^n of the images', 0.94 at n = 20.
     eta : float
         Noise added while sampling: 0 adds none after the start (DDIM), 1 as much as the forward process (DDPM).
     guidance : float
@@ -47,7 +48,7 @@ class Config:
     """
 
     width: int = 128
-    depth: int = 3
+    depth: int = 2
     heads: int = 4
     dropout: float = 0.0
     n_train_steps: int = 100

@@ -41,6 +41,7 @@ class Config:
         checks.at_least("number of alphas", len(self.alphas), 1)
         for alpha in self.alphas:
             checks.at_least("alphas", alpha, 0.0)
+        checks.at_least("n_values_most", self.n_values_most, 1)
 
 
 class RidgePrior(Prior):
