@@ -11,7 +11,7 @@ import numpy as np
 
 from braindec import checks, store
 from braindec.data import layout, spaces, splits
-from braindec.data.rows import RowsView
+from braindec.data.rows import RowsView, rows_hash
 from braindec.data.splits import Split
 from braindec.types import UNKNOWN, SignalInfo, StimulusSet, Trials
 
@@ -142,7 +142,7 @@ class NeuralDataset:
             if self.split is None
             else {"name": self.split.name, "unit": self.split.unit, "hash": self.split.hash}
         )
-        rows = {key: store.content_hash(order=t.table["acquisition_order"]) for key, t in self.trials.items()}
+        rows = {key: rows_hash(t) for key, t in self.trials.items()}
         return {
             "name": self.name,
             "recordings": hashes,

@@ -114,8 +114,8 @@ def block_means(recordings: Sequence[Recording], *, delay_s: float = 0.0) -> Tri
     Returns
     -------
     Trials
-        In the units of the recordings. Beside the events' columns: `position` (the event's index in its run) and the
-        mean of each confound over the same volumes. Trials of one run form an exchangeability block.
+        In the units of the recordings. Beside the events' columns: `run_position` (the event's index in its run) and
+        the mean of each confound over the same volumes. Trials of one run form an exchangeability block.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def block_means(recordings: Sequence[Recording], *, delay_s: float = 0.0) -> Tri
             if not inside.any():
                 raise ValueError(f"event at {event['onset_s']} s of run {recording.run!r} covers no volume.")
             responses.append(recording.signal[:, inside].mean(1))
-            rows.append(event | {"position": position} | _means(recording.confounds, inside))
+            rows.append(event | {"run_position": position} | _means(recording.confounds, inside))
     return _trials(np.stack(responses), rows, recordings)
 
 
@@ -187,7 +187,7 @@ def glm_betas(
                 [_fit(signal, _apart(design, i, len(events)), noise_model)[0] for i in range(len(events))]
             )
         responses.append(betas)
-        rows += [event | {"position": i} for i, event in enumerate(events)]
+        rows += [event | {"run_position": i} for i, event in enumerate(events)]
     return _trials(np.concatenate(responses), rows, recordings, units="percent signal change")
 
 

@@ -83,7 +83,7 @@ def _refuse(what: str, shared: set[Any], unit: str | None) -> None:
 
 
 def _rows(dataset: NeuralDataset) -> set[tuple[Any, ...]]:
-    columns = ("session", "run", "onset_s", "acquisition_order")
+    columns = ("session", "run", "onset_s", "acquisition_order", "stimulus_id", "repeat")
     rows: set[tuple[Any, ...]] = set()
     for key, t in dataset.trials.items():
         rows |= {(key, *row) for row in zip(*(t.table[c].tolist() for c in columns), strict=True)}

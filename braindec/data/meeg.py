@@ -205,7 +205,7 @@ def cut_epochs(recordings: Sequence[Recording], tmin: float, tmax: float) -> Tri
     Returns
     -------
     Trials
-        With the events' columns; `position` is the event's index in its run, `since_previous_s` and `to_next_s` the
+        With the events' columns; `run_position` is the event's index in its run, `since_previous_s` and `to_next_s` the
         time to its neighbours (0 where there is none). Without a column stimulus_id the stimulus is ``unknown``.
 
     Raises
@@ -263,8 +263,8 @@ def read_things_eeg2(
     Returns
     -------
     Trials
-        float32; the order of acquisition is not in the file: `acquisition_order` counts the file's rows and
-        `onset_s` is 0. All trials form one session, run and exchangeability block.
+        float32; the order of acquisition is not in the file: `acquisition_order` is -1 and
+        `onset_s` 0. All trials form one session, run and exchangeability block.
 
     Raises
     ------
@@ -293,6 +293,7 @@ def read_things_eeg2(
         "stimulus_id": ids,
         "repeat": np.tile(np.arange(n_repeats), n_conditions),
         "onset_s": np.zeros(len(ids)),
+        "acquisition_order": np.full(len(ids), -1),
     }
     columns |= {name: np.repeat(np.array(values), n_repeats) for name, values in (extra or {}).items()}
     responses = data.reshape(-1, n_channels, n_times).astype(np.float32)
@@ -379,7 +380,7 @@ def _event_columns(recording: Recording) -> dict[str, np.ndarray]:
     columns |= {
         "session": np.full(n, recording.session),
         "run": np.full(n, recording.run),
-        "position": np.arange(n),
+        "run_position": np.arange(n),
         "since_previous_s": np.concatenate([[0.0], gaps]),
         "to_next_s": np.concatenate([gaps, [0.0]]),
     }

@@ -224,7 +224,7 @@ def _table(raw: Path, responses: Path, subject: int, sessions: list[int]) -> Tab
         "onset_s": onset[order],
         "acquisition_order": order,
         "exchangeability_block": session[order].astype(str),
-        "position": trial[order],
+        "run_position": trial[order],
     }
     if design is not None:
         columns["shared"] = shared[order]

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config, store
+from braindec import checks, config
 from braindec.data import spaces
+from braindec.data.rows import rows_hash
 from braindec.data.steps import (
     STEPS,
     AverageTime,
@@ -183,13 +184,6 @@ class FittedPreprocessing:
         if not spaces.same(signal.space, self.source.space):
             kind = self.source.space.kind
             checks.same_space(f"space of {signal.key}", f"other {kind}", f"the {kind} fitted on", way_out)
-
-
-def rows_hash(trials: Trials) -> str:
-    """sha256 over subject, modality and the rows' session, run, onset, order and stimulus."""
-    columns = {n: trials.table[n] for n in ("stimulus_id", "session", "run", "onset_s", "acquisition_order")}
-    columns = {n: c.astype(str) if c.dtype.kind not in "US" else c for n, c in columns.items()}
-    return store.content_hash(subject=trials.subject, modality=trials.modality, **columns)
 
 
 def _responses(trials: Trials) -> np.ndarray:

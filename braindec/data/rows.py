@@ -1,10 +1,13 @@
-"""Some rows and columns of an array that is read on demand."""
+"""Some rows and columns of an array that is read on demand, and the hash that names a choice of rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+from braindec import store
+from braindec.types import Trials
 
 
 class RowsView:
@@ -47,6 +50,13 @@ class RowsView:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[np.arange(len(self))], dtype=dtype)
+
+
+def rows_hash(trials: Trials) -> str:
+    """sha256 over subject, modality and the trials' session, run, onset, order, stimulus and repeat."""
+    names = ("stimulus_id", "session", "run", "onset_s", "acquisition_order", "repeat")
+    columns = {n: trials.table[n].astype(str) for n in names}
+    return store.content_hash(subject=trials.subject, modality=trials.modality, **columns)
 
 
 def _compose(outer: np.ndarray | None, inner: np.ndarray) -> np.ndarray:

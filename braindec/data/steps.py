@@ -106,6 +106,10 @@ class Standardise(Step):
 
     def _causal(self, x: np.ndarray, order: np.ndarray, state: State) -> np.ndarray:
         """Each row by the unit's earlier rows, together with the training statistics as `prior_trials` rows."""
+        if (order < 0).any():
+            raise ValueError(
+                "the order of acquisition is not known (-1), so no row has earlier ones; use scope 'train'."
+            )
         axes = tuple(range(2, x.ndim))
         sorted_rows = np.argsort(order, kind="stable")
         first, second = (x[sorted_rows].astype(np.float64) ** power for power in (1, 2))

@@ -35,8 +35,8 @@ class Trials:
         Betas or epochs; a numpy array, or anything that reads rows on demand by ``[rows]`` and has ``shape``.
     table : Table
         A row a trial: stimulus_id (text), session, run, repeat (0 for the first presentation), onset_s (seconds in
-        the run), acquisition_order (0..), exchangeability_block (trials that may be permuted among each other share
-        it) and any further columns.
+        the run), acquisition_order (0.., or -1 where not known), exchangeability_block (trials that may be permuted
+        among each other share it) and any further columns.
     space : Space
         Where the values of axis 1 come from.
     units : str
