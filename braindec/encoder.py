@@ -151,28 +151,6 @@ class Encoder(nn.Module):
             path.bias.copy_(mean)
         return started
 
-    @torch.no_grad()
-    def adapt_from_ridge_(self, key: str, weight: Tensor, bias: Tensor, output: str = "main") -> bool:
-        """Starts one subject's adapter so that the linear path, left as it is, comes closest to a closed-form solution.
-
-        Parameters
-        ----------
-        key : str
-        weight, bias : Tensor, shapes (n_tokens * n_dims, n_signal_values) and (n_tokens * n_dims,)
-        output : str
-
-        Returns
-        -------
-        bool
-            False, and nothing has changed, if the backbone or the adapter has no linear path to start from.
-        """
-        path = self.backbone.linear_path(output)
-        if path is None:
-            return False
-        inverse = torch.linalg.pinv(path.weight.double(), rtol=1e-3)  # (shared value, output value)
-        shift = bias.to(inverse) - path.bias.to(inverse)
-        return self.adapter(key).start_from_(inverse @ weight.to(inverse), inverse @ shift)
-
     def _add(self, key: str, adapter: SubjectAdapter) -> None:
         if adapter.shared_shape != self.shared_shape:
             first = next(iter(self.adapters), "the backbone")

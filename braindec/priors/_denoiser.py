@@ -92,10 +92,8 @@ class Block(nn.Module):
 
 
 def time_features(step: Tensor, width: int) -> Tensor:
-    """Sines and cosines of a step number at geometrically spaced periods: (n_trials,) to (n_trials, width), float64."""
+    """Sines and cosines of a step number at geometrically spaced periods: (n_trials,) to (n_trials, width), float32."""
     n_periods = width // 2
-    rate = torch.exp(
-        -math.log(SLOWEST) * torch.arange(n_periods, device=step.device, dtype=torch.float64) / n_periods
-    )
-    angle = step[:, None].to(torch.float64) * rate
+    rate = torch.exp(-math.log(SLOWEST) * torch.arange(n_periods, device=step.device) / n_periods)
+    angle = step[:, None] * rate
     return torch.cat([angle.sin(), angle.cos()], dim=1)
