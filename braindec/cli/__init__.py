@@ -1,0 +1,94 @@
+"""The command line: verbs, help that answers at once, and errors as one line.
+
+Nothing heavy is imported before a verb runs: `braindec --help` must answer within half a second.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from braindec import __version__, checks
+
+# verb -> (what follows it, what it does)
+VERBS = {
+    "demo": ("[--out DIR]", "decode simulated brains, whose truth is known, and write a report"),
+    "prepare": ("NAME --raw DIR --out DIR", "bring a dataset's raw files into the form that recipes read"),
+    "run": ("RECIPE --data DIR --out DIR", "run an experiment: fit, judge, write report and decoder"),
+    "evaluate": ("DIR --data DIR", "judge a saved decoder again"),
+    "decode": ("DIR INPUT", "decode recordings with a saved decoder"),
+    "report": ("DIR", "draw report.html again from the files beside it"),
+    "list": ("[KIND]", "names of datasets, recipes and parts"),
+    "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
+}
+FAILED = 2  # exit code when the input was wrong; Python's own, 1, when braindec was
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        ``sys.argv[1:]`` if not given.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        print(f"braindec {__version__}")
+        return 0
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (checks.BraindecError, ValueError, TypeError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # `braindec list datasets | head -1`
+            sys.stderr.close()
+            return 0
+        if debug or not _is_worded(error):
+            raise
+        print(f"braindec: {error}", file=sys.stderr)
+        return FAILED
+
+
+def usage() -> str:
+    """The text of `braindec --help`."""
+    width = max(len(f"{verb} {rest}") for verb, (rest, _) in VERBS.items()) + 2
+    verbs = "\n".join(f"  {f'{verb} {rest}':<{width}} {what}" for verb, (rest, what) in VERBS.items())
+    return (
+        "usage: braindec VERB ...\n\n"
+        "From brain recordings to what a person saw, heard or read.\n\n"
+        f"{verbs}\n\n"
+        "  braindec VERB --help shows the options of a verb; --debug shows where an error came from; --version.\n"
+        "  Settings of a recipe are changed with --set, as often as needed: --set train.n_steps=100 --set seed=1"
+    )
+
+
+def _run(words: list[str]) -> int:
+    checks.one_of("verb", words[0], list(VERBS))
+    from braindec.cli import _verbs
+
+    return _verbs.run(words[0], words[1:])
+
+
+def _is_worded(error: Exception) -> bool:
+    """Whether the message is meant for the user: our own errors, files, and what our own lines refuse.
+
+    A ValueError out of another library is a fault of braindec, and shows where it happened.
+    """
+    if isinstance(error, checks.BraindecError | OSError):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    here = Path(__file__).resolve().parents[1]
+    ours = (here, here.parent / "datasets", here.parent / "recipes")
+    return any(Path(frames[-1].filename).resolve().is_relative_to(folder) for folder in ours)

@@ -1,0 +1,138 @@
+"""Options of each verb, and errors that suggest what was meant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from braindec import checks
+from braindec.cli import VERBS
+
+
+def parse(verb: str, words: Sequence[str]) -> Any:
+    """The options of one call of a verb.
+
+    Raises
+    ------
+    ConfigError
+        If an option is unknown (with the closest one), missing or of the wrong type.
+    """
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(
+        prog=f"braindec {verb}",
+        description=VERBS[verb][1],
+        exit_on_error=False,
+        formatter_class=argparse.HelpFormatter,
+    )
+    OPTIONS[verb](parser)
+    known = [option for action in parser._actions for option in action.option_strings]
+    for word in words:
+        name = word.partition("=")[0]
+        if re.match(r"--[a-z]", name) and name not in known:
+            near = checks.suggest(name, known)
+            raise checks.ConfigError(f"{verb} has no option {name!r}; it has {sorted(set(known))}.{near}")
+    try:
+        return parser.parse_args(list(words))
+    except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
+        said = " ".join(str(error).split())
+        raise checks.ConfigError(f"{said.rstrip('.')}. See: braindec {verb} --help") from error
+
+
+def _demo(parser: Any) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="folder of the report (runs/demo)"
+    )
+    _add_set(parser)
+
+
+def _prepare(parser: Any) -> None:
+    parser.add_argument("name", type=str, help="a dataset; see: braindec list datasets")
+    parser.add_argument("--raw", type=Path, required=True, help="folder with the dataset's own files")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the prepared dataset")
+    parser.add_argument(
+        "--subjects", type=list[int], default=None, help="only these, e.g. '[1,2]'; all by default"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes at work (1)")
+    parser.add_argument(
+        "--fetch", action="store_true", help="download the raw files first, where that is possible"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+
+
+def _run(parser: Any) -> None:
+    parser.add_argument("recipe", type=str, help="a recipe, or the path of one; see: braindec list recipes")
+    parser.add_argument("--data", type=Path, default=None, help="folder of the prepared dataset")
+    parser.add_argument("--out", type=Path, default=None, help="folder of report and decoder")
+    parser.add_argument(
+        "--smoke", action="store_true", help="small synthetic data and settings: does it run at all?"
+    )
+    _add_set(parser)
+
+
+def _evaluate(parser: Any) -> None:
+    parser.add_argument("dir", type=Path, help="folder of a run: report.json and the saved decoder")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="folder of the new report; DIR/evaluation by default"
+    )
+    _add_set(parser)
+
+
+def _decode(parser: Any) -> None:
+    parser.add_argument("dir", type=Path, help="folder of a saved decoder")
+    parser.add_argument(
+        "input", type=Path, help="recordings of one subject, as prepared: e.g. sub-01_fmri.h5"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, help="file of the embeddings; decoded.h5 beside INPUT by default"
+    )
+    parser.add_argument(
+        "--repeats",
+        type=str,
+        default="after",
+        help="average repeats 'before' or 'after' (default) decoding, or 'none'",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=None, help="prepared dataset among whose stimuli to retrieve"
+    )
+    parser.add_argument("--k", type=int, default=5, help="stimuli retrieved for each (5)")
+
+
+def _report(parser: Any) -> None:
+    parser.add_argument("dir", type=Path, help="folder with report.json")
+
+
+def _list(parser: Any) -> None:
+    parser.add_argument("kind", type=str, nargs="?", default=None, help="e.g. datasets, recipes, backbones")
+
+
+def _info(parser: Any) -> None:
+    parser.add_argument(
+        "name", type=str, help="a dataset, recipe or part, e.g. haxby2001 or backbones/linear"
+    )
+
+
+def _add_set(parser: Any) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="a.b=VALUE",
+        help="change a setting of the recipe; repeatable",
+    )
+
+
+OPTIONS: dict[str, Callable[[Any], None]] = {
+    "demo": _demo,
+    "prepare": _prepare,
+    "run": _run,
+    "evaluate": _evaluate,
+    "decode": _decode,
+    "report": _report,
+    "list": _list,
+    "info": _info,
+}

@@ -1,0 +1,153 @@
+"""What there is: names of datasets, recipes and parts, and what each of them is."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+from braindec import checks, registry
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def kinds() -> list[str]:
+    """Everything that has names."""
+    return ["datasets", "recipes", *(kind for kind in registry.KINDS if registry.names(kind))]
+
+
+def names(kind: str) -> list[str]:
+    """The members of a kind, sorted."""
+    checks.one_of("kind", kind, kinds())
+    if kind == "datasets":
+        return sorted(path.parent.name for path in _beside("datasets").glob("*/prepare.py"))
+    if kind == "recipes":
+        return sorted(path.stem for path in _beside("recipes").glob("*.py") if not path.stem.startswith("_"))
+    return registry.names(kind)
+
+
+def listing(kind: str | None, *, terminal: bool | None = None) -> str:
+    """Names for a person (with a sentence each) or for a program: untruncated, one a line.
+
+    Parameters
+    ----------
+    kind : str or None
+        None lists the kinds.
+    terminal : bool, optional
+        Whether a person reads; found out if not given.
+    """
+    person = sys.stdout.isatty() if terminal is None else terminal
+    found = kinds() if kind is None else names(kind)
+    if not person:
+        return "\n".join(found)
+    said = {
+        name: (f"{len(names(name))} members" if kind is None else _sentence(kind, name)) for name in found
+    }
+    width = max((len(name) for name in found), default=0)
+    line = max(40, shutil.get_terminal_size().columns - width - 4)
+    return "\n".join(
+        f"  {name:<{width}}  {textwrap.shorten(what, line, placeholder=' …')}" for name, what in said.items()
+    )
+
+
+def info(name: str) -> str:
+    """What a dataset, recipe or part is, and its settings with their defaults.
+
+    Raises
+    ------
+    ConfigError
+        If nothing has this name (with the closest one), or several kinds do.
+    """
+    kind, member = _resolve(name)
+    if kind == "datasets":
+        return _dataset(member)
+    if kind == "recipes":
+        return f"recipe {member}\n\n{_docstring(_beside('recipes') / f'{member}.py')}"
+    return _member(kind, member)
+
+
+def _resolve(name: str) -> tuple[str, str]:
+    kind, slash, member = name.partition("/")
+    if slash:
+        return checks.one_of("kind", kind, kinds()), checks.one_of(f"{kind} member", member, names(kind))
+    found = [kind for kind in kinds() if name in names(kind)]
+    every = sorted({member for kind in kinds() for member in names(kind)})
+    if not found:
+        checks.one_of("name", name, every)
+    if len(found) > 1:
+        raise checks.ConfigError(
+            f"{name!r} is in {found}; say which: {' or '.join(f'{kind}/{name}' for kind in found)}."
+        )
+    return found[0], name
+
+
+def _dataset(name: str) -> str:
+    from braindec.data import catalogue
+
+    card = catalogue.card(name)
+    lines = [f"dataset {name}", ""]
+    for key, value in card.facts.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        wrapped = textwrap.wrap(" ".join(str(text).split()), 96) or [""]
+        lines += [f"{key:<14} {wrapped[0]}", *(f"{'':<14} {line}" for line in wrapped[1:])]
+    return "\n".join([*lines, "", card.text])
+
+
+def _member(kind: str, name: str) -> str:
+    module = registry.load(kind, name)
+    lines = [f"{kind}/{name}", "", (module.__doc__ or "").strip()]
+    config = vars(module).get("Config")
+    if config is not None and dataclasses.is_dataclass(config):
+        lines += ["", "Settings"]
+        width = max((len(field.name) for field in dataclasses.fields(config)), default=0)
+        lines += [
+            f"  {field.name:<{width}}  {_kind_of(field)}{_default(field)}"
+            for field in dataclasses.fields(config)
+        ]
+        lines += ["", inspect.cleandoc(config.__doc__ or "")]
+    for table in ("METRICS", "PROTOCOLS", "MEASURES"):
+        entries = vars(module).get(table)
+        if isinstance(entries, dict):
+            lines += [
+                "",
+                table.capitalize(),
+                *(f"  {key}: {getattr(entry, 'source', '')}" for key, entry in entries.items()),
+            ]
+    return "\n".join(lines).rstrip()
+
+
+def _kind_of(field: dataclasses.Field[object]) -> str:
+    return field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+
+
+def _default(field: dataclasses.Field[object]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f" = {field.default!r}"
+    if field.default_factory is not dataclasses.MISSING:
+        return f" = {field.default_factory()!r}"
+    return " (needed)"
+
+
+def _sentence(kind: str, name: str) -> str:
+    """The first line of a member's docstring, or the title on a dataset's card; nothing is imported."""
+    if kind == "datasets":
+        from braindec.data import catalogue
+
+        return str(catalogue.card(name).facts["title"])
+    path = _beside("recipes") / f"{name}.py" if kind == "recipes" else PACKAGE / kind / f"{name}.py"
+    return (_docstring(path).splitlines() or [""])[0]
+
+
+def _docstring(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").strip()
+
+
+def _beside(kind: str) -> Path:
+    """The folder of datasets or recipes: in an installed wheel, else in the checkout."""
+    installed = PACKAGE / f"_{kind}"
+    return installed if installed.is_dir() else PACKAGE.parent / kind
