@@ -44,17 +44,25 @@ def parse(verb: str, words: Sequence[str]) -> Any:
 
 def _demo(parser: Any) -> None:
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="folder of the report (runs/demo)"
+        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="folder of the report (runs/demo)"
     )
     _add_set(parser)
 
 
 def _prepare(parser: Any) -> None:
     parser.add_argument("name", type=str, help="a dataset; see: braindec list datasets")
-    parser.add_argument("--raw", type=Path, required=True, help="folder with the dataset's own files")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the prepared dataset")
     parser.add_argument(
-        "--subjects", type=list[int], default=None, help="only these, e.g. '[1,2]'; all by default"
+        "--raw", type=Path, required=True, metavar="DIR", help="folder with the dataset's own files"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the prepared dataset"
+    )
+    parser.add_argument(
+        "--subjects",
+        type=list[int],
+        default=None,
+        metavar="LIST",
+        help="only these, e.g. '[1,2]'; all by default",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at work (1)")
     parser.add_argument(
@@ -65,8 +73,10 @@ def _prepare(parser: Any) -> None:
 
 def _run(parser: Any) -> None:
     parser.add_argument("recipe", type=str, help="a recipe, or the path of one; see: braindec list recipes")
-    parser.add_argument("--data", type=Path, default=None, help="folder of the prepared dataset")
-    parser.add_argument("--out", type=Path, default=None, help="folder of report and decoder")
+    parser.add_argument(
+        "--data", type=Path, default=None, metavar="DIR", help="folder of the prepared dataset"
+    )
+    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="folder of report and decoder")
     parser.add_argument(
         "--smoke", action="store_true", help="small synthetic data and settings: does it run at all?"
     )
@@ -75,9 +85,15 @@ def _run(parser: Any) -> None:
 
 def _evaluate(parser: Any) -> None:
     parser.add_argument("dir", type=Path, help="folder of a run: report.json and the saved decoder")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
     parser.add_argument(
-        "--out", type=Path, default=None, help="folder of the new report; DIR/evaluation by default"
+        "--data", type=Path, required=True, metavar="DIR", help="folder of the prepared dataset"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="folder of the new report; DIR/evaluation by default",
     )
     _add_set(parser)
 
@@ -88,7 +104,11 @@ def _decode(parser: Any) -> None:
         "input", type=Path, help="recordings of one subject, as prepared: e.g. sub-01_fmri.h5"
     )
     parser.add_argument(
-        "--out", type=Path, default=None, help="file of the embeddings; decoded.h5 beside INPUT by default"
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="file of the embeddings; decoded.h5 beside INPUT by default",
     )
     parser.add_argument(
         "--repeats",
@@ -97,7 +117,11 @@ def _decode(parser: Any) -> None:
         help="average repeats 'before' or 'after' (default) decoding, or 'none'",
     )
     parser.add_argument(
-        "--data", type=Path, default=None, help="prepared dataset among whose stimuli to retrieve"
+        "--data",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="prepared dataset among whose stimuli to retrieve",
     )
     parser.add_argument("--k", type=int, default=5, help="stimuli retrieved for each (5)")
 

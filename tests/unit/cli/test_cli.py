@@ -1,0 +1,166 @@
+"""The command line: names, suggestions, one-line errors, and verbs that reach the library."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from braindec import cli, report
+from braindec.cli import _verbs
+from braindec.types import Report, Score
+
+
+def braindec(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "braindec", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
+def test_help_names_every_verb(capsys, words):
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {verb} " in shown for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize("verb", sorted(cli.VERBS))
+def test_every_verb_explains_its_options(capsys, verb):
+    assert cli.main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"usage: braindec {verb}" in shown
+    for word in cli.VERBS[verb][0].replace("[", "").replace("]", "").split():
+        assert word.lower() in shown.lower()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lst"], "Did you mean 'list'?"),
+        (["list", "datsets"], "Did you mean 'datasets'?"),
+        (["prepare", "simulatd", "--raw", "/tmp", "--out", "/tmp/x"], "Did you mean 'simulated'?"),
+        (["info", "soft-clip"], "Did you mean 'soft_clip'?"),
+        (["info", "losses/soft-clip"], "Did you mean 'soft_clip'?"),
+        (["run", "x", "--smok"], "Did you mean '--smoke'?"),
+        (["decode", "/nowhere"], "required: input"),
+        (["report", "/nowhere"], "does not exist"),
+        (["info", "linear"], "say which: adapters/linear or backbones/linear"),
+        (["run", "no_such_recipe", "--smoke"], "recipe must be one of"),
+    ],
+)
+def test_a_slip_is_told_in_one_line_with_the_way_out(capsys, words, said):
+    assert cli.main(words) == cli.FAILED
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.err.count("\n") == 1
+    assert "Traceback" not in shown.err
+
+
+def test_debug_shows_where_an_error_came_from():
+    result = braindec("list", "datsets", "--debug")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr and "Did you mean 'datasets'?" in result.stderr
+
+
+@pytest.mark.parametrize("fault", [lambda: np.zeros(3).reshape(2, 2), lambda: json.loads("{")])
+def test_a_fault_inside_another_library_is_not_taken_for_the_users(monkeypatch, fault):
+    # The error is raised by a line that is not braindec's, so it is a fault of braindec and shows its traceback.
+    monkeypatch.setitem(_verbs._ACTIONS, "list", lambda options: fault())
+    with pytest.raises(ValueError):
+        cli.main(["list"])
+
+
+def test_names_are_whole_and_one_a_line_for_a_program():
+    from braindec import registry
+
+    result = braindec("list", "metrics")
+    assert result.stdout.split("\n") == [*registry.names("metrics"), ""]
+    assert "simulated" in braindec("list", "datasets").stdout.splitlines()
+
+
+def test_a_person_also_sees_what_each_name_is():
+    from braindec.cli import _show
+
+    shown = _show.listing("metrics", terminal=True)
+    assert "retrieval       Retrieval: is the true entry" in shown
+
+
+def test_info_shows_the_settings_of_a_part(capsys):
+    assert cli.main(["info", "efficientnet_lite0"]) == 0
+    shown = capsys.readouterr().out
+    assert "targets/efficientnet_lite0" in shown
+    assert "size  int = 128" in shown
+
+
+def test_report_draws_the_page_again(tmp_path, capsys):
+    found = Score("roc_auc", "braindec", "p", 1, "eeg", 0.7, (0.6, 0.8), 0.5, 0.5, 100)
+    report.write(Report((found,), {"title": "Once"}), tmp_path)
+    (tmp_path / "report.html").unlink()
+    assert cli.main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
+    assert "Once" in (tmp_path / "report.html").read_text()
+
+
+def test_set_is_repeatable_and_reaches_the_recipe(monkeypatch, tmp_path):
+    recipe = pytest.importorskip("braindec.recipe")
+    asked = {}
+
+    def run(name, data, out, *, sets, smoke=False):
+        asked.update(name=name, data=data, out=out, sets=list(sets), smoke=smoke)
+        return Report((), {})
+
+    monkeypatch.setattr(recipe, "run", run)
+    words = [
+        "run",
+        "x.py",
+        "--data",
+        "d",
+        "--out",
+        str(tmp_path),
+        "--set",
+        "train.n_steps=3",
+        "--set",
+        "seed=1",
+    ]
+    assert cli.main(words) == 0
+    assert asked["sets"] == ["train.n_steps=3", "seed=1"]
+    assert str(asked["data"]) == "d" and asked["name"] == "x.py" and asked["smoke"] is False
+
+
+def test_prepare_passes_its_options_and_says_what_was_made(monkeypatch, tmp_path, capsys):
+    from braindec.data import catalogue
+
+    asked = {}
+
+    def prepare(raw, out, *, subjects, dry_run, n_jobs):
+        asked.update(raw=raw, subjects=subjects, dry_run=dry_run, n_jobs=n_jobs)
+        return catalogue.Counts({"sub-01_fmri": 12}, 4)
+
+    monkeypatch.setattr(catalogue, "load", lambda name: {"prepare": prepare})
+    words = [
+        "prepare",
+        "any",
+        "--raw",
+        "r",
+        "--out",
+        str(tmp_path),
+        "--subjects",
+        "[1,2]",
+        "--dry-run",
+        "--jobs",
+        "2",
+    ]
+    assert cli.main(words) == 0
+    assert asked["subjects"] == (1, 2) and asked["dry_run"] is True and asked["n_jobs"] == 2
+    assert "sub-01_fmri: 12 trials would be prepared" in capsys.readouterr().out
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(_verbs._ACTIONS, "list", interrupted)
+    assert cli.main(["list"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"
