@@ -1,0 +1,75 @@
+"""Splits deal every value of their unit into exactly one part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from braindec import checks
+from braindec.data import NeuralDataset, Split, splits
+
+
+@pytest.fixture
+def dataset(prepared):
+    return NeuralDataset.read(prepared)
+
+
+def test_parts_that_share_a_value_are_refused_by_name():
+    with pytest.raises(checks.LeakageError, match="'b' lies in 'train' and in 'test'"):
+        Split("bad", "stimulus", {"train": ("a", "b"), "test": ("b",)})
+    with pytest.raises(ValueError, match="empty"):
+        Split("bad", "run", {"train": ("1",), "test": ()})
+
+
+def test_a_split_survives_json():
+    split = Split("x", "run", {"train": ("1", "2"), "test": ("3",)})
+    again = Split.from_json("x", split.to_json())
+    assert again == split and again.hash == split.hash
+    assert Split("y", "run", {"train": ("2", "1"), "test": ("3",)}).hash == split.hash
+
+
+@pytest.mark.parametrize("unit", ["run", "session", "subject", "concept"])
+def test_leaving_one_out_tests_every_value_once(dataset, unit):
+    found = splits.leave_one_out(dataset, unit)
+    assert [s.parts["test"][0] for s in found] == list(dataset.unit_values(unit))
+    for split in found:
+        whole = dataset.with_split(split)
+        assert whole.part("train").n_trials + whole.part("test").n_trials == dataset.n_trials
+
+
+def test_runs_are_ordered_as_numbers(voxels, stimuli):
+    runs = np.array(["10", "9", "2", "rest"] * 10)
+    trials = type(voxels)(voxels.responses, voxels.table.replace(run=runs), voxels.space, "z", 1, "fmri")
+    dataset = NeuralDataset.from_trials([trials], stimuli)
+    assert dataset.unit_values("run") == ("2", "9", "10", "rest")
+
+
+@pytest.mark.parametrize("n_folds", [2, 5, 7, 20])
+def test_folds_test_every_stimulus_once_in_about_equal_shares(dataset, n_folds, rng):
+    found = splits.k_fold(dataset, "stimulus", n_folds, rng)
+    tested = [v for s in found for v in s.parts["test"]]
+    assert sorted(tested) == list(dataset.unit_values("stimulus"))
+    sizes = [len(s.parts["test"]) for s in found]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_stratified_folds_hold_each_label_in_equal_shares(dataset, rng):
+    category = dataset.unit_labels("stimulus", "category")
+    for split in splits.k_fold(dataset, "stimulus", 5, rng, stratify="category"):
+        assert sorted(category[v] for v in split.parts["test"]) == ["cat", "cat", "dog", "dog"]
+
+
+def test_the_generator_decides_the_folds(dataset):
+    first, again, other = (splits.k_fold(dataset, "stimulus", 4, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert first == again != other
+
+
+def test_holding_out_takes_the_asked_share(dataset, rng):
+    split = splits.hold_out(dataset, "stimulus", 0.2, rng)
+    assert len(split.parts["test"]) == 4 and len(split.parts["train"]) == 16
+    assert len(splits.hold_out(dataset, "run", 0.0, rng).parts["test"]) == 1
+
+
+def test_an_unknown_column_is_answered_with_those_there_are(dataset, rng):
+    with pytest.raises(checks.ConfigError, match="Did you mean 'category'"):
+        splits.k_fold(dataset, "stimulus", 2, rng, stratify="categry")
