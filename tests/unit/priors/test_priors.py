@@ -70,7 +70,7 @@ def test_guidance_moves_samples_away_from_the_unconditional():
         nothing = prior.unconditional(50, generator=torch.Generator().manual_seed(0), n_steps=5)
         apart.append(float((sample(prior, brain)[0] - nothing).norm()))
     assert apart[0] < 1e-4
-    assert apart == sorted(apart)
+    assert apart[0] + 0.1 < apart[1] < apart[2] < apart[3]
 
 
 def test_noise_while_sampling_comes_from_the_generator():
