@@ -66,4 +66,6 @@ def _flat(trials: Trials, per_session: bool) -> tuple[np.ndarray, np.ndarray]:
     x = Preprocessing(steps).fit(trials).apply(trials)
     ids = trials.table["stimulus_id"].astype(str)
     known = ids != UNKNOWN
+    if not known.any():
+        raise ValueError(f"no trial of {trials.key} has a known stimulus, so none has repeats.")
     return x[known].reshape(int(known.sum()), -1).astype(np.float64), ids[known]

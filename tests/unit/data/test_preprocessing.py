@@ -102,7 +102,7 @@ def test_the_unlabelled_scope_uses_the_rows_it_is_given_and_says_so(voxels):
 def test_a_unit_without_training_rows_is_refused_with_the_way_out(voxels):
     train, test = (rows(voxels, voxels.table["session"] == s) for s in "12")
     fitted = Preprocessing((Standardise("session", "unit_train_rows"),)).fit(train)
-    with pytest.raises(ValueError, match="no training rows.*causal"):
+    with pytest.raises(ValueError, match=r"no training rows.*causal"):
         fitted.apply(test)
 
 
