@@ -14,7 +14,7 @@ from braindec.plots import _style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CEILING_COLOURS = {"oracle_image": "#7a5c00", "oracle_linear": "#b8902b", "oracle_n": "#d9b95c"}
+CEILING_COLOURS = {"oracle_image": "#9a7414", "oracle_linear": "#b8902b", "oracle_n": "#d9b95c"}
 LINE, GAP = 0.165, 0.2  # inches: a system's line, and the space between subjects
 SHAPES = {
     "braindec": "o",
@@ -215,7 +215,9 @@ def null_histogram(null: np.ndarray, value: float, *, xlabel: str = "score", kin
         made, axes = _style.figure(9.4, 2.3)
         _style.light_grid(axes, "y")
         shown = max(value, null.max()) - min(value, null.min())
-        width = max((null.max() - null.min()) / 20, shown / 60, 1e-6)  # a bar that can be seen, and not all in one
+        width = max(
+            (null.max() - null.min()) / 20, shown / 60, 1e-6
+        )  # a bar that can be seen, and not all in one
         edges = np.arange(null.min() - width / 2, null.max() + width, width)
         axes.hist(null, bins=edges, color=_style.FAINT, alpha=0.65, label=f"null, {len(null)} refits")
         axes.axvline(value, color=_style.COLOURS[0], lw=2.4, label=f"decoder, {value:.3f}")

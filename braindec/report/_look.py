@@ -91,7 +91,8 @@ details > summary { cursor: pointer; }
 .tree details, .tree .leaf { margin-left: 1.1rem; }
 .tree .leaf b { font-weight: 500; color: var(--quiet); margin-right: 0.5rem; }
 footer { color: var(--quiet); font-size: 0.85rem; margin: 3rem 0 2.5rem; }
-@media (max-width: 640px) { :root { --label: 5.6rem; } main, header.page > div, nav > div { padding: 0 1rem; }
-  .gauge { grid-template-columns: 4.6rem 1fr 8.2rem; } h1 { font-size: 1.55rem; } }
+@media (max-width: 640px) { :root { --label: 6.1rem; } main, header.page > div, nav > div { padding: 0 1rem; }
+  .gauge { grid-template-columns: 5.2rem 1fr 8.2rem; gap: 0.5rem; } .grid .row { font-size: 0.78rem; }
+  h1 { font-size: 1.55rem; } }
 @media print { nav { display: none; } .panel { break-inside: avoid; } }
 """

@@ -101,7 +101,8 @@ def _card(scores: Sequence[Score]) -> str:
     low = min(0.0, *(s.interval[0] for s in scores))
     gauges = "".join(_gauge(score, low, top) for score in scores)
     chance = sorted({_words.number(float(s.chance)) for s in scores})
-    n = sorted({s.n for s in scores})
+    n = sorted({s.n for s in scores if s.subject != "group"} or {s.n for s in scores})
+    means = " · means over subjects with t intervals" if any(s.subject == "group" for s in scores) else ""
     kinds = list(dict.fromkeys(s.ceiling_kind for s in scores if s.ceiling_kind))
     ceiling = (
         f'<span class="key" style="background:var(--gold)"></span>{escape(_spaced(kinds[0]))}'
@@ -112,7 +113,7 @@ def _card(scores: Sequence[Score]) -> str:
         f'<div class="panel"><h3>{escape(_words.title_of(name))}</h3>'
         f'<p class="meaning">{escape(_words.METRICS.get(name, ""))}</p>{gauges}'
         f'<p class="foot"><span class="key" style="background:var(--quiet)"></span>chance {" / ".join(chance)}{ceiling}'
-        f" &nbsp; n = {' / '.join(map(str, n))}</p></div>"
+        f" &nbsp; n = {' / '.join(map(str, n))}{means}</p></div>"
     )
 
 

@@ -49,10 +49,8 @@ def title_of(name: str) -> str:
 
 
 def subject_of(subject: int | str, modality: str) -> str:
-    """``sub-01 fmri``; a summary over subjects is ``all subjects``."""
-    name = (
-        f"sub-{subject:02d}" if isinstance(subject, int) else {"group": "all subjects"}.get(subject, subject)
-    )
+    """``sub-01 fmri``; a summary over subjects is ``mean fmri``."""
+    name = f"sub-{subject:02d}" if isinstance(subject, int) else {"group": "mean"}.get(subject, subject)
     return f"{name} {modality}".strip()
 
 
