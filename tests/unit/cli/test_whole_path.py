@@ -1,0 +1,141 @@
+"""run, evaluate, decode and report on one small planted dataset: what a user does after preparing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from braindec import cli, recipe, report, store
+from braindec.cli import _show
+from braindec.data import NeuralDataset, Split, layout
+from braindec.types import ArraySpace, Table, Trials
+
+TOY = '''"""Toy: pixels from planted responses."""
+from braindec import evaluate
+from braindec.adapters import linear as linear_adapter
+from braindec.backbones import linear
+from braindec.data.preprocessing import Standardise
+from braindec.decoder import BrainDecoder
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import pixels
+from braindec.train import Config
+from braindec.types import Report
+
+RECIPE = Recipe(
+    data=NeuralData("planted"), target=pixels.Config(height=4, width=4), adapter=linear_adapter.Config(shared_dim=16),
+    backbone=linear.Config(), loss=mse.Config(), protocol="heldout_stimuli", preprocessing=(Standardise(),),
+    train=Config(n_steps=5, batch_size=32, device="cpu"), plan=evaluate.Plan(1, 1, False),
+)
+SMOKE = ("train.n_steps=1",)
+
+
+def main(recipe, data_dir, out_dir):
+    dataset = recipe.data.read(data_dir)
+    embeddings = recipe.embed(dataset, data_dir, progress=False)
+    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info)
+    decoder.fit(dataset.part("train"), embeddings, progress=False)
+    found = evaluate.held_out(decoder, recipe, dataset, embeddings, plan=recipe.plan)
+    made = Report(found.scores, found.record)
+    decoder.save_pretrained(out_dir, made)
+    return made
+'''
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """120 pictures of 4x4 pixels, seen once each by one subject whose voxels are noisy mixtures of the pixels."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("prepared")
+    pictures = rng.integers(0, 256, (120, 4, 4), dtype=np.uint8)
+    ids = [f"picture-{i:03d}" for i in range(120)]
+    signal = (pictures.reshape(120, 16) / 255.0 - 0.5) @ rng.standard_normal((16, 40))
+    n = np.arange(120)
+    table = Table(
+        {
+            "stimulus_id": np.array(ids),
+            "session": np.ones(120, int),
+            "run": n // 30,
+            "repeat": np.zeros(120, int),
+            "onset_s": 3.0 * (n % 30),
+            "acquisition_order": n,
+            "exchangeability_block": np.ones(120, int),
+        }
+    )
+    responses = (signal + 0.3 * rng.standard_normal(signal.shape)).astype(np.float32)
+    written = layout.write_trials(folder, Trials(responses, table, ArraySpace(40), "a.u.", 1, "fmri"))
+    layout.write_stimuli(folder, ids, kind="image", images=np.repeat(pictures[..., None], 3, axis=3))
+    split = Split("default", "stimulus", {"train": tuple(ids[:90]), "test": tuple(ids[90:])})
+    layout.write_manifest(folder, name="planted", licence="CC0", source="test", splits={"default": split},
+                          recordings=[written])  # fmt: skip
+    assert NeuralDataset.read(folder).n_trials == 120
+    return folder
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A recipe `toy` among the recipes."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "toy.py").write_text(TOY)
+    monkeypatch.setattr(recipe, "folder", lambda: folder)
+    monkeypatch.setattr(_show, "_beside", lambda kind: folder)
+    return folder
+
+
+def test_run_then_evaluate_then_decode_then_report(prepared, toy, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert cli.main(["run", "toy", "--data", str(prepared), "--out", str(out), "--set", "seed=3"]) == 0
+    assert "image_retrieval_top1" in capsys.readouterr().out
+    first = report.read(out)
+    assert first.run["recipe"] == "toy" and first.run["config"]["seed"] == 3
+    top1 = first.score("image_retrieval_top1")
+    assert top1.value > 0.5 > 10 * top1.chance
+
+    assert cli.main(["evaluate", str(out), "--data", str(prepared)]) == 0
+    again = report.read(out / "evaluation").score("image_retrieval_top1")
+    np.testing.assert_array_equal(again.per_sample, top1.per_sample)
+    capsys.readouterr()
+
+    decoded = tmp_path / "decoded.h5"
+    words = [
+        "decode",
+        str(out),
+        str(prepared / "sub-01_fmri.h5"),
+        "--out",
+        str(decoded),
+        "--data",
+        str(prepared),
+        "--k",
+        "2",
+    ]
+    assert cli.main(words) == 0
+    assert store.Stored(decoded).rows("embeddings").shape == (120, 1, 16)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 121 and lines[0].startswith("120 embeddings of pixels/4x4/gray")
+
+    (out / "report.html").unlink()
+    assert cli.main(["report", str(out)]) == 0
+    assert (out / "report.html").is_file()
+
+
+def test_a_slip_in_a_setting_is_told_before_anything_runs(prepared, toy, tmp_path, capsys):
+    words = ["run", "toy", "--data", str(prepared), "--out", str(tmp_path / "run"), "--set", "train.n_stps=3"]
+    assert cli.main(words) == cli.FAILED
+    assert "Did you mean 'n_steps'?" in capsys.readouterr().err
+
+
+def test_a_damaged_decoder_is_not_used(prepared, toy, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert cli.main(["run", "toy", "--data", str(prepared), "--out", str(out)]) == 0
+    settings = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(settings | {"format": 1, "extra": True}))
+    assert cli.main(["decode", str(out), str(prepared / "sub-01_fmri.h5")]) == cli.FAILED
+    assert "sha256" in capsys.readouterr().err
+
+
+def test_a_run_without_a_decoder_says_so(prepared, tmp_path, capsys):
+    assert cli.main(["decode", str(tmp_path), str(prepared / "sub-01_fmri.h5")]) == cli.FAILED
+    assert "holds no saved decoder" in capsys.readouterr().err
