@@ -74,9 +74,7 @@ def _sections(report: Report, max_size: int) -> dict[str, str]:
 def _intro(run: Any) -> str:
     summary = f'<p class="summary">{escape(str(run["summary"]))}</p>' if run.get("summary") else ""
     chips = "".join(
-        f"<span><b>{key}</b>{escape(_short(run[key]))}</span>"
-        for key in CHIPS
-        if _short(run.get(key)) not in ("", "False")
+        f"<span><b>{key}</b>{escape(_short(run[key]))}</span>" for key in CHIPS if _short(run.get(key))
     )
     command = f"<pre>{escape(str(run['command']))}</pre>" if run.get("command") else ""
     return f'{summary}<div class="chips">{chips}</div>{command}'
@@ -86,6 +84,8 @@ def _short(value: Any) -> str:
     """A setting for a chip: text and numbers, or the name of a mapping."""
     if isinstance(value, dict):
         value = value.get("name")
+    if isinstance(value, bool):
+        return "yes" if value else ""
     if isinstance(value, float):
         return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
-    return str(value) if isinstance(value, str | int | bool) else ""
+    return str(value) if isinstance(value, str | int) else ""

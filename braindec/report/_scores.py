@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 from braindec import plots
 from braindec.report import _words
@@ -84,8 +85,32 @@ def _fold(scores: Sequence[Score], opened: bool) -> str:
         f'<details class="group"{" open" if opened else ""}><summary>{escape(_words.title_of(scores[0].name))}'
         f"<small>{len(scores)} score{'s' * (len(scores) > 1)}{lower}</small></summary>"
         f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(map(_row, scores))}</tbody>'
-        "</table></div></details>"
+        f"</table></div>{_remarks(scores)}</details>"
     )
+
+
+def _remarks(scores: Sequence[Score]) -> str:
+    """What else the record says of these scores (transductive, scopes, fraction kept, ...), once for equal ones."""
+    said: dict[str, list[str]] = {}
+    for score in scores:
+        entries = [
+            f"{_spaced(key)} {_told(value)}" for key, value in score.details.items() if key != "ceilings"
+        ]
+        if entries:
+            said.setdefault("; ".join(entries), []).append(score.system)
+    lines = "".join(
+        f"<li><b>{', '.join(dict.fromkeys(who))}</b>: {escape(what)}</li>" for what, who in said.items()
+    )
+    return f'<ul class="caption">{lines}</ul>' if lines else ""
+
+
+def _told(value: Any) -> str:
+    """A detail in words: yes and no, lists with commas."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_told(entry) for entry in value)
+    return _words.number(float(value)) if isinstance(value, float) else str(value)
 
 
 def ceilings(score: Score) -> dict[str, float]:
