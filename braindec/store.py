@@ -200,13 +200,14 @@ class Rows:
         if isinstance(rows, int | np.integer):
             return self[np.array([rows])][0]
         wanted = np.arange(self.shape[0])[rows]
-        data = self._file()[self.name]
         unique, back = np.unique(wanted, return_inverse=True)
-        self._verify(unique, data)
         out = np.empty((len(unique), *self.shape[1:]), dtype=self.dtype)
         breaks = np.flatnonzero(np.diff(unique) != 1) + 1
-        for part in np.split(np.arange(len(unique)), breaks) if len(unique) else []:
-            out[part[0] : part[-1] + 1] = data[unique[part[0]] : unique[part[-1]] + 1]
+        with damage_named(self.path):
+            data = self._file()[self.name]
+            self._verify(unique, data)
+            for part in np.split(np.arange(len(unique)), breaks) if len(unique) else []:
+                out[part[0] : part[-1] + 1] = data[unique[part[0]] : unique[part[-1]] + 1]
         return out if np.array_equal(back, np.arange(len(unique))) else out[back]
 
     def _verify(self, rows: np.ndarray, data: h5py.Dataset) -> None:
@@ -236,6 +237,26 @@ def open_readonly(path: Path) -> h5py.File:
         ) from error
 
 
+@contextlib.contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Whatever h5py and json raise on damaged content becomes a DataFileError about `path`."""
+    try:
+        yield
+    except checks.DataFileError:
+        raise
+    except (
+        OSError,
+        KeyError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        raise checks.DataFileError(path, f"is damaged ({error})", "Make or copy it again.") from error
+
+
 class Stored:
     """One file written by `writer`: attributes at once, small arrays when asked, bulk arrays by rows."""
 
@@ -255,13 +276,8 @@ class Stored:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[h5py.File]:
-        with open_readonly(self.path) as file:
-            try:
-                yield file
-            except (OSError, KeyError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-                raise checks.DataFileError(
-                    self.path, f"is damaged ({error})", "Make or copy it again."
-                ) from error
+        with open_readonly(self.path) as file, damage_named(self.path):
+            yield file
 
     def array(self, name: str) -> np.ndarray:
         """A small array, whole; text comes back as numpy unicode."""

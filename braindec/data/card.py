@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from braindec import checks
+from braindec.data.damage import reading
 
 # What every card says, and the kind of each value.
 REQUIRED: Mapping[str, type | tuple[type, ...]] = {
@@ -57,7 +58,8 @@ def read_card(path: str | Path) -> Card:
     import yaml
 
     path = checks.existing_file(path, "Every dataset's folder holds its card, README.md.")
-    content = path.read_text(encoding="utf-8")
+    with reading(path, way_out="Restore the card."):
+        content = path.read_text(encoding="utf-8")
     opening, _, rest = content.partition("---\n")
     front, closing, text = rest.partition("\n---\n")
     if opening or not closing:

@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from braindec import checks
 
 # What nibabel, mne, h5py, scipy.io, pandas and numpy raise on truncated, bit-flipped and overwritten files.
@@ -53,6 +55,15 @@ def reading(path: str | Path, *further: type[Exception], way_out: str = COPY_AGA
         raise checks.DataFileError(
             path, f"cannot be read ({type(error).__name__}: {text})", way_out
         ) from error
+
+
+def finite(path: str | Path, array: np.ndarray) -> np.ndarray:
+    """The array itself when it holds no NaN and no infinity; else a DataFileError that counts them."""
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        found = f"holds {bad} NaN or infinite of {array.size} values"
+        raise checks.DataFileError(path, found, "Mask or remove these first, or copy the file again.")
+    return array
 
 
 def drained_size(path: Path) -> int:

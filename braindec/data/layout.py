@@ -228,7 +228,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 def content_of(stored: store.Stored) -> str:
     """sha256 over attributes, small arrays and the digests of the bulk arrays: cheap even for large files."""
     small = {n: stored.array(n) for n in stored.names if n not in ("responses", "images")}
-    with store.open_readonly(stored.path) as file:
+    with store.open_readonly(stored.path) as file, store.damage_named(stored.path):
         digests = {
             f"{n}.sha256": file[f"{n}.sha256"][()] for n in ("responses", "images") if n in stored.names
         }

@@ -10,7 +10,7 @@ import numpy as np
 
 from braindec import checks
 from braindec.data import safe_npy
-from braindec.data.damage import COPY_AGAIN, reading
+from braindec.data.damage import COPY_AGAIN, finite, reading
 from braindec.data.tables import repeats
 from braindec.types import UNKNOWN, Recording, SensorSpace, Table, Trials
 
@@ -84,7 +84,7 @@ def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", se
 
     path = checks.existing_file(path, "Check the path.")
     checks.one_of("modality", modality, ("eeg", "meg"))
-    with reading(path):
+    with reading(path, Exception):  # mne raises bare Exceptions on unknown tags
         epochs = mne.read_epochs(path, proj=False, preload=True, verbose="error")
         picked = epochs.pick(modality, exclude="bads", verbose="error")
         data = picked.get_data(copy=False).astype(np.float32)
@@ -95,7 +95,7 @@ def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", se
         columns.setdefault("stimulus_id", np.array([codes[c] for c in epochs.events[:, 2].tolist()]))
         columns.setdefault("onset_s", epochs.events[:, 0] / epochs.info["sfreq"])
         sfreq, tmin = float(epochs.info["sfreq"]), float(epochs.tmin)
-    checks.finite(f"epochs of {path.name}", data)
+    finite(path, data)
     space = SensorSpace(names, positions, kinds)
     units = "V" if modality == "eeg" else "T"
     return Trials(data, _complete(columns, session), space, units, subject, modality, sfreq, tmin)
@@ -297,7 +297,7 @@ def read_things_eeg2(
     }
     columns |= {name: np.repeat(np.array(values), n_repeats) for name, values in (extra or {}).items()}
     responses = data.reshape(-1, n_channels, n_times).astype(np.float32)
-    checks.finite(f"epochs of {Path(path).name}", responses)
+    finite(path, responses)
     space = sensor_space(names, "eeg", montage)
     sfreq = round(1.0 / step, 3)
     return Trials(
@@ -340,7 +340,8 @@ def read_things_eeg2_raw(
     onsets = rising[kept] / sfreq
     events = Table({"onset_s": onsets, "duration_s": np.zeros(len(onsets)), "stimulus_id": stimuli})
     space = sensor_space(names, [kinds[i] for i in rows], montage)
-    return Recording(data[rows].astype(np.float32), sfreq, "V", events, space, subject, session, "1", "eeg")
+    signal = finite(path, data[rows].astype(np.float32))
+    return Recording(signal, sfreq, "V", events, space, subject, session, "1", "eeg")
 
 
 def _dictionary(path: str | Path, keys: Sequence[str]) -> dict[str, Any]:

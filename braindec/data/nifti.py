@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data.damage import COPY_AGAIN, drained_size, reading
+from braindec.data.damage import COPY_AGAIN, drained_size, finite, reading
 from braindec.types import VoxelSpace
 
 SECONDS = {
@@ -59,12 +59,7 @@ def values(image: Any, path: str | Path, dtype: Any = np.float32) -> np.ndarray:
     """The image's data, scaled; NaN and infinities are refused."""
     with reading(path):
         data = np.asarray(image.dataobj, dtype=dtype)
-    bad = int((~np.isfinite(data)).sum())
-    if bad:
-        raise checks.DataFileError(
-            path, f"holds {bad} NaN or infinite values", "Mask these voxels, then read it again."
-        )
-    return data
+    return finite(path, data)
 
 
 def repetition_time(image: Any, path: str | Path) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import tokenize
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,7 +46,7 @@ def load(path: str | Path) -> Any:
         If the file is damaged, or its pickle asks for anything but arrays, numbers, text, lists and dictionaries.
     """
     path = checks.existing_file(path, "Check the path.")
-    with reading(path, pickle.UnpicklingError), path.open("rb") as file:
+    with reading(path, pickle.UnpicklingError, tokenize.TokenError), path.open("rb") as file:
         if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
             file.seek(0)
             return _unpickle(file, path)

@@ -202,29 +202,32 @@ class ClipMad(Step):
 class Whiten(Step):
     """Makes the noise of the features (channels, or a few voxels) uncorrelated with unit variance.
 
-    The noise is what remains of the training rows after their mean (for epochs: their mean time course).
-
     Parameters
     ----------
+    noise : str
+        What is taken as noise in the training rows: ``"residual"``, all that remains after their mean (for epochs their
+        mean time course), or ``"repeats"``, what remains after the mean of each stimulus' own repeats.
     shrinkage : float or None
         In [0, 1]; None estimates it (Ledoit-Wolf).
     scope : str
         Only ``"train"``.
     """
 
+    noise: str = "residual"
     shrinkage: float | None = None
     scope: str = "train"
 
     def __post_init__(self) -> None:
         checks.one_of("scope", self.scope, ("train",))
+        checks.one_of("noise", self.noise, ("residual", "repeats"))
 
     def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
         if x.shape[1] > MAX_WHITENED:
             raise ValueError(
                 f"whitening takes at most {MAX_WHITENED} features, got {x.shape[1]}; choose a region first."
             )
-        noise = (x - x.mean(0)).astype(np.float64)
-        rows = np.moveaxis(noise, 1, -1).reshape(-1, x.shape[1])  # (trial * time, channel)
+        noise = x - x.mean(0) if self.noise == "residual" else _within_repeats(x, table["stimulus_id"])
+        rows = np.moveaxis(noise.astype(np.float64), 1, -1).reshape(-1, x.shape[1])  # (trial * time, channel)
         return {"matrix": covariance.fit_whitening(torch.from_numpy(rows), self.shrinkage).matrix.numpy()}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
@@ -355,6 +358,19 @@ def _units(table: Table, unit: str | None) -> Iterator[tuple[str, np.ndarray]]:
         names = np.char.add(np.char.add(names, "/"), table["run"].astype(str))
     for name in np.unique(names):
         yield str(name), np.flatnonzero(names == name)
+
+
+def _within_repeats(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:
+    """Rows minus the mean of their stimulus, scaled so that their variance is that of single trials."""
+    _, group, counts = np.unique(stimulus_ids, return_inverse=True, return_counts=True)
+    repeated = counts[group] > 1
+    if not repeated.any():
+        raise ValueError("no stimulus is repeated in the training rows; whiten with noise='residual'.")
+    mean = np.zeros((len(counts), *x.shape[1:]))
+    np.add.at(mean, group, x)
+    mean /= counts.reshape(-1, *[1] * (x.ndim - 1))
+    scale = np.sqrt(counts / np.maximum(counts - 1, 1))[group][repeated]
+    return (x[repeated] - mean[group][repeated]) * scale.reshape(-1, *[1] * (x.ndim - 1))
 
 
 def _check_unit(unit: str | None, scope: str) -> None:

@@ -1,0 +1,95 @@
+"""Simulated EEG: sensors, latencies, noise of the announced covariance, and unmixing of the sources."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from braindec.data.simulated import meeg
+
+
+@pytest.fixture(scope="module")
+def brain(banks):
+    fitted, features = banks
+    return meeg.draw_meeg(
+        meeg.sensor_space(), fitted, features, n_sessions=2, noise_level=1.0,
+        config=meeg.MeegConfig(n_times=30, tmin=0.0, n_sources=6), generator=np.random.default_rng(0),
+    )  # fmt: skip
+
+
+def test_sensors_lie_on_the_head_with_left_and_right_mirrored():
+    space = meeg.sensor_space()
+    where = dict(zip(space.names, space.positions, strict=True))
+    assert np.linalg.norm(space.positions, axis=1) == pytest.approx(meeg.HEAD_M)
+    for left, right in (("O1", "O2"), ("PO7", "PO8"), ("T7", "T8"), ("F3", "F4"), ("CP1", "CP2")):
+        assert where[left] == pytest.approx(where[right] * [-1, 1, 1], abs=1e-9)
+        assert where[left][0] < 0
+    assert where["O1"][1] < -0.08 < 0.08 < where["Fp1"][1]
+
+
+def test_epochs_have_the_average_reference(brain, banks):
+    epochs, _ = brain.measure(brain.respond(banks[1][:20]), np.zeros(20, int), np.random.default_rng(0))
+    assert np.abs(epochs.mean(1)).max() < 1e-3 * epochs.std()
+
+
+def test_levels_respond_at_their_latencies(brain):
+    power = [(brain.waveform[:, brain.level == level] ** 2).mean(1) for level in meeg.LATENCY_S]
+    times = brain.config.times
+    centres = [(p * times).sum() / p.sum() for p in power]
+    assert centres == sorted(centres)
+    assert centres == pytest.approx(list(meeg.LATENCY_S.values()), abs=0.05)
+
+
+def test_no_source_responds_before_the_picture(banks):
+    waves = meeg._waveforms(np.arange(-20, 40) / 100, "early", 5, np.random.default_rng(0))
+    assert not waves[:21].any() and waves[21:].any()
+
+
+def test_early_sources_show_at_the_back_of_the_head(brain):
+    space = brain.space
+    back = space.positions[:, 1] < -0.05
+    power = (brain.topography**2)[:, brain.level == "early"].mean(1)
+    assert power[back].mean() > 3 * power[~back].mean()
+
+
+def test_sampled_noise_has_the_announced_covariance(brain):
+    n = 6000
+    epochs, _ = brain.measure(np.zeros((n, 18)), np.arange(n) % 2, np.random.default_rng(1))
+    measured, announced = np.cov(epochs.reshape(n, -1).T), brain.noise_covariance()
+    assert np.linalg.norm(measured - announced) < 0.15 * np.linalg.norm(announced)
+    assert np.trace(measured) == pytest.approx(np.trace(announced), rel=0.03)
+
+
+def test_alpha_waves_oscillate_at_ten_hertz():
+    config = meeg.MeegConfig(n_times=100, tmin=0.0)
+    part = next(p for p in meeg._noise_parts(meeg.sensor_space().positions, config, 1.0) if p.name == "alpha")
+    waves = part.sample(200, np.random.default_rng(0))
+    power = (np.abs(np.fft.rfft(waves, axis=2)) ** 2).mean((0, 1))
+    assert np.fft.rfftfreq(100, 0.01)[power.argmax()] == pytest.approx(10.0, abs=1.0)
+
+
+def test_blinks_are_frontal_and_as_frequent_as_announced():
+    config = meeg.MeegConfig(blink_rate=0.25)
+    part = next(p for p in meeg._noise_parts(meeg.sensor_space().positions, config, 1.0) if p.name == "blink")
+    waves = part.sample(2000, np.random.default_rng(0))
+    assert (np.abs(waves).max((1, 2)) > 0).mean() == pytest.approx(0.25, abs=0.03)
+    assert np.abs(part.spatial[:, 0]).argsort()[-2:].tolist() in ([0, 1], [1, 0])
+
+
+def test_unmixing_recovers_the_sources_with_the_announced_error(brain, banks):
+    sources = brain.respond(banks[1][:1500])
+    epochs, seen = brain.measure(sources, np.arange(1500) % 2, np.random.default_rng(2))
+    filters, covariance = brain.unmixing()
+    assert filters @ brain.mixing == pytest.approx(np.eye(18), abs=1e-6)
+    error = (epochs.reshape(1500, -1) @ filters.T - sources)[seen]
+    gain = 0.1**2 * np.diag(sources.T @ sources) / 1500
+    assert error.var(0) == pytest.approx(np.diag(covariance) + gain, rel=0.25)
+
+
+def test_planted_ncsnr_is_that_of_repeated_epochs(brain, banks):
+    sources = brain.respond(banks[1][:1000])
+    rng = np.random.default_rng(3)
+    first, second = (brain.measure(sources, np.arange(1000) % 2, rng)[0].reshape(1000, -1) for _ in range(2))
+    planted = brain.ncsnr(sources).ravel()
+    r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(first.T, second.T, strict=True)])
+    assert r.mean() == pytest.approx((planted**2 / (1 + planted**2)).mean(), abs=0.01)
