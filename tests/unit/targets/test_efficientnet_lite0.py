@@ -22,16 +22,28 @@ def target():
     return efficientnet_lite0.build(efficientnet_lite0.Config())
 
 
-@installed
-@pytest.mark.parametrize(("name", "label"), [("coffee", 967), ("chelsea", 285)])
-def test_it_recognises_photographs(target, name, label):
-    photograph = getattr(pytest.importorskip("skimage.data"), name)()  # an espresso; a cat
+def logits(target, name):
+    """Class scores of the middle square of one of scikit-image's photographs."""
+    photograph = getattr(pytest.importorskip("skimage.data"), name)()
     side = min(photograph.shape[:2])
     top, left = ((length - side) // 2 for length in photograph.shape[:2])
     features = target.embed_images([photograph[top : top + side, left : left + side]])
     with torch.inference_mode():
-        scores = target._network.classifier(torch.as_tensor(features[:, 0]))
-    assert int(scores.argmax()) == label
+        return target._network.classifier(torch.as_tensor(features[:, 0]))[0]
+
+
+@installed
+@pytest.mark.parametrize(("name", "label"), [("coffee", 967), ("chelsea", 285)])
+def test_it_recognises_photographs(target, name, label):
+    assert int(logits(target, name).argmax()) == label  # an espresso; a cat
+
+
+@installed
+def test_it_is_the_network_that_the_weights_were_trained_in(target):
+    # Computed with the weights' own code, efficientnet-lite-pytorch 0.1.0, from the same pixels.
+    expected = [22.7934, -1.4068, 0.6407, -1.3158, 10.4697]
+    found = logits(target, "coffee")[[967, 0, 100, 285, 999]]
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 @installed
