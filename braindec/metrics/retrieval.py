@@ -57,9 +57,7 @@ def brain_retrieval(similarity: Tensor, truth: Tensor) -> Tensor:
             f"truth names {len(truth.unique())} images for {len(truth)} responses; brain retrieval needs one response "
             "an image: average repeats before or after the model."
         )
-    by_image = similarity[
-        :, truth
-    ].T.contiguous()  # (presented image, brain response); own response on the diagonal
+    by_image = similarity[:, truth].T.contiguous()  # (image, brain response), own response on the diagonal
     return hits_at(1, *ranks_in(by_image, torch.arange(len(truth), device=truth.device)))
 
 
