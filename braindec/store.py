@@ -59,7 +59,11 @@ class BulkWriter:
         self._hash_full_blocks(last=True)
         digests = np.frombuffer(b"".join(self._hashes), dtype=np.uint8).reshape(-1, 32)
         self._file.create_dataset(f"{self._name}.sha256", data=digests, chunks=True, fletcher32=True)
-        self._data.attrs["block_rows"] = self._block_rows
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the file's list of arrays says of this one."""
+        return _description(self._data, text=False) | {"block_rows": self._block_rows}
 
     def _hash_full_blocks(self, *, last: bool) -> None:
         n = sum(len(p) for p in self._pending)
@@ -77,7 +81,8 @@ class Writer:
 
     def __init__(self, file: h5py.File):
         self._file = file
-        self._bulk: list[BulkWriter] = []
+        self._bulk: dict[str, BulkWriter] = {}
+        self._small: dict[str, Any] = {}
 
     def array(self, name: str, values: Any) -> None:
         """Writes a small array (numbers, bool or text)."""
@@ -89,23 +94,24 @@ class Writer:
             values = np.char.encode(values, "utf-8")
         checks.at_least(f"axes of {name}", values.ndim, 1)
         checked = {"chunks": True, "fletcher32": True} if values.size else {}
-        self._file.create_dataset(name, data=values, **checked).attrs["text"] = text
+        self._small[name] = _description(self._file.create_dataset(name, data=values, **checked), text=text)
 
     def bulk(self, name: str, shape: tuple[int, ...], dtype: Any) -> BulkWriter:
         """Announces a large array that is then filled by `append`."""
-        self._bulk.append(BulkWriter(self._file, name, shape, dtype))
-        return self._bulk[-1]
+        self._bulk[name] = BulkWriter(self._file, name, shape, dtype)
+        return self._bulk[name]
 
     def attributes(self, values: Mapping[str, Any]) -> None:
         """Writes JSON attributes (strict: no NaN)."""
-        text = json.dumps(values, sort_keys=True, allow_nan=False)
-        self._file.attrs["json"] = text
-        self._file.attrs["json_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        _write_hashed(self._file, "json", values)
 
     def close(self) -> None:
-        """Closes the bulk arrays."""
-        for bulk in self._bulk:
+        """Closes the bulk arrays and lists every array: HDF5 checks an array's values, not its name, type and shape."""
+        for bulk in self._bulk.values():
             bulk.close()
+        _write_hashed(
+            self._file, "arrays", self._small | {n: bulk.described for n, bulk in self._bulk.items()}
+        )
 
 
 @contextlib.contextmanager
@@ -179,8 +185,9 @@ class Rows:
     Each process opens the file for itself, so an object may be pickled or used after a fork.
     """
 
-    def __init__(self, path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype):
+    def __init__(self, path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype, block_rows: int):
         self.path, self.name, self.shape, self.dtype = path, name, shape, dtype
+        self._block_rows = block_rows
         self._verified: set[int] = set()
         self._open: tuple[int, h5py.File] | None = None
 
@@ -211,7 +218,7 @@ class Rows:
         return out if np.array_equal(back, np.arange(len(unique))) else out[back]
 
     def _verify(self, rows: np.ndarray, data: h5py.Dataset) -> None:
-        block_rows = int(data.attrs["block_rows"])
+        block_rows = self._block_rows
         new = sorted(set((rows // block_rows).tolist()) - self._verified)
         if not new:
             return
@@ -268,11 +275,9 @@ class Stored:
                 raise checks.DataFileError(
                     self.path, f"has schema {schema}, this version reads {SCHEMA}", "Prepare it again."
                 )
-            text = file.attrs["json"]
-            if hashlib.sha256(text.encode()).hexdigest() != file.attrs["json_sha256"]:
-                raise checks.DataFileError(self.path, "has damaged attributes", "Prepare it again.")
-            self.attributes: dict[str, Any] = json.loads(text)
-            self.names = sorted(n for n in _datasets(file) if not n.endswith(".sha256"))
+            self.attributes: dict[str, Any] = _read_hashed(file, "json", self.path)
+            self._arrays: dict[str, dict[str, Any]] = _read_hashed(file, "arrays", self.path)
+            self.names = sorted(self._arrays)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[h5py.File]:
@@ -283,25 +288,43 @@ class Stored:
         """A small array, whole; text comes back as numpy unicode."""
         checks.one_of(f"array of {self.path.name}", name, self.names)
         with self._reading() as file:
-            data = file[name]
-            values = np.asarray(data[()])
-            return np.char.decode(values, "utf-8") if data.attrs.get("text", False) else values
+            values = np.asarray(self._data(file, name)[()])
+            return np.char.decode(values, "utf-8") if self._arrays[name]["text"] else values
 
     def rows(self, name: str) -> Rows:
         """A bulk array, read by rows on demand."""
         checks.one_of(f"array of {self.path.name}", name, self.names)
         with self._reading() as file:
-            return Rows(self.path, name, tuple(file[name].shape), file[name].dtype)
+            data = self._data(file, name)
+            return Rows(self.path, name, tuple(data.shape), data.dtype, self._arrays[name]["block_rows"])
+
+    def _data(self, file: h5py.File, name: str) -> h5py.Dataset:
+        data, listed = file[name], self._arrays[name]
+        if data.dtype.str != listed["dtype"] or list(data.shape) != listed["shape"]:
+            found = f"holds {name!r} as {data.dtype} {data.shape}, which is not what was written"
+            raise checks.DataFileError(self.path, found, "Make or copy it again.")
+        return data
 
     def group(self, prefix: str) -> dict[str, np.ndarray]:
         """All small arrays named `prefix/...`, by the rest of their name."""
         return {n[len(prefix) + 1 :]: self.array(n) for n in self.names if n.startswith(f"{prefix}/")}
 
 
-def _datasets(file: h5py.File) -> list[str]:
-    found: list[str] = []
-    file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-    return found
+def _description(data: h5py.Dataset, *, text: bool) -> dict[str, Any]:
+    return {"dtype": data.dtype.str, "shape": list(data.shape), "text": text}
+
+
+def _write_hashed(file: h5py.File, name: str, values: Mapping[str, Any]) -> None:
+    text = json.dumps(values, sort_keys=True, allow_nan=False)
+    file.attrs[name] = text
+    file.attrs[f"{name}_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_hashed(file: h5py.File, name: str, path: Path) -> dict[str, Any]:
+    text = file.attrs[name]
+    if hashlib.sha256(text.encode()).hexdigest() != file.attrs[f"{name}_sha256"]:
+        raise checks.DataFileError(path, f"has damaged attributes ({name})", "Make or copy it again.")
+    return json.loads(text)
 
 
 def content_hash(**parts: Any) -> str:
