@@ -2,7 +2,8 @@
 
 Forward model of one voxel v of region r and one picture x with features f(x):
 
-    drive     d = sum over banks b of r and their components k of  w[v, k] f[k](x),   w[v, k] ~ N(0, share[r, b] lambda[k])
+    drive     d = sum over banks b of r and their components k of  w[v, k] f[k](x)
+    weights   w[v, k] ~ N(0, share[r, b] lambda[k])
     response  s = baseline + amplitude * saturate(d),   saturate(d) = a tanh(d / a) / its SD
     trial     y = seen * gain * s + noise,   seen = 0 in a lapse, gain ~ N(1, gain_sd^2)
 
@@ -23,7 +24,12 @@ from braindec.types import VoxelSpace
 
 SILENT = "silent"
 VOXEL_MM = 1.8  # as in NSD's func1pt8mm
-REGION_SHARES = {"early": 0.30, "intermediate": 0.25, "high": 0.30, SILENT: 0.15}  # of the voxels, back to front
+REGION_SHARES = {
+    "early": 0.30,
+    "intermediate": 0.25,
+    "high": 0.30,
+    SILENT: 0.15,
+}  # of the voxels, back to front
 REGION_BANKS = {
     "early": {"pixels": 0.5, "gabor": 0.5},
     "intermediate": {"gabor": 0.3, "network_early": 0.35, "network_mid": 0.35},
@@ -111,7 +117,9 @@ class FmriBrain:
     def respond(self, features: np.ndarray) -> np.ndarray:
         """Noise-free responses at gain 1: float64 (n, n_voxels) for features (n, n_features)."""
         scale, _ = saturation_moments(self.config.saturation)
-        return self.baseline + self.amplitude * saturate(features @ self.weights, self.config.saturation) / scale
+        return (
+            self.baseline + self.amplitude * saturate(features @ self.weights, self.config.saturation) / scale
+        )
 
     def measure(
         self, noise_free: np.ndarray, session: np.ndarray, generator: np.random.Generator
@@ -267,7 +275,15 @@ def draw_brain(
     noise = draw_noise(where, weights.T, n_sessions, config.noise, generator)
     _, slope = saturation_moments(config.saturation)
     brain = FmriBrain(
-        space, weights, noise_sd * ncsnr, config.baseline * noise_sd * ncsnr, ncsnr, noise, kernel, slope, config
+        space,
+        weights,
+        noise_sd * ncsnr,
+        config.baseline * noise_sd * ncsnr,
+        ncsnr,
+        noise,
+        kernel,
+        slope,
+        config,
     )
     return replace(brain, noise=replace(noise, sd=_additive_sd(brain, reference, noise_sd)))
 
@@ -292,6 +308,6 @@ def _additive_sd(brain: FmriBrain, reference: np.ndarray, silent_sd: np.ndarray)
 
 def prior_variances(features: FeatureMap, spectrum: float) -> Mapping[str, np.ndarray]:
     """`prior_variance` of every region that sees something."""
-    return {region: prior_variance(features.banks, features.ranks, region, spectrum) for region in REGION_BANKS}
-
-
+    return {
+        region: prior_variance(features.banks, features.ranks, region, spectrum) for region in REGION_BANKS
+    }

@@ -1,4 +1,4 @@
-"""Feature banks that drive the simulated brains: pixels, Gabor energy, the true factors, and layers of the scene network.
+"""Feature banks that drive the simulated brains: pixels, Gabor energy, true factors, layers of the scene network.
 
 Every bank is reduced to the leading principal components of a fixed reference sample of scenes and given unit variance
 there, so that a brain's weights mean the same for every set of pictures.
@@ -25,7 +25,14 @@ FACTOR_WORDS = (
     *range(1, world.MAX_OBJECTS + 1), *world.BACKGROUNDS, *world.PATTERNS,
 )  # fmt: skip
 NETWORK_BANKS = {"network_early": ("conv2",), "network_mid": ("conv4",), "network_late": ("conv5", "hidden")}
-BANK_DIMS = {"pixels": 10, "gabor": 8, "factors": 24, "network_early": 8, "network_mid": 8, "network_late": 12}
+BANK_DIMS = {
+    "pixels": 16,
+    "gabor": 10,
+    "factors": 32,
+    "network_early": 10,
+    "network_mid": 14,
+    "network_late": 18,
+}
 MIN_VARIANCE = 1e-6  # components with less than this share of the first one's variance hold nothing
 
 
@@ -120,12 +127,14 @@ def factor_features(scenes: Sequence[world.Scene]) -> np.ndarray:
         for o in scene.objects:
             for word in (o.shape, o.colour, o.texture, o.size, o.place):
                 factors[i, column[word]] += 1
-        for word in (len(scene.objects), scene.background, scene.pattern):
-            factors[i, column[word]] = 1
+        for key in (len(scene.objects), scene.background, scene.pattern):
+            factors[i, column[key]] = 1
     return factors
 
 
-def raw_banks(scenes: Sequence[world.Scene], images: np.ndarray, network: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def raw_banks(
+    scenes: Sequence[world.Scene], images: np.ndarray, network: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """All banks before reduction.
 
     Parameters
@@ -137,7 +146,12 @@ def raw_banks(scenes: Sequence[world.Scene], images: np.ndarray, network: Mappin
         decoding target's own embedding under each of these names in an inverse-crime world.
     """
     checks.same_length("stimulus", scenes=scenes, images=images, **network)
-    return {"pixels": pixel_features(images), "gabor": gabor_features(images), "factors": factor_features(scenes), **network}
+    return {
+        "pixels": pixel_features(images),
+        "gabor": gabor_features(images),
+        "factors": factor_features(scenes),
+        **network,
+    }
 
 
 def network_banks(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -152,7 +166,10 @@ def network_banks(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     banks = {}
     for bank, names in NETWORK_BANKS.items():
         parts = [checks.known_key("layer", name, layers) for name in names]
-        parts = [_coarser(x) if bank != "network_early" and n != "hidden" else x for n, x in zip(names, parts, strict=True)]
+        parts = [
+            _coarser(x) if bank != "network_early" and n != "hidden" else x
+            for n, x in zip(names, parts, strict=True)
+        ]
         banks[bank] = np.concatenate([x / np.sqrt(x.var(0).mean() + 1e-12) for x in parts], 1)
     return banks
 

@@ -2,7 +2,7 @@
 
 Forward model of one trial with picture x, features f(x), sensor c and time t:
 
-    drive    d[j] = baseline + saturate(sum over k of w[j, k] f[k](x))     for source j of a level, weights as in `brains`
+    drive    d[j] = baseline + saturate(sum over k of w[j, k] f[k](x))   for source j of a level, w as in `brains`
     signal   s[c, t] = sum over j of topography[c, j] waveform[j, t] d[j]
     trial    y = average reference of (seen * gain * s + noise)
 
@@ -34,7 +34,8 @@ SENSORS = tuple(PLACES_DEG)
 HEAD_M = 0.095
 LATENCY_S = {"early": 0.10, "intermediate": 0.16, "high": 0.25}
 WIDTH_S = {"early": 0.025, "intermediate": 0.040, "high": 0.070}
-SOURCE_PLACES = {  # direction from the middle of the head (right, front, up): occipital, lateral occipital, temporal and parietal
+# Directions from the middle of the head (right, front, up): occipital; lateral occipital; temporal and parietal.
+SOURCE_PLACES = {
     "early": ((0.15, -0.95, 0.15), (-0.15, -0.95, 0.15)),
     "intermediate": ((0.55, -0.8, 0.1), (-0.55, -0.8, 0.1)),
     "high": ((0.85, -0.4, -0.05), (-0.85, -0.4, -0.05), (0.0, -0.6, 0.75)),
@@ -76,7 +77,7 @@ class MeegConfig:
     baseline: float = 0.5
     gain_sd: float = 0.1
     lapse: float = 0.02
-    signal_uv: float = 1.0
+    signal_uv: float = 0.15
     pink_uv: float = 4.0
     alpha_uv: float = 3.0
     sensor_uv: float = 1.0
@@ -193,7 +194,7 @@ class MeegBrain:
         return epochs + signal.reshape(epochs.shape), seen
 
     def noise_covariance(self) -> np.ndarray:
-        """Covariance of one trial's noise, averaged over sessions: (n_sensors * n_times) squared; of rank one less sensor."""
+        """Covariance of one trial's noise, averaged over sessions: square, of size n_sensors * n_times."""
         n = len(self.space.names) * self.config.n_times
         total = np.zeros((n, n))
         for part in self.parts:
@@ -226,7 +227,9 @@ class MeegBrain:
             Nothing that a trial tells of its picture is lost: the estimate is a sufficient statistic of Gaussian noise.
         """
         n_times = self.config.n_times
-        basis = np.kron(_reference_basis(len(self.space.names)), np.eye(n_times))  # the reference removes one dimension
+        basis = np.kron(
+            _reference_basis(len(self.space.names)), np.eye(n_times)
+        )  # the reference removes one dimension
         mixing = basis.T @ self.mixing
         solved = np.linalg.solve(basis.T @ self.noise_covariance() @ basis, mixing)
         covariance = np.linalg.inv(mixing.T @ solved)
@@ -244,9 +247,11 @@ def _reference_basis(n: int) -> np.ndarray:
 
 
 def sensor_space() -> SensorSpace:
-    """32 electrodes of the international 10-20 system on a sphere around the middle of the head; x right, y front, z up."""
+    """32 electrodes of the international 10-20 system on a sphere around the origin; x right, y front, z up."""
     incline, azimuth = np.deg2rad(np.array(list(PLACES_DEG.values()), dtype=np.float64)).T
-    unit = np.stack([np.sin(incline) * np.cos(azimuth), np.sin(incline) * np.sin(azimuth), np.cos(incline)], 1)
+    unit = np.stack(
+        [np.sin(incline) * np.cos(azimuth), np.sin(incline) * np.sin(azimuth), np.cos(incline)], 1
+    )
     return SensorSpace(SENSORS, HEAD_M * unit, ("eeg",) * len(SENSORS))
 
 
@@ -283,7 +288,9 @@ def draw_meeg(
     """
     where = space.positions
     n, levels = config.n_sources, tuple(LATENCY_S)
-    weights = np.concatenate([_weights(features, level, n, config.spectrum, generator) for level in levels], 1)
+    weights = np.concatenate(
+        [_weights(features, level, n, config.spectrum, generator) for level in levels], 1
+    )
     weights /= (reference @ weights).std(0)
     topography = np.concatenate([_topographies(where, level, n, generator) for level in levels], 1)
     waveform = np.concatenate([_waveforms(config.times, level, n, generator) for level in levels], 1)
@@ -301,7 +308,9 @@ def draw_meeg(
     )
 
 
-def _weights(features: FeatureMap, level: str, n: int, spectrum: float, generator: np.random.Generator) -> np.ndarray:
+def _weights(
+    features: FeatureMap, level: str, n: int, spectrum: float, generator: np.random.Generator
+) -> np.ndarray:
     variance = prior_variance(features.banks, features.ranks, level, spectrum)
     return np.sqrt(variance)[:, None] * generator.standard_normal((len(variance), n))
 
@@ -335,7 +344,10 @@ def _noise_parts(where: np.ndarray, config: MeegConfig, level: float) -> tuple[N
     long = pink_autocovariance(8 * len(times), 1.0)  # a stretch of a much longer pink series
     pink = long[np.abs(np.subtract.outer(np.arange(len(times)), np.arange(len(times))))]
     alpha = np.exp(-((lags / 0.25) ** 2) / 2) * np.cos(2 * np.pi * 10.0 * lags)
-    back = [dipole_topography(where, 0.6 * HEAD_M * np.array(p), np.array(p)) for p in ((0.4, -0.9, 0.3), (-0.4, -0.9, 0.3), (0, -0.7, 0.7))]
+    back = [
+        dipole_topography(where, 0.6 * HEAD_M * np.array(p), np.array(p))
+        for p in ((0.4, -0.9, 0.3), (-0.4, -0.9, 0.3), (0, -0.7, 0.7))
+    ]
     alpha_maps = np.stack([m / np.abs(m).max() for m in back], 1)
     blink_map = dipole_topography(where, HEAD_M * np.array(EYES), np.array([0.0, 0.3, 1.0]))
     onsets = np.linspace(times[0] - 2 * BLINK_S, times[-1] + 2 * BLINK_S, 400)

@@ -11,7 +11,14 @@ from braindec.data.simulated.meeg import SENSORS, sensor_space
 
 
 def write_epochs(
-    folder: Path, subject: int, epochs: np.ndarray, schedule: Schedule, ids: list[str], *, sfreq: float, tmin: float
+    folder: Path,
+    subject: int,
+    epochs: np.ndarray,
+    schedule: Schedule,
+    ids: list[str],
+    *,
+    sfreq: float,
+    tmin: float,
 ) -> list[Path]:
     """One FIF file a session, with the trial table as metadata.
 
@@ -66,7 +73,9 @@ def write_epochs(
     return paths
 
 
-def write_things_eeg2(path: Path, epochs: np.ndarray, schedule: Schedule, stimuli: list[int], times: np.ndarray) -> None:
+def write_things_eeg2(
+    path: Path, epochs: np.ndarray, schedule: Schedule, stimuli: list[int], times: np.ndarray
+) -> None:
     """The preprocessed dictionary of one part, as `np.save` pickles it.
 
     Parameters

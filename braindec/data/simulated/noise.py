@@ -21,8 +21,8 @@ class NoiseConfig:
     ----------
     tuned, shared, local, drift, white : float
         Shared by voxels of similar tuning, as variability of what is perceived would be (averaging voxels does not
-        remove it); shared over the whole brain in few patterns; smooth over neighbouring voxels; 1/f over the trials of a
-        session (and smooth over neighbours); independent.
+        remove it); shared over the whole brain in few patterns; smooth over neighbouring voxels; 1/f over the
+        trials of a session (and smooth over neighbours); independent.
     rank : int
         Number of patterns shared over the whole brain.
     session_change : float
@@ -49,7 +49,9 @@ class NoiseConfig:
     def __post_init__(self) -> None:
         shares = (self.tuned, self.shared, self.local, self.drift, self.white)
         if abs(sum(shares) - 1) > 1e-9 or min(shares) < 0:
-            raise checks.ConfigError(f"tuned, shared, local, drift, white must be >= 0 and sum to 1, got {shares}.")
+            raise checks.ConfigError(
+                f"tuned, shared, local, drift, white must be >= 0 and sum to 1, got {shares}."
+            )
         checks.in_range("session_change", self.session_change, 0.0, 1.0)
         checks.at_least("rank", self.rank, 1)
 
@@ -79,7 +81,7 @@ def root(covariance: np.ndarray) -> np.ndarray:
 
 
 def pink_spectrum(n: int, exponent: float) -> np.ndarray:
-    """Variance at each frequency of `numpy.fft.rfft`, shape (n // 2 + 1,), for a series of mean zero and unit variance."""
+    """Variance at each frequency of `numpy.fft.rfft`, (n // 2 + 1,), for a series of mean zero and unit variance."""
     frequency = np.arange(n // 2 + 1, dtype=np.float64)
     power = np.zeros_like(frequency)
     power[1:] = frequency[1:] ** -exponent
@@ -173,11 +175,15 @@ class FmriNoise:
             drift = pink_series(n, n_voxels, c.exponent, generator)
             smoothed = (np.sqrt(c.local) * local + np.sqrt(c.drift) * drift) @ smooth
             white = generator.standard_normal((n, n_voxels))
-            total = np.sqrt(c.tuned) * tuned + np.sqrt(c.shared) * shared + smoothed + np.sqrt(c.white) * white
+            total = (
+                np.sqrt(c.tuned) * tuned + np.sqrt(c.shared) * shared + smoothed + np.sqrt(c.white) * white
+            )
             noise[rows] = self.session_scale[s] * total
         return noise * self.sd
 
-    def covariance_of_mean(self, session: np.ndarray, position: np.ndarray, n_in_session: np.ndarray) -> np.ndarray:
+    def covariance_of_mean(
+        self, session: np.ndarray, position: np.ndarray, n_in_session: np.ndarray
+    ) -> np.ndarray:
         """Covariance of the average of some trials, with the drift that trials of one session have in common.
 
         Parameters
@@ -202,7 +208,9 @@ class FmriNoise:
             lags = np.abs(position[here][:, None] - position[here][None])
             n = int(n_in_session[here][0])
             drift += self.session_scale[s] ** 2 * pink_autocovariance(n, c.exponent)[lags].sum() / m**2
-        matrix = (c.local * alone + c.drift * drift) * self.kernel + c.tuned * alone * (self.tuning @ self.tuning.T)
+        matrix = (c.local * alone + c.drift * drift) * self.kernel + c.tuned * alone * (
+            self.tuning @ self.tuning.T
+        )
         for s, count in zip(*np.unique(session, return_counts=True), strict=True):
             weight = c.shared * count * self.session_scale[s] ** 2 / m**2
             matrix += weight * (self.loadings[s] @ self.loadings[s].T)

@@ -25,7 +25,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_study(raw: Path, schedules: Mapping[int, Schedule], n_gallery: int, images: np.ndarray | None) -> None:
+def write_study(
+    raw: Path, schedules: Mapping[int, Schedule], n_gallery: int, images: np.ndarray | None
+) -> None:
     """What the subjects of one study share: the design and, in the study that brings them, the pictures.
 
     Parameters
@@ -113,11 +115,15 @@ def write_subject(
     for name, members in space.regions.items():
         _write_volume(person / GRID / "roi" / f"{name}.nii.gz", space, members, np.int16)
     stored = np.rint(responses * SCALE)
-    checks.in_range("largest response", float(np.abs(stored).max()) / SCALE, 0.0, 32_767 / SCALE, unit="percent")
+    checks.in_range(
+        "largest response", float(np.abs(stored).max()) / SCALE, 0.0, 32_767 / SCALE, unit="percent"
+    )
     _write_betas(betas, space, stored.astype(np.int16), schedule.session)
     _write_volume(betas / "ncsnr.nii.gz", space, measured_ncsnr(stored / SCALE, schedule), np.float32)
     ids = image_list(schedule, n_gallery)
-    _write_behaviour(person / "behav" / "responses.tsv", subject, schedule, positions_of(schedule, ids), generator)
+    _write_behaviour(
+        person / "behav" / "responses.tsv", subject, schedule, positions_of(schedule, ids), generator
+    )
     motion = raw / "nsddata_timeseries" / "ppdata" / f"subj{subject:02d}" / GRID / "motion"
     motion.mkdir(parents=True, exist_ok=True)
     for session, run in np.unique(np.stack([schedule.session, schedule.run], 1), axis=0).tolist():
@@ -170,12 +176,18 @@ def _write_behaviour(
     )  # fmt: skip
     lines = ["\t".join(COLUMNS)]
     for row in zip(*(np.asarray(v).tolist() for v in values), strict=True):
-        lines.append("\t".join(f"{v:.9f}" if i == 6 else str(int(v) if isinstance(v, bool) else v) for i, v in enumerate(row)))
+        lines.append(
+            "\t".join(
+                f"{v:.9f}" if i == 6 else str(int(v) if isinstance(v, bool) else v) for i, v in enumerate(row)
+            )
+        )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_motion(raw: Path, subject: int, session: int, run: int) -> np.ndarray:
     """Head motion of one run, float64 (n_volumes, 6): mm and rad; session and run from 1."""
     folder = raw / "nsddata_timeseries" / "ppdata" / f"subj{subject:02d}" / GRID / "motion"
-    path = checks.existing_file(folder / f"motion_session{session:02d}_run{run:02d}.tsv", "Run synthetic() again.")
+    path = checks.existing_file(
+        folder / f"motion_session{session:02d}_run{run:02d}.tsv", "Run synthetic() again."
+    )
     return np.loadtxt(path, delimiter="\t", ndmin=2)

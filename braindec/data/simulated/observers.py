@@ -4,7 +4,7 @@
 best linear decoder into a target embedding, told the truth. `oracle_n` is the best linear decoder told only the priors
 (how weights are drawn, how noise and residuals covary) and the same n training responses as any fitted decoder.
 
-All three return log p(response | candidate) - log p(response) up to a constant per response, which is the best score for
+All three return log p(response | candidate) - log p(response) up to a constant per response: the best score for
 retrieval in both directions.
 """
 
@@ -162,7 +162,12 @@ def _mixture(y: np.ndarray, s: np.ndarray, m: int, trial: Trial) -> np.ndarray:
 
 
 def oracle_linear(
-    responses: np.ndarray, gallery: np.ndarray, target: np.ndarray, truth: Truth, noise: np.ndarray, n_repeats: float
+    responses: np.ndarray,
+    gallery: np.ndarray,
+    target: np.ndarray,
+    truth: Truth,
+    noise: np.ndarray,
+    n_repeats: float,
 ) -> Ceiling:
     """The best linear decoder into an embedding, told the true second moments.
 
@@ -214,8 +219,9 @@ def oracle_n(
     """The best linear decoder told the priors, and given the trials that any fitted decoder is given.
 
     The response map A (feature by embedding direction) is estimated by Bayesian linear regression of the training
-    responses on their embeddings, with the prior of the world's random weights and the true covariance of the residuals;
-    the decoder is the linear estimator of the embedding under the posterior mean of A, whose uncertainty counts as noise.
+    responses on their embeddings, with the prior of the world's random weights and the true covariance of the
+    residuals; the decoder is the linear estimator of the embedding under the posterior mean of A, whose uncertainty
+    counts as noise.
 
     Parameters
     ----------
@@ -298,7 +304,9 @@ class _Space:
         return (embeddings - self.mean) @ self.forward
 
 
-def _moments(space: _Space, truth: Truth, noise: np.ndarray, n_repeats: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _moments(
+    space: _Space, truth: Truth, noise: np.ndarray, n_repeats: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean response, covariance of whitened embedding and response, covariance of the response."""
     t, s = truth.trial, truth.responses
     centre = s.mean(0)
@@ -336,7 +344,10 @@ def _decoded(
     likelihood -= 0.5 * (estimate * (estimate @ precision)).sum(1, keepdims=True)
     back, candidates = estimate @ space.back, gallery - space.mean
     cosine = _unit(back) @ _unit(candidates).T
-    found = {name: Ceiling(kind, s, np.asarray(target)) for name, s in (("likelihood", likelihood), ("cosine", cosine))}
+    found = {
+        name: Ceiling(kind, s, np.asarray(target))
+        for name, s in (("likelihood", likelihood), ("cosine", cosine))
+    }
     best = max(found, key=lambda name: found[name].top1)
     return Ceiling(kind, found[best].scores, np.asarray(target), {name: c.top1 for name, c in found.items()})
 
@@ -358,7 +369,9 @@ def _posterior(
         rows = np.flatnonzero(prior.members[region])
         block = np.ix_(rows, rows)
         between = prior.kernel[block] * prior.scale[rows][:, None] * prior.scale[rows]
-        half = onto.T * np.sqrt(variance)  # (dim, stimulus feature): half @ half.T is the prior over directions
+        half = onto.T * np.sqrt(
+            variance
+        )  # (dim, stimulus feature): half @ half.T is the prior over directions
         a[rows], unsure[block] = _kronecker(z, y[:, rows], between, half, residual[block])
     return a, unsure
 

@@ -124,7 +124,9 @@ class StoredTruth:
         stored = store.Stored(path)
         about = stored.attributes
         if about.get("content") != "truth":
-            raise checks.DataFileError(path, "is no truth of a simulated subject", "Prepare the simulated dataset again.")
+            raise checks.DataFileError(
+                path, "is no truth of a simulated subject", "Prepare the simulated dataset again."
+            )
         self.key: str = about["key"]
         self.trial = Trial(about["gain_sd"], about["lapse"])
         self.ids: list[str] = stored.array("ids").tolist()
@@ -133,8 +135,15 @@ class StoredTruth:
         self.ncsnr = stored.array("ncsnr")
         self.seen = stored.array("seen")
         self.members = stored.group("members")
-        self._variances, self._kernel, self._scale = stored.group("variance"), stored.array("kernel"), stored.array("scale")
-        self._session_scale, self._session_length = stored.array("session_scale"), stored.array("session_length")
+        self._variances, self._kernel, self._scale = (
+            stored.group("variance"),
+            stored.array("kernel"),
+            stored.array("scale"),
+        )
+        self._session_scale, self._session_length = (
+            stored.array("session_scale"),
+            stored.array("session_length"),
+        )
         self._session_start = np.cumsum(self._session_length) - self._session_length
         self._filters = stored.array("filters") if "filters" in stored.names else None
         if self._filters is not None:

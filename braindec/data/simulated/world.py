@@ -1,9 +1,10 @@
-"""A whole simulated world from one JSON file: scenes, subjects, what each of them saw and how their brains responded."""
+"""A whole simulated world from one JSON file: scenes, subjects, what each saw and how the brains responded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from braindec.data.simulated.design import Schedule, draw_schedule
 from braindec.data.simulated.meeg import MeegBrain, MeegConfig, draw_meeg, sensor_space
 from braindec.data.simulated.network import layer_features
 from braindec.data.simulated.rendering import render_all
-from braindec.data.simulated.scenes import Scene, sample_scenes, sample_unique_scenes
-from braindec.types import signal_key
+from braindec.data.simulated.scenes import FACTORS, Scene, sample_scenes, sample_unique_scenes
+from braindec.types import Table, Trials, signal_key
 
 TR_S = 4 / 3  # NSD's
 FMRI_SPACING_S, FMRI_START_S = 4.0, 12.0  # as in NSD: a picture every four seconds, lead-in
@@ -58,7 +59,9 @@ class Subject:
     def __post_init__(self) -> None:
         checks.one_of("modality", self.modality, ("fmri", "eeg"))
         if (self.modality == "fmri") != (self.n_voxels > 0):
-            raise checks.ConfigError(f"subject {self.subject}: n_voxels must be given for fmri, and only for fmri.")
+            raise checks.ConfigError(
+                f"subject {self.subject}: n_voxels must be given for fmri, and only for fmri."
+            )
 
     @property
     def key(self) -> str:
@@ -76,6 +79,10 @@ class World:
     seed : int
     n_gallery : int
         Test pictures that every subject sees.
+    n_alike, n_changes : int
+        The gallery consists of families of `n_alike` scenes with equal background and places that differ from the
+        family's first scene in `n_changes` words for shape, colour or texture of objects. Scenes drawn at random
+        differ so much that every observer finds them.
     n_reference : int
         Scenes over which feature banks and ncsnr are defined; nobody sees them.
     noise_level : float
@@ -96,6 +103,8 @@ class World:
     seed: int
     n_gallery: int
     subjects: tuple[Subject, ...]
+    n_alike: int = 1
+    n_changes: int = 2
     n_reference: int = 1500
     noise_level: float = 1.0
     eeg_noise_level: float = 1.0
@@ -107,6 +116,9 @@ class World:
     def __post_init__(self) -> None:
         checks.unique("subjects", [s.key for s in self.subjects])
         checks.at_least("n_gallery", self.n_gallery, 2)
+        checks.in_range("n_changes", self.n_changes, 1, 3)
+        if self.n_alike < 1 or self.n_gallery % self.n_alike:
+            raise checks.ConfigError(f"n_alike must divide n_gallery ({self.n_gallery}), got {self.n_alike}.")
 
     @property
     def n_stimuli(self) -> int:
@@ -127,6 +139,11 @@ def load_world(path: str | Path) -> World:
     """The world that a JSON file describes; unknown keys are refused."""
     path = checks.existing_file(path, "It ships as datasets/simulated/world.json.")
     return config.from_json(World, store.read_json(path), where=str(path))
+
+
+def json_text(world: World) -> str:
+    """The world as JSON text that `load_world` reads."""
+    return json.dumps(config.to_json(world), indent=1) + "\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +210,42 @@ def draw_stimuli(
             "an inverse-crime world, and no other, is built from the decoding target's embedding."
         )
     reference = sample_scenes(world.n_reference, seeding.numpy_generator(world.seed, "reference"))
-    scenes = sample_unique_scenes(world.n_stimuli, seeding.numpy_generator(world.seed, "scenes"), exclude=reference)
+    gallery = draw_gallery(world, exclude=reference)
+    n_others, generator = world.n_stimuli - world.n_gallery, seeding.numpy_generator(world.seed, "scenes")
+    scenes = gallery + sample_unique_scenes(n_others, generator, exclude=reference + gallery)
     images, reference_images = render_all(scenes, progress), render_all(reference, progress)
     raw = banks.raw_banks(scenes, images, _vision(images, embed))
     reference_raw = banks.raw_banks(reference, reference_images, _vision(reference_images, embed))
     fitted = banks.fit_feature_map(reference_raw)
     return Stimuli(scenes, images, fitted, fitted(raw), fitted(reference_raw))
+
+
+def draw_gallery(world: World, exclude: list[Scene]) -> list[Scene]:
+    """The test scenes: families of look-alikes, next to each other; no two scenes agree in all their factors."""
+    generator = seeding.numpy_generator(world.seed, "gallery")
+    firsts = sample_unique_scenes(world.n_gallery // world.n_alike, generator, exclude=exclude)
+    taken = {scene.key for scene in (*exclude, *firsts)}
+    gallery: list[Scene] = []
+    for first in firsts:
+        family = [first]
+        while len(family) < world.n_alike:
+            other = look_alike(first, world.n_changes, generator)
+            if other.key not in taken:
+                taken.add(other.key)
+                family.append(other)
+        gallery += family
+    return gallery
+
+
+def look_alike(scene: Scene, n_changes: int, generator: np.random.Generator) -> Scene:
+    """The scene with other words for `n_changes` of its objects' shapes, colours and textures."""
+    objects = list(scene.objects)
+    words = [(i, name) for i in range(len(objects)) for name in ("shape", "colour", "texture")]
+    for k in generator.permutation(len(words))[:n_changes]:
+        i, name = words[k]
+        others = [word for word in FACTORS[name] if word != getattr(objects[i], name)]
+        objects[i] = replace(objects[i], **{name: others[generator.integers(len(others))]})
+    return Scene(tuple(objects), scene.background, scene.pattern)
 
 
 def _vision(images: np.ndarray, embed: Callable[[np.ndarray], np.ndarray] | None) -> Mapping[str, np.ndarray]:
@@ -252,4 +299,38 @@ def _schedule(world: World, subject: Subject) -> Schedule:
         jitter_s=EEG_JITTER_S if eeg else 0.0,
         # Subjects of one NSD-like study share their order of presentation, as in NSD.
         generator=seeding.numpy_generator(world.seed, "schedule", subject.recording, subject.modality),
+    )
+
+
+def trials_of(simulated: Simulated, ids: Sequence[str]) -> Trials:
+    """One subject's trials without a detour through files.
+
+    Parameters
+    ----------
+    simulated : Simulated
+    ids : sequence of str
+        Stimulus id of each picture of the world.
+    """
+    d, brain = simulated.schedule, simulated.brain
+    session = (d.session + 1).astype(str)
+    table = Table(
+        {
+            "stimulus_id": np.array(ids)[d.stimulus],
+            "session": session,
+            "run": np.array([f"{s + 1}-{r + 1}" for s, r in zip(d.session, d.run, strict=True)]),
+            "repeat": d.repeat,
+            "onset_s": d.onset_s,
+            "acquisition_order": np.arange(d.n_trials),
+            "exchangeability_block": session,
+        }
+    )
+    return Trials(
+        responses=simulated.responses.astype(np.float32),
+        table=table,
+        space=brain.space,
+        units="V" if isinstance(brain, MeegBrain) else "percent signal change",
+        subject=simulated.subject.subject,
+        modality=simulated.subject.modality,
+        sfreq=brain.config.sfreq if isinstance(brain, MeegBrain) else None,
+        tmin=brain.config.tmin if isinstance(brain, MeegBrain) else None,
     )

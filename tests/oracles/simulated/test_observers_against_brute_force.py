@@ -1,0 +1,80 @@
+"""Closed forms of the ideal observers against scipy's densities, a large regression and Bayes' rule written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import comb
+from scipy.stats import multivariate_normal
+
+from braindec.data.simulated import observers
+
+
+def covariance(rng, n):
+    a = rng.standard_normal((n, n + 3))
+    return a @ a.T / n
+
+
+def test_oracle_image_is_the_mixture_of_gaussian_densities(rng):
+    n, m, trial = 4, 3, observers.Trial(gain_sd=0.3, lapse=0.1)
+    noise, candidates = covariance(rng, n), rng.standard_normal((5, n))
+    responses = rng.standard_normal((2, n))
+    found = observers.oracle_image(
+        responses, candidates, np.zeros(2, int), lambda q: noise, np.full(2, m), trial
+    )
+    for q in range(2):
+        likelihood = np.zeros(5)
+        for j, s in enumerate(candidates):
+            for k in range(m + 1):
+                weight = comb(m, k) * 0.9**k * 0.1 ** (m - k)
+                spread = noise + k * 0.3**2 / m**2 * np.outer(s, s)
+                likelihood[j] += weight * multivariate_normal.pdf(responses[q], k / m * s, spread)
+        assert np.exp(found.scores[q]) == pytest.approx(likelihood / likelihood.sum(), rel=1e-8)
+
+
+def test_oracle_linear_is_the_regression_on_endless_data(rng):
+    n_scenes, n_features, dim = 3000, 6, 3
+    z = rng.standard_normal((n_scenes, dim)) @ rng.standard_normal((dim, dim))
+    s = np.tanh(z @ rng.standard_normal((dim, n_features))) + 0.7
+    trial, noise = observers.Trial(gain_sd=0.2, lapse=0.1), 0.2 * covariance(rng, n_features)
+    truth = observers.Truth(s, z, trial)
+    seen = rng.integers(n_scenes, size=300_000)
+    factor = (rng.random(len(seen)) >= 0.1) * (1 + 0.2 * rng.standard_normal(len(seen)))
+    y = s[seen] * factor[:, None] + rng.multivariate_normal(np.zeros(n_features), noise, len(seen))
+    design = np.column_stack([y, np.ones(len(y))])
+    fitted, *_ = np.linalg.lstsq(design, z[seen], rcond=None)
+    queries = y[:200]
+    space = observers._Space.of(z)
+    mean, cross, total = observers._moments(space, truth, noise, 1)
+    estimate = (queries - mean) @ np.linalg.solve(total, cross.T) @ space.back + space.mean
+    assert estimate == pytest.approx(design[:200] @ fitted, abs=0.05)
+    found = observers.oracle_linear(queries, z, seen[:200], truth, noise, 1)
+    cosine = observers._unit(estimate - z.mean(0)) @ observers._unit(z - z.mean(0)).T
+    assert found.details["cosine"] == pytest.approx(observers.Ceiling("", cosine, seen[:200]).top1)
+
+
+def test_posterior_of_the_response_map_is_bayes_rule_written_out(rng):
+    n, dim, n_features, n_stimulus = 12, 3, 4, 5
+    z, half = rng.standard_normal((n, dim)), rng.standard_normal((dim, n_stimulus))
+    between, residual = covariance(rng, n_features), covariance(rng, n_features)
+    y = rng.standard_normal((n, n_features))
+    mean, unsure = observers._kronecker(z, y, between, half, residual)
+    prior = np.kron(between, half @ half.T)  # of A, row by row
+    design = np.kron(np.eye(n_features), z)  # A's rows to y's columns
+    spread = np.kron(residual, np.eye(n))
+    gain = prior @ design.T @ np.linalg.inv(design @ prior @ design.T + spread)
+    assert mean == pytest.approx((gain @ y.T.ravel()).reshape(n_features, dim), abs=1e-8)
+    posterior = (prior - gain @ design @ prior).reshape(n_features, dim, n_features, dim)
+    assert unsure == pytest.approx(np.einsum("adbd->ab", posterior), abs=1e-8)
+
+
+def test_ceiling_counts_like_a_double_loop(rng):
+    scores, target = rng.standard_normal((6, 6)).round(1), np.arange(6)
+    found = observers.Ceiling("x", scores, target)
+    for i in range(6):
+        others = [scores[i, j] for j in range(6) if j != i]
+        assert found.image_retrieval(2)[i] == (sum(o > scores[i, i] for o in others) < 2)
+        wins = sum((o < scores[i, i]) + 0.5 * (o == scores[i, i]) for o in others) / 5
+        assert found.two_way()[i] == pytest.approx(wins)
+        above = sum(scores[j, i] > scores[i, i] for j in range(6) if j != i)
+        assert found.brain_retrieval()[i] == (above < 1)
