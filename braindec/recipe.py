@@ -60,8 +60,8 @@ class Recipe:
         `adapter` may be a dict by modality.
     preprocessing : tuple of steps, or dict of such by modality
     train, prior_train : train.Config
-    prior_folds : int
-        Encoders that did not see a trial make the predictions its prior is trained on.
+    n_folds, calibrate : int, bool
+        As in `decoder.Settings`.
     protocol : str
     plan : evaluate.Plan
         How often everything is refitted under a permuted pairing.
@@ -83,20 +83,27 @@ class Recipe:
     preprocessing: Any = ()
     train: TrainConfig = TRAIN
     prior_train: TrainConfig = PRIOR_TRAIN
-    prior_folds: int = 2
+    n_folds: int = 3
+    calibrate: bool = True
     loss_weights: Any = None
     plan: Plan = PLAN
     label_column: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
-    def embed(self, dataset: NeuralDataset, data_dir: str | Path, *, progress: bool = True) -> Embeddings:
-        """Embeddings of the dataset's stimuli in the recipe's target space, cached beside the prepared data."""
+    def embed(
+        self, dataset: NeuralDataset, data_dir: str | Path, *, everything: bool = False, progress: bool = True
+    ) -> Embeddings:
+        """Embeddings of stimuli in the recipe's target space, cached beside the prepared data.
+
+        Those of the trials at hand, or `everything` in the stimulus set.
+        """
         target = registry.load(*registry.name_of(self.target)).build(self.target)
         content = dataset.about["stimuli"]["sha256"]
         cache = Path(data_dir) / "embeddings"
+        ids = dataset.stimuli.ids if everything else dataset.stimulus_ids
         return embed(
-            target, dataset.stimuli, content=content, ids=dataset.stimulus_ids, label_column=self.label_column,
+            target, dataset.stimuli, content=content, ids=ids, label_column=self.label_column,
             cache=cache, progress=progress,
         )  # fmt: skip
 
@@ -205,7 +212,7 @@ def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
     raw, prepared = base / "raw", base / "prepared"
     if not (prepared / "dataset.json").is_file():
         dataset = catalogue.load(name)
-        world = {"world": "smoke" if smoke else "demo"} if name == "simulated" else {}
+        world = {"world": "smoke"} if name == "simulated" and smoke else {}
         dataset["synthetic"](raw, **world)
         dataset["prepare"](raw, prepared)
     return prepared

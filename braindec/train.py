@@ -27,8 +27,10 @@ Objective = Callable[[nn.Module, Mapping[str, Any], float, torch.Generator], dic
 class Config:
     """Settings of one training run.
 
-    `batch_size` counts trials over all subjects together. `validation_fraction` of the training units is held out to
-    choose the step whose weights are kept; 0 keeps the last step. `refit` then trains again on all of them.
+    `batch_size` counts trials over all subjects together. `validation_fraction` of a prior's pairs is held out to
+    choose the step whose weights are kept (an encoder's steps are chosen by cross-fitting). `repeats`: a trial is seen
+    alone, averaged with a random subset of its stimulus' other repeats, or always averaged with all of them.
+    `ridge_start` begins an encoder as the closed-form solution, where its members have a place for one.
     """
 
     n_steps: int = 1000
@@ -41,7 +43,6 @@ class Config:
     precision: Literal["no", "bf16", "fp16"] = "no"
     validation_fraction: float = 0.1
     validate_every: int = 50
-    refit: bool = False
     repeats: Literal["single", "mixed", "average"] = "mixed"
     ridge_start: bool = True
     checkpoint_every: int = 0
@@ -156,9 +157,13 @@ def fit(
             best = _validate(module, validate, 0, log, best)
         for step in bar:
             torch.manual_seed(seeding.derive(seed, "step", name, step))
-            generator = torch.Generator(accelerator.device).manual_seed(seeding.derive(seed, "draw", name, step))
+            generator = torch.Generator(accelerator.device).manual_seed(
+                seeding.derive(seed, "draw", name, step)
+            )
             module.train()
-            values = {k: v.to(accelerator.device) if isinstance(v, Tensor) else v for k, v in batch(step).items()}
+            values = {
+                k: v.to(accelerator.device) if isinstance(v, Tensor) else v for k, v in batch(step).items()
+            }
             with accelerator.autocast():
                 losses = objective(prepared, values, step / max(1, settings.n_steps), generator)
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
@@ -168,10 +173,14 @@ def fit(
                 accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
             optimizer.step()
             scheduler.step()
-            _log_step(log, step + 1, losses, scheduler.get_last_lr()[0], last, bar)
+            _log_step(log, step + 1, losses, float(scheduler.get_last_lr()[0]), last, bar)
             if (step + 1) % settings.validate_every == 0 or step + 1 == last:
                 best = _validate(module, validate, step + 1, log, best)
-            if folder is not None and settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0:
+            if (
+                folder is not None
+                and settings.checkpoint_every
+                and (step + 1) % settings.checkpoint_every == 0
+            ):
                 _checkpoint(folder, name, settings, seed, step + 1, module, optimizer, scheduler, log, best)
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False).to("cpu")
     if validate is not None:
@@ -189,13 +198,19 @@ def _log_step(log: Log, step: int, losses: dict[str, Tensor], lr: float, last: i
         return
     row = {"step": float(step), "lr": lr} | {k: float(v.detach()) for k, v in losses.items()}
     if not all(abs(v) < float("inf") for v in row.values()):
-        raise FloatingPointError(f"training diverged at step {step}: {row}. Lower train.lr or use precision 'no'.")
+        raise FloatingPointError(
+            f"training diverged at step {step}: {row}. Lower train.lr or use precision 'no'."
+        )
     log.rows.append(row)
     bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k not in ("step", "lr")})
 
 
 def _validate(
-    module: nn.Module, validate: Callable[[nn.Module], float] | None, step: int, log: Log, best: tuple[float, Any]
+    module: nn.Module,
+    validate: Callable[[nn.Module], float] | None,
+    step: int,
+    log: Log,
+    best: tuple[float, Any],
 ) -> tuple[float, Any]:
     if validate is None:
         return best
@@ -223,7 +238,9 @@ def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]
 
 def _schedule(settings: Config, step: int) -> float:
     """Learning-rate factor in [0, 1]: linear warm-up, then cosine to zero (or constant)."""
-    warmup = max(1, round(settings.warmup_fraction * settings.n_steps)) if settings.schedule == "one_cycle" else 1
+    warmup = (
+        max(1, round(settings.warmup_fraction * settings.n_steps)) if settings.schedule == "one_cycle" else 1
+    )
     if step < warmup and settings.schedule == "one_cycle":
         return (step + 1) / warmup
     if settings.schedule == "constant":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset, splits
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import fitting, saving
+from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import TargetScaler
 from braindec.decoder.settings import Settings, build_losses, steps_for
@@ -55,6 +57,7 @@ class BrainDecoder(nn.Module):
         self.log: train.Log | None = None
         self.prior_log: train.Log | None = None
         self.scalers = nn.ModuleDict({name: TargetScaler(i.shape) for name, i in self.outputs.items()})
+        self.calibrations = nn.ModuleDict()
         self.gain: Tensor
         self.shared_weight: Tensor
         self.shared_bias: Tensor
@@ -122,15 +125,20 @@ class BrainDecoder(nn.Module):
         self.preprocessing = {key: self._fit_preprocessing(part.trials[key]) for key in part.keys}
         self._fit_scalers(part, named)
         sets = {key: self._subject_set(part, key, named) for key in part.keys}
-        self.encoder = self.build_encoder()
-        fit = self._encoder_fitter(folder, progress)
-        self.log = fit(self.encoder, sets, "encoder")
-        self._fit_gain(sets)
+        start = partial(fitting.start_from_ridge_, output=self.main, seed=self.settings.seed)
+        self.encoder, fitted = fitting.cross_fit(
+            self.build_encoder, self.losses, self._loss_weights(), sets, self.settings.train,
+            n_folds=self.settings.n_folds, seed=self.settings.seed, name="encoder", folder=folder, progress=progress,
+            start=start if self.settings.train.ridge_start else _start_at_random,
+        )  # fmt: skip
+        self.log = fitted.log
+        self._fit_gain(fitted, sets)
+        self._calibrate(fitted)
         self._fit_shared_map(sets)
         if prior and self.prior is not None:
-            self._fit_prior(sets, folder, progress)
+            self._fit_prior(fitted, folder, progress)
         self.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
-                         "best_step": self.log.best_step, "versions": saving.versions()}  # fmt: skip
+                           "best_step": self.log.best_step, "versions": saving.versions()}  # fmt: skip
         return self.eval()
 
     def adapt(
@@ -166,31 +174,21 @@ class BrainDecoder(nn.Module):
             )
         new = copy.deepcopy(self)
         new.info = SignalInfo({**self.info.signals, **part.info.signals})
-        encoder = new._fitted_encoder()
         for key in part.keys:
             new.preprocessing[key] = new._fit_preprocessing(part.trials[key])
-            encoder.add_subject(new.preprocessing[key].signal)
+            new.encoder.add_subject(new.preprocessing[key].signal)
         sets = {key: new._subject_set(part, key, named) for key in part.keys}
-        for key, data in sets.items():
-            new._start_adapter_(key, data)
-        trainable = tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",)
-        new.log = fitting.fit_encoder(
-            encoder,
-            new.losses,
-            new._loss_weights(),
-            sets,
-            settings or self.settings.train,
-            seed=self.settings.seed,
-            name="adapt",
-            folder=None if out_dir is None else Path(out_dir),
-            progress=progress,
-            trainable=trainable,
-            ridge_start=False,
-        )
-        new.provenance = {
-            **self.provenance,
-            "adapted": {"dataset": part.identity(), "best_step": new.log.best_step},
-        }
+        fresh = copy.deepcopy(new.encoder)
+        new.encoder, fitted = fitting.cross_fit(
+            lambda: copy.deepcopy(fresh), new.losses, new._loss_weights(), sets, settings or self.settings.train,
+            n_folds=self.settings.n_folds, seed=self.settings.seed, name="adapt",
+            folder=None if out_dir is None else Path(out_dir), progress=progress, start=new._start_adapters_,
+            trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
+        )  # fmt: skip
+        new.log = fitted.log
+        new._calibrate(fitted)
+        adapted = {"dataset": part.identity(), "best_step": new.log.best_step}
+        new.provenance = {**self.provenance, "adapted": adapted}
         return new.eval()
 
     # ------------------------------------------------------------------------------------------------------- decoding
@@ -216,7 +214,25 @@ class BrainDecoder(nn.Module):
         encoder = self._fitted_encoder()
         fitted = checks.known_key("subject", trials.key, self.preprocessing)
         run = partial(self._predict_rows, encoder, trials.key, name)
-        return with_repeats(fitted.apply(trials), trials.table, repeats, run)
+        return replace(with_repeats(fitted.apply(trials), trials.table, repeats, run), key=trials.key)
+
+    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
+        """How well each candidate embedding fits each prediction: (n, n_candidates), higher is more similar.
+
+        Where calibrated, the evidence of one for the other: log p(candidate | prediction) - log p(candidate), with the
+        error that was seen out of fold; else the cosine about the training stimuli's mean.
+
+        Parameters
+        ----------
+        prediction : Prediction
+            Of this decoder's main output.
+        candidates : float array, shape (n_candidates, n_tokens, n_dims)
+            In the target's own space.
+        """
+        query, gallery = self.centred(prediction.values), self.centred(candidates)
+        if prediction.key in self.calibrations:
+            return self._calibration(prediction.key).evidence(query, gallery)
+        return nearest.similarity(query, gallery)
 
     def retrieve(
         self, trials: Trials, gallery: Embeddings, k: int = 5, *, repeats: Repeats = "after"
@@ -235,15 +251,18 @@ class BrainDecoder(nn.Module):
         ids : list of tuple of str
             A tuple of `k` stimulus ids a row, most similar first.
         similarity : float32 array, shape (n, k)
-            Cosine after the training stimuli's mean embedding is subtracted.
+            See `similarity`.
         """
         checks.same_space(
             "gallery", gallery.space, self.outputs[self.main].space, "Embed it with the decoder's target."
         )
+        checks.in_range("k", k, 1, len(gallery.ids))
         prediction = self.predict(trials, repeats=repeats)
-        values = np.asarray(gallery.values[:], dtype=np.float32)
-        similarity, index = nearest.top_k(self.centred(prediction.values), self.centred(values), k)
-        return [tuple(gallery.ids[i] for i in row) for row in index.tolist()], similarity.numpy()
+        found = self.similarity(prediction, np.asarray(gallery.values[:], dtype=np.float32)).sort(
+            dim=1, descending=True, stable=True
+        )
+        ids = [tuple(gallery.ids[i] for i in row) for row in found.indices[:, :k].tolist()]
+        return ids, found.values[:, :k].numpy()
 
     @torch.no_grad()
     def imagine(
@@ -255,7 +274,7 @@ class BrainDecoder(nn.Module):
         """
         if self.prior is None:
             return np.repeat(prediction.values[None], n_samples, axis=0)
-        condition = _unit(self._scaler(self.main).centre(torch.from_numpy(prediction.values)))
+        condition = self._condition(self._scaler(self.main).centre(torch.from_numpy(prediction.values)))
         generator = seeding.torch_generator(seed, "prior")
         samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
         return self._scaler(self.main).restore(samples).numpy()
@@ -387,26 +406,30 @@ class BrainDecoder(nn.Module):
         with seeding.seeded(self.settings.seed, "prior"):
             return module.build(self.outputs[self.main].shape, self.settings.prior)
 
-    def _encoder_fitter(self, folder: Path | None, progress: bool) -> Any:
-        def fit(encoder: Encoder, sets: Mapping[str, fitting.SubjectSet], name: str) -> train.Log:
-            return fitting.fit_encoder(
-                encoder, self.losses, self._loss_weights(), sets, self.settings.train, seed=self.settings.seed,
-                name=name, folder=folder, progress=progress,
-            )  # fmt: skip
-
-        return fit
-
     def _loss_weights(self) -> dict[str, float]:
         weights = self.settings.loss_weights or {}
         return {name: float(weights.get(name, 1.0)) for name in self.losses}
 
-    def _fit_gain(self, sets: Mapping[str, fitting.SubjectSet]) -> None:
-        """Least-squares length of the predictions: contrastive losses leave it free."""
+    def _fit_gain(self, fitted: fitting.CrossFit, sets: Mapping[str, fitting.SubjectSet]) -> None:
+        """Least-squares length of the predictions, out of fold where there are folds: some losses leave it free."""
         with torch.no_grad():
-            pairs = [(self._raw(key, s.signals), s.targets[self.main]) for key, s in sets.items()]
+            pairs = [(raw, truth) for raw, truth, _ in fitted.held_out.values()] or [
+                (self._raw(key, s.signals), s.targets[self.main]) for key, s in sets.items()
+            ]
         cross = sum(float((p * t).sum()) for p, t in pairs)
         power = sum(float(p.square().sum()) for p, _ in pairs)
         self.gain.fill_(max(cross, 0.0) / max(power, 1e-12))
+
+    def _calibrate(self, fitted: fitting.CrossFit) -> None:
+        """Map and error of each subject, from the out-of-fold predictions of its stimuli's mean responses."""
+        if not self.settings.calibrate:
+            return
+        for key, (raw, truth, n_repeats) in fitted.held_out.items():
+            rows = n_repeats == n_repeats.max()
+            calibration = Calibration(truth[0].numel())
+            generator = seeding.torch_generator(self.settings.seed, "calibration", key)
+            calibration.fit_(raw[rows].flatten(1), truth[rows].flatten(1), generator)
+            self.calibrations[key] = calibration
 
     def _fit_shared_map(self, sets: Mapping[str, fitting.SubjectSet]) -> None:
         """Ridge from centred embeddings to the shared values that the adapters make of the same stimuli."""
@@ -424,29 +447,40 @@ class BrainDecoder(nn.Module):
         fit = fitting.ridge_to(pairs, shared, self.settings.seed, "shared map", score="correlation")
         self.shared_weight, self.shared_bias = fit.weights.T.contiguous(), fit.intercept
 
-    def _start_adapter_(self, key: str, data: fitting.SubjectSet) -> None:
-        """Ridge from a new subject's signals to the shared values expected for its stimuli."""
+    def _start_adapters_(self, encoder: Encoder, sets: Mapping[str, fitting.SubjectSet]) -> None:
+        """Ridge from new subjects' signals to the shared values expected for their stimuli."""
         if not self.shared_weight.numel():
             return
-        averaged = data.averaged()
-        expected = averaged.targets[self.main].flatten(1) @ self.shared_weight.T + self.shared_bias
-        fit = fitting.ridge_to(averaged, expected, self.settings.seed, "adapt", key)
-        self._fitted_encoder().adapter(key).start_from_(fit.weights.T, fit.intercept)
+        for key, data in sets.items():
+            averaged = data.averaged()
+            expected = averaged.targets[self.main].flatten(1) @ self.shared_weight.T + self.shared_bias
+            fit = fitting.ridge_to(averaged, expected, self.settings.seed, "adapt", key)
+            encoder.adapter(key).start_from_(fit.weights.T, fit.intercept)
 
-    def _fit_prior(self, sets: Mapping[str, fitting.SubjectSet], folder: Path | None, progress: bool) -> None:
-        fit = self._encoder_fitter(None, progress)
-        predictions, targets = fitting.out_of_fold(
-            self.build_encoder, fit, sets, self.settings.prior_folds, self.settings.seed, self.main
-        )
+    def _fit_prior(self, fitted: fitting.CrossFit, folder: Path | None, progress: bool) -> None:
+        if not fitted.held_out:
+            raise checks.ConfigError(
+                "a prior is trained on out-of-fold predictions; set n_folds to 2 or more."
+            )
+        pairs = [(self._finished(key, raw), truth) for key, (raw, truth, _) in fitted.held_out.items()]
+        conditions = self._condition(torch.cat([p for p, _ in pairs]))
+        targets = torch.cat([t for _, t in pairs])
         self.prior_log = fitting.fit_prior(
-            self.prior,
-            _unit(predictions),
-            targets,
-            self.settings.prior_train,
-            self.settings.seed,
-            folder,
-            progress,
+            self.prior, conditions, targets, self.settings.prior_train, self.settings.seed, folder, progress
         )
+
+    def _condition(self, centred: Tensor) -> Tensor:
+        """What the prior is told: calibrated embeddings as they are, others at unit length."""
+        return centred if self.settings.calibrate else _unit(centred)
+
+    def _finished(self, key: str, raw: Tensor) -> Tensor:
+        """Centred embeddings (n, n_tokens, n_dims) from raw outputs of the main head."""
+        if key in self.calibrations:
+            return self._calibration(key)(raw.flatten(1)).reshape(raw.shape)
+        return raw * self.gain
+
+    def _calibration(self, key: str) -> Calibration:
+        return checks.of_type("calibration", self.calibrations[key], Calibration)
 
     def _raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
         encoder = self._fitted_encoder()
@@ -455,9 +489,8 @@ class BrainDecoder(nn.Module):
 
     def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:
         encoder.eval()
-        centred = self._raw(key, torch.from_numpy(responses), name) * (
-            self.gain if name == self.main else 1.0
-        )
+        raw = self._raw(key, torch.from_numpy(responses), name)
+        centred = self._finished(key, raw) if name == self.main else raw
         return self._scaler(name).restore(centred).numpy()
 
     def _scaler(self, name: str) -> TargetScaler:
@@ -469,6 +502,10 @@ class BrainDecoder(nn.Module):
                 "this decoder is not fitted; call decoder.fit(dataset.part('train'), embeddings) first."
             )
         return self.encoder
+
+
+def _start_at_random(encoder: Encoder, sets: Mapping[str, fitting.SubjectSet]) -> None:
+    """First weights stay as they were drawn."""
 
 
 def _unit(values: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,64 +196,142 @@ def identification_score(prediction: Tensor, truth: Tensor) -> Tensor:
     return ((own - similarity.mean(1)) / similarity.std(1).clamp_min(1e-8)).mean()
 
 
-def fit_encoder(
-    encoder: Encoder,
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """What cross-fitting leaves behind.
+
+    Parameters
+    ----------
+    log : train.Log
+        Of the final fit; its ``validation`` is the mean over folds, its `best_step` the number of steps chosen.
+    held_out : mapping of str to (predictions, targets, n_repeats)
+        By signal key: what encoders that never saw a training stimulus predict for it, for its repeats' mean and (where
+        there are repeats) for single trials; raw outputs and centred targets (n, n_tokens, n_dims).
+    """
+
+    log: train.Log
+    held_out: Mapping[str, tuple[Tensor, Tensor, Tensor]]
+
+
+def cross_fit(
+    build: Callable[[], Encoder],
     losses: Mapping[str, Loss],
     weights: Mapping[str, float],
     sets: Mapping[str, SubjectSet],
     settings: train.Config,
     *,
+    n_folds: int,
     seed: int,
     name: str,
     folder: Path | None,
     progress: bool,
+    start: Callable[[Encoder, Mapping[str, SubjectSet]], None],
     trainable: tuple[str, ...] = ("",),
-    ridge_start: bool | None = None,
-) -> train.Log:
-    """Trains an encoder in place: ridge start, contrastive steps, and the step that held-out units prefer.
+) -> tuple[Encoder, CrossFit]:
+    """An encoder trained on everything for as many steps as held-out units prefer, and its out-of-fold predictions.
+
+    Every unit of the training data is held out once; the fold's encoder is built, started and trained without it and
+    looked at every ``validate_every`` steps. The steps with the best mean look are then made on all data.
 
     Parameters
     ----------
+    build : callable
+        A fresh encoder.
+    n_folds : int
+        0 or 1 trains ``n_steps`` and predicts nothing out of fold.
+    start : callable
+        ``start(encoder, sets)`` sets first weights from the data it is given.
     trainable : tuple of str
         Only the encoder's parameters whose name starts with one of these are trained.
-    ridge_start : bool, optional
-        Overrides the setting of the same name.
     """
-    main = next(iter(losses))
-    trainee = Trainee(encoder, losses, weights)
-    for parameter_name, parameter in trainee.named_parameters():
-        parameter.requires_grad_(parameter_name.startswith(("losses.", *(f"encoder.{t}" for t in trainable))))
-    units = sorted({u for s in sets.values() for u in s.units})
-    generator = seeding.torch_generator(seed, "validation", name)
-    _, held = train.split_rows(units, settings.validation_fraction, generator)
-    held_units = {units[i] for i in held.tolist()}
-    before = {k: v.clone() for k, v in trainee.state_dict().items()}
-    kept, validation = _split_sets(sets, held_units)
-    validate = partial(_validate, sets=validation, output=main) if held_units else None
-    allowed = settings.ridge_start if ridge_start is None else ridge_start
-    start = partial(_start_from_ridge_, encoder, output=main, seed=seed, allowed=allowed)
-    start(kept)
-    run = partial(
-        train.fit,
-        trainee,
-        objective=objective,
-        settings=settings,
-        seed=seed,
-        folder=folder,
-        progress=progress,
-    )
-    log = run(Batches(kept, settings, seed, name), name=name, validate=validate)
-    if settings.refit and held_units:
-        trainee.load_state_dict(before)
-        start(sets)
-        again = f"{name}-refit"
-        run(Batches(sets, settings, seed, again), name=again, validate=None, stop_at=log.best_step)
+    looks = [
+        _fold(build(), losses, weights, kept, held, settings, seed, f"{name}-fold-{number}", progress, start, trainable)
+        for number, (kept, held) in enumerate(fold_sets(sets, n_folds, seed))
+    ]  # fmt: skip
+    steps = sorted(looks[0]) if looks else []
+    curve = {step: float(np.mean([look[step][0] for look in looks])) for step in steps}
+    best = max(steps, key=lambda step: (curve[step], -step)) if steps else settings.n_steps
+    encoder = build()
+    start(encoder, sets)
+    trainee = _trainee(encoder, losses, weights, trainable)
+    log = train.fit(
+        trainee, Batches(sets, settings, seed, name), objective, settings, seed=seed, name=name, folder=folder,
+        progress=progress, stop_at=best,
+    )  # fmt: skip
     trainee.requires_grad_(True)
-    return log
+    log.best_step = best
+    log.rows += [{"step": float(step), "validation": value} for step, value in curve.items()]
+    return encoder, CrossFit(log, _join([look[best][1] for look in looks]) if looks else {})
 
 
-def _validate(trainee: nn.Module, sets: Mapping[str, SubjectSet], output: str) -> float:
-    return validation_score(checks.of_type("module", trainee, Trainee).encoder, sets, output)
+Predicted = dict[str, tuple[Tensor, Tensor, Tensor]]
+
+
+def _fold(
+    encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float], kept: Mapping[str, SubjectSet],
+    held: Mapping[str, SubjectSet], settings: train.Config, seed: int, name: str, progress: bool,
+    start: Callable[[Encoder, Mapping[str, SubjectSet]], None], trainable: tuple[str, ...],
+) -> dict[int, tuple[float, Predicted]]:  # fmt: skip
+    """Looks at one fold: {step: (validation score, predictions of the held-out units)}."""
+    main = next(iter(losses))
+    start(encoder, kept)
+    trainee = _trainee(encoder, losses, weights, trainable)
+    looks: list[tuple[float, Predicted]] = []
+
+    def look(module: nn.Module) -> float:
+        looks.append((validation_score(encoder, held, main), _predict(encoder, held, main)))
+        return looks[-1][0]
+
+    log = train.fit(
+        trainee, Batches(kept, settings, seed, name), objective, settings, seed=seed, name=name, validate=look,
+        progress=progress,
+    )  # fmt: skip
+    steps = [int(step) for step in log.column("validation")[0]]
+    return dict(zip(steps, looks, strict=True))
+
+
+@torch.no_grad()
+def _predict(encoder: Encoder, sets: Mapping[str, SubjectSet], output: str) -> Predicted:
+    device = next(encoder.parameters()).device
+    out = {}
+    for key, data in sets.items():
+        averaged = data.averaged()
+        counts = torch.bincount(torch.unique(data.stimuli, return_inverse=True)[1])
+        single = [] if len(averaged.stimuli) == len(data.stimuli) else [data]
+        values = [encoder({key: p.signals.to(device)})[key][output].cpu() for p in (averaged, *single)]
+        n_repeats = torch.full((len(averaged.stimuli),), float(counts.float().mean()))
+        repeats = torch.cat([n_repeats, *[torch.ones(len(p.stimuli)) for p in single]])
+        out[key] = (torch.cat(values), torch.cat([p.targets[output] for p in (averaged, *single)]), repeats)
+    return out
+
+
+def _join(parts: Sequence[Predicted]) -> Predicted:
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {
+        key: tuple(torch.cat([part[key][i] for part in parts if key in part]) for i in range(3))  # type: ignore[misc]
+        for key in keys
+    }
+
+
+def _trainee(
+    encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float], trainable: tuple[str, ...]
+) -> Trainee:
+    trainee = Trainee(encoder, losses, weights)
+    for name, parameter in trainee.named_parameters():
+        parameter.requires_grad_(name.startswith(("losses.", *(f"encoder.{t}" for t in trainable))))
+    return trainee
+
+
+def fold_sets(
+    sets: Mapping[str, SubjectSet], n_folds: int, seed: int
+) -> list[tuple[dict[str, SubjectSet], dict[str, SubjectSet]]]:
+    """(kept, held out) for each fold; a unit is in the same fold for every subject."""
+    if n_folds < 2:
+        return []
+    units = sorted({u for s in sets.values() for u in s.units})
+    order = torch.randperm(len(units), generator=seeding.torch_generator(seed, "folds")).tolist()
+    n_folds = min(n_folds, len(units))
+    return [_split_sets(sets, {units[i] for i in order[fold::n_folds]}) for fold in range(n_folds)]
 
 
 def _split_sets(
@@ -271,45 +348,11 @@ def _split_sets(
     return kept, held
 
 
-def _start_from_ridge_(
-    encoder: Encoder, sets: Mapping[str, SubjectSet], *, output: str, seed: int, allowed: bool
-) -> None:
-    """Sets adapter and backbone so that the encoder begins as each subject's closed-form ridge, where it can."""
-    if not allowed:
-        return
+def start_from_ridge_(encoder: Encoder, sets: Mapping[str, SubjectSet], *, output: str, seed: int) -> None:
+    """Sets adapters and backbone so that the encoder begins as each subject's closed-form ridge, where it can."""
     averaged = {key: data.averaged() for key, data in sets.items()}
     fits = {key: ridge_to(data, data.targets[output], seed, key) for key, data in averaged.items()}
     encoder.start_from_ridge_({key: (fit.weights.T, fit.intercept) for key, fit in fits.items()}, output)
-
-
-def out_of_fold(
-    build: Any, fit: Any, sets: Mapping[str, SubjectSet], n_folds: int, seed: int, output: str
-) -> tuple[Tensor, Tensor]:
-    """(predictions, targets) of all training stimuli by encoders that never saw them: single trials and repeat means.
-
-    A prior trained on predictions for its encoder's own training trials would meet wider errors at test time.
-
-    Parameters
-    ----------
-    build : callable
-        ``build() -> Encoder``, fresh.
-    fit : callable
-        ``fit(encoder, sets, name)`` trains it in place.
-    """
-    units = sorted({u for s in sets.values() for u in s.units})
-    order = torch.randperm(len(units), generator=seeding.torch_generator(seed, "out_of_fold")).tolist()
-    predictions, targets = [], []
-    for fold in range(n_folds):
-        held_units = {units[i] for i in order[fold::n_folds]}
-        kept, held = _split_sets(sets, held_units)
-        encoder = build()
-        fit(encoder, kept, f"fold-{fold}")
-        with torch.no_grad():
-            for key, data in held.items():
-                for part in (data, data.averaged()):
-                    predictions.append(encoder({key: part.signals})[key][output])
-                    targets.append(part.targets[output])
-    return torch.cat(predictions), torch.cat(targets)
 
 
 def fit_prior(

@@ -28,12 +28,15 @@ class Prediction:
         Trial table of the rows (the first repeat's row where repeats were averaged).
     n_repeats : int array, shape (n,)
         Trials behind each row.
+    key : str
+        Signal key of the subject, where it is known.
     """
 
     ids: tuple[str, ...]
     values: np.ndarray
     table: Table
     n_repeats: np.ndarray
+    key: str = ""
 
 
 def group_repeats(stimulus_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from braindec import __version__, checks, config, store
 from braindec.data.preprocessing import FittedPreprocessing
+from braindec.decoder.calibration import Calibration
 from braindec.decoder.settings import settings_from_json, settings_to_json
 from braindec.types import EmbeddingsInfo, SignalInfo
 
@@ -104,6 +106,7 @@ def save(decoder: BrainDecoder, folder: Path, report: Any) -> Path:
         "signals": {key: fitted.config for key, fitted in decoder.preprocessing.items()},
         "outputs": config.to_json(decoder.outputs),
         "shared_map": list(decoder.shared_weight.shape),
+        "calibrated": sorted(decoder.calibrations),
         "training": decoder.provenance,
     }
     store.write_json(folder / CONFIG, data)
@@ -129,6 +132,8 @@ def load(kind: type[BrainDecoder], name: str, revision: str | None) -> BrainDeco
     decoder.encoder = decoder.build_encoder()
     rows, columns = data["shared_map"]
     decoder.shared_weight, decoder.shared_bias = torch.zeros(rows, columns), torch.zeros(rows)
+    for key in data["calibrated"]:
+        decoder.calibrations[key] = Calibration(int(np.prod(decoder.outputs[decoder.main].shape)))
     read_weights(folder / WEIGHTS, decoder)
     decoder.provenance = data["training"]
     return decoder.eval()

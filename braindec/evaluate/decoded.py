@@ -30,9 +30,10 @@ class Decoded:
         Which fit predicted the row.
     table : Table
         Trial table of the rows.
-    candidates : Tensor, shape (n_candidates, n_tokens * n_dims)
-        What the rows are identified among (of the last fold where folds differ), its ids beside it.
-    candidate_ids : tuple of str
+    similarity : Tensor, shape (n, n_candidates)
+        The system's own: higher is more similar.
+    candidates : tuple of str
+        Stimulus ids or class names, the columns of `similarity`; empty where the protocol compares predictions only.
     """
 
     key: str
@@ -41,8 +42,8 @@ class Decoded:
     truth: Tensor
     fold: Tensor
     table: Table
-    candidates: Tensor
-    candidate_ids: tuple[str, ...]
+    similarity: Tensor
+    candidates: tuple[str, ...]
 
 
 def decode(
@@ -51,6 +52,7 @@ def decode(
     embeddings: Embeddings,
     mean: np.ndarray,
     protocol: Protocol,
+    candidates: tuple[tuple[str, ...], np.ndarray],
     fold: int = 0,
 ) -> dict[str, Decoded]:
     """Predictions for every test trial (or stimulus) of every subject.
@@ -59,18 +61,42 @@ def decode(
     ----------
     mean : array, shape (n_tokens, n_dims)
         Of the training stimuli's embeddings.
+    candidates : (names, values)
+        Names and embeddings (n_candidates, n_tokens, n_dims) of what a trial is identified among.
     """
     out = {}
-    candidate_ids = test.stimulus_ids
-    candidates = _centred(embeddings.of(candidate_ids), mean)
+    names, values = candidates
     for key, trials in test.trials.items():
         found = system.predict(trials, repeats=protocol.repeats)  # type: ignore[arg-type]  # checked by Protocol
         truth = _centred(embeddings.of(found.ids), mean)
+        similarity = system.similarity(found, values) if names else torch.zeros(len(found.ids), 0)
         folds = torch.full((len(found.ids),), fold)
         out[key] = Decoded(
-            key, found.ids, _centred(found.values, mean), truth, folds, found.table, candidates, candidate_ids
+            key, found.ids, _centred(found.values, mean), truth, folds, found.table, similarity, names
         )
     return out
+
+
+def candidates_of(
+    protocol: Protocol,
+    dataset: NeuralDataset,
+    test: NeuralDataset,
+    embeddings: Embeddings,
+    label_column: str | None,
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """(names, embeddings) of what the protocol identifies a trial among."""
+    if protocol.candidates == "test_stimuli":
+        return test.stimulus_ids, embeddings.of(test.stimulus_ids)
+    if protocol.candidates == "classes":
+        if label_column is None:
+            raise ValueError(
+                "this protocol compares classes; name the column that holds them (label_column)."
+            )
+        label_of = dataset.unit_labels("stimulus", label_column)
+        names = tuple(sorted(set(label_of.values())))
+        members = [[i for i, label in label_of.items() if label == name] for name in names]
+        return names, np.stack([embeddings.of(ids).mean(0) for ids in members])
+    return (), np.empty((0, 1, 1), np.float32)
 
 
 def cross_decode(
@@ -80,6 +106,7 @@ def cross_decode(
     splits: Sequence[Split],
     protocol: Protocol,
     seed: int,
+    label_column: str | None = None,
 ) -> dict[str, Decoded]:
     """Fits on each split's train part and predicts its test part; the parts' predictions of a subject are joined.
 
@@ -92,7 +119,8 @@ def cross_decode(
         leakage.check(training, test)
         mean = embeddings.of(training.stimulus_ids).mean(0)
         system = fit(training, embeddings, seed)
-        for key, decoded in decode(system, test, embeddings, mean, protocol, number).items():
+        among = candidates_of(protocol, dataset, test, embeddings, label_column)
+        for key, decoded in decode(system, test, embeddings, mean, protocol, among, number).items():
             parts.setdefault(key, []).append(decoded)
     return {key: join(found) for key, found in parts.items()}
 
@@ -101,15 +129,18 @@ def join(parts: Sequence[Decoded]) -> Decoded:
     """Folds of one subject as one set of rows."""
     tables = [p.table for p in parts]
     table = Table({name: np.concatenate([t[name] for t in tables]) for name in tables[0]})
+    same = all(p.candidates == parts[0].candidates for p in parts)
+    similarity = torch.cat([p.similarity for p in parts]) if same else torch.zeros(table.n_rows, 0)
+    ids = tuple(i for p in parts for i in p.ids)
     return Decoded(
         parts[0].key,
-        tuple(i for p in parts for i in p.ids),
+        ids,
         torch.cat([p.prediction for p in parts]),
         torch.cat([p.truth for p in parts]),
         torch.cat([p.fold for p in parts]),
         table,
-        parts[-1].candidates,
-        parts[-1].candidate_ids,
+        similarity,
+        parts[0].candidates if same else (),
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from braindec import checks, registry
 from braindec.evaluate.decoded import Decoded
@@ -77,7 +76,7 @@ def _measure(
     metric: Metric, decoded: Decoded, labels: np.ndarray | None, generator: np.random.Generator
 ) -> Measured:
     per_sample = _per_sample(metric, decoded, labels).numpy()
-    n_alternatives = len(decoded.candidate_ids) if metric.needs == "similarity" else len(set(_known(labels)))
+    n_alternatives = len(decoded.candidates) if metric.needs == "similarity" else len(set(_known(labels)))
     chance = metric.chance_of(n_alternatives)
     if chance is None:
         raise ValueError(f"metric {metric.name!r} has no theoretical chance; it belongs to pictures.")
@@ -118,9 +117,8 @@ def _per_sample(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> 
 
 def _inputs(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> tuple[Tensor, ...]:
     if metric.needs == "similarity":
-        row = {i: n for n, i in enumerate(decoded.candidate_ids)}
-        truth = torch.tensor([row[i] for i in decoded.ids])
-        return normalize(decoded.prediction, dim=1) @ normalize(decoded.candidates, dim=1).T, truth
+        row = {i: n for n, i in enumerate(decoded.candidates)}
+        return decoded.similarity, torch.tensor([row[i] for i in decoded.ids])
     if metric.needs == "vectors":
         return decoded.truth, decoded.prediction
     if metric.needs == "labels":
@@ -139,24 +137,11 @@ def _options(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> dic
 
 
 def class_scores(decoded: Decoded, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-    """(cosine of each row to the prototype of every class (n, n_classes), class number of each row (n,)).
-
-    Prototypes are the mean true embeddings of a class, centred as the row's fold is; classes in sorted order.
-    """
-    names, number = np.unique(labels, return_inverse=True)
-    scores = torch.zeros(len(labels), len(names))
-    for fold in decoded.fold.unique():
-        rows = decoded.fold == fold
-        # The truth of a class differs between folds by the folds' means only; every row of it is the same vector.
-        shift = decoded.truth[rows][0] - _own(decoded, rows, number)
-        prototypes = torch.stack([decoded.truth[number == c].mean(0) for c in range(len(names))]) + shift
-        scores[rows] = normalize(decoded.prediction[rows], dim=1) @ normalize(prototypes, dim=1).T
-    return scores, torch.from_numpy(number)
-
-
-def _own(decoded: Decoded, rows: Tensor, number: np.ndarray) -> Tensor:
-    first = int(torch.nonzero(rows)[0])
-    return decoded.truth[torch.from_numpy(number == number[first])].mean(0)
+    """(similarity of each row to every class (n, n_classes), class number of each row (n,)), classes as candidates."""
+    row = {name: i for i, name in enumerate(decoded.candidates)}
+    return decoded.similarity, torch.tensor(
+        [checks.known_key("class", label, row) for label in labels.tolist()]
+    )
 
 
 def _auc_interval(decoded: Decoded, labels: np.ndarray) -> tuple[float, float]:

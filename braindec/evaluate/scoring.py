@@ -69,7 +69,7 @@ def judge(
     label_column : str, optional
         Column with each trial's class, of the trial table or the stimuli's.
     """
-    decoded = cross_decode(fit, dataset, embeddings, folds, protocol, seed)
+    decoded = cross_decode(fit, dataset, embeddings, folds, protocol, seed, label_column)
     labels = row_labels(decoded, dataset, label_column)
     generator = seeding.numpy_generator(seed, "intervals", system)
     measured = {key: measure(d, protocol, labels[key], generator) for key, d in decoded.items()}
@@ -101,7 +101,7 @@ def null_values(
         def permuted_fit(part: NeuralDataset, e: Embeddings, s: int, draw: np.random.Generator = draw) -> Any:
             return fit(permuted(part, draw, protocol), e, s)
 
-        decoded = cross_decode(permuted_fit, dataset, embeddings, folds, protocol, seed)
+        decoded = cross_decode(permuted_fit, dataset, embeddings, folds, protocol, seed, label_column)
         labels = row_labels(decoded, dataset, label_column)
         for key, d in decoded.items():
             for name, value in values(d, protocol, labels[key]).items():

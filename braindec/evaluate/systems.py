@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from braindec import seeding, store
 from braindec.data import NeuralDataset
@@ -22,7 +23,7 @@ from braindec.decoder import (
     with_repeats,
 )
 from braindec.decoder.fitting import ALPHAS, group_folds, identification_score
-from braindec.maths import factors, ridge
+from braindec.maths import factors, nearest, ridge
 from braindec.types import Embeddings, Table, Trials
 
 NUISANCE = ("onset_s", "run_position", "acquisition_order", "session", "run", "motion")
@@ -33,6 +34,9 @@ class System(Protocol):
 
     def predict(self, trials: Trials, *, repeats: Repeats) -> Prediction:
         """Predicted embeddings, (n, n_tokens, n_dims)."""
+
+    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
+        """How well each candidate embedding (m, n_tokens, n_dims) fits each prediction: (n, m), higher is better."""
 
 
 Fitter = Callable[[NeuralDataset, Embeddings, int], System]
@@ -48,6 +52,12 @@ def decoder_fitter(recipe: Any, *, prior: bool = False, progress: bool = False) 
     return fit
 
 
+def centred_cosine(prediction: Prediction, candidates: np.ndarray, mean: np.ndarray) -> Tensor:
+    """Cosine of predictions and candidates (m, n_tokens, n_dims), the mean embedding removed from both."""
+    query, gallery = (torch.from_numpy(v - mean).flatten(1) for v in (prediction.values, candidates))
+    return nearest.similarity(query, gallery)
+
+
 @dataclass(frozen=True, eq=False)
 class MeanSystem:
     """Predicts the training stimuli's mean embedding whatever the brain does."""
@@ -61,6 +71,10 @@ class MeanSystem:
             return np.repeat(self.mean[None], len(responses), axis=0)
 
         return with_repeats(np.zeros((trials.n_trials, 1), np.float32), trials.table, repeats, constant)
+
+    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
+        """Cosine about the mean: zero for all."""
+        return centred_cosine(prediction, candidates, self.mean)
 
 
 def fit_mean(part: NeuralDataset, embeddings: Embeddings, seed: int) -> MeanSystem:
@@ -85,6 +99,10 @@ class RidgeSystem:
             return flat.reshape(-1, *self.mean.shape) + self.mean
 
         return with_repeats(self.features[trials.key](trials), trials.table, repeats, run)
+
+    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
+        """Cosine about the training stimuli's mean."""
+        return centred_cosine(prediction, candidates, self.mean)
 
 
 @dataclass(eq=False)

@@ -29,8 +29,8 @@ class Protocol:
     repeats : str
         Repeats of a stimulus are averaged ``"before"`` the model, ``"after"`` it, or not (``"none"``).
     similarity : str
-        ``"cosine, training mean removed"``: the mean embedding of the training stimuli is subtracted from prediction and
-        candidates; it is the only one so far.
+        ``"system's own, from training data"``: cosine about the training stimuli's mean, or what the decoder learnt of
+        its own errors on its training data; no other item of the test set enters a pair's value.
     metrics : tuple of str
         Computed from predictions.
     picture_metrics : tuple of str
@@ -50,7 +50,7 @@ class Protocol:
     source: str
     picture_metrics: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("train", "unit_train_rows", "causal")
-    similarity: str = "cosine, training mean removed"
+    similarity: str = "system's own, from training data"
 
     def __post_init__(self) -> None:
         checks.one_of("candidates", self.candidates, CANDIDATES)

@@ -40,7 +40,8 @@ def test_before_and_after_agree_for_a_linear_decoder_and_differ_for_another(rng)
     def curved(x):
         return (x[:, None, :] ** 2).astype(np.float32)
 
-    pairs = [[with_repeats(responses, table_of(ids), w, f).values for w in ("before", "after")] for f in (linear, curved)]
+    table, ways = table_of(ids), ("before", "after")
+    pairs = [[with_repeats(responses, table, way, f).values for way in ways] for f in (linear, curved)]
     np.testing.assert_allclose(*pairs[0], rtol=1e-5)
     assert np.abs(pairs[1][0] - pairs[1][1]).max() > 0.01
 

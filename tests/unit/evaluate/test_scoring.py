@@ -27,7 +27,9 @@ class MiniRecipe:
     backbone: Any = linear.Config()  # noqa: RUF009
     loss: Any = mse.Config()  # noqa: RUF009
     preprocessing: Any = (Standardise(),)
-    train: Config = Config(n_steps=0, validation_fraction=0.0, device="cpu")  # noqa: RUF009
+    train: Config = Config(n_steps=0, device="cpu")  # noqa: RUF009
+    n_folds: int = 0
+    calibrate: bool = False
     protocol: str = "heldout_stimuli"
     seed: int = 0
 
@@ -149,18 +151,34 @@ def test_folds_predict_every_trial_once_and_never_from_its_own_unit(planted):
         assert stimulus not in fits[fold]
 
 
-def test_class_scores_point_at_the_class_of_a_perfect_prediction():
-    from braindec.evaluate.decoded import Decoded
-    from braindec.evaluate.judge import class_scores
+def test_classes_are_told_apart_by_the_label_of_their_stimuli(planted):
+    """A system that knows each stimulus' class scores 1 on it, and one that is told the other class scores 0."""
+    protocol = evaluate.protocol_named("leave_one_run_out_categories")
+    names, number = np.unique(planted.dataset.stimuli.table["category"], return_inverse=True)
+    prototypes = replace(planted.embeddings, values=np.eye(2, dtype=np.float32)[number][:, None])
 
-    prototypes = torch.eye(3)
-    number = torch.tensor([0, 1, 2, 0, 1, 2])
-    fold = torch.tensor([0, 0, 0, 1, 1, 1])
-    shift = torch.stack([torch.full((3,), 0.3 * f) for f in fold.tolist()])  # folds have means of their own
-    truth = prototypes[number] - shift
-    decoded = Decoded("k", ("s",) * 6, truth, truth, fold, None, prototypes, ("a", "b", "c"))
-    scores, classes = class_scores(decoded, np.array(["a", "b", "c"])[number.numpy()])
-    assert torch.equal(scores.argmax(1), classes)
+    @dataclass(frozen=True)
+    class Knowing:
+        flip: bool
+
+        def predict(self, trials, *, repeats):
+            from braindec.decoder import Prediction
+
+            ids = tuple(trials.table["stimulus_id"].tolist())
+            values = prototypes.of(ids)
+            return Prediction(ids, values[..., ::-1] if self.flip else values, trials.table, np.ones(len(ids), int))
+
+        def similarity(self, prediction, candidates):
+            return torch.from_numpy(prediction.values[:, 0] @ candidates[:, 0].T)
+
+    folds = splits.leave_one_out(planted.dataset, "run")[:2]
+    for flip, expected in ((False, 1.0), (True, 0.0)):
+        decoded = evaluate.cross_decode(
+            lambda *_, flip=flip: Knowing(flip), planted.dataset, prototypes, folds, protocol, 0, "category"
+        )["sub-01_fmri"]
+        labels = names[number][[planted.dataset.stimuli.ids.index(i) for i in decoded.ids]]
+        found = evaluate.measure(decoded, protocol, labels, np.random.default_rng(0))["category_accuracy"]
+        assert found.value == expected
 
 
 def test_an_unknown_protocol_is_answered_with_the_nearest():

@@ -1,0 +1,103 @@
+"""What a decoder is made of, as settings and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from braindec import checks, config, registry
+from braindec.data.preprocessing import Preprocessing
+from braindec.train import Config as TrainConfig
+from braindec.types import EmbeddingsInfo
+
+TRAIN = TrainConfig()
+PRIOR_TRAIN = TrainConfig(n_steps=1500, batch_size=256, lr=1e-3)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a decoder is made of: the components' Configs, how they are trained, and the seed.
+
+    `preprocessing` is a tuple of steps, or a dict of such tuples by modality; `adapter` a Config, or a dict likewise.
+    `loss` and the targets may be single (the output is then called ``main``) or a dict by output name, with
+    `loss_weights` beside it. Cross-fitting in `n_folds` chooses the number of training steps and makes the
+    out-of-fold predictions that calibration and prior are fitted on; `calibrate` needs it.
+    """
+
+    adapter: Any
+    backbone: Any
+    loss: Any
+    prior: Any = None
+    preprocessing: Any = ()
+    train: TrainConfig = TRAIN
+    prior_train: TrainConfig = PRIOR_TRAIN
+    n_folds: int = 3
+    calibrate: bool = True
+    loss_weights: Mapping[str, float] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.calibrate and self.n_folds < 2:
+            raise checks.ConfigError(
+                f"calibrate needs n_folds of at least 2, got {self.n_folds}; raise it or set calibrate=false."
+            )
+
+
+def build_losses(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> dict[str, Any]:
+    """The losses by output name."""
+    configs = settings.loss if isinstance(settings.loss, dict) else {next(iter(outputs)): settings.loss}
+    unknown = sorted(set(configs) - set(outputs))
+    if unknown or not configs:
+        raise checks.ConfigError(f"loss names {unknown or 'nothing'}, the targets are {sorted(outputs)}.")
+    return {name: registry.load(*registry.name_of(c)).build(c) for name, c in configs.items()}
+
+
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """The form in config.json."""
+    data = config.to_json(replace(settings, preprocessing=()))
+    return data | {"preprocessing": _steps_to_json(settings.preprocessing)}
+
+
+def settings_from_json(data: Mapping[str, Any]) -> Settings:
+    """Components resolve only inside braindec's own kinds; a preprocessing step only among its steps."""
+    component = partial(config.component_from_json, load=registry.load)
+
+    def one_or_many(value: dict[str, Any]) -> Any:
+        return component(value) if "kind" in value else {k: component(v) for k, v in value.items()}
+
+    steps = data["preprocessing"]
+    many_steps = isinstance(steps, dict)
+    return Settings(
+        adapter=one_or_many(data["adapter"]),
+        backbone=component(data["backbone"]),
+        loss=one_or_many(data["loss"]),
+        prior=None if data["prior"] is None else component(data["prior"]),
+        preprocessing={k: _steps_from_json(v) for k, v in steps.items()}
+        if many_steps
+        else _steps_from_json(steps),
+        train=config.from_json(TrainConfig, data["train"]),
+        prior_train=config.from_json(TrainConfig, data["prior_train"]),
+        n_folds=data["n_folds"],
+        calibrate=data["calibrate"],
+        loss_weights=data["loss_weights"],
+        seed=data["seed"],
+    )
+
+
+def steps_for(preprocessing: Any, modality: str) -> Preprocessing:
+    """The steps of one modality, where settings give a dict of them; else the steps of all."""
+    if isinstance(preprocessing, Mapping):
+        return Preprocessing(checks.known_key("preprocessing's modality", modality, preprocessing))
+    return Preprocessing(tuple(preprocessing))
+
+
+def _steps_to_json(preprocessing: Any) -> Any:
+    if isinstance(preprocessing, Mapping):
+        return {modality: Preprocessing(steps).to_json() for modality, steps in preprocessing.items()}
+    return Preprocessing(tuple(preprocessing)).to_json()
+
+
+def _steps_from_json(data: list[dict[str, Any]]) -> tuple[Any, ...]:
+    return Preprocessing.from_json(data).steps

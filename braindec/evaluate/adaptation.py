@@ -1,0 +1,63 @@
+"""A new subject with little data: the shared decoder adapted, against the same recipe from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from braindec.data import NeuralDataset
+from braindec.decoder import BrainDecoder
+from braindec.evaluate.judge import protocol_named
+from braindec.evaluate.scoring import Ceilings, compare, judge, scores_of
+from braindec.evaluate.systems import decoder_fitter
+from braindec.evaluate.whole import Evaluation, Plan
+from braindec.train import Config as TrainConfig
+from braindec.types import Embeddings
+
+
+def adaptation(
+    decoder: BrainDecoder,
+    recipe: Any,
+    newcomer: NeuralDataset,
+    embeddings: Embeddings,
+    *,
+    settings: TrainConfig | None = None,
+    plan: Plan | None = None,
+    ceilings: Ceilings | None = None,
+) -> Evaluation:
+    """Judges `adapted` and `scratch` on the new subject's test stimuli, with their paired difference.
+
+    Parameters
+    ----------
+    decoder : BrainDecoder
+        Fitted on other subjects.
+    recipe : Recipe
+        What `scratch` is fitted with, on the same trials.
+    newcomer : NeuralDataset
+        Whole, of subjects that the decoder does not know.
+    settings : train.Config, optional
+        For both; the recipe's own by default.
+    """
+    plan, protocol = plan or Plan(), protocol_named(recipe.protocol)
+    chosen = settings or recipe.train
+
+    def adapt(part: NeuralDataset, e: Embeddings, seed: int) -> BrainDecoder:
+        return decoder.adapt(part, e, settings=chosen, progress=False)
+
+    fits = {"adapted": adapt, "scratch": decoder_fitter(replace(recipe, train=chosen))}
+    split = newcomer.split
+    if split is None:
+        raise ValueError("the new subject's dataset has no split; give it one with with_split(...).")
+    judged = {
+        name: judge(
+            name, fit, newcomer, embeddings, [split], protocol, seed=recipe.seed, n_null=plan.n_null,
+            progress=plan.progress,
+        )
+        for name, fit in fits.items()
+    }  # fmt: skip
+    scores = [s for j in judged.values() for s in scores_of(j, protocol, ceilings=ceilings)]
+    rows = [
+        c for m in protocol.metrics for c in compare(judged["adapted"], judged["scratch"], m, recipe.seed)
+    ]
+    n_trials = {key: t.n_trials for key, t in newcomer.part("train").trials.items()}
+    return Evaluation(tuple(scores), judged, tuple(rows), {"n_training_trials": n_trials})
