@@ -1,0 +1,99 @@
+"""Settings go to JSON and back, and are overridden by path with the right type or refused by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from braindec import checks, config, registry
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+    widths: tuple[int, ...] = (4, 2)
+    mode: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Outer:
+    n: int = 3
+    name: str | None = None
+    flag: bool = False
+    inner: Inner = field(default_factory=Inner)
+    pair: tuple[float, float] = (0.0, 1.0)
+    extra: dict = field(default_factory=dict)
+
+
+def test_settings_survive_json():
+    value = Outer(5, "x", True, Inner(2.5, (1,), "b"), (3.0, 4.0), {"k": 1})
+    assert config.from_json(Outer, json.loads(json.dumps(config.to_json(value)))) == value
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("n=7", Outer(n=7)),
+        ("inner.rate=1", Outer(inner=Inner(rate=1.0))),
+        ("inner.widths=[1, 2, 3]", Outer(inner=Inner(widths=(1, 2, 3)))),
+        ("inner.mode=b", Outer(inner=Inner(mode="b"))),
+        ("name=plain text", Outer(name="plain text")),
+        ("name=null", Outer()),
+        ("flag=true", Outer(flag=True)),
+        ("flag=True", Outer(flag=True)),
+        ("pair=[1, 2]", Outer(pair=(1.0, 2.0))),
+    ],
+)
+def test_an_override_has_the_annotated_type(assignment, expected):
+    before = Outer()
+    assert config.override(before, [assignment]) == expected
+    assert before == Outer()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("nn=7", "Did you mean 'n'"),
+        ("inner.rat=1", "Did you mean 'rate'"),
+        ("n=2.5", "n must be int"),
+        ("n=true", "n must be int"),
+        ("flag=1", "flag must be bool"),
+        ("inner.mode=c", "must be one of"),
+        ("inner.widths=3", "must be a list"),
+        ("pair=[1]", "must have 2 entries"),
+        ("n", "written path=value"),
+        ("n.deeper=1", "has no settings below"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_name(assignment, message):
+    with pytest.raises(checks.ConfigError, match=message):
+        config.override(Outer(), [assignment])
+
+
+def test_unknown_keys_of_a_file_are_refused_with_the_closest_name():
+    with pytest.raises(checks.ConfigError, match="Did you mean 'inner'"):
+        config.from_json(Outer, {"iner": {}})
+
+
+def test_a_component_carries_its_kind_and_is_resolved_only_inside_braindec():
+    linear = registry.load("adapters", "linear")
+    described = config.to_json(linear.Config())
+    assert (described["kind"], described["name"]) == ("adapters", "linear")
+    assert config.component_from_json(described, registry.load) == linear.Config()
+    for name in ("os", "../adapters/linear", "_helper"):
+        with pytest.raises(checks.ConfigError):
+            config.component_from_json(described | {"name": name}, registry.load)
+    with pytest.raises(checks.ConfigError, match="kind"):
+        config.component_from_json(described | {"kind": "subprocess"}, registry.load)
+
+
+def test_a_component_is_replaced_by_name():
+    @dataclass(frozen=True)
+    class Recipe:
+        loss: object
+
+    clip, mse = (registry.load("losses", name).Config() for name in ("clip", "mse"))
+    assert config.override(Recipe(clip), ["loss=mse"], registry.load).loss == mse

@@ -1,0 +1,52 @@
+"""The folder is the registry, and every purpose has its own generator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import checks, registry, seeding
+
+
+def test_members_are_the_files_of_the_folder_without_helpers(repository):
+    for kind in ("adapters", "backbones", "losses"):
+        files = {p.stem for p in (repository / "braindec" / kind).glob("*.py")}
+        assert registry.names(kind) == sorted(f for f in files if not f.startswith("_"))
+        for name in registry.names(kind):
+            assert registry.load(kind, name).__name__ == f"braindec.{kind}.{name}"
+
+
+def test_unknown_kinds_and_members_are_refused_with_the_closest_name():
+    with pytest.raises(checks.ConfigError, match="Did you mean 'adapters'"):
+        registry.names("adapter")
+    with pytest.raises(checks.ConfigError, match="Did you mean 'soft_clip'"):
+        registry.load("losses", "softclip")
+    with pytest.raises(checks.ConfigError, match="lives in"):
+        registry.name_of(object())
+
+
+def test_equal_purposes_give_equal_draws_and_others_do_not():
+    draws = [
+        seeding.numpy_generator(seed, *purpose).standard_normal(4).tolist()
+        for seed, purpose in [
+            (0, ("null", 1)),
+            (0, ("null", 1)),
+            (0, ("null", 2)),
+            (1, ("null", 1)),
+            (0, ("null1",)),
+        ]
+    ]
+    assert draws[0] == draws[1] and len({str(d) for d in draws[1:]}) == 4
+
+
+def test_the_derived_seed_is_the_same_on_every_machine():
+    assert seeding.derive(0, "null", 3) == seeding.derive(0, "null", "3")
+    assert seeding.derive(0) == 0x5FECEB66FFC86F38 >> 1  # sha256 of "0"
+
+
+def test_derived_seeds_look_uniform():
+    seeds = np.array([seeding.derive(0, "x", i) for i in range(2000)], dtype=np.float64) / 2**63
+    assert abs(seeds.mean() - 0.5) < 0.03 and abs(seeds.std() - 12**-0.5) < 0.02
+    draw = torch.randn(3, generator=seeding.torch_generator(0, "x"))
+    assert torch.equal(draw, torch.randn(3, generator=seeding.torch_generator(0, "x")))
