@@ -338,10 +338,7 @@ def _decoded(
     estimate = (responses - mean) @ gain  # whitened coordinates
     error = np.eye(cross.shape[0]) - cross @ gain
     z = space.whiten(gallery)
-    precision = np.linalg.inv(error)
-    likelihood = estimate @ precision @ z.T
-    likelihood -= 0.5 * (z * (z @ (precision - np.eye(len(precision))))).sum(1)
-    likelihood -= 0.5 * (estimate * (estimate @ precision)).sum(1, keepdims=True)
+    likelihood = _log_ratio(estimate, error, z)
     back, candidates = estimate @ space.back, gallery - space.mean
     cosine = _unit(back) @ _unit(candidates).T
     found = {
@@ -350,6 +347,14 @@ def _decoded(
     }
     best = max(found, key=lambda name: found[name].top1)
     return Ceiling(kind, found[best].scores, np.asarray(target), {name: c.top1 for name, c in found.items()})
+
+
+def _log_ratio(estimate: np.ndarray, error: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """log N(z; estimate, error) - log N(z; 0, 1) up to a constant: (n_queries, n_candidates)."""
+    precision = np.linalg.inv(error)
+    score = estimate @ precision @ z.T
+    score -= 0.5 * (z * (z @ (precision - np.eye(len(precision))))).sum(1)
+    return score - 0.5 * (estimate * (estimate @ precision)).sum(1, keepdims=True)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

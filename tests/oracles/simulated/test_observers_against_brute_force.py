@@ -78,3 +78,11 @@ def test_ceiling_counts_like_a_double_loop(rng):
         assert found.two_way()[i] == pytest.approx(wins)
         above = sum(scores[j, i] > scores[i, i] for j in range(6) if j != i)
         assert found.brain_retrieval()[i] == (above < 1)
+
+
+def test_likelihood_score_is_the_log_ratio_of_posterior_and_prior_density(rng):
+    error, z, estimate = covariance(rng, 4), rng.standard_normal((5, 4)), rng.standard_normal((3, 4))
+    found = observers._log_ratio(estimate, error, z)
+    expected = np.array([[multivariate_normal.logpdf(c, e, error) for c in z] for e in estimate])
+    expected -= multivariate_normal.logpdf(z, np.zeros(4))
+    assert found - found[0, 0] == pytest.approx(expected - expected[0, 0], abs=1e-9)

@@ -73,3 +73,11 @@ def test_responses_of_close_trials_overlap_and_add_up():
     silent = replace(config, noise_sd=0.0, drift=0.0)
     signal = bold.simulate_run(np.array([[1.0], [2.0]]), np.array([10.0, 12.0]), 40, silent, rng)
     assert signal[0] == pytest.approx(10_000 * (1 + (both @ [1.0, 2.0]) / 100))
+
+
+def test_noise_of_a_run_has_the_announced_covariance_over_time():
+    config = bold.BoldConfig(drift=0.0, autocorrelation=0.5)
+    blank = np.zeros((1, 30_000))
+    signal = bold.simulate_run(blank, np.array([5.0]), 12, config, np.random.default_rng(0))
+    percent = 100 * (signal / config.mean_signal - 1)
+    assert np.cov(percent.T) == pytest.approx(bold.noise_covariance(12, config), abs=0.015)
