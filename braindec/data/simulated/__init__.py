@@ -1,1 +1,1 @@
-"""A world with a known truth: scenes, brains that watch them, and what an ideal observer could read from those brains."""
+"""A world with a known truth: scenes, brains that watch them, and what ideal observers could read from those brains."""
