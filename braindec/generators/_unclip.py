@@ -70,7 +70,8 @@ class UnclipDecoder(nn.Module):
     Parameters
     ----------
     config : dict
-        "unet": keywords of diffusers' UNet2DConditionModel; "embedding_dim"; "hidden_dim"; "n_tokens".
+        "unet": keywords of diffusers' UNet2DConditionModel; "embedding_dim"; "hidden_dim"; "n_tokens";
+        "folded": side of the square of latents that are seen as one.
     """
 
     latent_mean: Tensor
@@ -83,7 +84,11 @@ class UnclipDecoder(nn.Module):
 
         unet, hidden_dim = config["unet"], config["hidden_dim"]
         self.n_channels, self.size = unet["out_channels"], unet["sample_size"]
-        self.embedding_dim, self.n_tokens = config["embedding_dim"], config["n_tokens"]
+        self.embedding_dim, self.n_tokens, self.folded = (
+            config["embedding_dim"],
+            config["n_tokens"],
+            config["folded"],
+        )
         n_map = unet["in_channels"] - self.n_channels
         self.unet = UNet2DConditionModel(**unet)
         self.hidden = nn.Sequential(nn.Linear(self.embedding_dim, hidden_dim), nn.SiLU())
@@ -119,10 +124,23 @@ class UnclipDecoder(nn.Module):
         x = torch.cat([noisy.to(where.dtype), where], 1)
         return self.unet(x, level, tokens, class_labels=self.to_class(hidden)).sample
 
-    def standardised(self, latents: Tensor) -> Tensor:
-        """Latents (n, channel, size, size) of zero mean and unit variance per channel."""
-        return (latents - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+    def from_autoencoder(self, latents: Tensor) -> Tensor:
+        """The autoencoder's latents as this network sees them.
 
-    def unstandardised(self, latents: Tensor) -> Tensor:
-        """The inverse of `standardised`."""
-        return latents * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
+        Parameters
+        ----------
+        latents : Tensor, shape (n, channel / folded^2, size * folded, size * folded)
+            Means of the autoencoder's posterior.
+
+        Returns
+        -------
+        Tensor, shape (n, channel, size, size)
+            Neighbours folded into channels (a coarser map costs the UNet less), zero mean and unit variance.
+        """
+        x = nn.functional.pixel_unshuffle(latents, self.folded)
+        return (x - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+
+    def to_autoencoder(self, x: Tensor) -> Tensor:
+        """The inverse of `from_autoencoder`."""
+        latents = x * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
+        return nn.functional.pixel_shuffle(latents, self.folded)

@@ -83,7 +83,7 @@ class EmbeddedUnclip(Generator):
         if image_embeddings.shape[1:] != (1, self.decoder.embedding_dim):
             raise checks.SpaceMismatchError(
                 f"image_embeddings have shape {tuple(image_embeddings.shape[1:])} per stimulus, but {self.name} takes "
-                f"one token of {self.decoder.embedding_dim}; embed with targets.tiny_openclip, tokens='pooled'."
+                f"one token of {self.decoder.embedding_dim}; embed with targets.tiny_openclip."
             )
         checks.finite("image_embeddings", image_embeddings)
         told = nn.functional.normalize(
@@ -113,7 +113,7 @@ class EmbeddedUnclip(Generator):
                 velocity = untold + self.config.guidance * (velocity - untold)
             # eta is 0: after the first noise nothing is drawn, so the result depends on the given generator alone.
             latents = scheduler.step(velocity, level, latents, eta=0.0).prev_sample
-        return self.decoder.unstandardised(latents)
+        return self.decoder.to_autoencoder(latents)
 
     def _decode(self, latents: Tensor) -> np.ndarray:
         x = nn.functional.pixel_shuffle(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from braindec import checks, weights
+from braindec import weights
 from braindec.targets import openclip
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the shipped model; see `openclip.Config`."""
+    """Settings of the shipped model, which has one embedding a picture (its image tower is a small ResNet).
 
-    tokens: Literal["pooled", "all", "patches"] = "pooled"
+    Parameters
+    ----------
+    normalised : bool
+        Divide embeddings by their length.
+    """
+
     normalised: bool = True
-
-    def __post_init__(self) -> None:
-        checks.one_of("tokens", self.tokens, openclip.TOKENS)
 
 
 def build(config: Config) -> openclip.OpenClip:
@@ -26,7 +27,6 @@ def build(config: Config) -> openclip.OpenClip:
         openclip.Config(
             model=str(weights.verified("openclip.json")),
             weights=str(weights.verified("openclip.safetensors")),
-            tokens=config.tokens,
             normalised=config.normalised,
         )
     )

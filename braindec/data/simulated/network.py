@@ -138,4 +138,4 @@ def cell_labels(drawn: Sequence[Scene]) -> dict[str, Tensor]:
 
 def to_input(images: np.ndarray) -> Tensor:
     """Pictures (n, height, width, 3) of uint8 as the network's input (n, 3, height, width) in [-1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 127.5 - 1

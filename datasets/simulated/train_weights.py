@@ -1,0 +1,458 @@
+"""Trains everything in braindec/weights from seeded scenes; resumable, one checkpoint a stage.
+
+Run     python datasets/simulated/train_weights.py --cache CACHE [--stage network clip vae encode unclip export]
+Needs   about 75 minutes on two cores with bf16 (AVX-512), 4 GB of memory and 2 GB in CACHE
+Writes  braindec/weights: *.safetensors (fp16), *.json, training.json, SHA256SUMS
+
+Stages run in this order; clip and vae do not need each other and may run as two processes, and unclip may be shared by
+two: torchrun --nproc-per-node 2 datasets/simulated/train_weights.py --cache CACHE --stage unclip --threads 1.
+A stage that is interrupted goes on from its last checkpoint with the same draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from braindec import _compat, seeding, weights
+from braindec.data.simulated import network, rendering, scenes
+from braindec.generators._unclip import UnclipDecoder, add_noise, cosine_alphas_cumprod
+from braindec.targets._words import WordTokenizer
+
+LossOf = Callable[[Tensor, torch.Generator], dict[str, Tensor]]
+SEED = 0
+N_SCENES = 80_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Optimisation settings of one stage."""
+
+    n_steps: int
+    batch_size: int
+    lr: float
+    weight_decay: float = 0.01
+    ema: float = 0.0
+    n_scenes: int = N_SCENES
+
+
+STAGES = {
+    "network": Stage(n_steps=1200, batch_size=256, lr=3e-3),
+    "clip": Stage(n_steps=1500, batch_size=128, lr=2e-3, ema=0.99, n_scenes=40_000),
+    "vae": Stage(n_steps=2000, batch_size=16, lr=2e-3, ema=0.99),
+    "unclip": Stage(n_steps=4000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
+}
+
+
+# ---- scenes ---------------------------------------------------------------------------------------------------------
+
+
+def pool(cache: Path) -> tuple[list[scenes.Scene], np.ndarray]:
+    """The training scenes and their pictures, drawn once and kept in the cache."""
+    drawn = scenes.sample_scenes(N_SCENES, seeding.numpy_generator(SEED, "pool"))
+    path = cache / f"pool_{N_SCENES}.npy"
+    if not path.exists():
+        half_written = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(half_written, rendering.render_all(drawn, progress=True))
+        half_written.replace(path)
+    return drawn, np.load(path, mmap_mode="r")
+
+
+def factor_loss(logits: Tensor, labels: dict[str, Tensor]) -> Tensor:
+    """Mean cross-entropy of the factors; those of a place count where an object is, its emptiness everywhere."""
+    sizes = [network.N_CELLS * c for c in network.CELL_CLASSES.values()] + list(
+        network.GROUND_CLASSES.values()
+    )
+    parts = dict(
+        zip([*network.CELL_CLASSES, *network.GROUND_CLASSES], logits.float().split(sizes, 1), strict=True)
+    )
+    loss = logits.new_zeros((), dtype=torch.float32)
+    for name in network.CELL_CLASSES:
+        x, y = parts[name].unflatten(1, (network.N_CELLS, -1)).flatten(0, 1), labels[name].flatten()
+        each = F.cross_entropy(x, y, reduction="none")
+        loss = loss + each[y > 0].mean() + each[y == 0].mean()
+    for name in network.GROUND_CLASSES:
+        loss = loss + 0.3 * F.cross_entropy(parts[name], labels[name])
+    return loss
+
+
+# ---- the loop -------------------------------------------------------------------------------------------------------
+
+
+def fit(name: str, model: nn.Module, loss_of: LossOf, cache: Path) -> nn.Module:
+    """Trains one stage from where its checkpoint stands; returns the model with averaged weights where `ema` > 0."""
+    stage, path = STAGES[name], cache / f"{name}.pt"
+    optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=stage.weight_decay)
+    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    step, seconds = 0, 0.0
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        model.load_state_dict(saved["model"], strict=True)
+        optimiser.load_state_dict(saved["optimiser"])
+        average, step, seconds = saved["average"], saved["step"], saved["seconds"]
+    started = last_saved = time.monotonic()
+    while step < stage.n_steps:
+        generator = seeding.torch_generator(SEED, name, step, rank())
+        losses = loss_of(torch.randint(stage.n_scenes, (stage.batch_size,), generator=generator), generator)
+        torch.stack(list(losses.values())).sum().backward()
+        share_gradients_(model)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.param_groups[0]["lr"] = stage.lr * one_cycle(step / stage.n_steps)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        step += 1
+        update_average_(average, model, min(stage.ema, step / (step + 10)))
+        now = seconds + time.monotonic() - started
+        if rank() == 0 and (step % 50 == 0 or step == stage.n_steps):
+            shown = "  ".join(f"{k} {float(v.detach()):.4f}" for k, v in losses.items())
+            print(f"{name} {step}/{stage.n_steps}  {now:.0f} s  {shown}", flush=True)
+        if rank() == 0 and (time.monotonic() - last_saved > 60 or step == stage.n_steps):
+            checkpoint(path, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
+                              "step": step, "seconds": now})  # fmt: skip
+            last_saved = time.monotonic()
+    model.load_state_dict(average, strict=True)
+    return model.eval()
+
+
+def rank() -> int:
+    """Number of this process among those of a `torchrun`; 0 when it is alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def share_gradients_(model: nn.Module) -> None:
+    """Averages gradients over the processes of a `torchrun`, if there are several."""
+    if dist.is_initialized():
+        flat = torch.cat([p.grad.flatten() for p in model.parameters()])
+        dist.all_reduce(flat)
+        parts = (flat / dist.get_world_size()).split([p.numel() for p in model.parameters()])
+        for p, part in zip(model.parameters(), parts, strict=True):
+            p.grad.copy_(part.view_as(p))
+
+
+def one_cycle(done: float, warm_up: float = 0.08) -> float:
+    """Share of the highest learning rate: up in a line, down in a half cosine."""
+    if done < warm_up:
+        return done / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+
+
+def update_average_(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
+    """Moves the averaged weights towards the model's by 1 - decay."""
+    for key, value in model.state_dict().items():
+        if value.is_floating_point():
+            average[key].lerp_(value.detach(), 1 - decay)
+        else:
+            average[key].copy_(value)
+
+
+def checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Writes a checkpoint so that an interruption leaves the older one whole."""
+    half_written = path.with_suffix(".part")
+    torch.save(content, half_written)
+    half_written.replace(path)
+
+
+def half(model: nn.Module) -> dict[str, Tensor]:
+    """Weights as they are shipped: contiguous float16 (integers unchanged)."""
+    state = model.state_dict()
+    return {k: (v.half() if v.is_floating_point() else v).contiguous().clone() for k, v in state.items()}
+
+
+def ship(name: str, state: dict[str, Tensor], cache: Path) -> None:
+    """Writes one model's weights into the cache's `export` folder."""
+    from safetensors.torch import save_file
+
+    (cache / "export").mkdir(exist_ok=True)
+    save_file(state, cache / "export" / f"{name}.safetensors")
+
+
+# ---- stages ---------------------------------------------------------------------------------------------------------
+
+
+def train_network(cache: Path) -> None:
+    """The network of the simulated brains: names all factors at all places."""
+    drawn, pictures = pool(cache)
+    labels = network.cell_labels(drawn)
+    torch.manual_seed(seeding.derive(SEED, "network", "init"))
+    model = network.SceneNetwork().to(memory_format=torch.channels_last).train()
+
+    def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x = network.to_input(pictures[batch.numpy()])
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(x)
+        return {"factors": factor_loss(logits, {k: v[batch] for k, v in labels.items()})}
+
+    fit("network", model, loss_of, cache)
+    ship("scene_network", half(model), cache)
+
+
+OPENCLIP = {
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
+    "text_cfg": {"context_length": 40, "vocab_size": 0, "width": 128, "heads": 4, "layers": 2},
+}
+PARTIAL = 0.3  # share of captions that leave something out
+
+
+class ClipTraining(nn.Module):
+    """The CLIP model with heads that name the factors; the heads serve training alone and are not shipped."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        from open_clip.model import CLIP
+
+        super().__init__()
+        self.clip = CLIP(**config)
+        n_factors = sum(network.GROUND_CLASSES.values()) + network.N_CELLS * sum(
+            network.CELL_CLASSES.values()
+        )
+        self.factors = nn.Linear(config["embed_dim"], n_factors)  # read from either tower's embedding
+        self.offsets = nn.Linear(config["embed_dim"], network.N_CELLS * 2)
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit embeddings of images and texts."""
+        image, text = self.clip.encode_image(images).float(), self.clip.encode_text(tokens).float()
+        return F.normalize(image, dim=1), F.normalize(text, dim=1)
+
+
+def train_clip(cache: Path) -> None:
+    """OpenCLIP by contrast of pictures and captions, helped by naming factors from both embeddings."""
+    drawn, pictures = pool(cache)
+    drawn = drawn[: STAGES["clip"].n_scenes]
+    labels = network.cell_labels(drawn)
+    tokenizer = WordTokenizer(scenes.VOCABULARY, OPENCLIP["text_cfg"]["context_length"])
+    words = seeding.numpy_generator(SEED, "captions")
+    full = tokenizer([scenes.caption(s) for s in drawn])
+    partial = tokenizer([scenes.captions(s, 1, words)[0] for s in drawn])
+    config = OPENCLIP | {"text_cfg": OPENCLIP["text_cfg"] | {"vocab_size": tokenizer.vocab_size}}
+    torch.manual_seed(seeding.derive(SEED, "clip", "init"))
+    model = ClipTraining(config).to(memory_format=torch.channels_last).train()
+
+    def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        some = torch.rand(len(batch), 1, generator=generator) < PARTIAL
+        tokens = torch.where(some, partial[batch], full[batch])
+        x = network.to_input(pictures[batch.numpy()]).contiguous(memory_format=torch.channels_last)
+        # The mathematical form of attention runs its backward pass several times faster than the fused one on CPUs.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            image, text = model(x, tokens)
+        model.clip.logit_scale.data.clamp_(max=math.log(50.0))
+        logits = model.clip.logit_scale.exp() * image @ text.T
+        same = torch.arange(len(batch))
+        mine = {k: v[batch] for k, v in labels.items()}
+        known = ~some[:, 0]
+        told = {k: v[known] for k, v in mine.items()}
+        there = (mine["shape"] > 0)[..., None]
+        offsets = (model.offsets(image * 8).unflatten(1, (-1, 2)) - mine["offsets"]) ** 2
+        return {
+            "contrast": (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2,
+            "image": factor_loss(model.factors(image * 8), mine),
+            "text": 0.5 * factor_loss(model.factors(text[known] * 8), told),
+            "offsets": (offsets * there).sum() / there.sum(),
+        }
+
+    fit("clip", model, loss_of, cache)
+    model.clip.to(memory_format=torch.contiguous_format)
+    ship("openclip", half(model.clip), cache)
+    write_clip_config(cache, config)
+
+
+def write_clip_config(cache: Path, config: dict[str, Any]) -> None:
+    """Description of the CLIP model in open_clip's format, and the words that its text tower knows."""
+    transform = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
+    content = {"model_cfg": config, "preprocess_cfg": transform, "vocabulary": list(scenes.VOCABULARY)}
+    write_json(cache / "export" / "openclip.json", content)
+
+
+VAE = {  # sees pictures with every 2x2 block of pixels folded into channels (64x64x3 -> 32x32x12)
+    "in_channels": 12,
+    "out_channels": 12,
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "block_out_channels": [32, 64],
+    "layers_per_block": 1,
+    "latent_channels": 6,
+    "norm_num_groups": 8,
+    "sample_size": 32,
+    "mid_block_add_attention": False,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+KL_WEIGHT = 2e-4
+
+
+def train_vae(cache: Path) -> None:
+    """Autoencoder of pictures (64x64x3) into latents (16x16x6): squared and absolute error, a weak pull to a normal."""
+    from diffusers import AutoencoderKL
+
+    _, pictures = pool(cache)
+    torch.manual_seed(seeding.derive(SEED, "vae", "init"))
+    model = AutoencoderKL(**VAE).train()
+
+    def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x = F.pixel_unshuffle(network.to_input(pictures[batch.numpy()]), 2)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = model.encode(x).latent_dist
+            y = model.decode(posterior.sample(generator)).sample.float()
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+        return {"mse": F.mse_loss(y, x), "l1": 0.2 * F.l1_loss(y, x), "kl": KL_WEIGHT * kl}
+
+    fit("vae", model, loss_of, cache)
+    ship("vae", half(model), cache)
+    write_json(cache / "export" / "vae.json", VAE)
+
+
+UNCLIP = {
+    "embedding_dim": OPENCLIP["embed_dim"],
+    "hidden_dim": 256,
+    "n_tokens": 4,
+    "folded": 2,
+    "unet": {
+        "sample_size": 8,
+        "in_channels": 48,  # noisy latents beside the map made from the embedding
+        "out_channels": 24,
+        "down_block_types": ["DownBlock2D"] * 2,
+        "up_block_types": ["UpBlock2D"] * 2,
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "block_out_channels": [72, 104],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 128,
+        "attention_head_dim": 4,  # diffusers' name for the number of heads
+        "class_embed_type": "simple_projection",
+        "projection_class_embeddings_input_dim": 128,
+        "resnet_time_scale_shift": "scale_shift",
+    },
+}
+DROPPED = 0.1  # share of samples trained without their embedding, for guidance
+CONDITION_NOISE = 0.6  # largest length of the noise added to an embedding of length 1
+
+
+def train_unclip(cache: Path) -> None:
+    """Latent diffusion told the image embedding, which is blurred by noise of random strength."""
+    with np.load(cache / "encoded.npz") as encoded:
+        latents, embeddings = torch.from_numpy(encoded["latents"]), torch.from_numpy(encoded["embeddings"])
+    torch.manual_seed(seeding.derive(SEED, "unclip", "init"))
+    model = UnclipDecoder(UNCLIP).train()
+    folded = F.pixel_unshuffle(latents, UNCLIP["folded"])
+    model.latent_mean.copy_(folded.mean((0, 2, 3)))
+    model.latent_std.copy_(folded.std((0, 2, 3)))
+    latents = model.from_autoencoder(latents)
+    alphas_cumprod = cosine_alphas_cumprod()
+
+    def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        n = len(batch)
+        noise = torch.randn(latents[batch].shape, generator=generator)
+        level = torch.randint(len(alphas_cumprod), (n,), generator=generator)
+        dropped = torch.rand(n, generator=generator) < DROPPED
+        blur = torch.randn(embeddings[batch].shape, generator=generator) / math.sqrt(embeddings.shape[1])
+        # A third of the embeddings stay exact; the others are noisy to a random degree, as decoded ones are.
+        strength = CONDITION_NOISE * (1.5 * torch.rand(n, 1, generator=generator) - 0.5).clamp(min=0)
+        told = F.normalize(embeddings[batch] + strength * blur, dim=1)
+        noisy, velocity = add_noise(latents[batch], noise, level, alphas_cumprod)
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            predicted = model(noisy, level, told, dropped)
+        return {"velocity": F.mse_loss(predicted.float(), velocity)}
+
+    fit("unclip", model, loss_of, cache)
+    if rank() == 0:
+        ship("unclip", half(model), cache)
+        digest = weights.sha256(cache / "export" / "openclip.safetensors")
+        space = {"space": f"openclip/openclip/{digest[:12]}/pooled"}
+        write_json(cache / "export" / "unclip.json", UNCLIP | space)
+
+
+def encode(cache: Path) -> None:
+    """Latents (n, 6, 16, 16) and unit image embeddings (n, 128) of the first scenes of the pool, kept in the cache."""
+    from diffusers import AutoencoderKL
+    from open_clip.model import CLIP
+    from safetensors.torch import load_file
+
+    config = json.loads((cache / "export" / "openclip.json").read_text())["model_cfg"]
+    clip, vae = CLIP(**config).eval(), AutoencoderKL(**VAE).eval()
+    clip.load_state_dict(load_file(cache / "export" / "openclip.safetensors"), strict=True)
+    vae.load_state_dict(load_file(cache / "export" / "vae.safetensors"), strict=True)
+    latents, embeddings = [], []
+    pictures, n = pool(cache)[1], STAGES["unclip"].n_scenes
+    for start in range(0, n, 250):
+        x = network.to_input(pictures[start : min(start + 250, n)])
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            latents.append(vae.encode(F.pixel_unshuffle(x, 2)).latent_dist.mean.float().numpy())
+            embeddings.append(clip.encode_image(x, normalize=True).float().numpy())
+    np.savez(cache / "encoded.npz", latents=np.concatenate(latents), embeddings=np.concatenate(embeddings))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON file with a final newline."""
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def export(cache: Path) -> None:
+    """Copies what was trained into braindec/weights, with checksums and the record of the training."""
+    record = {
+        "seed": SEED,
+        "n_scenes": N_SCENES,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "stages": {k: asdict(v) | {"seconds": seconds_of(cache / f"{k}.pt")} for k, v in STAGES.items()},
+    }
+    write_json(cache / "export" / "training.json", record)
+    for path in sorted((cache / "export").iterdir()):
+        shutil.copyfile(path, weights.FOLDER / path.name)
+    shipped = sorted(p for p in weights.FOLDER.iterdir() if p.suffix in (".safetensors", ".json"))
+    lines = [f"{weights.sha256(p)}  {p.name}\n" for p in shipped]
+    (weights.FOLDER / "SHA256SUMS").write_text("".join(lines))
+    print(f"{sum(p.stat().st_size for p in shipped) / 1e6:.2f} MB in {weights.FOLDER}")
+
+
+def seconds_of(path: Path) -> int:
+    """Wall time of a finished stage, its interruptions left out."""
+    return round(torch.load(path, weights_only=True)["seconds"])
+
+
+TRAIN = {
+    "network": train_network,
+    "clip": train_clip,
+    "vae": train_vae,
+    "encode": encode,
+    "unclip": train_unclip,
+    "export": export,
+}
+
+
+def main() -> None:
+    """Runs the asked stages in order."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="folder of the scene pool and the checkpoints"
+    )
+    parser.add_argument("--stage", nargs="+", choices=list(TRAIN), default=list(TRAIN))
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    args.cache.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    _compat.ensure_torchvision()
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
+    for stage in args.stage:
+        TRAIN[stage](args.cache)
+
+
+if __name__ == "__main__":
+    main()
