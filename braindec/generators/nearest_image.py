@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,6 +76,7 @@ class NearestImage(Generator):
                 f"image_embeddings have shape {tuple(image_embeddings.shape[1:])} per stimulus, but the gallery has "
                 f"{self.item_shape}; embed both with the same target."
             )
+        checks.finite("image_embeddings", image_embeddings)
         query = self._prepared(image_embeddings)
         similarity = query @ self.embeddings.T  # (n, n_images)
         if self.config.similarity == "euclidean":
@@ -93,7 +95,7 @@ class NearestImage(Generator):
         return self.images[self.nearest(image_embeddings)]
 
     def _prepared(self, embeddings: np.ndarray) -> np.ndarray:
-        flat = np.asarray(embeddings, np.float32).reshape(len(embeddings), -1)
+        flat = np.asarray(embeddings, np.float32).reshape(len(embeddings), math.prod(self.item_shape))
         if self.config.similarity == "euclidean":
             return flat
         return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)

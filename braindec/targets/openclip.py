@@ -93,7 +93,8 @@ class OpenClip(ImageTextTarget):
         space: str,
         identity: dict,
     ) -> None:
-        self.model, self.transform, self.tokenizer, self.config = model.eval(), transform, tokenizer, config
+        self.model: Any = model.eval()  # open_clip's classes share an interface but no base class
+        self.transform, self.tokenizer, self.config = transform, tokenizer, config
         self.model.requires_grad_(False)
         if config.tokens != "pooled":
             self._show_tokens()

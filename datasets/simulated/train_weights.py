@@ -56,7 +56,7 @@ STAGES = {
     "network": Stage(n_steps=1200, batch_size=256, lr=3e-3),
     "clip": Stage(n_steps=1500, batch_size=128, lr=2e-3, ema=0.99, n_scenes=40_000),
     "vae": Stage(n_steps=2000, batch_size=16, lr=2e-3, ema=0.99),
-    "unclip": Stage(n_steps=4000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
+    "unclip": Stage(n_steps=3000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
 }
 
 
