@@ -279,6 +279,15 @@ class BrainDecoder(nn.Module):
         samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
         return self._scaler(self.main).restore(samples).numpy()
 
+    @torch.no_grad()
+    def imagine_nothing(self, n: int, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
+        """Image embeddings (n, n_tokens, n_dims) that the prior draws without a brain: a control for pictures."""
+        if self.prior is None:
+            raise ValueError("this decoder has no prior; set one in its settings.")
+        generator = seeding.torch_generator(seed, "prior")
+        samples = self.prior.unconditional(n, generator=generator, n_steps=n_steps)
+        return self._scaler(self.main).restore(samples).numpy()
+
     def reconstruct(
         self,
         trials: Trials,

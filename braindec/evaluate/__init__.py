@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from braindec.evaluate import panels
+from braindec.evaluate.adaptation import adaptation
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
 from braindec.evaluate.judge import Measured, measure, protocol_named
-from braindec.evaluate.pictures import Pictures, draw, measure_pictures, render
+from braindec.evaluate.oracles import simulated_ceilings
+from braindec.evaluate.pictures import measure_pictures, render
+from braindec.evaluate.reconstructions import fit_shuffled, reconstructions
+from braindec.evaluate.regions import by_region, predictability
 from braindec.evaluate.scoring import (
     Judged,
     check_scopes,
@@ -31,18 +36,19 @@ __all__ = [
     "Evaluation",
     "Judged",
     "Measured",
-    "Pictures",
     "Plan",
     "RidgeFitter",
     "System",
+    "adaptation",
+    "by_region",
     "check_scopes",
     "compare",
     "cross_decode",
     "cross_validate",
     "decode",
     "decoder_fitter",
-    "draw",
     "fit_mean",
+    "fit_shuffled",
     "group_scores",
     "held_out",
     "join",
@@ -51,10 +57,14 @@ __all__ = [
     "measure_pictures",
     "null_values",
     "nuisance_features",
+    "panels",
     "parse_key",
     "permuted",
+    "predictability",
     "protocol_named",
+    "reconstructions",
     "render",
     "scores_of",
+    "simulated_ceilings",
     "signal_features",
 ]

@@ -1,9 +1,7 @@
-"""Reconstructed pictures judged beside controls that pass through the same generator."""
+"""Reconstructed pictures: drawn in one order with one noise, and judged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,48 +9,11 @@ import torch
 from torch import Tensor
 
 from braindec import registry, seeding
-from braindec.decoder import BrainDecoder, Prediction
+from braindec.decoder import Prediction
 from braindec.evaluate.judge import Measured, identification_interval, metric_table
 from braindec.metrics import Metric, mismatched
 from braindec.protocols import Protocol
 from braindec.stats.scoring import summarise
-from braindec.types import Trials
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Pictures of one subject's test stimuli.
-
-    Parameters
-    ----------
-    ids : tuple of str
-    presented : uint8 array, shape (n, height, width, 3)
-    decoded : mapping of str to uint8 array, shape (n, height, width, 3)
-        By system or control.
-    embeddings : float32 array, shape (n, n_tokens, n_dims)
-        Image embeddings that `decoded["braindec"]` was drawn from.
-    """
-
-    ids: tuple[str, ...]
-    presented: np.ndarray
-    decoded: Mapping[str, np.ndarray]
-    embeddings: np.ndarray
-
-
-def draw(
-    decoder: BrainDecoder,
-    generator: Any,
-    trials: Trials,
-    protocol: Protocol,
-    n: int,
-    *,
-    seed: int,
-    n_steps: int | None = None,
-) -> tuple[Prediction, np.ndarray, np.ndarray]:
-    """(prediction, image embeddings, uint8 pictures) of the first `n` test stimuli of one subject, in sorted order."""
-    prediction = first(decoder.predict(trials, repeats=protocol.repeats), n)  # type: ignore[arg-type]  # see Protocol
-    embeddings = decoder.imagine(prediction, seed=seed)[0]
-    return prediction, embeddings, render(generator, embeddings, seed, n_steps)
 
 
 def first(prediction: Prediction, n: int) -> Prediction:

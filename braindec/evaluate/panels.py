@@ -1,0 +1,123 @@
+"""What a person looks at: arrays and texts of the panels of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from braindec import train
+from braindec.decoder import BrainDecoder
+from braindec.evaluate.judge import Measured
+from braindec.evaluate.reconstructions import ROWS, Gallery
+from braindec.types import Space, VoxelSpace
+
+Panel = tuple[str, str, Mapping[str, Any]]
+
+LIMITS = (
+    "A generator draws a plausible picture whatever it is told: what it adds beyond the decoded embedding is invented. "
+    "The rows of controls show how much of a picture's look comes from the generator alone.",
+    "Scores hold for these subjects and this gallery; a larger gallery, or one of more alike pictures, lowers retrieval.",
+    "Decoding what a cooperating person sees is not reading thoughts. Recordings, and decoders fitted on them, are "
+    "personal data.",
+)
+
+
+def pictures(gallery: Gallery, measured: Measured, title: str, n_best: int = 6, n_worst: int = 6) -> Panel:
+    """Best and worst scenes by one picture metric, every row of controls below."""
+    order = np.argsort(-measured.per_sample, kind="stable")
+    n_best = min(n_best, len(order))
+    n_worst = min(n_worst, len(order) - n_best)
+    chosen = np.concatenate([order[:n_best], order[len(order) - n_worst :]]).astype(int)
+    rows = {"presented": gallery.presented[chosen]}
+    rows |= {ROWS[name]: gallery.pictures[name][chosen] for name in ROWS}
+    said = gallery.captions["retrieved caption"]
+    payload = {
+        "rows": rows,
+        "captions": [gallery.captions["presented"][i] for i in chosen],
+        "notes": {"retrieved": [f"caption: {said[i]}" for i in chosen]},
+        "groups": [(f"best {n_best} of {len(order)}", n_best), (f"worst {n_worst}", n_worst)],
+        "caption": f"Ranked by {measured.name.replace('_', ' ')}. Every row but presented, retrieved and nearest "
+        "training image comes from the same generator with the same noise: told the decoded embedding, that of a "
+        "decoder trained on shuffled pairs, none at all, and the true one.",
+    }
+    return title, "image_grid", payload
+
+
+def curves(decoder: BrainDecoder) -> list[Panel]:
+    """Training loss, and what held-out stimuli said while it fell."""
+    found = []
+    for title, log in (("Encoder", decoder.log), ("Prior", decoder.prior_log)):
+        if log is not None:
+            found += _curves(title, log)
+    return found
+
+
+def _curves(title: str, log: train.Log) -> list[Panel]:
+    names = [n for n in dict.fromkeys(k for row in log.rows for k in row) if n not in ("step", "lr")]
+    out: list[Panel] = []
+    for name in names:
+        steps, values = log.column(name)
+        order = np.argsort(steps)
+        what = (
+            "mean reciprocal rank, held-out stimuli" if name == "validation" and title == "Encoder" else name
+        )
+        payload = {"step": np.array(steps)[order], "series": {what: np.array(values)[order]}, "ylabel": what}
+        if name == "validation":
+            payload["caption"] = f"Weights of step {log.best_step} are kept."
+        if len(steps) > 1:
+            out.append((f"{title}: {what}", "curve", payload))
+    return out
+
+
+def regions(found: Mapping[str, Mapping[str, Measured]], metric: str) -> Panel:
+    """A metric of decoders that see a single region each."""
+    names = list(found)
+    keys = sorted({key for metrics in found.values() for key in metrics})
+    nothing = Measured("", np.nan, (np.nan, np.nan), np.nan, 1, "higher", np.empty(0))
+    cells = {key: [found[name].get(key, nothing) for name in names] for key in keys}
+    payload = {
+        "regions": names,
+        "series": {key: np.array([m.value for m in row]) for key, row in cells.items()},
+        "intervals": {key: np.array([m.interval for m in row]) for key, row in cells.items()},
+        "chance": next(m.chance for row in cells.values() for m in row if m is not nothing),
+        "xlabel": metric.replace("_", " "),
+        "caption": "Closed-form decoders that see one region each; 'silent' voxels respond to nothing.",
+    }
+    return "Decoding from one region at a time", "regions", payload
+
+
+def volume(space: Space, values: np.ndarray, title: str) -> Panel:
+    """Values of voxels back in their volume."""
+    if not isinstance(space, VoxelSpace):
+        raise ValueError(f"a volume needs voxels, got {space.kind}.")
+    payload = {
+        "mask": space.mask,
+        "values": values,
+        "label": "correlation, held-out responses",
+        "symmetric": True,
+        "caption": "How well a linear encoding model predicts each voxel from the decoder's target embedding.",
+    }
+    return title, "volume", payload
+
+
+def comparisons(
+    rows: Sequence[Mapping[str, Any]], title: str = "Paired differences on the same queries"
+) -> Panel:
+    """Differences of two systems, each with its interval."""
+    columns = ["a − b", "metric", "subject", "difference", "95 % interval", "p", "n"]
+    cells = [
+        [
+            f"{r['a']} − {r['b']}", str(r["metric"]).replace("_", " "), str(r["key"]).replace("_", " "),
+            f"{r['difference']:+.3f}", f"[{r['interval'][0]:+.3f}, {r['interval'][1]:+.3f}]", f"{r['p']:.3g}",
+            str(r["n"]),
+        ]
+        for r in rows
+    ]  # fmt: skip
+    return title, "table", {"columns": columns, "rows": cells}
+
+
+def limits(*more: str) -> Panel:
+    """What the numbers do not show."""
+    return "What this does not show", "text", {"text": [*LIMITS, *more], "section": "limits"}

@@ -1,0 +1,191 @@
+"""Pictures from brains, beside controls through the same generator, judged and laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from braindec import seeding
+from braindec.data import NeuralDataset
+from braindec.decoder import BrainDecoder, Prediction
+from braindec.evaluate.judge import Measured, protocol_named
+from braindec.evaluate.pictures import first, measure_pictures, render
+from braindec.evaluate.scoring import Judged, permuted, scores_of
+from braindec.types import Embeddings, Score
+
+ROWS = {
+    "braindec": "reconstructed",
+    "retrieved": "retrieved",
+    "nearest": "nearest training image",
+    "shuffled": "shuffled brain",
+    "prior": "prior only",
+    "oracle": "oracle embedding",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Pictures of one subject's test stimuli, each system's in the same order.
+
+    Parameters
+    ----------
+    ids : tuple of str
+    presented : uint8 array, shape (n, height, width, 3)
+    pictures : mapping of str to uint8 array, shape (n, height, width, 3)
+        ``braindec``, ``retrieved`` (nearest of the test gallery), ``nearest`` (nearest training image to the decoded
+        embedding), ``shuffled`` (decoder fitted on permuted pairs), ``prior`` (drawn without a brain), ``oracle``
+        (true embedding).
+    captions : mapping of str to tuple of str
+        True captions and retrieved ones, by row.
+    """
+
+    ids: tuple[str, ...]
+    presented: np.ndarray
+    pictures: Mapping[str, np.ndarray]
+    captions: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstructions:
+    """Galleries by signal key, their scores, and what the record says of them."""
+
+    galleries: Mapping[str, Gallery]
+    measured: Mapping[str, Mapping[str, Mapping[str, Measured]]]
+    scores: tuple[Score, ...]
+
+
+def fit_shuffled(
+    recipe: Any, part: NeuralDataset, embeddings: Embeddings, *, progress: bool = True
+) -> BrainDecoder:
+    """The whole recipe, prior included, fitted on a permuted pairing: the control that pictures need."""
+    draw = seeding.numpy_generator(recipe.seed, "shuffled pictures")
+    moved = permuted(part, draw, protocol_named(recipe.protocol))
+    fresh = BrainDecoder.build(recipe, part.info, embeddings.info)
+    return fresh.fit(moved, embeddings, progress=progress)
+
+
+def reconstructions(
+    decoder: BrainDecoder,
+    shuffled: BrainDecoder,
+    recipe: Any,
+    dataset: NeuralDataset,
+    embeddings: Embeddings,
+    *,
+    n_images: int,
+    n_steps: int,
+    target: Any,
+    progress: bool = True,
+) -> Reconstructions:
+    """Draws and judges at most `n_images` test stimuli of every subject.
+
+    Parameters
+    ----------
+    shuffled : BrainDecoder
+        From `fit_shuffled`.
+    target : ImageTextTarget
+        Embeds captions for caption retrieval.
+    n_steps : int
+        Of the generator.
+    """
+    generator = recipe.build_generator()
+    training, test = dataset.part("train"), dataset.part("test")
+    protocol = protocol_named(recipe.protocol)
+    known = _Known(training, test, embeddings, target)
+    galleries, measured = {}, {}
+    for key in tqdm(test.keys, desc="reconstruct", disable=not progress, leave=False):
+        draw = _Draw(generator, recipe.seed, n_steps)
+        galleries[key] = _gallery(decoder, shuffled, draw, known, key, protocol.repeats, n_images)
+        generator_of = seeding.numpy_generator(recipe.seed, "pictures", key)
+        measured[key] = {
+            name: measure_pictures(
+                galleries[key].presented, galleries[key].pictures[name], protocol, generator_of
+            )
+            for name in ("braindec", "shuffled", "oracle")
+        }
+    return Reconstructions(galleries, measured, tuple(_scores(measured, protocol)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    generator: Any
+    seed: int
+    n_steps: int
+
+    def __call__(self, embeddings: np.ndarray) -> np.ndarray:
+        return render(self.generator, embeddings, self.seed, self.n_steps)
+
+
+class _Known:
+    """Training and test stimuli with their embeddings, and captions in the target's space."""
+
+    def __init__(self, training: NeuralDataset, test: NeuralDataset, embeddings: Embeddings, target: Any):
+        self.training, self.test, self.embeddings = training, test, embeddings
+        stimuli = test.stimuli
+        self.captioned = [i for i in training.stimulus_ids if i in stimuli.captions]
+        texts = [stimuli.captions[i] for i in self.captioned]
+        self.caption_values = (
+            target.embed_text(texts)[:, None] if texts else np.empty((0, *embeddings.info.shape))
+        )
+
+    def caption(self, stimulus: str) -> str:
+        return str(self.test.stimuli.captions.get(stimulus, ""))
+
+    def nearest(self, decoder: BrainDecoder, prediction: Prediction, ids: Sequence[str]) -> list[str]:
+        rows = decoder.similarity(prediction, self.embeddings.of(ids)).argmax(1)
+        return [ids[i] for i in rows.tolist()]
+
+    def nearest_caption(self, decoder: BrainDecoder, prediction: Prediction) -> tuple[str, ...]:
+        """Caption of a training stimulus whose text embedding lies nearest (texts centred on their own mean)."""
+        if not len(self.caption_values):
+            return ("",) * len(prediction.ids)
+        query = torch.nn.functional.normalize(decoder.centred(prediction.values), dim=1)
+        texts = torch.from_numpy(self.caption_values - self.caption_values.mean(0)).flatten(1)
+        rows = (query @ torch.nn.functional.normalize(texts, dim=1).T).argmax(1)
+        return tuple(self.caption(self.captioned[i]) for i in rows.tolist())
+
+
+def _gallery(
+    decoder: BrainDecoder, shuffled: BrainDecoder, draw: _Draw, known: _Known, key: str, repeats: Any, n: int
+) -> Gallery:
+    trials = known.test.trials[key]
+    prediction = first(decoder.predict(trials, repeats=repeats), n)
+    null = first(shuffled.predict(trials, repeats=repeats), n)
+    images = known.test.stimuli.images
+    retrieved = known.nearest(decoder, prediction, known.test.stimulus_ids)
+    own = known.training.trials[key].table["stimulus_id"]
+    nearest = known.nearest(decoder, prediction, sorted(set(own.tolist())))
+    pictures = {
+        "braindec": draw(decoder.imagine(prediction, seed=draw.seed)[0]),
+        "retrieved": images(retrieved),
+        "nearest": images(nearest),
+        "shuffled": draw(shuffled.imagine(null, seed=draw.seed)[0]),
+        "prior": draw(decoder.imagine_nothing(len(prediction.ids), seed=draw.seed)),
+        "oracle": draw(known.embeddings.of(prediction.ids)),
+    }
+    captions = {
+        "presented": tuple(known.caption(i) for i in prediction.ids),
+        "retrieved caption": known.nearest_caption(decoder, prediction),
+    }
+    return Gallery(prediction.ids, images(prediction.ids), pictures, captions)
+
+
+def _scores(measured: Mapping[str, Mapping[str, Mapping[str, Measured]]], protocol: Any) -> list[Score]:
+    """Scores of decoder and control; the control's value is the decoder's null, one refit behind it."""
+    null = {k: {m: np.array([v.value]) for m, v in s["shuffled"].items()} for k, s in measured.items()}
+    rows = []
+    for system in ("braindec", "shuffled"):
+        found = Judged(system, {}, {key: s[system] for key, s in measured.items()}, null)
+        rows += scores_of(found, protocol)
+    return [_with_oracle(row, measured) for row in rows]
+
+
+def _with_oracle(row: Score, measured: Mapping[str, Mapping[str, Mapping[str, Measured]]]) -> Score:
+    key = f"sub-{row.subject:02d}_{row.modality}" if isinstance(row.subject, int) else ""
+    if key not in measured:
+        return row
+    return replace(row, details={**row.details, "oracle_embedding": measured[key]["oracle"][row.name].value})
