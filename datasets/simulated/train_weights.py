@@ -38,11 +38,15 @@ from braindec.targets._words import WordTokenizer
 LossOf = Callable[[Tensor, torch.Generator], dict[str, Tensor]]
 SEED = 0
 N_SCENES = 80_000
+PARTIAL = 0.3  # share of captions that leave something out
+KL_WEIGHT = 2e-4
+DROPPED = 0.1  # share of samples whose embedding the generator is not told, for guidance
+CONDITION_NOISE = 0.6  # largest length of the noise added to an embedding of length 1
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Optimisation settings of one stage."""
+    """Optimisation settings of one stage; the batch is that of each process."""
 
     n_steps: int
     batch_size: int
@@ -52,15 +56,14 @@ class Stage:
     n_scenes: int = N_SCENES
 
 
+ARCHITECTURES = json.loads((Path(__file__).parent / "architectures.json").read_text())
+OPENCLIP, VAE, UNCLIP = (ARCHITECTURES[name] for name in ("openclip", "vae", "unclip"))
 STAGES = {
     "network": Stage(n_steps=1200, batch_size=256, lr=3e-3),
     "clip": Stage(n_steps=1500, batch_size=128, lr=2e-3, ema=0.99, n_scenes=40_000),
     "vae": Stage(n_steps=2000, batch_size=16, lr=2e-3, ema=0.99),
     "unclip": Stage(n_steps=3000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
 }
-
-
-# ---- scenes ---------------------------------------------------------------------------------------------------------
 
 
 def pool(cache: Path) -> tuple[list[scenes.Scene], np.ndarray]:
@@ -76,12 +79,10 @@ def pool(cache: Path) -> tuple[list[scenes.Scene], np.ndarray]:
 
 def factor_loss(logits: Tensor, labels: dict[str, Tensor]) -> Tensor:
     """Mean cross-entropy of the factors; those of a place count where an object is, its emptiness everywhere."""
-    sizes = [network.N_CELLS * c for c in network.CELL_CLASSES.values()] + list(
-        network.GROUND_CLASSES.values()
-    )
-    parts = dict(
-        zip([*network.CELL_CLASSES, *network.GROUND_CLASSES], logits.float().split(sizes, 1), strict=True)
-    )
+    sizes = [network.N_CELLS * c for c in network.CELL_CLASSES.values()]
+    names = [*network.CELL_CLASSES, *network.GROUND_CLASSES]
+    split = logits.float().split([*sizes, *network.GROUND_CLASSES.values()], 1)
+    parts = dict(zip(names, split, strict=True))
     loss = logits.new_zeros((), dtype=torch.float32)
     for name in network.CELL_CLASSES:
         x, y = parts[name].unflatten(1, (network.N_CELLS, -1)).flatten(0, 1), labels[name].flatten()
@@ -90,9 +91,6 @@ def factor_loss(logits: Tensor, labels: dict[str, Tensor]) -> Tensor:
     for name in network.GROUND_CLASSES:
         loss = loss + 0.3 * F.cross_entropy(parts[name], labels[name])
     return loss
-
-
-# ---- the loop -------------------------------------------------------------------------------------------------------
 
 
 def fit(name: str, model: nn.Module, loss_of: LossOf, cache: Path) -> nn.Module:
@@ -138,11 +136,12 @@ def rank() -> int:
 def share_gradients_(model: nn.Module) -> None:
     """Averages gradients over the processes of a `torchrun`, if there are several."""
     if dist.is_initialized():
-        flat = torch.cat([p.grad.flatten() for p in model.parameters()])
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
-        parts = (flat / dist.get_world_size()).split([p.numel() for p in model.parameters()])
-        for p, part in zip(model.parameters(), parts, strict=True):
-            p.grad.copy_(part.view_as(p))
+        parts = (flat / dist.get_world_size()).split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
 
 def one_cycle(done: float, warm_up: float = 0.08) -> float:
@@ -182,15 +181,13 @@ def ship(name: str, state: dict[str, Tensor], cache: Path) -> None:
     save_file(state, cache / "export" / f"{name}.safetensors")
 
 
-# ---- stages ---------------------------------------------------------------------------------------------------------
-
-
 def train_network(cache: Path) -> None:
     """The network of the simulated brains: names all factors at all places."""
     drawn, pictures = pool(cache)
     labels = network.cell_labels(drawn)
     torch.manual_seed(seeding.derive(SEED, "network", "init"))
-    model = network.SceneNetwork().to(memory_format=torch.channels_last).train()
+    model = network.SceneNetwork().train()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a keyword torch's stubs lack
 
     def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = network.to_input(pictures[batch.numpy()])
@@ -200,14 +197,6 @@ def train_network(cache: Path) -> None:
 
     fit("network", model, loss_of, cache)
     ship("scene_network", half(model), cache)
-
-
-OPENCLIP = {
-    "embed_dim": 128,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
-    "text_cfg": {"context_length": 40, "vocab_size": 0, "width": 128, "heads": 4, "layers": 2},
-}
-PARTIAL = 0.3  # share of captions that leave something out
 
 
 class ClipTraining(nn.Module):
@@ -241,7 +230,8 @@ def train_clip(cache: Path) -> None:
     partial = tokenizer([scenes.captions(s, 1, words)[0] for s in drawn])
     config = OPENCLIP | {"text_cfg": OPENCLIP["text_cfg"] | {"vocab_size": tokenizer.vocab_size}}
     torch.manual_seed(seeding.derive(SEED, "clip", "init"))
-    model = ClipTraining(config).to(memory_format=torch.channels_last).train()
+    model = ClipTraining(config).train()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a keyword torch's stubs lack
 
     def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         some = torch.rand(len(batch), 1, generator=generator) < PARTIAL
@@ -266,33 +256,10 @@ def train_clip(cache: Path) -> None:
         }
 
     fit("clip", model, loss_of, cache)
-    model.clip.to(memory_format=torch.contiguous_format)
     ship("openclip", half(model.clip), cache)
-    write_clip_config(cache, config)
-
-
-def write_clip_config(cache: Path, config: dict[str, Any]) -> None:
-    """Description of the CLIP model in open_clip's format, and the words that its text tower knows."""
     transform = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
     content = {"model_cfg": config, "preprocess_cfg": transform, "vocabulary": list(scenes.VOCABULARY)}
     write_json(cache / "export" / "openclip.json", content)
-
-
-VAE = {  # sees pictures with every 2x2 block of pixels folded into channels (64x64x3 -> 32x32x12)
-    "in_channels": 12,
-    "out_channels": 12,
-    "down_block_types": ["DownEncoderBlock2D"] * 2,
-    "up_block_types": ["UpDecoderBlock2D"] * 2,
-    "block_out_channels": [32, 64],
-    "layers_per_block": 1,
-    "latent_channels": 6,
-    "norm_num_groups": 8,
-    "sample_size": 32,
-    "mid_block_add_attention": False,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
-}
-KL_WEIGHT = 2e-4
 
 
 def train_vae(cache: Path) -> None:
@@ -315,32 +282,6 @@ def train_vae(cache: Path) -> None:
     fit("vae", model, loss_of, cache)
     ship("vae", half(model), cache)
     write_json(cache / "export" / "vae.json", VAE)
-
-
-UNCLIP = {
-    "embedding_dim": OPENCLIP["embed_dim"],
-    "hidden_dim": 256,
-    "n_tokens": 4,
-    "folded": 2,
-    "unet": {
-        "sample_size": 8,
-        "in_channels": 48,  # noisy latents beside the map made from the embedding
-        "out_channels": 24,
-        "down_block_types": ["DownBlock2D"] * 2,
-        "up_block_types": ["UpBlock2D"] * 2,
-        "mid_block_type": "UNetMidBlock2DCrossAttn",
-        "block_out_channels": [72, 104],
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "cross_attention_dim": 128,
-        "attention_head_dim": 4,  # diffusers' name for the number of heads
-        "class_embed_type": "simple_projection",
-        "projection_class_embeddings_input_dim": 128,
-        "resnet_time_scale_shift": "scale_shift",
-    },
-}
-DROPPED = 0.1  # share of samples trained without their embedding, for guidance
-CONDITION_NOISE = 0.6  # largest length of the noise added to an embedding of length 1
 
 
 def train_unclip(cache: Path) -> None:
@@ -436,12 +377,9 @@ TRAIN = {
 
 def main() -> None:
     """Runs the asked stages in order."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--cache", type=Path, required=True, help="folder of the scene pool and the checkpoints"
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--cache", type=Path, required=True, help="folder of scene pool and checkpoints")
     parser.add_argument("--stage", nargs="+", choices=list(TRAIN), default=list(TRAIN))
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
