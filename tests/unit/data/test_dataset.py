@@ -66,12 +66,15 @@ def test_a_limit_keeps_whole_stimuli(prepared, rng):
         assert len(ids) == 5 and (counts == 2).all()
 
 
-def test_selected_rows_may_be_a_mask_a_function_or_positions(prepared):
+def test_selected_rows_may_be_a_mask_a_function_or_positions(prepared, voxels):
     dataset = NeuralDataset.read(prepared)
     first = dataset.select(rows=lambda trials: trials.table["repeat"] == 0)
     assert first.n_trials == 40
     two = dataset.select(["sub-01_fmri"], {"sub-01_fmri": np.array([7, 3])})
     assert two.trials["sub-01_fmri"].table["acquisition_order"].tolist() == [7, 3]
+    assert np.array_equal(two.trials["sub-01_fmri"].responses[:], voxels.responses[[7, 3]])
+    again = two.select(rows={"sub-01_fmri": np.array([1, 0, 1])}).trials["sub-01_fmri"]
+    assert np.array_equal(again.responses[:], voxels.responses[[3, 7, 3]])
 
 
 def test_identity_depends_on_content_rows_region_and_split(prepared):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
@@ -76,6 +78,16 @@ def test_an_image_on_another_grid_is_refused(tmp_path, space, events, rng):
     ):
         with pytest.raises(checks.DataFileError, match="grid"):
             fmri.read_run(path, space, events, subject=1, run="1")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_file_longer_than_its_header_says_is_refused(tmp_path, space, rng, suffix):
+    path = write(tmp_path / f"long{suffix}", rng.integers(1, 9, (4, 3, 2, 5)).astype(np.int16))
+    content = gzip.decompress(path.read_bytes()) if suffix == ".nii.gz" else path.read_bytes()
+    longer = content + b"\0" * 48
+    path.write_bytes(gzip.compress(longer) if suffix == ".nii.gz" else longer)
+    with pytest.raises(checks.DataFileError, match="its header asks for"):
+        nifti.load(path)
 
 
 def test_nan_voxels_are_refused_not_turned_into_zeros(tmp_path, space, events):

@@ -69,7 +69,7 @@ def by_hand(raw, trial):
 
 def test_every_trial_is_what_a_loop_over_the_files_reads(raw):
     trials = fmri.read_nsd(raw, 2)
-    wanted = np.array([30, 2, 2, 17, 35])
+    wanted = np.array([30, 5, 2, 2, 17, 35])
     expected = np.array([by_hand(raw, t) for t in wanted])
     assert trials.responses[wanted] == pytest.approx(expected, rel=1e-6)
     assert trials.responses[2:4] == pytest.approx(np.array([by_hand(raw, 2), by_hand(raw, 3)]), rel=1e-6)

@@ -116,6 +116,18 @@ def test_the_causal_scope_does_not_look_ahead(voxels):
     assert np.allclose(backwards, x, atol=1e-6)
 
 
+def test_the_causal_scope_is_a_loop_over_earlier_rows(voxels):
+    fitted = Preprocessing((Standardise("session", "causal", prior_trials=4),)).fit(voxels)
+    x = fitted.apply(voxels)
+    values = voxels.responses.astype(float)
+    mean, square = values.mean(0), (values**2).mean(0)
+    for row in (0, 1, 7, 20, 33):
+        earlier = values[row // 20 * 20 : row]
+        m = (4 * mean + earlier.sum(0)) / (4 + len(earlier))
+        s = np.sqrt((4 * square + (earlier**2).sum(0)) / (4 + len(earlier)) - m**2)
+        assert x[row] == pytest.approx((values[row] - m) / s, abs=1e-4)
+
+
 def test_the_causal_scope_needs_a_known_order(voxels):
     table = voxels.table.replace(acquisition_order=np.full(40, -1))
     trials = replace(voxels, table=table)
