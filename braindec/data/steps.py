@@ -16,6 +16,7 @@ from braindec.types import ArraySpace, SubjectSignal, Table
 SCOPES = ("train", "unit_train_rows", "unit_unlabelled", "causal")
 State = dict[str, np.ndarray]
 ROUNDING = 1e-7  # a standard deviation below this share of the mean is float32 rounding, not signal
+BLOCK_BYTES = 64 << 20
 MAX_WHITENED = 4096  # features; a covariance of more costs over 128 MiB and minutes
 
 
@@ -101,8 +102,11 @@ class Standardise(Step):
         return out
 
     def _scaled(self, x: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        out = x - _over_time(mean, x)
-        return np.asarray(out / _over_time(sd, x) if self.scale else out, dtype=np.float32)
+        out = np.empty(x.shape, dtype=np.float32)
+        for rows in _blocks(x):
+            centred = x[rows] - _over_time(mean, x)
+            out[rows] = centred / _over_time(sd, x) if self.scale else centred
+        return out
 
     def _causal(self, x: np.ndarray, order: np.ndarray, state: State) -> np.ndarray:
         """Each row by the unit's earlier rows, together with the training statistics as `prior_trials` rows."""
@@ -342,9 +346,17 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float64 mean and standard deviation of axis 1; a constant feature gets 1, so that it becomes 0."""
     axes = (0, *range(2, x.ndim))
     mean = x.mean(axes, dtype=np.float64)
-    sd = np.sqrt(np.mean(np.square(x - _over_time(mean, x), dtype=np.float64), axis=axes))
+    squares = sum(np.square(x[rows] - _over_time(mean, x)).sum(axes) for rows in _blocks(x))
+    sd = np.sqrt(squares / (x.size / max(1, x.shape[1])))
     sd[sd <= ROUNDING * np.abs(mean)] = 1.0
     return mean, sd
+
+
+def _blocks(x: np.ndarray) -> Iterator[slice]:
+    """Slices of rows whose double-precision copy stays small."""
+    step = max(1, BLOCK_BYTES // (8 * int(np.prod(x.shape[1:]))))
+    for start in range(0, len(x), step):
+        yield slice(start, start + step)
 
 
 def _over_time(values: np.ndarray, x: np.ndarray) -> np.ndarray:
