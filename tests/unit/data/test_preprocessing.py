@@ -168,6 +168,19 @@ def test_whitened_noise_is_uncorrelated_with_unit_variance(epochs, rng):
     assert np.allclose(np.cov(noise.T, bias=True), np.eye(3), atol=1e-3)
 
 
+def test_noise_between_repeats_leaves_out_what_the_stimuli_differ_in(voxels, rng):
+    ids = np.repeat([f"s{i}" for i in range(4)], 10)
+    signal = 30.0 * rng.standard_normal((4, 24))[np.repeat(np.arange(4), 10)]
+    mixing = rng.standard_normal((24, 24))
+    values = (signal + rng.standard_normal((40, 24)) @ mixing).astype(np.float32)
+    trials = replace(voxels, responses=values, table=voxels.table.replace(stimulus_id=ids))
+    x = Preprocessing((Whiten(noise="repeats", shrinkage=0.0),)).fit(trials).apply(trials).astype(float)
+    within = x - np.stack([x[ids == i].mean(0) for i in ids])
+    assert np.allclose(within.T @ within / 36, np.eye(24), atol=1e-3)
+    with pytest.raises(ValueError, match="no stimulus is repeated"):
+        Preprocessing((Whiten(noise="repeats"),)).fit(trials.take(np.array([0, 10, 20])))
+
+
 def test_a_baseline_is_the_mean_of_its_own_window(epochs):
     x = Preprocessing((Baseline(-0.1, 0.0),)).fit(epochs).apply(epochs)
     assert np.abs(x[:, :, :11].mean(2)).max() < 1e-10
