@@ -11,7 +11,9 @@ import numpy as np
 from braindec import checks
 from braindec.data import safe_npy
 from braindec.data.damage import COPY_AGAIN, finite, reading
-from braindec.data.tables import repeats
+from braindec.data.sensors import positions_of, sensor_space
+from braindec.data.tables import complete_table
+from braindec.data.things_eeg2 import read_things_eeg2, read_things_eeg2_raw
 from braindec.types import UNKNOWN, Recording, SensorSpace, Table, Trials
 
 __all__ = [
@@ -24,35 +26,6 @@ __all__ = [
     "safe_npy",
     "sensor_space",
 ]
-
-RENAMED = {"standard_1005": "colin27_1005", "standard_1020": "colin27_1020"}  # new names since mne 1.13
-KEPT_KINDS = ("eeg", "mag", "grad", "seeg", "ecog")
-
-
-def sensor_space(
-    names: Sequence[str], kinds: Sequence[str] | str = "eeg", montage: str | None = None
-) -> SensorSpace:
-    """Sensors by name, at the positions of a standard montage.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Channel names.
-    kinds : sequence of str, or one str for all
-    montage : str, optional
-        Name of an mne montage (e.g. ``"standard_1005"``); channels that it lacks, or all without one, get NaN.
-    """
-    positions = np.full((len(names), 3), np.nan)
-    if montage is not None:
-        import mne
-
-        there = mne.channels.get_builtin_montages()
-        renamed = RENAMED.get(montage, montage)
-        info = mne.create_info(list(names), 1.0, "eeg")
-        info.set_montage(renamed if renamed in there else montage, match_case=False, on_missing="ignore")
-        positions = _positions(info)
-    all_kinds = (kinds,) * len(names) if isinstance(kinds, str) else tuple(kinds)
-    return SensorSpace(tuple(names), positions, all_kinds)
 
 
 def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", session: str = "1") -> Trials:
@@ -89,7 +62,7 @@ def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", se
         picked = epochs.pick(modality, exclude="bads", verbose="error")
         data = picked.get_data(copy=False).astype(np.float32)
         names, kinds = tuple(picked.ch_names), tuple(picked.get_channel_types())
-        positions = _positions(picked.info)
+        positions = positions_of(picked.info)
         columns = _metadata(epochs)
         codes = {code: name for name, code in epochs.event_id.items()}
         columns.setdefault("stimulus_id", np.array([codes[c] for c in epochs.events[:, 2].tolist()]))
@@ -98,7 +71,7 @@ def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", se
     finite(path, data)
     space = SensorSpace(names, positions, kinds)
     units = "V" if modality == "eeg" else "T"
-    return Trials(data, _complete(columns, session), space, units, subject, modality, sfreq, tmin)
+    return Trials(data, complete_table(columns, session), space, units, subject, modality, sfreq, tmin)
 
 
 def read_csv(
@@ -230,134 +203,11 @@ def cut_epochs(recordings: Sequence[Recording], tmin: float, tmax: float) -> Tri
         responses.append(np.stack([recording.signal[:, s + start : s + stop] for s in samples]))
         rows.append(_event_columns(recording))
     columns = {name: np.concatenate([r[name] for r in rows]) for name in rows[0]}
-    table = _complete(columns, first.session)
+    table = complete_table(columns, first.session)
     data = np.concatenate(responses).astype(np.float32)
     return Trials(
         data, table, first.space, first.units, first.subject, first.modality, first.sfreq, start / first.sfreq
     )
-
-
-def read_things_eeg2(
-    path: str | Path,
-    conditions: Sequence[str],
-    *,
-    subject: int,
-    montage: str | None = "standard_1005",
-    extra: Mapping[str, Sequence[Any]] | None = None,
-) -> Trials:
-    """THINGS-EEG2's preprocessed dictionary (either pickled flavour) as trials, condition by condition.
-
-    Parameters
-    ----------
-    path : path
-        ``preprocessed_eeg_{training,test}.npy``: keys preprocessed_eeg_data (n_conditions, n_repeats,
-        n_channels, n_times), ch_names, times.
-    conditions : sequence of str
-        Stimulus id of each condition, in the file's order (image_metadata.npy).
-    subject : int
-    montage : str, optional
-        As in `sensor_space`.
-    extra : mapping of str to sequence, optional
-        Further columns, a value a condition (e.g. concept).
-
-    Returns
-    -------
-    Trials
-        float32; the order of acquisition is not in the file: `acquisition_order` is -1 and
-        `onset_s` 0. All trials form one session, run and exchangeability block.
-
-    Raises
-    ------
-    DataFileError
-        If the file is damaged, is not such a dictionary, or would run code when opened.
-
-    Notes
-    -----
-    Where `times` has more entries than the data have samples, the first ones were dropped by the authors: the data
-    end with the last time (the 250 Hz files keep 250 of 300 samples).
-    """
-    held = _dictionary(path, ("preprocessed_eeg_data", "ch_names", "times"))
-    with reading(path):
-        data = np.asarray(held["preprocessed_eeg_data"])
-        times = np.asarray(held["times"], dtype=np.float64).ravel()
-        names = [str(n) for n in held["ch_names"]]
-        n_conditions, n_repeats, n_channels, n_times = data.shape
-        times = times[len(times) - n_times :]
-        step = float(np.diff(times).mean())
-    if len(names) != n_channels or len(times) != n_times or not step > 0 or data.dtype.kind != "f":
-        found = f"has data {data.dtype} {data.shape} for {len(names)} channels and {len(times)} times"
-        raise checks.DataFileError(path, found, COPY_AGAIN)
-    checks.same_length("condition", conditions=conditions, preprocessed_eeg_data=data)
-    ids = np.repeat(np.array(conditions, dtype=str), n_repeats)
-    columns = {
-        "stimulus_id": ids,
-        "repeat": np.tile(np.arange(n_repeats), n_conditions),
-        "onset_s": np.zeros(len(ids)),
-        "acquisition_order": np.full(len(ids), -1),
-    }
-    columns |= {name: np.repeat(np.array(values), n_repeats) for name, values in (extra or {}).items()}
-    responses = data.reshape(-1, n_channels, n_times).astype(np.float32)
-    finite(path, responses)
-    space = sensor_space(names, "eeg", montage)
-    sfreq = round(1.0 / step, 3)
-    return Trials(
-        responses, _complete(columns, "1"), space, "noise SD", subject, "eeg", sfreq, float(times[0])
-    )
-
-
-def read_things_eeg2_raw(
-    path: str | Path,
-    *,
-    subject: int,
-    session: str,
-    conditions: Sequence[str],
-    montage: str | None = "standard_1005",
-) -> Recording:
-    """THINGS-EEG2's raw dictionary of one session and part as a recording with its events.
-
-    Parameters
-    ----------
-    path : path
-        ``raw_eeg_{training,test}.npy``: keys raw_eeg_data (n_channels, n_times), ch_names, ch_types, sfreq.
-    subject : int
-    session : str
-    conditions : sequence of str
-        Stimulus id of each 1-based condition code of the channel ``stim``; 99999 marks a target, which is skipped.
-    montage : str, optional
-    """
-    held = _dictionary(path, ("raw_eeg_data", "ch_names", "ch_types", "sfreq"))
-    with reading(path):
-        data = np.asarray(held["raw_eeg_data"], dtype=np.float64)
-        kinds = [str(k) for k in held["ch_types"]]
-        sfreq = float(held["sfreq"])
-        stim = data[kinds.index("stim")]
-        rising = np.flatnonzero((stim[1:] != stim[:-1]) & (stim[1:] > 0)) + 1
-        codes = stim[rising].astype(np.int64)
-        kept = codes != 99_999  # a target image, asked about, without a condition
-        rows = [i for i, kind in enumerate(kinds) if kind in KEPT_KINDS]
-        names = [str(held["ch_names"][i]) for i in rows]
-        stimuli = np.array([conditions[c - 1] for c in codes[kept].tolist()], dtype=str)
-    onsets = rising[kept] / sfreq
-    events = Table({"onset_s": onsets, "duration_s": np.zeros(len(onsets)), "stimulus_id": stimuli})
-    space = sensor_space(names, [kinds[i] for i in rows], montage)
-    signal = finite(path, data[rows].astype(np.float32))
-    return Recording(signal, sfreq, "V", events, space, subject, session, "1", "eeg")
-
-
-def _dictionary(path: str | Path, keys: Sequence[str]) -> dict[str, Any]:
-    held = safe_npy.load(path)
-    missing = [k for k in keys if not isinstance(held, dict) or k not in held]
-    if missing:
-        raise checks.DataFileError(
-            path, f"is not the dictionary expected: {missing} missing", "Choose another file."
-        )
-    return held
-
-
-def _positions(info: Any) -> np.ndarray:
-    """Metres in the head frame, (n_channels, 3); NaN where mne knows none (it writes zeros or NaN)."""
-    positions = np.array([channel["loc"][:3] for channel in info["chs"]], dtype=np.float64)
-    return np.where((positions == 0).all(1, keepdims=True), np.nan, positions)
 
 
 def _metadata(epochs: Any) -> dict[str, np.ndarray]:
@@ -386,17 +236,3 @@ def _event_columns(recording: Recording) -> dict[str, np.ndarray]:
         "to_next_s": np.concatenate([gaps, [0.0]]),
     }
     return columns
-
-
-def _complete(columns: dict[str, np.ndarray], session: str) -> Table:
-    """The table with every required column, filled where the source says nothing."""
-    n = len(columns["stimulus_id"])
-    columns = dict(columns)
-    columns.setdefault("session", np.full(n, session))
-    columns.setdefault("run", np.full(n, "1"))
-    columns = {k: v.astype(str) if k in ("stimulus_id", "session", "run") else v for k, v in columns.items()}
-    columns.setdefault("acquisition_order", np.arange(n))
-    columns.setdefault("repeat", repeats(columns["stimulus_id"].tolist()))
-    block = np.char.add(np.char.add(columns["session"], "/"), columns["run"])
-    columns.setdefault("exchangeability_block", block)
-    return Table(columns)

@@ -10,20 +10,10 @@ import numpy as np
 
 from braindec import checks, config
 from braindec.data import spaces
+from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Vectorise
 from braindec.data.rows import rows_hash
-from braindec.data.steps import (
-    STEPS,
-    AverageTime,
-    Baseline,
-    ClipMad,
-    Crop,
-    Detrend,
-    Standardise,
-    State,
-    Step,
-    Vectorise,
-    Whiten,
-)
+from braindec.data.step import State, Step
+from braindec.data.steps import ClipMad, Detrend, Standardise, Whiten
 from braindec.types import SubjectSignal, Trials
 
 __all__ = [
@@ -39,6 +29,11 @@ __all__ = [
     "Vectorise",
     "Whiten",
 ]
+
+STEPS: dict[str, type[Step]] = {
+    cls.__name__: cls
+    for cls in (Standardise, Detrend, ClipMad, Whiten, Baseline, Crop, AverageTime, Vectorise)
+}
 
 
 @dataclass(frozen=True)

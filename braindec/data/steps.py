@@ -1,46 +1,21 @@
-"""Single preprocessing steps; each declares which rows its statistics come from (its scope)."""
+"""Preprocessing steps with statistics, each with the scope of rows that these come from."""
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from braindec import checks
+from braindec.data.step import SCOPES, State, Step
 from braindec.maths import covariance
-from braindec.types import ArraySpace, SubjectSignal, Table
+from braindec.types import SubjectSignal, Table
 
-SCOPES = ("train", "unit_train_rows", "unit_unlabelled", "causal")
-State = dict[str, np.ndarray]
 ROUNDING = 1e-7  # a standard deviation below this share of the mean is float32 rounding, not signal
 BLOCK_BYTES = 64 << 20
 MAX_WHITENED = 4096  # features; a covariance of more costs over 128 MiB and minutes
-
-
-class Step(abc.ABC):
-    """One step. `scope` says whose statistics it uses.
-
-    ``train``: training rows. ``unit_train_rows``: training rows of the row's own session or run. ``unit_unlabelled``:
-    all rows of the unit that `apply` is given, held-out ones included, without labels (transductive). ``causal``:
-    the row itself and rows recorded before it.
-    """
-
-    scope: str
-
-    @abc.abstractmethod
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        """Statistics of training rows `x`, shape (n_trials, *signal.shape)."""
-
-    @abc.abstractmethod
-    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        """float32 (n_trials, *output(signal).shape)."""
-
-    def output(self, signal: SubjectSignal) -> SubjectSignal:
-        """The signal after this step."""
-        return signal
 
 
 @dataclass(frozen=True)
@@ -238,110 +213,6 @@ class Whiten(Step):
         return np.asarray(np.moveaxis(np.moveaxis(x, 1, -1) @ state["matrix"], -1, 1), dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class Baseline(Step):
-    """Subtracts each channel's mean over a window of the same epoch.
-
-    Parameters
-    ----------
-    tmin, tmax : float
-        Seconds from the event, both included.
-    """
-
-    tmin: float
-    tmax: float
-    scope: str = "causal"
-
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        _window(signal, self.tmin, self.tmax)
-        return {}
-
-    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        kept = _window(signal, self.tmin, self.tmax)
-        return np.asarray(x - x[:, :, kept].mean(2, keepdims=True), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Crop(Step):
-    """Keeps the time samples of a window.
-
-    Parameters
-    ----------
-    tmin, tmax : float
-        Seconds from the event, both included.
-    """
-
-    tmin: float
-    tmax: float
-    scope: str = "causal"
-
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        _window(signal, self.tmin, self.tmax)
-        return {}
-
-    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        return np.ascontiguousarray(x[:, :, _window(signal, self.tmin, self.tmax)])
-
-    def output(self, signal: SubjectSignal) -> SubjectSignal:
-        kept = np.flatnonzero(_window(signal, self.tmin, self.tmax))
-        first, sfreq = _clock(signal)
-        return replace(signal, shape=(signal.shape[0], len(kept)), tmin=first + float(kept[0]) / sfreq)
-
-
-@dataclass(frozen=True)
-class AverageTime(Step):
-    """Means of consecutive time samples; samples left over at the end are dropped.
-
-    Parameters
-    ----------
-    n_samples : int
-        Samples in each mean, >= 1.
-    """
-
-    n_samples: int
-    scope: str = "causal"
-
-    def __post_init__(self) -> None:
-        checks.at_least("n_samples", self.n_samples, 1)
-
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        return {}
-
-    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        n_bins = self.output(signal).shape[1]
-        binned = x[:, :, : n_bins * self.n_samples].reshape(*x.shape[:2], n_bins, self.n_samples)
-        return np.asarray(binned.mean(3), dtype=np.float32)
-
-    def output(self, signal: SubjectSignal) -> SubjectSignal:
-        tmin, sfreq = _clock(signal)
-        n_bins = int(checks.at_least("time samples left", signal.shape[1] // self.n_samples, 1))
-        centre = tmin + (self.n_samples - 1) / 2 / sfreq
-        return replace(signal, shape=(signal.shape[0], n_bins), tmin=centre, sfreq=sfreq / self.n_samples)
-
-
-@dataclass(frozen=True)
-class Vectorise(Step):
-    """Channels and times as one axis of features (channel-major); their place in the head is forgotten."""
-
-    scope: str = "causal"
-
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        return {}
-
-    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        return np.ascontiguousarray(x.reshape(len(x), -1))  # (trial, channel * time)
-
-    def output(self, signal: SubjectSignal) -> SubjectSignal:
-        n = int(np.prod(signal.shape))
-        return replace(signal, shape=(n,), space=ArraySpace(n), sfreq=None, tmin=None)
-
-
-STEPS: dict[str, type[Step]] = {
-    cls.__name__: cls
-    for cls in (Standardise, Detrend, ClipMad, Whiten, Baseline, Crop, AverageTime, Vectorise)
-}
-
-
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float64 mean and standard deviation of axis 1; a constant feature gets 1, so that it becomes 0."""
     axes = (0, *range(2, x.ndim))
@@ -402,22 +273,3 @@ def _known_unit(name: str, known: dict[str, int], unit: str | None) -> int:
             "use 'train', 'causal' or (transductive) 'unit_unlabelled'."
         )
     return known[name]
-
-
-def _clock(signal: SubjectSignal) -> tuple[float, float]:
-    if signal.tmin is None or signal.sfreq is None or len(signal.shape) != 2:
-        raise ValueError(f"{signal.key} has no time axis (shape {signal.shape}); this step is for epochs.")
-    return signal.tmin, signal.sfreq
-
-
-def _window(signal: SubjectSignal, tmin: float, tmax: float) -> np.ndarray:
-    """Which time samples lie in [tmin, tmax], bool (n_times,); half a sample of tolerance against rounding."""
-    first, sfreq = _clock(signal)
-    times = first + np.arange(signal.shape[1]) / sfreq
-    slack = 0.01 / sfreq
-    kept = (times >= tmin - slack) & (times <= tmax + slack)
-    if not kept.any():
-        raise ValueError(
-            f"no sample lies in [{tmin}, {tmax}] s; {signal.key} has {times[0]:.3f} to {times[-1]:.3f} s."
-        )
-    return kept

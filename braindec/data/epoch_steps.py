@@ -1,0 +1,128 @@
+"""Preprocessing steps of epochs that need no statistics: each trial is treated on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from braindec import checks
+from braindec.data.step import State, Step
+from braindec.types import ArraySpace, SubjectSignal, Table
+
+
+@dataclass(frozen=True)
+class Baseline(Step):
+    """Subtracts each channel's mean over a window of the same epoch.
+
+    Parameters
+    ----------
+    tmin, tmax : float
+        Seconds from the event, both included.
+    """
+
+    tmin: float
+    tmax: float
+    scope: str = "causal"
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        _window(signal, self.tmin, self.tmax)
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        kept = _window(signal, self.tmin, self.tmax)
+        return np.asarray(x - x[:, :, kept].mean(2, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Crop(Step):
+    """Keeps the time samples of a window.
+
+    Parameters
+    ----------
+    tmin, tmax : float
+        Seconds from the event, both included.
+    """
+
+    tmin: float
+    tmax: float
+    scope: str = "causal"
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        _window(signal, self.tmin, self.tmax)
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        return np.ascontiguousarray(x[:, :, _window(signal, self.tmin, self.tmax)])
+
+    def output(self, signal: SubjectSignal) -> SubjectSignal:
+        kept = np.flatnonzero(_window(signal, self.tmin, self.tmax))
+        first, sfreq = _clock(signal)
+        return replace(signal, shape=(signal.shape[0], len(kept)), tmin=first + float(kept[0]) / sfreq)
+
+
+@dataclass(frozen=True)
+class AverageTime(Step):
+    """Means of consecutive time samples; samples left over at the end are dropped.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples in each mean, >= 1.
+    """
+
+    n_samples: int
+    scope: str = "causal"
+
+    def __post_init__(self) -> None:
+        checks.at_least("n_samples", self.n_samples, 1)
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        n_bins = self.output(signal).shape[1]
+        binned = x[:, :, : n_bins * self.n_samples].reshape(*x.shape[:2], n_bins, self.n_samples)
+        return np.asarray(binned.mean(3), dtype=np.float32)
+
+    def output(self, signal: SubjectSignal) -> SubjectSignal:
+        tmin, sfreq = _clock(signal)
+        n_bins = int(checks.at_least("time samples left", signal.shape[1] // self.n_samples, 1))
+        centre = tmin + (self.n_samples - 1) / 2 / sfreq
+        return replace(signal, shape=(signal.shape[0], n_bins), tmin=centre, sfreq=sfreq / self.n_samples)
+
+
+@dataclass(frozen=True)
+class Vectorise(Step):
+    """Channels and times as one axis of features (channel-major); their place in the head is forgotten."""
+
+    scope: str = "causal"
+
+    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        return {}
+
+    def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
+        return np.ascontiguousarray(x.reshape(len(x), -1))  # (trial, channel * time)
+
+    def output(self, signal: SubjectSignal) -> SubjectSignal:
+        n = int(np.prod(signal.shape))
+        return replace(signal, shape=(n,), space=ArraySpace(n), sfreq=None, tmin=None)
+
+
+def _clock(signal: SubjectSignal) -> tuple[float, float]:
+    if signal.tmin is None or signal.sfreq is None or len(signal.shape) != 2:
+        raise ValueError(f"{signal.key} has no time axis (shape {signal.shape}); this step is for epochs.")
+    return signal.tmin, signal.sfreq
+
+
+def _window(signal: SubjectSignal, tmin: float, tmax: float) -> np.ndarray:
+    """Which time samples lie in [tmin, tmax], bool (n_times,); half a sample of tolerance against rounding."""
+    first, sfreq = _clock(signal)
+    times = first + np.arange(signal.shape[1]) / sfreq
+    slack = 0.01 / sfreq
+    kept = (times >= tmin - slack) & (times <= tmax + slack)
+    if not kept.any():
+        raise ValueError(
+            f"no sample lies in [{tmin}, {tmax}] s; {signal.key} has {times[0]:.3f} to {times[-1]:.3f} s."
+        )
+    return kept

@@ -1,0 +1,45 @@
+"""Sensors and where they sit on the head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from braindec.types import SensorSpace
+
+RENAMED = {"standard_1005": "colin27_1005", "standard_1020": "colin27_1020"}  # new names since mne 1.13
+KEPT_KINDS = ("eeg", "mag", "grad", "seeg", "ecog")
+
+
+def sensor_space(
+    names: Sequence[str], kinds: Sequence[str] | str = "eeg", montage: str | None = None
+) -> SensorSpace:
+    """Sensors by name, at the positions of a standard montage.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Channel names.
+    kinds : sequence of str, or one str for all
+    montage : str, optional
+        Name of an mne montage (e.g. ``"standard_1005"``); channels that it lacks, or all without one, get NaN.
+    """
+    positions = np.full((len(names), 3), np.nan)
+    if montage is not None:
+        import mne
+
+        there = mne.channels.get_builtin_montages()
+        renamed = RENAMED.get(montage, montage)
+        info = mne.create_info(list(names), 1.0, "eeg")
+        info.set_montage(renamed if renamed in there else montage, match_case=False, on_missing="ignore")
+        positions = positions_of(info)
+    all_kinds = (kinds,) * len(names) if isinstance(kinds, str) else tuple(kinds)
+    return SensorSpace(tuple(names), positions, all_kinds)
+
+
+def positions_of(info: Any) -> np.ndarray:
+    """Metres in the head frame, (n_channels, 3); NaN where mne knows none (it writes zeros or NaN)."""
+    positions = np.array([channel["loc"][:3] for channel in info["chs"]], dtype=np.float64)
+    return np.where((positions == 0).all(1, keepdims=True), np.nan, positions)
