@@ -20,9 +20,10 @@ from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import fitting, saving
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Prediction, Repeats, with_repeats
-from braindec.decoder.scaling import TargetScaler
+from braindec.decoder.scaling import InOwnSpace, TargetScaler
 from braindec.decoder.settings import Settings, build_losses, steps_for
 from braindec.encoder import Encoder
+from braindec.losses import Loss
 from braindec.maths import nearest
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 
@@ -127,7 +128,7 @@ class BrainDecoder(nn.Module):
         sets = {key: self._subject_set(part, key, named) for key in part.keys}
         start = partial(fitting.start_from_ridge_, output=self.main, seed=self.settings.seed)
         self.encoder, fitted = fitting.cross_fit(
-            self.build_encoder, self.losses, self._loss_weights(), sets, self.settings.train,
+            self.build_encoder, self._told_losses(), self._loss_weights(), sets, self.settings.train,
             n_folds=self.settings.n_folds, seed=self.settings.seed, name="encoder", folder=folder, progress=progress,
             start=start if self.settings.train.ridge_start else _start_at_random,
         )  # fmt: skip
@@ -180,7 +181,8 @@ class BrainDecoder(nn.Module):
         sets = {key: new._subject_set(part, key, named) for key in part.keys}
         fresh = copy.deepcopy(new.encoder)
         new.encoder, fitted = fitting.cross_fit(
-            lambda: copy.deepcopy(fresh), new.losses, new._loss_weights(), sets, settings or self.settings.train,
+            lambda: copy.deepcopy(fresh), new._told_losses(), new._loss_weights(), sets,
+            settings or self.settings.train,
             n_folds=self.settings.n_folds, seed=self.settings.seed, name="adapt",
             folder=None if out_dir is None else Path(out_dir), progress=progress, start=new._start_adapters_,
             trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
@@ -414,6 +416,10 @@ class BrainDecoder(nn.Module):
         module = registry.load(*registry.name_of(self.settings.prior))
         with seeding.seeded(self.settings.seed, "prior"):
             return module.build(self.outputs[self.main].shape, self.settings.prior)
+
+    def _told_losses(self) -> dict[str, Loss]:
+        """The losses by output, each told centred targets whatever it needs."""
+        return {n: InOwnSpace(x, self._scaler(n)) if x.own_space else x for n, x in self.losses.items()}
 
     def _loss_weights(self) -> dict[str, float]:
         weights = self.settings.loss_weights or {}

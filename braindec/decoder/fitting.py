@@ -51,9 +51,13 @@ class SubjectSet:
             self.signals[rows], targets, self.stimuli[rows], tuple(self.units[i] for i in rows.tolist())
         )
 
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Group of each row and first row of each group: repeats of a stimulus in the same unit."""
+        return group_repeats(self.stimuli.numpy().astype(str), np.array(self.units))
+
     def averaged(self) -> SubjectSet:
-        """One row a stimulus, responses averaged over its repeats."""
-        group, first = group_repeats(self.stimuli.numpy().astype(str))
+        """One row a stimulus (and unit), responses averaged over its repeats there."""
+        group, first = self.groups()
         mean = torch.from_numpy(average_groups(self.signals.numpy(), group, len(first)))
         kept = self.take(torch.from_numpy(first))
         return SubjectSet(mean, kept.targets, kept.stimuli, kept.units)
@@ -296,7 +300,7 @@ def _predict(encoder: Encoder, sets: Mapping[str, SubjectSet], output: str) -> P
     out = {}
     for key, data in sets.items():
         averaged = data.averaged()
-        counts = torch.bincount(torch.unique(data.stimuli, return_inverse=True)[1])
+        counts = torch.from_numpy(np.bincount(data.groups()[0]))
         single = [] if len(averaged.stimuli) == len(data.stimuli) else [data]
         values = [encoder({key: p.signals.to(device)})[key][output].cpu() for p in (averaged, *single)]
         n_repeats = torch.full((len(averaged.stimuli),), float(counts.float().mean()))

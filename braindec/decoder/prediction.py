@@ -39,14 +39,22 @@ class Prediction:
     key: str = ""
 
 
-def group_repeats(stimulus_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def group_repeats(stimulus_ids: np.ndarray, units: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Group number of every row and the first row of every group, in order of first appearance.
 
-    Trials whose stimulus is not recorded are groups of their own.
+    Parameters
+    ----------
+    stimulus_ids : text array, shape (n_trials,)
+        Trials whose stimulus is not recorded are groups of their own.
+    units : text array, shape (n_trials,), optional
+        The split's unit of each trial (run, session): repeats in different units are no group, so that folds over
+        units still divide what was averaged.
     """
     keys = np.where(
         stimulus_ids == UNKNOWN, np.char.add("\x00", np.arange(len(stimulus_ids)).astype(str)), stimulus_ids
     )
+    if units is not None:
+        keys = np.char.add(np.char.add(keys, "\x01"), np.asarray(units).astype(str))
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)

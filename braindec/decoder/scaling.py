@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec import checks
+from braindec.losses import Loss, Mix
 
 
 class TargetScaler(nn.Module):
@@ -39,3 +40,24 @@ class TargetScaler(nn.Module):
     def restore(self, centred: Tensor) -> Tensor:
         """Centred space to own space."""
         return centred * self.scale + self.mean
+
+
+class InOwnSpace(Loss):
+    """A loss that is told centred targets and hands them on as they were before centring."""
+
+    own_space = False
+
+    def __init__(self, loss: Loss, scaler: TargetScaler):
+        super().__init__()
+        self.loss = loss
+        self.scaler = scaler
+
+    def draw_mix(self, n_trials: int, progress: float, generator: torch.Generator) -> Mix | None:
+        """The loss' own."""
+        return self.loss.draw_mix(n_trials, progress, generator)
+
+    def forward(
+        self, prediction: Tensor, target: Tensor, ids: Tensor, progress: float, mix: Mix | None
+    ) -> Tensor:
+        """The scalar loss; see `Loss.forward`."""
+        return self.loss(prediction, self.scaler.restore(target), ids, progress, mix)

@@ -22,6 +22,7 @@ from braindec.evaluate.scoring import (
     scores_of,
 )
 from braindec.evaluate.systems import (
+    NuisanceFitter,
     RidgeFitter,
     System,
     decoder_fitter,
@@ -36,6 +37,7 @@ __all__ = [
     "Evaluation",
     "Judged",
     "Measured",
+    "NuisanceFitter",
     "Plan",
     "RidgeFitter",
     "System",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +27,12 @@ from braindec.decoder.fitting import ALPHAS, group_folds, identification_score
 from braindec.maths import factors, nearest, ridge
 from braindec.types import Embeddings, Table, Trials
 
+MAX_KEPT = (
+    2**24
+)  # values of features whose factors are kept: 64 MiB of float32, some times as much with factors
 NUISANCE = ("onset_s", "run_position", "acquisition_order", "session", "run", "motion")
+NUISANCE_GROUPS = {"time": ("onset_s", "run_position", "acquisition_order"), "motion": ("motion",)}
+MAX_INDICATORS = 16  # distinct numbers of a column that still enter one by one
 
 
 class System(Protocol):
@@ -116,7 +122,7 @@ class RidgeFitter:
     """
 
     features: Callable[[Trials], Callable[[Trials], np.ndarray]]
-    _kept: dict[str, Any] = field(default_factory=dict)
+    _kept: dict[str, factors.RidgeFactors] = field(default_factory=dict)
 
     def __call__(self, part: NeuralDataset, embeddings: Embeddings, seed: int) -> RidgeSystem:
         mean = embeddings.of(part.stimulus_ids).mean(0)
@@ -130,24 +136,29 @@ class RidgeFitter:
         self, key: str, part: NeuralDataset, trials: Trials, features: Callable[[Trials], np.ndarray],
         embeddings: Embeddings, mean: np.ndarray, seed: int,
     ) -> ridge.RidgeFit:  # fmt: skip
-        ids = trials.table["stimulus_id"]
-        group, first = group_repeats(ids)
-        hashed = store.content_hash(group=group, rows=trials.table["acquisition_order"])
-        if self._kept.get(key, ("",))[0] != hashed:
-            x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
-            units = _units(part, trials)[first]
-            parts = group_folds(
-                tuple(units.tolist()), 5, seeding.torch_generator(seed, "ridge baseline", key)
-            )
-            self._kept[key] = (hashed, factors.factorise(x, parts))
+        ids, units = trials.table["stimulus_id"], _units(part, trials)
+        group, first = group_repeats(ids, units)
+        x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
+        factorised = self._factorised(key, x, tuple(units[first].tolist()), seed)
         y = torch.from_numpy(embeddings.of(ids[first].tolist()) - mean).flatten(1)
-        return ridge.solve(self._kept[key][1], y, ALPHAS, score=identification_score)
+        return ridge.solve(factorised, y, ALPHAS, score=identification_score)
+
+    def _factorised(self, key: str, x: Tensor, units: tuple[str, ...], seed: int) -> factors.RidgeFactors:
+        """Kept by what went in, so that a fold meets its own factors again in the next refit."""
+        hashed = store.content_hash(key=key, x=x.numpy(), units=list(units))
+        if hashed not in self._kept:
+            parts = group_folds(units, 5, seeding.torch_generator(seed, "ridge baseline", key))
+            found = factors.factorise(x, parts)
+            while self._kept and sum(f.x.numel() for f in self._kept.values()) + x.numel() > MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[hashed] = found
+        return self._kept[hashed]
 
 
 def _units(part: NeuralDataset, trials: Trials) -> np.ndarray:
     unit = "stimulus" if part.split is None else part.split.unit
-    column = {"stimulus": "stimulus_id", "concept": "stimulus_id"}.get(unit, unit)
-    return np.arange(trials.n_trials).astype(str) if column == "subject" else trials.table[column].astype(str)
+    column = unit if unit in ("run", "session") else "stimulus_id"
+    return trials.table[column].astype(str)
 
 
 def signal_features(preprocessing: Any) -> Callable[[Trials], Callable[[Trials], np.ndarray]]:
@@ -160,24 +171,64 @@ def signal_features(preprocessing: Any) -> Callable[[Trials], Callable[[Trials],
     return fit
 
 
-def nuisance_features(trials: Trials) -> Callable[[Trials], np.ndarray]:
+def nuisance_features(trials: Trials, columns: Sequence[str] | None = None) -> Callable[[Trials], np.ndarray]:
     """What is known of a trial without its brain response: position, time, session, motion.
 
-    Numbers enter standardised (training statistics) with their squares; text columns as one indicator a training value.
+    Numbers enter standardised (training statistics) with their squares; text, and numbers of which training knows only
+    a few (a position in the run), as one indicator a training value.
     """
-    columns = [c for c in trials.table if c in NUISANCE or c.startswith("motion")]
-    scales = {c: _scale(trials.table[c]) for c in columns}
+    names = known_nuisances(trials.table) if columns is None else columns
+    scales = {c: _scale(trials.table[c]) for c in names}
 
     def features(other: Trials) -> np.ndarray:
-        parts = [_encode(other.table, c, scales[c]) for c in columns]
+        nothing = np.zeros((other.n_trials, 1))  # where a group has no column
+        parts = [nothing, *(_encode(other.table, c, scales[c]) for c in names)]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     return features
 
 
+def known_nuisances(table: Table) -> list[str]:
+    """Columns that tell nothing of the brain response."""
+    return [c for c in table if c in NUISANCE or c.startswith("motion")]
+
+
+@dataclass(eq=False)
+class NuisanceFitter:
+    """Ridges from all nuisance columns and from each group of them; the training folds choose one for each subject.
+
+    Groups stand for themselves because many empty columns hide a telling one from a ridge on few trials.
+    """
+
+    _fitters: dict[str, RidgeFitter] = field(default_factory=dict)
+
+    def __call__(self, part: NeuralDataset, embeddings: Embeddings, seed: int) -> RidgeSystem:
+        found: dict[str, tuple[float, RidgeSystem]] = {}
+        for name in ("all", *NUISANCE_GROUPS):
+            fitter = self._fitters.setdefault(name, RidgeFitter(partial(_group_features, name)))
+            system = fitter(part, embeddings, seed)
+            for key, fit in system.fits.items():
+                score = float(fit.cv_scores.max()) if fit.cv_scores is not None else -np.inf
+                if key not in found or score > found[key][0]:
+                    found[key] = (score, system)
+        fits = {key: system.fits[key] for key, (_, system) in found.items()}
+        features = {key: system.features[key] for key, (_, system) in found.items()}
+        return RidgeSystem(fits, features, embeddings.of(part.stimulus_ids).mean(0))
+
+
+def _group(name: str, table: Table) -> list[str]:
+    known = known_nuisances(table)
+    return known if name == "all" else [c for c in known if c.startswith(NUISANCE_GROUPS[name])]
+
+
+def _group_features(name: str, trials: Trials) -> Callable[[Trials], np.ndarray]:
+    return nuisance_features(trials, _group(name, trials.table))
+
+
 def _scale(values: np.ndarray) -> Any:
-    if values.dtype.kind in "US":
-        return np.unique(values)
+    known, counts = np.unique(values, return_counts=True)
+    if values.dtype.kind in "US" or (len(known) <= MAX_INDICATORS and counts.min() > 1):
+        return known
     return float(values.mean()), max(float(values.std()), 1e-12)
 
 

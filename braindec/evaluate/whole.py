@@ -13,10 +13,10 @@ from braindec.evaluate.judge import protocol_named
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, permuted, scores_of
 from braindec.evaluate.systems import (
     Fitter,
+    NuisanceFitter,
     RidgeFitter,
     decoder_fitter,
     fit_mean,
-    nuisance_features,
     signal_features,
 )
 from braindec.types import Embeddings, Score
@@ -114,7 +114,7 @@ def _evaluate(
     fits: dict[str, tuple[Fitter, int]] = {
         "braindec": (fit, plan.n_null),
         "ridge": (RidgeFitter(signal_features(recipe.preprocessing)), plan.n_null_baselines),
-        "nuisance": (RidgeFitter(nuisance_features), plan.n_null_baselines),
+        "nuisance": (NuisanceFitter(), plan.n_null_baselines),
         "mean": (fit_mean, 0),
         "shuffled": (_shuffled(recipe, protocol), 0),
     }

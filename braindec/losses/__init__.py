@@ -41,7 +41,15 @@ def join(mixes: list[Mix]) -> Mix:
 
 
 class Loss(nn.Module, ABC):
-    """A scalar from predicted and true embeddings of one batch."""
+    """A scalar from predicted and true embeddings of one batch.
+
+    Attributes
+    ----------
+    own_space : bool
+        Whether it needs targets as they are (probabilities); else they come centred and at unit scale.
+    """
+
+    own_space: bool = False
 
     @abstractmethod
     def draw_mix(self, n_trials: int, progress: float, generator: torch.Generator) -> Mix | None:

@@ -24,6 +24,12 @@ def test_trials_of_unknown_stimuli_are_never_averaged():
     assert len(set(group.tolist())) == 3
 
 
+def test_repeats_in_different_units_are_no_group():
+    group, first = group_repeats(np.array(["a", "b", "a", "a"]), np.array(["1", "1", "2", "2"]))
+    assert group.tolist() == [0, 1, 2, 2]
+    assert first.tolist() == [0, 1, 2]
+
+
 def test_group_means_equal_a_loop(rng):
     values, group = rng.standard_normal((7, 2, 3)), np.array([0, 1, 0, 2, 2, 2, 1])
     expected = np.stack([values[group == g].mean(0) for g in range(3)])
