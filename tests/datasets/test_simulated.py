@@ -14,7 +14,7 @@ from braindec.data.simulated import scenes, truth
 from braindec.data.simulated.world import load_world, trials_of
 from braindec.types import Embeddings
 
-KEYS = ("sub-01_fmri", "sub-02_fmri", "sub-03_eeg")
+KEYS = ("sub-01_fmri", "sub-02_fmri", "sub-04_fmri", "sub-05_eeg")
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +156,10 @@ def test_bids_runs_of_two_subjects_have_different_haemodynamic_responses(made):
 
 def test_things_eeg2_dictionaries_hold_the_planted_epochs(made):
     raw, _, planted, _ = made
-    one = planted.details["sub-03_eeg"]
+    one = planted.details["sub-05_eeg"]
     ids = [f"scene-{i:05d}" for i in range(20)]
     trials = meeg.read_things_eeg2(
-        raw / "things_eeg2/sub-03/preprocessed_eeg_test.npy", ids, subject=3, montage=None
+        raw / "things_eeg2/sub-05/preprocessed_eeg_test.npy", ids, subject=5, montage=None
     )
     assert trials.responses.shape == (20 * 6, 32, 40)
     rows = np.flatnonzero(one.schedule.stimulus == 4)

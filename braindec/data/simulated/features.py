@@ -26,12 +26,12 @@ FACTOR_WORDS = (
 )  # fmt: skip
 NETWORK_BANKS = {"network_early": ("conv2",), "network_mid": ("conv4",), "network_late": ("conv5", "hidden")}
 BANK_DIMS = {
-    "pixels": 16,
+    "pixels": 24,
     "gabor": 10,
     "factors": 32,
     "network_early": 10,
-    "network_mid": 14,
-    "network_late": 18,
+    "network_mid": 24,
+    "network_late": 40,
 }
 MIN_VARIANCE = 1e-6  # components with less than this share of the first one's variance hold nothing
 

@@ -7,6 +7,7 @@ doi:10.1038/nn.3807).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -181,6 +182,11 @@ class FmriNoise:
             noise[rows] = self.session_scale[s] * total
         return noise * self.sd
 
+    @cached_property
+    def _alike(self) -> np.ndarray:
+        """Correlation of the tuned part between voxels."""
+        return self.tuning @ self.tuning.T
+
     def covariance_of_mean(
         self, session: np.ndarray, position: np.ndarray, n_in_session: np.ndarray
     ) -> np.ndarray:
@@ -208,9 +214,7 @@ class FmriNoise:
             lags = np.abs(position[here][:, None] - position[here][None])
             n = int(n_in_session[here][0])
             drift += self.session_scale[s] ** 2 * pink_autocovariance(n, c.exponent)[lags].sum() / m**2
-        matrix = (c.local * alone + c.drift * drift) * self.kernel + c.tuned * alone * (
-            self.tuning @ self.tuning.T
-        )
+        matrix = (c.local * alone + c.drift * drift) * self.kernel + c.tuned * alone * self._alike
         for s, count in zip(*np.unique(session, return_counts=True), strict=True):
             weight = c.shared * count * self.session_scale[s] ** 2 / m**2
             matrix += weight * (self.loadings[s] @ self.loadings[s].T)

@@ -4,8 +4,8 @@
 best linear decoder into a target embedding, told the truth. `oracle_n` is the best linear decoder told only the priors
 (how weights are drawn, how noise and residuals covary) and the same n training responses as any fitted decoder.
 
-All three return log p(response | candidate) - log p(response) up to a constant per response: the best score for
-retrieval in both directions.
+All three return log p(candidate | response) among the candidates. It is the best score for retrieval in both
+directions: the picture of a response, and the response to a picture (one that favours every picture must not win).
 """
 
 from __future__ import annotations
@@ -339,6 +339,7 @@ def _decoded(
     error = np.eye(cross.shape[0]) - cross @ gain
     z = space.whiten(gallery)
     likelihood = _log_ratio(estimate, error, z)
+    likelihood -= logsumexp(likelihood, axis=1, keepdims=True)
     back, candidates = estimate @ space.back, gallery - space.mean
     cosine = _unit(back) @ _unit(candidates).T
     found = {

@@ -99,6 +99,7 @@ def test_the_likely_image_is_found_at_least_as_often_as_by_any_linear_decoder():
         y, world.embeddings[:N_GALLERY], gallery, world.truth, world.noise, REPEATS
     )
     assert best.top1 >= linear.top1
+    assert best.brain_retrieval().mean() >= linear.brain_retrieval().mean() > 0.5
     assert best.two_way().mean() > 0.99
 
 
