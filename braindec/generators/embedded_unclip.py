@@ -95,11 +95,10 @@ class EmbeddedUnclip(Generator):
         checks.in_range("n_steps", n_steps, 1, N_NOISE_LEVELS)
         pictures = [np.empty((0, 64, 64, 3), np.uint8)]
         with tqdm(total=len(told), desc="generate", disable=not progress) as bar:
-            for x, y in zip(
-                noise.split(self.config.batch_size), told.split(self.config.batch_size), strict=True
-            ):
-                pictures.append(self._decode(self._denoise(x, y, n_steps)))
-                bar.update(len(x))
+            for start in range(0, len(told), self.config.batch_size):
+                rows = slice(start, start + self.config.batch_size)
+                pictures.append(self._decode(self._denoise(noise[rows], told[rows], n_steps)))
+                bar.update(len(told[rows]))
         return np.concatenate(pictures)
 
     def _denoise(self, noise: Tensor, told: Tensor, n_steps: int) -> Tensor:
