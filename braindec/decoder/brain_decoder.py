@@ -18,7 +18,7 @@ from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset, splits
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import fitting, saving
-from braindec.decoder.calibration import Calibration
+from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.prediction import Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import InOwnSpace, TargetScaler
 from braindec.decoder.settings import Settings, build_losses, steps_for
@@ -130,7 +130,7 @@ class BrainDecoder(nn.Module):
         self.encoder, fitted = fitting.cross_fit(
             self.build_encoder, self._told_losses(), self._loss_weights(), sets, self.settings.train,
             n_folds=self.settings.n_folds, seed=self.settings.seed, name="encoder", folder=folder, progress=progress,
-            start=start if self.settings.train.ridge_start else _start_at_random,
+            start=start if self.settings.train.ridge_start else _start_at_random, rank=self._rank(),
         )  # fmt: skip
         self.log = fitted.log
         self._fit_gain(fitted, sets)
@@ -185,6 +185,7 @@ class BrainDecoder(nn.Module):
             settings or self.settings.train,
             n_folds=self.settings.n_folds, seed=self.settings.seed, name="adapt",
             folder=None if out_dir is None else Path(out_dir), progress=progress, start=new._start_adapters_,
+            rank=new._rank(),
             trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
         )  # fmt: skip
         new.log = fitted.log
@@ -221,8 +222,8 @@ class BrainDecoder(nn.Module):
     def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
         """How well each candidate embedding fits each prediction: (n, n_candidates), higher is more similar.
 
-        Where calibrated, the evidence of one for the other: log p(candidate | prediction) - log p(candidate), with the
-        error that was seen out of fold; else the cosine about the training stimuli's mean.
+        The cosine about the training stimuli's mean; or, where calibration found that it tells training stimuli apart
+        better, the evidence log p(candidate | prediction) - log p(candidate) with the error that was seen out of fold.
 
         Parameters
         ----------
@@ -233,7 +234,7 @@ class BrainDecoder(nn.Module):
         """
         query, gallery = self.centred(prediction.values), self.centred(candidates)
         if prediction.key in self.calibrations:
-            return self._calibration(prediction.key).evidence(query, gallery)
+            return self._calibration(prediction.key).similarity(query, gallery)
         return nearest.similarity(query, gallery)
 
     def retrieve(
@@ -434,6 +435,13 @@ class BrainDecoder(nn.Module):
         cross = sum(float((p * t).sum()) for p, t in pairs)
         power = sum(float(p.square().sum()) for p, _ in pairs)
         self.gain.fill_(max(cross, 0.0) / max(power, 1e-12))
+
+    def _rank(self) -> Any:
+        """How out-of-fold predictions are scored to choose the number of steps: as they will be used."""
+        if not self.settings.calibrate:
+            return None
+        generator = seeding.torch_generator(self.settings.seed, "rank")
+        return partial(held_out_rank, generator=generator)
 
     def _calibrate(self, fitted: fitting.CrossFit) -> None:
         """Map and error of each subject, from the out-of-fold predictions of its stimuli's mean responses."""

@@ -7,14 +7,24 @@ candidate may lie from it in each direction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from braindec import checks
-from braindec.maths import covariance, folds, ridge
+from braindec.maths import covariance, folds, nearest, ridge
 from braindec.maths.factors import factorise
 
 ALPHAS = tuple(float(a) for a in torch.logspace(-2, 6, 17))
+SHRINKAGES = (0.05, 0.1, 0.2, 0.4, 0.7)  # of the covariances towards a multiple of the identity
+# (whether outputs are mapped linearly or only scaled, shrinkage of the covariances or None for the cosine); of equals
+# the first, simplest one is taken
+Option = tuple[bool, float | None]
+OPTIONS: tuple[Option, ...] = tuple(
+    (mapped, share) for mapped in (False, True) for share in (None, *reversed(SHRINKAGES))
+)
+QUICK = ((False, None), (True, None), (True, 0.2))  # enough to compare encoders by
 MAX_DIMS = 4096  # a covariance of more would cost over 128 MiB and minutes
 MIN_ROWS = 20
 
@@ -27,13 +37,16 @@ class Calibration(nn.Module):
     weight, bias : Tensor, shapes (dim, dim), (dim,)
         Raw output to embedding.
     error, prior : Tensor, shape (dim, dim)
-        Covariance of the error of a calibrated embedding, and of the embeddings themselves; shrunken (Ledoit-Wolf).
+        Covariance of the error of a calibrated embedding, and of the embeddings themselves; shrunken alike.
+    uses_evidence : bool Tensor, shape ()
+        Whether candidates are compared by evidence; by cosine where that told left-out training stimuli apart better.
     """
 
     weight: Tensor
     bias: Tensor
     error: Tensor
     prior: Tensor
+    uses_evidence: Tensor
 
     def __init__(self, n_dims: int):
         super().__init__()
@@ -42,26 +55,38 @@ class Calibration(nn.Module):
         self.register_buffer("bias", torch.zeros(n_dims))
         for name in ("error", "prior"):
             self.register_buffer(name, torch.eye(n_dims))
+        self.register_buffer("uses_evidence", torch.tensor(False))
 
-    def fit_(self, raw: Tensor, truth: Tensor, generator: torch.Generator) -> None:
-        """Takes map and error from out-of-fold outputs and their truth, each (n, dim), one row a stimulus."""
+    def compare_(
+        self, raw: Tensor, truth: Tensor, generator: torch.Generator, options: Sequence[Option] = OPTIONS
+    ) -> list[float]:
+        """Mean reciprocal rank, with each option, of stimuli left out of the calibration itself (which it changes)."""
         n = checks.same_length("stimulus", raw=raw, truth=truth)
         checks.at_least("stimuli to calibrate with", n, MIN_ROWS)
-        parts = folds.folds_by_count(n, 5, generator)
-        factors = factorise(raw.double(), parts)
-        fit = ridge.solve(factors, truth.double(), ALPHAS, score="neg_mse")
-        error = truth - ridge.held_out_predictions(factors, truth.double(), fit.alpha)
-        self.weight.copy_(fit.weights.T)
-        self.bias.copy_(fit.intercept)
-        self.error.copy_(covariance.ledoit_wolf(error).matrix)
-        self.prior.copy_(covariance.ledoit_wolf(truth.double()).matrix)
+        parts = folds.folds_by_count(n, 3, generator)
+        ranks = []
+        for held in parts:
+            kept = folds.complement(n, held)
+            ranks.append(self._compared(raw[kept], truth[kept], raw[held], truth[held], generator, options))
+        return [sum(column) / len(parts) for column in zip(*ranks, strict=True)]
+
+    def fit_(self, raw: Tensor, truth: Tensor, generator: torch.Generator) -> None:
+        """Takes map and error from out-of-fold outputs and their truth, each (n, dim), one row a stimulus.
+
+        Whether outputs are mapped or only scaled, and how far covariances are shrunken, or not used at all, is chosen
+        by how well stimuli left out of the calibration itself are told apart.
+        """
+        ranks = self.compare_(raw, truth, generator)
+        mapped, share = OPTIONS[ranks.index(max(ranks))]
+        self._solve_(raw, truth, generator, mapped=mapped)
+        self._shrink_(share)
 
     def forward(self, raw: Tensor) -> Tensor:
         """Calibrated embeddings (n, dim)."""
         return raw @ self.weight.T + self.bias
 
-    def evidence(self, embedding: Tensor, candidates: Tensor) -> Tensor:
-        """log p(candidate | embedding) - log p(candidate) for every pair, up to one constant.
+    def similarity(self, embedding: Tensor, candidates: Tensor) -> Tensor:
+        """How well each candidate fits each embedding, (n, m), higher is better: evidence or cosine, as was chosen.
 
         Parameters
         ----------
@@ -69,16 +94,71 @@ class Calibration(nn.Module):
             Calibrated, centred.
         candidates : Tensor, shape (m, dim)
             Centred.
-
-        Returns
-        -------
-        Tensor, shape (n, m)
-            Higher is more similar; comparable along both axes: error and embeddings are taken as Gaussian.
         """
-        precision = torch.linalg.inv(self.error.double())
-        prior = torch.linalg.inv(self.prior.double())
-        x, z = embedding.double(), candidates.double()
-        cross = x @ precision @ z.T
-        own = 0.5 * ((x @ precision) * x).sum(1)
-        candidate = 0.5 * ((z @ (precision - prior)) * z).sum(1)
-        return (cross - own[:, None] - candidate[None]).float()
+        if bool(self.uses_evidence):
+            return evidence(embedding, candidates, self.error, self.prior)
+        return nearest.similarity(embedding, candidates)
+
+    def _solve_(self, raw: Tensor, truth: Tensor, generator: torch.Generator, *, mapped: bool) -> None:
+        x, y = raw.double(), truth.double()
+        if mapped:
+            factors = factorise(x, folds.folds_by_count(len(x), 5, generator))
+            fit = ridge.solve(factors, y, ALPHAS, score="neg_mse")
+            left = y - ridge.held_out_predictions(factors, y, fit.alpha)
+            self.weight.copy_(fit.weights.T)
+            self.bias.copy_(fit.intercept)
+        else:
+            gain = (x * y).sum() / x.square().sum().clamp_min(1e-12)
+            left = y - gain * x
+            self.weight.copy_(gain * torch.eye(x.shape[1]))
+            self.bias.zero_()
+        self.error.copy_(left.T @ left / len(left))
+        self.prior.copy_(y.T.cov(correction=0))
+
+    def _shrink_(self, share: float | None) -> None:
+        """Shrinks both covariances; None leaves them out of comparisons."""
+        self.uses_evidence.fill_(share is not None)
+        for name in ("error", "prior"):
+            shrunken = covariance.shrink(
+                self.get_buffer(name).double(), SHRINKAGES[0] if share is None else share
+            )
+            self.get_buffer(name).copy_(shrunken)
+
+    def _compared(
+        self, raw: Tensor, truth: Tensor, held_raw: Tensor, held_truth: Tensor, generator: torch.Generator,
+        options: Sequence[Option],
+    ) -> list[float]:  # fmt: skip
+        """Mean reciprocal rank of held-out rows with each option."""
+        gallery, own = held_truth.unique(dim=0, return_inverse=True)
+        state = generator.get_state()
+        ranks = []
+        for mapped, share in options:
+            generator.set_state(state)  # every option on the same folds
+            self._solve_(raw, truth, generator, mapped=mapped)
+            self._shrink_(share)
+            ranks.append(_reciprocal_rank(self.similarity(self(held_raw), gallery), own))
+        return ranks
+
+
+def evidence(embedding: Tensor, candidates: Tensor, error: Tensor, prior: Tensor) -> Tensor:
+    """log p(candidate | embedding) - log p(candidate) for every pair, up to one constant: (n, m).
+
+    Error and embeddings are taken as Gaussian, zero mean, with covariances `error` and `prior` (dim, dim). Comparable
+    along both axes: of candidates for one response, and of responses for one candidate.
+    """
+    precision = torch.linalg.inv(error.double())
+    x, z = embedding.double(), candidates.double()
+    cross = x @ precision @ z.T
+    own = 0.5 * ((x @ precision) * x).sum(1)
+    candidate = 0.5 * ((z @ (precision - torch.linalg.inv(prior.double()))) * z).sum(1)
+    return (cross - own[:, None] - candidate[None]).float()
+
+
+def _reciprocal_rank(similarity: Tensor, truth: Tensor) -> float:
+    better, tied = nearest.ranks_in(similarity, truth)
+    return float((1 / (1 + nearest.mid_ranks(better, tied))).mean())
+
+
+def held_out_rank(raw: Tensor, truth: Tensor, generator: torch.Generator) -> float:
+    """How well flattened outputs (n, dim) tell stimuli apart once calibrated: mean reciprocal rank."""
+    return max(Calibration(truth.shape[1]).compare_(raw, truth, generator, QUICK))

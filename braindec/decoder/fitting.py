@@ -231,6 +231,7 @@ def cross_fit(
     progress: bool,
     start: Callable[[Encoder, Mapping[str, SubjectSet]], None],
     trainable: tuple[str, ...] = ("",),
+    rank: Callable[[Tensor, Tensor], float] | None = None,
 ) -> tuple[Encoder, CrossFit]:
     """An encoder trained on everything for as many steps as held-out units prefer, and its out-of-fold predictions.
 
@@ -247,13 +248,16 @@ def cross_fit(
         ``start(encoder, sets)`` sets first weights from the data it is given.
     trainable : tuple of str
         Only the encoder's parameters whose name starts with one of these are trained.
+    rank : callable, optional
+        ``rank(raw outputs, truth)``, each (n, dim): scores one subject's out-of-fold predictions, higher is better;
+        by default the mean reciprocal rank by cosine.
     """
     looks = [
         _fold(build(), losses, weights, kept, held, settings, seed, f"{name}-fold-{number}", progress, start, trainable)
         for number, (kept, held) in enumerate(fold_sets(sets, n_folds, seed))
     ]  # fmt: skip
     steps = sorted(looks[0]) if looks else []
-    curve = {step: float(np.mean([look[step][0] for look in looks])) for step in steps}
+    curve = {step: _score([look[step] for look in looks], rank) for step in steps}
     best = max(steps, key=lambda step: (curve[step], -step)) if steps else settings.n_steps
     encoder = build()
     start(encoder, sets)
@@ -269,6 +273,14 @@ def cross_fit(
 
 
 Predicted = dict[str, tuple[Tensor, Tensor, Tensor]]
+
+
+def _score(looks: Sequence[tuple[float, Predicted]], rank: Callable[[Tensor, Tensor], float] | None) -> float:
+    if rank is None:
+        return float(np.mean([value for value, _ in looks]))
+    joined = _join([predicted for _, predicted in looks]).values()
+    means = [(raw[n == n.max()].flatten(1), truth[n == n.max()].flatten(1)) for raw, truth, n in joined]
+    return float(np.mean([rank(raw, truth) for raw, truth in means]))
 
 
 def _fold(
