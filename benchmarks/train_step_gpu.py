@@ -70,7 +70,7 @@ def measured(size: dict, device: str) -> dict[str, object]:
         "trials_per_second": size["batch"] * len(size["voxels"]) / seconds,
         "peak_GiB": peak,
         "parameters": n_parameters,
-        "loss": float(loss),
+        "loss": float(loss.detach()),
     }
 
 

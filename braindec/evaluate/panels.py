@@ -10,7 +10,7 @@ import numpy as np
 from braindec import train
 from braindec.decoder import BrainDecoder
 from braindec.evaluate.judge import Measured
-from braindec.evaluate.reconstructions import ROWS, Gallery
+from braindec.evaluate.reconstructions import ROWS, Gallery, Reconstructions
 from braindec.types import Space, VoxelSpace
 
 Panel = tuple[str, str, Mapping[str, Any]]
@@ -18,7 +18,7 @@ Panel = tuple[str, str, Mapping[str, Any]]
 LIMITS = (
     "A generator draws a plausible picture whatever it is told: what it adds beyond the decoded embedding is invented. "
     "The rows of controls show how much of a picture's look comes from the generator alone.",
-    "Scores hold for these subjects and this gallery; a larger gallery, or one of more alike pictures, lowers retrieval.",
+    "Scores hold for these subjects and this gallery; a larger one, or one of more alike pictures, lowers retrieval.",
     "Decoding what a cooperating person sees is not reading thoughts. Recordings, and decoders fitted on them, are "
     "personal data.",
 )
@@ -43,6 +43,11 @@ def pictures(gallery: Gallery, measured: Measured, title: str, n_best: int = 6, 
         "decoder trained on shuffled pairs, none at all, and the true one.",
     }
     return title, "image_grid", payload
+
+
+def galleries(found: Reconstructions, metric: str) -> list[Panel]:
+    """`pictures` of every subject."""
+    return [pictures(g, found.measured[k]["braindec"][metric], k.replace("_", " ")) for k, g in found.galleries.items()]
 
 
 def curves(decoder: BrainDecoder) -> list[Panel]:
