@@ -221,6 +221,11 @@ def ceilings(
     -------
     dict of str to Ceiling
         Queries and candidates are the sorted stimuli of `test`, so that the target of query i is candidate i.
+
+    Notes
+    -----
+    Observers of M/EEG see the best linear unbiased estimates of the sources, which keep all that Gaussian noise leaves
+    of a trial: even `oracle_n` is told topographies and waveforms, and lacks only what drives each source.
     """
     truth = StoredTruth(truth_path(folder, test.key))
     ids = sorted(set(test.table["stimulus_id"].tolist()))

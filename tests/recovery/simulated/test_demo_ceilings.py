@@ -44,14 +44,15 @@ def test_the_best_linear_decoder_of_every_fmri_subject_is_neither_lost_nor_perfe
         assert 0.6 <= tops[key]["oracle_linear"] <= 0.95, key
 
 
-def test_the_best_linear_decoder_of_eeg_is_far_above_chance_and_below_that_of_fmri(tops):
-    assert 0.2 <= tops["sub-05_eeg"]["oracle_linear"] <= 0.7
+def test_the_best_linear_decoder_of_eeg_is_below_that_of_every_fmri_subject(tops):
+    linear = {key: t["oracle_linear"] for key, t in tops.items()}
+    eeg = linear.pop("sub-05_eeg")
+    assert 0.2 <= eeg < min(linear.values())
 
 
 def test_three_thousand_trials_nearly_suffice_and_three_hundred_do_not(tops):
     reached = {key: t["oracle_n"] / t["oracle_linear"] for key, t in tops.items()}
-    assert min(reached[f"sub-0{s}_fmri"] for s in (1, 2, 3)) > 0.88
-    assert 0.4 < reached["sub-04_fmri"] < 0.85
+    assert min(reached[f"sub-0{s}_fmri"] for s in (1, 2, 3)) > 0.93 > reached["sub-04_fmri"]
 
 
 def test_the_ceiling_is_at_chance_for_the_embeddings_of_other_pictures(demo):
