@@ -231,3 +231,16 @@ def test_nothing_is_fetched(tmp_path, capsys):
     assert catalogue.load("simulated")["fetch"](tmp_path / "raw") == []
     assert "nothing to fetch" in capsys.readouterr().out
     assert not (tmp_path / "raw").exists()
+
+
+def test_an_inverse_crime_world_is_built_from_the_shipped_target_and_says_so(made, tmp_path):
+    functions = catalogue.load("simulated")
+    small = json.loads((catalogue.folder("simulated") / "world_smoke.json").read_text())
+    crime = small | {"inverse_crime": True, "subjects": small["subjects"][:1]}
+    (tmp_path / "crime.json").write_text(json.dumps(crime))
+    planted = functions["synthetic"](tmp_path / "raw", world=tmp_path / "crime.json")
+    functions["prepare"](tmp_path / "raw", tmp_path / "prepared")
+    assert layout.read_manifest(tmp_path / "prepared")["inverse_crime"] is True
+    assert layout.read_manifest(made[1])["inverse_crime"] is False
+    usual = made[2].responses["sub-01_fmri"]
+    assert not np.allclose(planted.responses["sub-01_fmri"], usual)
