@@ -447,11 +447,12 @@ class BrainDecoder(nn.Module):
         """Map and error of each subject, from the out-of-fold predictions of its stimuli's mean responses."""
         if not self.settings.calibrate:
             return
+        others = [self._calibration(key) for key in self.calibrations]
         for key, (raw, truth, n_repeats) in fitted.held_out.items():
             rows = n_repeats == n_repeats.max()
             calibration = Calibration(truth[0].numel())
             generator = seeding.torch_generator(self.settings.seed, "calibration", key)
-            calibration.fit_(raw[rows].flatten(1), truth[rows].flatten(1), generator)
+            calibration.fit_(raw[rows].flatten(1), truth[rows].flatten(1), generator, others)
             self.calibrations[key] = calibration
 
     def _fit_shared_map(self, sets: Mapping[str, fitting.SubjectSet]) -> None:

@@ -8,6 +8,7 @@ candidate may lie from it in each direction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,24 @@ from braindec.maths.factors import factorise
 
 ALPHAS = tuple(float(a) for a in torch.logspace(-2, 6, 17))
 SHRINKAGES = (0.05, 0.1, 0.2, 0.4, 0.7)  # of the covariances towards a multiple of the identity
-# (whether outputs are mapped linearly or only scaled, shrinkage of the covariances or None for the cosine); of equals
-# the first, simplest one is taken
-Option = tuple[bool, float | None]
-OPTIONS: tuple[Option, ...] = tuple(
-    (mapped, share) for mapped in (False, True) for share in (None, *reversed(SHRINKAGES))
-)
-QUICK = ((False, None), (True, None), (True, 0.2))  # enough to compare encoders by
+
+
+class Option(NamedTuple):
+    """One way to calibrate.
+
+    mapped: outputs are mapped linearly, not only scaled. share: shrinkage of the covariances; None compares by cosine.
+    borrowed: the error's shape is that of other subjects with more data.
+    """
+
+    mapped: bool
+    share: float | None
+    borrowed: bool = False
+
+
+# Of equals the first, simplest one is taken.
+OPTIONS = tuple(Option(mapped, share) for mapped in (False, True) for share in (None, *reversed(SHRINKAGES)))
+BORROWED = tuple(Option(mapped, share, True) for mapped in (False, True) for share in (0.2, 0.05))
+QUICK = (Option(False, None), Option(True, None), Option(True, 0.2))  # enough to compare encoders by
 MAX_DIMS = 4096  # a covariance of more would cost over 128 MiB and minutes
 MIN_ROWS = 20
 
@@ -58,7 +70,12 @@ class Calibration(nn.Module):
         self.register_buffer("uses_evidence", torch.tensor(False))
 
     def compare_(
-        self, raw: Tensor, truth: Tensor, generator: torch.Generator, options: Sequence[Option] = OPTIONS
+        self,
+        raw: Tensor,
+        truth: Tensor,
+        generator: torch.Generator,
+        options: Sequence[Option] = OPTIONS,
+        others: Sequence[Calibration] = (),
     ) -> list[float]:
         """Mean reciprocal rank, with each option, of stimuli left out of the calibration itself (which it changes)."""
         n = checks.same_length("stimulus", raw=raw, truth=truth)
@@ -67,19 +84,23 @@ class Calibration(nn.Module):
         ranks = []
         for held in parts:
             kept = folds.complement(n, held)
-            ranks.append(self._compared(raw[kept], truth[kept], raw[held], truth[held], generator, options))
+            ranks.append(
+                self._compared(raw[kept], truth[kept], raw[held], truth[held], generator, options, others)
+            )
         return [sum(column) / len(parts) for column in zip(*ranks, strict=True)]
 
-    def fit_(self, raw: Tensor, truth: Tensor, generator: torch.Generator) -> None:
+    def fit_(
+        self, raw: Tensor, truth: Tensor, generator: torch.Generator, others: Sequence[Calibration] = ()
+    ) -> None:
         """Takes map and error from out-of-fold outputs and their truth, each (n, dim), one row a stimulus.
 
         Whether outputs are mapped or only scaled, and how far covariances are shrunken, or not used at all, is chosen
-        by how well stimuli left out of the calibration itself are told apart.
+        by how well stimuli left out of the calibration itself are told apart. `others` are calibrations of subjects
+        with more data, whose error may be borrowed in shape.
         """
-        ranks = self.compare_(raw, truth, generator)
-        mapped, share = OPTIONS[ranks.index(max(ranks))]
-        self._solve_(raw, truth, generator, mapped=mapped)
-        self._shrink_(share)
+        options = (*OPTIONS, *BORROWED) if others else OPTIONS
+        ranks = self.compare_(raw, truth, generator, options, others)
+        self._apply_(options[ranks.index(max(ranks))], raw, truth, generator, others)
 
     def forward(self, raw: Tensor) -> Tensor:
         """Calibrated embeddings (n, dim)."""
@@ -115,6 +136,21 @@ class Calibration(nn.Module):
         self.error.copy_(left.T @ left / len(left))
         self.prior.copy_(y.T.cov(correction=0))
 
+    def _apply_(
+        self,
+        option: Option,
+        raw: Tensor,
+        truth: Tensor,
+        generator: torch.Generator,
+        others: Sequence[Calibration],
+    ) -> None:
+        self._solve_(raw, truth, generator, mapped=option.mapped)
+        if option.borrowed:
+            error = torch.stack([other.error for other in others]).mean(0)
+            self.error.copy_(error * (self.error.trace() / error.trace()))
+            self.prior.copy_(torch.stack([other.prior for other in others]).mean(0))
+        self._shrink_(option.share)
+
     def _shrink_(self, share: float | None) -> None:
         """Shrinks both covariances; None leaves them out of comparisons."""
         self.uses_evidence.fill_(share is not None)
@@ -126,16 +162,15 @@ class Calibration(nn.Module):
 
     def _compared(
         self, raw: Tensor, truth: Tensor, held_raw: Tensor, held_truth: Tensor, generator: torch.Generator,
-        options: Sequence[Option],
+        options: Sequence[Option], others: Sequence[Calibration],
     ) -> list[float]:  # fmt: skip
         """Mean reciprocal rank of held-out rows with each option."""
         gallery, own = held_truth.unique(dim=0, return_inverse=True)
         state = generator.get_state()
         ranks = []
-        for mapped, share in options:
+        for option in options:
             generator.set_state(state)  # every option on the same folds
-            self._solve_(raw, truth, generator, mapped=mapped)
-            self._shrink_(share)
+            self._apply_(option, raw, truth, generator, others)
             ranks.append(_reciprocal_rank(self.similarity(self(held_raw), gallery), own))
         return ranks
 
