@@ -30,6 +30,7 @@ from braindec.evaluate.systems import (
     nuisance_features,
     signal_features,
 )
+from braindec.evaluate.time_course import TimeCourse, auc_of_averages, time_course
 from braindec.evaluate.whole import Evaluation, Plan, cross_validate, held_out
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "Plan",
     "RidgeFitter",
     "System",
+    "TimeCourse",
+    "auc_of_averages",
     "adaptation",
     "by_region",
     "check_scopes",
@@ -69,4 +72,5 @@ __all__ = [
     "scores_of",
     "simulated_ceilings",
     "signal_features",
+    "time_course",
 ]

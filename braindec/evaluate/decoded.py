@@ -69,11 +69,15 @@ def decode(
     for key, trials in test.trials.items():
         found = system.predict(trials, repeats=protocol.repeats)  # type: ignore[arg-type]  # checked by Protocol
         truth = _centred(embeddings.of(found.ids), mean)
-        similarity = system.similarity(found, values) if names else torch.zeros(len(found.ids), 0)
+        made = _centred(found.values, mean)
+        if not names:
+            similarity = torch.zeros(len(found.ids), 0)
+        elif protocol.similarity == "own":
+            similarity = system.similarity(found, values)
+        else:
+            similarity = -torch.cdist(made.double(), _centred(values, mean).double()).square()
         folds = torch.full((len(found.ids),), fold)
-        out[key] = Decoded(
-            key, found.ids, _centred(found.values, mean), truth, folds, found.table, similarity, names
-        )
+        out[key] = Decoded(key, found.ids, made, truth, folds, found.table, similarity, names)
     return out
 
 

@@ -85,16 +85,10 @@ def _measure(
         value, interval, n = identification_interval(wins)
         return Measured(metric.name, value, interval, chance, n, metric.direction, per_sample)
     if metric.name == "roc_auc":
-        interval = _auc_interval(decoded, _known(labels))
-        return Measured(
-            metric.name,
-            float(per_sample.mean()),
-            interval,
-            chance,
-            len(per_sample),
-            metric.direction,
-            per_sample,
-        )
+        scores, classes = class_scores(decoded, _known(labels))
+        margin = (scores[:, 1] - scores[:, 0]).numpy()
+        value, interval = auc_over_folds(margin, classes.numpy() == 1, decoded.fold.numpy())
+        return Measured(metric.name, value, interval, chance, len(margin), metric.direction, per_sample)
     found = summarise(per_sample, chance, generator=generator, kind="proportion")
     interval = (float(found.interval.low), float(found.interval.high))
     return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
@@ -144,21 +138,24 @@ def class_scores(decoded: Decoded, labels: np.ndarray) -> tuple[Tensor, Tensor]:
     )
 
 
-def _auc_interval(decoded: Decoded, labels: np.ndarray) -> tuple[float, float]:
-    """Folds' areas and DeLong errors combined, weighted by their trials."""
-    scores, classes = class_scores(decoded, labels)
-    margin = (scores[:, 1] - scores[:, 0]).numpy()
-    areas, errors, weights = [], [], []
-    for fold in decoded.fold.unique():
-        rows = (decoded.fold == fold).numpy()
-        found = roc_auc(margin[rows], classes.numpy()[rows] == 1)
-        areas.append(found.value)
-        errors.append(found.error)
-        weights.append(rows.sum())
-    share = np.array(weights) / sum(weights)
-    error = float(np.sqrt((share**2 * np.square(errors)).sum()))
-    interval = log_odds_interval(float((share * areas).sum()), error, len(margin))
-    return float(interval.low), float(interval.high)
+def auc_over_folds(
+    margin: np.ndarray, positive: np.ndarray, fold: np.ndarray
+) -> tuple[float, tuple[float, float]]:
+    """Area under the ROC and its interval: folds' areas and DeLong errors combined, weighted by their trials.
+
+    Parameters
+    ----------
+    margin : float array, shape (n,)
+        Higher means positive; compared within folds only.
+    positive : bool array, shape (n,)
+    fold : int array, shape (n,)
+    """
+    found = [roc_auc(margin[fold == f], positive[fold == f]) for f in np.unique(fold)]
+    share = np.array([(fold == f).mean() for f in np.unique(fold)])
+    value = float((share * np.array([a.value for a in found])).sum())
+    error = float(np.sqrt((share**2 * np.square([a.error for a in found])).sum()))
+    interval = log_odds_interval(value, error, len(margin))
+    return value, (float(interval.low), float(interval.high))
 
 
 def _known(labels: np.ndarray | None) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from braindec import checks
 
 CANDIDATES = ("test_stimuli", "fold_stimuli", "classes")
+SIMILARITIES = ("own", "distance")
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ class Protocol:
     repeats : str
         Repeats of a stimulus are averaged ``"before"`` the model, ``"after"`` it, or not (``"none"``).
     similarity : str
-        ``"system's own, from training data"``: cosine about the training stimuli's mean, or what the decoder learnt of
-        its own errors on its training data; no other item of the test set enters a pair's value.
+        ``"own"``, the system's from its training data: cosine about the training stimuli's mean, or what the decoder
+        learnt of its own errors. ``"distance"``, minus the squared distance of embeddings: how far, where scores are
+        ranked over trials (the cosine to one of two classes only knows the side). No other item of the test set enters
+        a pair's value.
     metrics : tuple of str
         Computed from predictions.
     picture_metrics : tuple of str
@@ -50,8 +53,9 @@ class Protocol:
     source: str
     picture_metrics: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("train", "unit_train_rows", "causal")
-    similarity: str = "system's own, from training data"
+    similarity: str = "own"
 
     def __post_init__(self) -> None:
         checks.one_of("candidates", self.candidates, CANDIDATES)
         checks.one_of("repeats", self.repeats, ("none", "before", "after"))
+        checks.one_of("similarity", self.similarity, SIMILARITIES)

@@ -28,6 +28,7 @@ PROTOCOLS = {
         Protocol(
             "leave_one_run_out_auc", 1, "run", "classes", "none", ("roc_auc",),
             "Each run held out once, every trial of it scored; area under the ROC within runs",
+            similarity="distance",
         ),
     )
 }  # fmt: skip

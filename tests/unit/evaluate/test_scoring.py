@@ -184,3 +184,34 @@ def test_classes_are_told_apart_by_the_label_of_their_stimuli(planted):
 def test_an_unknown_protocol_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'heldout_stimuli'"):
         evaluate.protocol_named("heldout_stimulus")
+
+
+def test_the_area_under_the_roc_ranks_trials_by_how_far_they_lie_from_the_classes(planted):
+    """Three trials of each class on the right side and two on the wrong one, but nearer to the middle."""
+    protocol = evaluate.protocol_named("leave_one_run_out_auc")
+    names, number = np.unique(planted.dataset.stimuli.table["category"], return_inverse=True)
+    prototypes = replace(planted.embeddings, values=np.eye(2, dtype=np.float32)[number][:, None])
+
+    class Graded:
+        def predict(self, trials, *, repeats):
+            from braindec.decoder import Prediction
+
+            ids = tuple(trials.table["stimulus_id"].tolist())
+            truth = prototypes.of(ids)
+            strength = np.where(np.arange(len(ids)) % 5 < 3, 1.0, -0.2)[:, None, None]
+            values = (0.5 + strength * (truth - 0.5)).astype(np.float32)
+            return Prediction(ids, values, trials.table, np.ones(len(ids), int))
+
+        def similarity(self, prediction, candidates):
+            raise AssertionError("this protocol compares by distance")
+
+    folds = splits.leave_one_out(planted.dataset, "run")[:2]
+    decoded = evaluate.cross_decode(
+        lambda *_: Graded(), planted.dataset, prototypes, folds, protocol, 0, "category"
+    )["sub-01_fmri"]
+    labels = names[number][[planted.dataset.stimuli.ids.index(i) for i in decoded.ids]]
+    found = evaluate.measure(decoded, protocol, labels, np.random.default_rng(0))["roc_auc"]
+    # Of the pairs, those of two wrong-sided trials are lost: near (2/5)^2. Signs alone would tie, and lose more.
+    assert found.value == pytest.approx(1 - 0.16, abs=0.02)
+    assert found.value == pytest.approx(found.per_sample.mean())
+    assert found.interval[0] < found.value < found.interval[1]

@@ -26,7 +26,7 @@ PROTOCOL = evaluate.protocol_named("leave_one_run_out_categories")
 
 @pytest.fixture(scope="module")
 def blocks() -> tuple[NeuralDataset, Embeddings]:
-    """Ten runs of six blocks: position 0 shows "a" four times out of five, no other says anything; ten motion columns."""
+    """Ten runs of six blocks: position 0 mostly shows "a", no other says anything; ten empty motion columns."""
     rng = np.random.default_rng(3)
     n = N_RUNS * N_POSITIONS
     position = np.arange(n) % N_POSITIONS
