@@ -186,8 +186,19 @@ def run(
         prepared = Path(data) if data is not None else _synthesise(recipe, target if out else Path(temporary), smoke)
         started = time.time()
         report = loaded.main(recipe, prepared, target)
-        record = {"recipe": loaded.name, "config": recipe_to_json(recipe), "smoke": smoke, "sets": list(overrides),
-                  "versions": versions(), "seconds": round(time.time() - started, 1)}  # fmt: skip
+        record = {
+            "recipe": loaded.name,
+            "recipe_file": None if loaded.path.parent == folder() else str(loaded.path),
+            "dataset": recipe.data.dataset,
+            "protocol": recipe.protocol,
+            "seed": recipe.seed,
+            "date": time.strftime("%Y-%m-%d"),
+            "seconds": round(time.time() - started, 1),
+            "smoke": smoke,
+            "sets": list(overrides),
+            "config": recipe_to_json(recipe),
+            "versions": versions(),
+        }
         report = Report(report.scores, {**record, **report.run}, report.panels)
         from braindec import report as reporting
 

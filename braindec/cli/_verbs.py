@@ -132,7 +132,8 @@ def _recorded(record: Mapping[str, Any], sets: Sequence[str]) -> Any:
             "report.json does not say which recipe made it; evaluate takes the folder of a run."
         )
     overrides = [*record.get("sets", ()), *sets]
-    return config.override(recipe.load(record["recipe"]).recipe, overrides, registry.load)
+    name = record.get("recipe_file") or record["recipe"]
+    return config.override(recipe.load(name).recipe, overrides, registry.load)
 
 
 def decoder_folder(folder: Path) -> str:

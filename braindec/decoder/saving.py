@@ -75,7 +75,7 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "machine": platform.machine(),
         "system": platform.system(),
-        "cores": str(torch.get_num_threads()),
+        "threads": str(torch.get_num_threads()),
         "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
     }
 
