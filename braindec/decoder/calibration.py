@@ -62,12 +62,20 @@ class Calibration(nn.Module):
 
     def __init__(self, n_dims: int):
         super().__init__()
-        checks.in_range("values of an embedding that is calibrated", n_dims, 1, MAX_DIMS)
+        self.check(n_dims)
         self.register_buffer("weight", torch.eye(n_dims))
         self.register_buffer("bias", torch.zeros(n_dims))
         for name in ("error", "prior"):
             self.register_buffer(name, torch.eye(n_dims))
         self.register_buffer("uses_evidence", torch.tensor(False))
+
+    @staticmethod
+    def check(n_dims: int) -> None:
+        """Refuses embeddings of more values than a covariance is made of."""
+        if n_dims > MAX_DIMS:
+            raise checks.ConfigError(
+                f"calibrate takes embeddings of at most {MAX_DIMS} values, got {n_dims}; set calibrate=false."
+            )
 
     def compare_(
         self,
@@ -100,7 +108,9 @@ class Calibration(nn.Module):
         """
         options = (*OPTIONS, *BORROWED) if others else OPTIONS
         ranks = self.compare_(raw, truth, generator, options, others)
-        self._apply_(options[ranks.index(max(ranks))], raw, truth, generator, others)
+        best = options[ranks.index(max(ranks))]
+        self._solve_(raw, truth, generator, mapped=best.mapped)
+        self._compare_by_(best, others)
 
     def forward(self, raw: Tensor) -> Tensor:
         """Calibrated embeddings (n, dim)."""
@@ -136,15 +146,8 @@ class Calibration(nn.Module):
         self.error.copy_(left.T @ left / len(left))
         self.prior.copy_(y.T.cov(correction=0))
 
-    def _apply_(
-        self,
-        option: Option,
-        raw: Tensor,
-        truth: Tensor,
-        generator: torch.Generator,
-        others: Sequence[Calibration],
-    ) -> None:
-        self._solve_(raw, truth, generator, mapped=option.mapped)
+    def _compare_by_(self, option: Option, others: Sequence[Calibration]) -> None:
+        """Turns the covariances just solved for into those an option compares by."""
         if option.borrowed:
             error = torch.stack([other.error for other in others]).mean(0)
             self.error.copy_(error * (self.error.trace() / error.trace()))
@@ -166,11 +169,14 @@ class Calibration(nn.Module):
     ) -> list[float]:  # fmt: skip
         """Mean reciprocal rank of held-out rows with each option."""
         gallery, own = held_truth.unique(dim=0, return_inverse=True)
-        state = generator.get_state()
+        solved = {}
+        for mapped in sorted({option.mapped for option in options}):
+            self._solve_(raw, truth, generator, mapped=mapped)
+            solved[mapped] = {name: values.clone() for name, values in self.state_dict().items()}
         ranks = []
         for option in options:
-            generator.set_state(state)  # every option on the same folds
-            self._apply_(option, raw, truth, generator, others)
+            self.load_state_dict(solved[option.mapped])
+            self._compare_by_(option, others)
             ranks.append(_reciprocal_rank(self.similarity(self(held_raw), gallery), own))
         return ranks
 
