@@ -21,6 +21,7 @@ from braindec.generators import embedded_unclip
 from braindec.losses import soft_clip
 from braindec.priors import diffusion
 from braindec.recipe import NeuralData, Recipe
+from braindec.report import picture
 from braindec.targets import tiny_openclip
 from braindec.train import Config as Train
 from braindec.types import Report
@@ -104,4 +105,5 @@ def main(recipe, data_dir, out_dir):
         ),
     )  # fmt: skip
     decoder.save_pretrained(out_dir / "decoder", report)
+    (out_dir / "pictures.png").write_bytes(picture(report))
     return report

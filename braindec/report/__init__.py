@@ -6,14 +6,15 @@ below it); the kinds and the rest of their payloads are in `_blocks`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from braindec import store
+from braindec import checks, plots, store
 from braindec.report import _files
 from braindec.report._page import SECTIONS, page
 from braindec.types import Report
 
-__all__ = ["SECTIONS", "page", "read", "write"]
+__all__ = ["SECTIONS", "page", "picture", "read", "write"]
 
 MAX_BYTES = 5 * 1000 * 1000  # a page that can be sent by mail
 PICTURE_SIZES = (192, 128, 96, 64)  # pixels a side, tried until the page fits
@@ -45,6 +46,23 @@ def write(report: Report, folder: str | Path) -> Path:
     with store.atomic_path(folder / "report.html") as temporary:
         temporary.write_text(text, encoding="utf-8")
     return folder / "report.html"
+
+
+def picture(
+    report: Report, rows: Sequence[str] = ("presented", "reconstructed", "retrieved"), n_columns: int = 12
+) -> bytes:
+    """The first columns of a report's first panel of pictures as one PNG, for a slide or a README.
+
+    Raises
+    ------
+    ValueError
+        If the report has no panel of pictures, or it lacks a row.
+    """
+    grids = [payload for _, kind, payload in report.panels if kind == "image_grid"]
+    if not grids:
+        raise ValueError("this report has no panel of pictures.")
+    chosen = {row: checks.known_key("row of pictures", row, grids[0]["rows"])[:n_columns] for row in rows}
+    return plots.image_grid(chosen)
 
 
 def read(folder: str | Path) -> Report:
