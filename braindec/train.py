@@ -131,24 +131,21 @@ def fit(
     -------
     Log
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(mixed_precision=settings.precision, cpu=settings.device == "cpu")
-    if accelerator.num_processes > 1:
-        raise checks.ConfigError(
-            f"train.fit runs on one process, got {accelerator.num_processes}; start it without torchrun."
-        )
+    accelerator = _accelerator(settings)
     optimizer = torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(settings, step))
     log, best, first = Log(), (-float("inf"), _weights(module)), 0
     module.to(accelerator.device)
-    saved = _resume(folder, name, settings, seed) if settings.checkpoint_every else None
+    identity = _identity(settings, seed, module, batch) if folder is not None and settings.checkpoint_every else ""
+    saved = _resume(folder, name, identity) if folder is not None and identity else None
     if saved is not None:
         module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
         scheduler.load_state_dict(saved["scheduler"])
         log = Log(saved["rows"], saved["best_step"])
         best, first = (saved["best_value"], saved["best_weights"]), saved["step"]
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(saved["scaler"])
     prepared, optimizer = accelerator.prepare(module, optimizer)
     last = settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)
     bar = tqdm(range(first, last), initial=first, total=last, desc=name, disable=not progress, leave=False)
@@ -176,12 +173,13 @@ def fit(
             _log_step(log, step + 1, losses, float(scheduler.get_last_lr()[0]), last, bar)
             if (step + 1) % settings.validate_every == 0 or step + 1 == last:
                 best = _validate(module, validate, step + 1, log, best)
-            if (
-                folder is not None
-                and settings.checkpoint_every
-                and (step + 1) % settings.checkpoint_every == 0
-            ):
-                _checkpoint(folder, name, settings, seed, step + 1, module, optimizer, scheduler, log, best)
+            if folder is not None and identity and (step + 1) % settings.checkpoint_every == 0:
+                _checkpoint(folder, name, {
+                    "identity": identity, "step": step + 1, "module": _weights(module), "rows": log.rows,
+                    "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
+                    "scaler": {} if accelerator.scaler is None else accelerator.scaler.state_dict(),
+                    "best_step": log.best_step, "best_value": best[0], "best_weights": best[1],
+                })  # fmt: skip
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False).to("cpu")
     if validate is not None:
         module.load_state_dict(best[1])
@@ -191,6 +189,20 @@ def fit(
     if folder is not None:
         write_csv(folder / f"{name}.csv", log)
     return log
+
+
+def _accelerator(settings: Config) -> Any:
+    """An accelerator of these settings; accelerate itself would hold every later run to the first one's precision."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=settings.device == "cpu")
+    if accelerator.num_processes > 1:
+        raise checks.ConfigError(
+            f"train.fit runs on one process, got {accelerator.num_processes}; start it without torchrun."
+        )
+    return accelerator
 
 
 def _log_step(log: Log, step: int, losses: dict[str, Tensor], lr: float, last: int, bar: Any) -> None:
@@ -218,7 +230,7 @@ def _validate(
     with torch.no_grad():
         value = float(validate(module))
     log.rows.append({"step": float(step), "validation": value})
-    if value <= best[0]:
+    if not value > best[0]:  # NaN is no improvement
         return best
     log.best_step = step
     return value, _weights(module)
@@ -261,18 +273,22 @@ def write_csv(path: Path, log: Log) -> None:
 # ------------------------------------------------------------------------------------------------ checkpoints
 
 
-def _identity(settings: Config, seed: int) -> str:
-    return hashlib.sha256(json.dumps([config.to_json(settings), seed], sort_keys=True).encode()).hexdigest()
+def _identity(
+    settings: Config, seed: int, module: nn.Module, batch: Callable[[int], Mapping[str, Any]]
+) -> str:
+    """sha256 of what a resumed run must share: settings, seed, and the shapes and whole numbers of weights and data.
+
+    Not of their fractions, which another machine may round another way.
+    """
+    first = {k: v for k, v in batch(0).items() if isinstance(v, Tensor)}
+    shapes = {k: list(v.shape) for k, v in (*module.state_dict().items(), *first.items())}
+    numbers = {k: v.tolist() for k, v in first.items() if not v.is_floating_point()}
+    text = json.dumps([config.to_json(settings), seed, shapes, numbers], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _checkpoint(
-    folder: Path, name: str, settings: Config, seed: int, step: int, module: nn.Module, optimizer: Any, scheduler: Any,
-    log: Log, best: tuple[float, Any],
-) -> None:  # fmt: skip
-    path = folder / "checkpoints" / f"{name}-{step:08d}.pt"
-    content = {"identity": _identity(settings, seed), "step": step, "module": _weights(module),
-               "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "rows": log.rows,
-               "best_step": log.best_step, "best_value": best[0], "best_weights": best[1]}  # fmt: skip
+def _checkpoint(folder: Path, name: str, content: dict[str, Any]) -> None:
+    path = folder / "checkpoints" / f"{name}-{content['step']:08d}.pt"
     with store.atomic_path(path) as temporary:
         torch.save(content, temporary)
         digest = store.sha256_of(temporary)
@@ -287,16 +303,16 @@ def checkpoints(folder: Path, name: str) -> list[Path]:
     return sorted((folder / "checkpoints").glob(f"{name}-[0-9]*.pt"))
 
 
-def _resume(folder: Path | None, name: str, settings: Config, seed: int) -> dict[str, Any] | None:
+def _resume(folder: Path, name: str, identity: str) -> dict[str, Any] | None:
     """The newest readable checkpoint of this very run; a damaged one is passed over for the one before."""
-    for path in reversed(checkpoints(folder, name)) if folder is not None else []:
+    for path in reversed(checkpoints(folder, name)):
         digest = path.with_suffix(".json")
         if not digest.is_file() or store.read_json(digest)["sha256"] != store.sha256_of(path):
             continue
         content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        if content["identity"] != _identity(settings, seed):
+        if content["identity"] != identity:
             raise checks.ConfigError(
-                f"{path} was made with other settings or another seed; use a new output folder or delete it."
+                f"{path} was made with other settings, data or another seed; use a new output folder or delete it."
             )
         return content
     return None

@@ -144,3 +144,31 @@ def test_a_validation_split_never_divides_a_unit(generator):
     assert not {units[i] for i in kept.tolist()} & {units[i] for i in held.tolist()}
     assert len(kept) + len(held) == 30
     assert len(held) == 9
+
+
+def test_two_runs_of_one_process_may_differ_in_precision():
+    for precision in ("no", "bf16", "no"):
+        _, log = run(n_steps=10, precision=precision)
+        assert log.rows
+
+
+def test_a_checkpoint_of_other_data_is_not_taken_over(tmp_path):
+    """The same settings in the same folder, but twice the rows or other whole numbers: not the run that was begun."""
+    module, batch, objective = problem()
+    chosen = settings(n_steps=20, checkpoint_every=10)
+    train.fit(module, batch, objective, chosen, seed=3, folder=tmp_path, progress=False)
+
+    def other(step):
+        return batch(step) | {"stimuli": torch.arange(16)}
+
+    with pytest.raises(ValueError, match="other settings, data"):
+        train.fit(module, other, objective, chosen, seed=3, folder=tmp_path, progress=False)
+
+
+def test_a_validation_that_is_not_a_number_is_never_the_best():
+    module, batch, objective = problem()
+    said = iter([0.1, 0.9, float("nan"), 0.5])
+    log = train.fit(
+        module, batch, objective, settings(n_steps=30), seed=0, progress=False, validate=lambda _: next(said)
+    )
+    assert log.best_step == 10
