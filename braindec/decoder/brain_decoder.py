@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from braindec import checks, registry, seeding, train
-from braindec.data import NeuralDataset, splits
+from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import fitting, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
@@ -67,6 +67,8 @@ class BrainDecoder(nn.Module):
         self.register_buffer("shared_bias", torch.zeros(0))
         self.encoder: Any = None
         self.prior = self._build_prior()
+        if settings.calibrate:  # said now, not after the training
+            Calibration.check(int(np.prod(self.outputs[self.main].shape)))
 
     # -------------------------------------------------------------------------------------------- making and fitting
 
@@ -121,6 +123,7 @@ class BrainDecoder(nn.Module):
         BrainDecoder
             Itself.
         """
+        self.cpu()  # training moves its modules to the accelerator and back
         named = self._named(embeddings)
         folder = None if out_dir is None else Path(out_dir)
         self.preprocessing = {key: self._fit_preprocessing(part.trials[key]) for key in part.keys}
@@ -173,7 +176,7 @@ class BrainDecoder(nn.Module):
             raise ValueError(
                 f"adapt takes new subjects, but {known} are already in this decoder; leave them out."
             )
-        new = copy.deepcopy(self)
+        new = copy.deepcopy(self).cpu()
         new.info = SignalInfo({**self.info.signals, **part.info.signals})
         for key in part.keys:
             new.preprocessing[key] = new._fit_preprocessing(part.trials[key])
@@ -232,10 +235,11 @@ class BrainDecoder(nn.Module):
         candidates : float array, shape (n_candidates, n_tokens, n_dims)
             In the target's own space.
         """
-        query, gallery = self.centred(prediction.values), self.centred(candidates)
+        checks.known_key("subject", prediction.key, self.preprocessing)
+        query, gallery = self._flat(prediction.values), self._flat(candidates)
         if prediction.key in self.calibrations:
-            return self._calibration(prediction.key).similarity(query, gallery)
-        return nearest.similarity(query, gallery)
+            return self._calibration(prediction.key).similarity(query, gallery).cpu()
+        return nearest.similarity(query, gallery).cpu()
 
     def retrieve(
         self, trials: Trials, gallery: Embeddings, k: int = 5, *, repeats: Repeats = "after"
@@ -277,10 +281,10 @@ class BrainDecoder(nn.Module):
         """
         if self.prior is None:
             return np.repeat(prediction.values[None], n_samples, axis=0)
-        condition = self._condition(self._scaler(self.main).centre(torch.from_numpy(prediction.values)))
+        condition = self._condition(self._scaler(self.main).centre(self._tensor(prediction.values)))
         generator = seeding.torch_generator(seed, "prior")
         samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
-        return self._scaler(self.main).restore(samples).numpy()
+        return self._scaler(self.main).restore(samples).cpu().numpy()
 
     @torch.no_grad()
     def imagine_nothing(self, n: int, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
@@ -289,7 +293,7 @@ class BrainDecoder(nn.Module):
             raise ValueError("this decoder has no prior; set one in its settings.")
         generator = seeding.torch_generator(seed, "prior")
         samples = self.prior.unconditional(n, generator=generator, n_steps=n_steps)
-        return self._scaler(self.main).restore(samples).numpy()
+        return self._scaler(self.main).restore(samples).cpu().numpy()
 
     def reconstruct(
         self,
@@ -345,7 +349,7 @@ class BrainDecoder(nn.Module):
 
     def centred(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
         """Embeddings (n, n_tokens, n_dims) flattened about the training stimuli's mean: (n, n_tokens * n_dims)."""
-        return self._scaler(output or self.main).centre(torch.as_tensor(np.asarray(embeddings))).flatten(1)
+        return self._flat(embeddings, output).cpu()
 
     # --------------------------------------------------------------------------------------------- saving and loading
 
@@ -400,8 +404,7 @@ class BrainDecoder(nn.Module):
             name: self._scaler(name).centre(torch.from_numpy(named[name].of(ids.tolist())))
             for name in self.outputs
         }
-        unit = "stimulus" if part.split is None else part.split.unit
-        units = splits.unit_values(trials, part.stimuli, unit)
+        units = fitting.inner_units(part, trials)
         signals = torch.from_numpy(self.preprocessing[key].apply(trials))
         return fitting.SubjectSet(signals, targets, torch.from_numpy(numbers), tuple(units.tolist()))
 
@@ -440,16 +443,19 @@ class BrainDecoder(nn.Module):
         """How out-of-fold predictions are scored to choose the number of steps: as they will be used."""
         if not self.settings.calibrate:
             return None
-        generator = seeding.torch_generator(self.settings.seed, "rank")
-        return partial(held_out_rank, generator=generator)
+
+        def rank(raw: Tensor, truth: Tensor) -> float:
+            # A generator of its own each time: every number of steps is looked at on the same folds.
+            return held_out_rank(raw, truth, seeding.torch_generator(self.settings.seed, "rank"))
+
+        return rank
 
     def _calibrate(self, fitted: fitting.CrossFit) -> None:
         """Map and error of each subject, from the out-of-fold predictions of its stimuli's mean responses."""
         if not self.settings.calibrate:
             return
         others = [self._calibration(key) for key in self.calibrations]
-        for key, (raw, truth, n_repeats) in fitted.held_out.items():
-            rows = n_repeats == n_repeats.max()
+        for key, (raw, truth, rows) in fitted.held_out.items():
             calibration = Calibration(truth[0].numel())
             generator = seeding.torch_generator(self.settings.seed, "calibration", key)
             calibration.fit_(raw[rows].flatten(1), truth[rows].flatten(1), generator, others)
@@ -513,9 +519,17 @@ class BrainDecoder(nn.Module):
 
     def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:
         encoder.eval()
-        raw = self._raw(key, torch.from_numpy(responses), name)
+        raw = self._raw(key, self._tensor(responses), name)
         centred = self._finished(key, raw) if name == self.main else raw
-        return self._scaler(name).restore(centred).numpy()
+        return self._scaler(name).restore(centred).cpu().numpy()
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        """An array on the decoder's device."""
+        return torch.as_tensor(np.asarray(values)).to(self.gain.device)
+
+    def _flat(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
+        """See `centred`; on the decoder's device."""
+        return self._scaler(output or self.main).centre(self._tensor(embeddings)).flatten(1)
 
     def _scaler(self, name: str) -> TargetScaler:
         return checks.of_type("scaler", self.scalers[name], TargetScaler)

@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from braindec import checks, seeding, train
+from braindec.data import NeuralDataset, splits
 from braindec.decoder.prediction import average_groups, group_repeats
 from braindec.encoder import Encoder
 from braindec.losses import Loss, Mix, join
 from braindec.maths import folds, nearest, ridge
+from braindec.types import Trials
 
 ALPHAS = tuple(
     float(a) for a in torch.logspace(-1, 7, 17)
@@ -61,6 +64,15 @@ class SubjectSet:
         mean = torch.from_numpy(average_groups(self.signals.numpy(), group, len(first)))
         kept = self.take(torch.from_numpy(first))
         return SubjectSet(mean, kept.targets, kept.stimuli, kept.units)
+
+
+def inner_units(part: NeuralDataset, trials: Trials) -> np.ndarray:
+    """Text, shape (n_trials,): what folds within training never divide, the split's unit.
+
+    Stimuli where there is no split, or where whole subjects are held out: a fold that lacks a subject fits nothing of it.
+    """
+    unit = "stimulus" if part.split is None or part.split.unit == "subject" else part.split.unit
+    return splits.unit_values(trials, part.stimuli, unit)
 
 
 class Batches:
@@ -125,6 +137,9 @@ class Trainee(nn.Module):
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Signals by key to predictions by key and output."""
+        for module in self.encoder.modules():  # a frozen trunk keeps its running statistics too
+            if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
+                module.eval()
         return self.encoder(signals)
 
 
@@ -208,9 +223,10 @@ class CrossFit:
     ----------
     log : train.Log
         Of the final fit; its ``validation`` is the mean over folds, its `best_step` the number of steps chosen.
-    held_out : mapping of str to (predictions, targets, n_repeats)
-        By signal key: what encoders that never saw a training stimulus predict for it, for its repeats' mean and (where
-        there are repeats) for single trials; raw outputs and centred targets (n, n_tokens, n_dims).
+    held_out : mapping of str to (predictions, targets, averaged)
+        By signal key: what encoders that never saw a training stimulus predict for it, for its repeats' mean (where
+        `averaged` is True) and, if any stimulus has repeats, for single trials; raw outputs and centred targets
+        (n, n_tokens, n_dims).
     """
 
     log: train.Log
@@ -279,7 +295,7 @@ def _score(looks: Sequence[tuple[float, Predicted]], rank: Callable[[Tensor, Ten
     if rank is None:
         return float(np.mean([value for value, _ in looks]))
     joined = _join([predicted for _, predicted in looks]).values()
-    means = [(raw[n == n.max()].flatten(1), truth[n == n.max()].flatten(1)) for raw, truth, n in joined]
+    means = [(raw[mean].flatten(1), truth[mean].flatten(1)) for raw, truth, mean in joined]
     return float(np.mean([rank(raw, truth) for raw, truth in means]))
 
 
@@ -312,12 +328,10 @@ def _predict(encoder: Encoder, sets: Mapping[str, SubjectSet], output: str) -> P
     out = {}
     for key, data in sets.items():
         averaged = data.averaged()
-        counts = torch.from_numpy(np.bincount(data.groups()[0]))
         single = [] if len(averaged.stimuli) == len(data.stimuli) else [data]
         values = [encoder({key: p.signals.to(device)})[key][output].cpu() for p in (averaged, *single)]
-        n_repeats = torch.full((len(averaged.stimuli),), float(counts.float().mean()))
-        repeats = torch.cat([n_repeats, *[torch.ones(len(p.stimuli)) for p in single]])
-        out[key] = (torch.cat(values), torch.cat([p.targets[output] for p in (averaged, *single)]), repeats)
+        is_mean = torch.arange(sum(len(v) for v in values)) < len(averaged.stimuli)
+        out[key] = (torch.cat(values), torch.cat([p.targets[output] for p in (averaged, *single)]), is_mean)
     return out
 
 
@@ -384,7 +398,8 @@ def fit_prior(
     prior.start_(conditions, targets)
     if prior.closed_form:
         return None
-    units = [str(i) for i in range(len(targets))]
+    # Trials and subjects share stimuli: held-out rows are those of stimuli that training never sees.
+    units = [str(i) for i in targets.flatten(1).unique(dim=0, return_inverse=True)[1].tolist()]
     kept, held = train.split_rows(
         units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows")
     )

@@ -19,10 +19,10 @@ from braindec.stats.scoring import summarise
 def first(prediction: Prediction, n: int) -> Prediction:
     """The rows of the `n` first stimuli by sorted id, so that every system draws the same ones."""
     order = np.argsort(np.array(prediction.ids))[:n]
-    ids = tuple(prediction.ids[i] for i in order)
     return Prediction(
-        ids, prediction.values[order], prediction.table.take(order), prediction.n_repeats[order]
-    )
+        tuple(prediction.ids[i] for i in order), prediction.values[order], prediction.table.take(order),
+        prediction.n_repeats[order], prediction.key,
+    )  # fmt: skip
 
 
 def render(generator: Any, embeddings: np.ndarray, seed: int, n_steps: int | None = None) -> np.ndarray:

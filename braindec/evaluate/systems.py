@@ -23,7 +23,7 @@ from braindec.decoder import (
     steps_for,
     with_repeats,
 )
-from braindec.decoder.fitting import ALPHAS, group_folds, identification_score
+from braindec.decoder.fitting import ALPHAS, group_folds, identification_score, inner_units
 from braindec.maths import factors, nearest, ridge
 from braindec.types import Embeddings, Table, Trials
 
@@ -136,7 +136,7 @@ class RidgeFitter:
         self, key: str, part: NeuralDataset, trials: Trials, features: Callable[[Trials], np.ndarray],
         embeddings: Embeddings, mean: np.ndarray, seed: int,
     ) -> ridge.RidgeFit:  # fmt: skip
-        ids, units = trials.table["stimulus_id"], _units(part, trials)
+        ids, units = trials.table["stimulus_id"], inner_units(part, trials)
         group, first = group_repeats(ids, units)
         x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
         factorised = self._factorised(key, x, tuple(units[first].tolist()), seed)
@@ -153,12 +153,6 @@ class RidgeFitter:
                 del self._kept[next(iter(self._kept))]
             self._kept[hashed] = found
         return self._kept[hashed]
-
-
-def _units(part: NeuralDataset, trials: Trials) -> np.ndarray:
-    unit = "stimulus" if part.split is None else part.split.unit
-    column = unit if unit in ("run", "session") else "stimulus_id"
-    return trials.table[column].astype(str)
 
 
 def signal_features(preprocessing: Any) -> Callable[[Trials], Callable[[Trials], np.ndarray]]:
