@@ -220,7 +220,8 @@ def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
             f"data must name the folder of the prepared dataset {name!r}; make it with: "
             f"braindec prepare {name} --raw DIR --out DIR"
         )
-    raw, prepared = base / "raw", base / "prepared"
+    size = "-smoke" if smoke else ""  # a full run in the folder of a smoke run must not find its small world
+    raw, prepared = base / f"raw{size}", base / f"prepared{size}"
     if not (prepared / "dataset.json").is_file():
         dataset = catalogue.load(name)
         world = {"world": "smoke"} if name == "simulated" and smoke else {}
