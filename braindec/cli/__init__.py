@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb runs: `braindec --help` must answer with
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"braindec {__version__}")
         return 0
+    if not sys.stderr.isatty():  # a log gets a line of progress now and then, not thousands
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
         return _run(words)
     except KeyboardInterrupt:
