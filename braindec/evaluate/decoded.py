@@ -9,10 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from braindec import checks
 from braindec.data import NeuralDataset, Split, leakage
 from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.types import Embeddings, Table
+
+
+# Splits that hold out at least what a protocol says is held out.
+ENOUGH = {
+    "stimulus": ("stimulus", "concept"),
+    "concept": ("concept",),
+    "run": ("run", "session", "subject"),
+    "session": ("session", "subject"),
+    "subject": ("subject",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +95,12 @@ def decode(
 def candidates_of(
     protocol: Protocol,
     dataset: NeuralDataset,
+    training: NeuralDataset,
     test: NeuralDataset,
     embeddings: Embeddings,
     label_column: str | None,
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """(names, embeddings) of what the protocol identifies a trial among."""
+    """(names, embeddings) of what the protocol identifies a trial among; a class is the mean of its training stimuli."""
     if protocol.candidates == "test_stimuli":
         return test.stimulus_ids, embeddings.of(test.stimulus_ids)
     if protocol.candidates == "classes":
@@ -98,7 +110,10 @@ def candidates_of(
             )
         label_of = dataset.unit_labels("stimulus", label_column)
         names = tuple(sorted(set(label_of.values())))
-        members = [[i for i, label in label_of.items() if label == name] for name in names]
+        known = set(training.stimulus_ids)
+        members = [[i for i, label in label_of.items() if label == name and i in known] for name in names]
+        for name, ids in zip(names, members, strict=True):
+            checks.at_least(f"training stimuli of class {name!r}", len(ids), 1)
         return names, np.stack([embeddings.of(ids).mean(0) for ids in members])
     return (), np.empty((0, 1, 1), np.float32)
 
@@ -114,27 +129,37 @@ def cross_decode(
 ) -> dict[str, Decoded]:
     """Fits on each split's train part and predicts its test part; the parts' predictions of a subject are joined.
 
-    Train and test are checked for shared units first.
+    Train and test are checked for shared units first; a split of less than the protocol holds out is refused.
     """
     parts: dict[str, list[Decoded]] = {}
     for number, split in enumerate(splits):
+        _check_unit(protocol, split)
         whole = dataset.with_split(split)
         training, test = whole.part("train"), whole.part("test")
         leakage.check(training, test)
         mean = embeddings.of(training.stimulus_ids).mean(0)
         system = fit(training, embeddings, seed)
-        among = candidates_of(protocol, dataset, test, embeddings, label_column)
+        among = candidates_of(protocol, dataset, training, test, embeddings, label_column)
         for key, decoded in decode(system, test, embeddings, mean, protocol, among, number).items():
             parts.setdefault(key, []).append(decoded)
     return {key: join(found) for key, found in parts.items()}
 
 
 def join(parts: Sequence[Decoded]) -> Decoded:
-    """Folds of one subject as one set of rows."""
+    """Folds of one subject as one set of rows.
+
+    Raises
+    ------
+    ValueError
+        If the folds identified trials among different candidates: their similarities are no one table.
+    """
     tables = [p.table for p in parts]
     table = Table({name: np.concatenate([t[name] for t in tables]) for name in tables[0]})
-    same = all(p.candidates == parts[0].candidates for p in parts)
-    similarity = torch.cat([p.similarity for p in parts]) if same else torch.zeros(table.n_rows, 0)
+    if any(p.candidates != parts[0].candidates for p in parts):
+        raise ValueError(
+            f"the folds of {parts[0].key} have different candidates; identify among the stimuli of one test part, or "
+            "use a protocol that compares within folds (heldout_stimuli_folds)."
+        )
     ids = tuple(i for p in parts for i in p.ids)
     return Decoded(
         parts[0].key,
@@ -143,9 +168,18 @@ def join(parts: Sequence[Decoded]) -> Decoded:
         torch.cat([p.truth for p in parts]),
         torch.cat([p.fold for p in parts]),
         table,
-        similarity,
-        parts[0].candidates if same else (),
+        torch.cat([p.similarity for p in parts]),
+        parts[0].candidates,
     )
+
+
+def _check_unit(protocol: Protocol, split: Split) -> None:
+    enough = checks.known_key("unit of a protocol", protocol.unit, ENOUGH)
+    if split.unit not in enough:
+        raise checks.LeakageError(
+            f"protocol {protocol.name!r} holds out by {' or '.join(enough)}, but split {split.name!r} holds out by "
+            f"{split.unit}: training would see what is tested. Use another split or protocol."
+        )
 
 
 def _centred(values: np.ndarray, mean: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from braindec import checks, registry
 from braindec.evaluate.decoded import Decoded
-from braindec.metrics import Metric
+from braindec.metrics import Metric, item_means
 from braindec.protocols import Protocol
 from braindec.stats.auc import roc_auc
 from braindec.stats.identification import identify
@@ -69,43 +69,71 @@ def measure(
 def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> dict[str, float]:
     """The bare values of a protocol's metrics, for nulls."""
     table = metric_table()
-    return {name: float(_per_sample(table[name], decoded, labels).mean()) for name in protocol.metrics}
+    return {name: _value(table[name], decoded, labels) for name in protocol.metrics}
+
+
+def units_of(metric: Metric, decoded: Decoded) -> np.ndarray | None:
+    """What was sampled independently, shape (n,): the stimulus where rows repeat it; None where each row is its own.
+
+    Rows that are judged by their class count one by one.
+    """
+    if metric.needs == "labels" or len(set(decoded.ids)) == len(decoded.ids):
+        return None
+    return np.array(decoded.ids)
+
+
+def _value(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> float:
+    """The same number as `_measure`'s value: of pairwise metrics the share of all pairs, not the mean of items' shares."""
+    if metric.pairwise:
+        return identification_interval(_wins(metric, decoded, labels), units_of(metric, decoded))[0]
+    return float(_per_sample(metric, decoded, labels).mean())
 
 
 def _measure(
     metric: Metric, decoded: Decoded, labels: np.ndarray | None, generator: np.random.Generator
 ) -> Measured:
     per_sample = _per_sample(metric, decoded, labels).numpy()
-    n_alternatives = len(decoded.candidates) if metric.needs == "similarity" else len(set(_known(labels)))
-    chance = metric.chance_of(n_alternatives)
+    chance = metric.chance_of(len(decoded.candidates))
     if chance is None:
         raise ValueError(f"metric {metric.name!r} has no theoretical chance; it belongs to pictures.")
     if metric.pairwise:
-        wins = metric.compute(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
-        value, interval, n = identification_interval(wins)
+        wins = _wins(metric, decoded, labels)
+        value, interval, n = identification_interval(wins, units_of(metric, decoded))
         return Measured(metric.name, value, interval, chance, n, metric.direction, per_sample)
     if metric.name == "roc_auc":
         scores, classes = class_scores(decoded, _known(labels))
         margin = (scores[:, 1] - scores[:, 0]).numpy()
         value, interval = auc_over_folds(margin, classes.numpy() == 1, decoded.fold.numpy())
         return Measured(metric.name, value, interval, chance, len(margin), metric.direction, per_sample)
-    found = summarise(per_sample, chance, generator=generator, kind="proportion")
+    units = units_of(metric, decoded)
+    found = summarise(per_sample, chance, generator=generator, kind="proportion", units=units)
     interval = (float(found.interval.low), float(found.interval.high))
     return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
 
 
-def identification_interval(wins: Tensor) -> tuple[float, tuple[float, float], int]:
-    """(value, interval, n items) of a win matrix, items resampled with weights w_i w_j, no self pairs."""
+def identification_interval(
+    wins: Tensor, units: np.ndarray | None = None
+) -> tuple[float, tuple[float, float], int]:
+    """(value, interval, n items) of a win matrix, items (or units) resampled with weights w_i w_j, no self pairs."""
     table = (
         1 - wins.T.numpy()
     )  # as a similarity of truths (rows) to predictions (columns): a lost pair lies above 0.5
     np.fill_diagonal(table, 0.5)
     pairs = ~np.isnan(table)
-    found = identify(np.nan_to_num(table, nan=0.5), pairs=pairs)
+    found = identify(np.nan_to_num(table, nan=0.5), pairs=pairs, units=units)
     return found.value, (float(found.interval.low), float(found.interval.high)), found.n
 
 
+def _wins(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> Tensor:
+    """Wins (item, distractor) of a pairwise metric; a trial of the same stimulus is no distractor."""
+    wins = metric.compute(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
+    number = torch.from_numpy(np.unique(decoded.ids, return_inverse=True)[1])
+    return wins.masked_fill(number[:, None] == number[None], torch.nan)
+
+
 def _per_sample(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> Tensor:
+    if metric.pairwise:
+        return item_means(_wins(metric, decoded, labels))
     return metric.per_sample(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
 
 
@@ -117,6 +145,8 @@ def _inputs(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> tupl
         return decoded.truth, decoded.prediction
     if metric.needs == "labels":
         scores, classes = class_scores(decoded, _known(labels))
+        if metric.name == "roc_auc" and scores.shape[1] != 2:
+            raise ValueError(f"roc_auc tells two classes apart, got {list(decoded.candidates)}.")
         return (scores[:, 1] - scores[:, 0] if metric.name == "roc_auc" else scores), classes
     raise ValueError(f"metric {metric.name!r} needs {metric.needs}, which predictions alone do not give.")
 

@@ -13,7 +13,7 @@ from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, splits
 from braindec.data.preprocessing import Preprocessing
 from braindec.evaluate.decoded import Decoded, cross_decode
-from braindec.evaluate.judge import Measured, measure, values
+from braindec.evaluate.judge import Measured, measure, metric_table, units_of, values
 from braindec.evaluate.systems import Fitter
 from braindec.protocols import Protocol
 from braindec.stats.intervals import subject_interval
@@ -177,10 +177,11 @@ def scores_of(
             drawn = chosen.get(key, {}).get(name, np.empty(0))
             mean = float(drawn.mean()) if len(drawn) else m.chance
             kind, ceiling, others = _ceiling(ceilings, key, name)
+            side = "greater" if m.direction == "higher" else "less"
             rows.append(
                 Score(
                     name, judged.system, protocol.name, subject, modality, m.value, m.interval, m.chance, mean, m.n,
-                    m.direction, ceiling, kind, p_value(m.value, drawn) if len(drawn) else None, len(drawn),
+                    m.direction, ceiling, kind, p_value(m.value, drawn, side) if len(drawn) else None, len(drawn),
                     m.per_sample, {**(details or {}), **others},
                 )
             )  # fmt: skip
@@ -219,9 +220,9 @@ def compare(
         first, second = a.measured[key][metric], b.measured[key][metric]
         if a.decoded[key].ids != b.decoded[key].ids:
             raise ValueError(f"{a.system} and {b.system} were not judged on the same queries of {key}.")
-        found = paired_difference(
-            first.per_sample, second.per_sample, seeding.numpy_generator(seed, "paired", key, metric)
-        )
+        draw = seeding.numpy_generator(seed, "paired", key, metric)
+        units = units_of(metric_table()[metric], a.decoded[key])
+        found = paired_difference(first.per_sample, second.per_sample, draw, units=units)
         interval = [float(found.interval.low), float(found.interval.high)]
         rows.append({"a": a.system, "b": b.system, "metric": metric, "key": key, "difference": found.value,
                      "interval": interval, "p": found.p, "n": found.n})  # fmt: skip

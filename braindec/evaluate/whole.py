@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from braindec import config, seeding
+from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split
+from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
 from braindec.evaluate.judge import protocol_named
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, permuted, scores_of
@@ -87,6 +88,11 @@ def held_out(
         Fitted on ``dataset.part("train")``.
     dataset : NeuralDataset
         Whole, with the split in use.
+
+    Raises
+    ------
+    LeakageError
+        If the decoder was fitted on other trials than the train part: test trials may be among them.
     """
     fresh = decoder_fitter(recipe)
     used: list[bool] = []
@@ -100,7 +106,18 @@ def held_out(
     split = dataset.split
     if split is None:
         raise ValueError("this dataset has no split; give it one with with_split(...).")
+    _check_fitted_on(decoder, dataset.part("train"))
     return _evaluate(recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings)
+
+
+def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:
+    for key, trials in part.trials.items():
+        fitted = checks.known_key("subject", key, decoder.preprocessing)
+        if fitted.fit_rows_hash != rows_hash(trials):
+            raise checks.LeakageError(
+                f"the decoder was fitted on other trials of {key} than this dataset's train part; test trials may be "
+                "among them. Fit it on dataset.part('train'), or use evaluate.cross_validate."
+            )
 
 
 def _evaluate(
