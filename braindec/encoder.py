@@ -183,7 +183,11 @@ def _common_basis(weights: list[Tensor], n_rows: int) -> Tensor:
     n_outputs = weights[0].shape[0]
     if n_rows == n_outputs:
         return torch.eye(n_outputs).to(weights[0])
-    return torch.linalg.svd(torch.cat(weights, dim=1), full_matrices=False).U[:, :n_rows]
+    stacked = torch.cat(weights, dim=1).double()
+    if stacked.shape[0] > stacked.shape[1]:
+        return torch.linalg.svd(stacked, full_matrices=False).U[:, :n_rows].to(weights[0])
+    # Wide: the same left vectors come from the small Gram matrix; float64, because it squares the condition number.
+    return torch.linalg.eigh(stacked @ stacked.T).eigenvectors.flip(1)[:, :n_rows].to(weights[0])
 
 
 def _scale_of_a_fresh_layer(weights: list[Tensor]) -> float:
