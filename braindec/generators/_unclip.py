@@ -64,14 +64,14 @@ def add_noise(clean: Tensor, noise: Tensor, level: Tensor, alphas_cumprod: Tenso
 class UnclipDecoder(nn.Module):
     """Predicts the velocity of noisy latents from the image embedding they belong to.
 
-    The embedding reaches the UNet three ways: as a class embedding added to the time embedding, as tokens for the
-    cross-attention in its middle, and as a map of the latents' size beside the noisy latents, which says where.
+    A hidden layer reads the embedding and makes a coarse map of what is where, from which convolutions draw a sketch:
+    the latents to be expected, and further channels. The UNet sees the sketch beside the noisy latents, the coarse map
+    as tokens of the cross-attention in its middle, and the hidden layer as a class embedding beside the time embedding.
 
     Parameters
     ----------
     config : dict
-        "unet": keywords of diffusers' UNet2DConditionModel; "embedding_dim"; "hidden_dim"; "n_tokens";
-        "folded": side of the square of latents that are seen as one.
+        "unet": keywords of diffusers' UNet2DConditionModel; "embedding_dim"; "hidden_dim".
     """
 
     latent_mean: Tensor
@@ -84,23 +84,21 @@ class UnclipDecoder(nn.Module):
 
         unet, hidden_dim = config["unet"], config["hidden_dim"]
         self.n_channels, self.size = unet["out_channels"], unet["sample_size"]
-        self.embedding_dim, self.n_tokens, self.folded = (
-            config["embedding_dim"],
-            config["n_tokens"],
-            config["folded"],
-        )
-        n_map = unet["in_channels"] - self.n_channels
-        self.unet = UNet2DConditionModel(**unet)
-        self.hidden = nn.Sequential(nn.Linear(self.embedding_dim, hidden_dim), nn.SiLU())
+        self.embedding_dim = config["embedding_dim"]
+        n_map = unet["cross_attention_dim"]
+        self.hidden = nn.Linear(self.embedding_dim, hidden_dim)
         self.to_class = nn.Linear(hidden_dim, unet["projection_class_embeddings_input_dim"])
-        self.to_tokens = nn.Linear(hidden_dim, self.n_tokens * unet["cross_attention_dim"])
-        self.to_map = nn.Linear(hidden_dim, n_map * self.size**2)
+        self.to_map = nn.Sequential(nn.Linear(hidden_dim, n_map * 16), nn.Unflatten(1, (n_map, 4, 4)))
+        self.sketch = _sketch(n_map, unet["in_channels"] - self.n_channels)
+        self.unet = UNet2DConditionModel(**unet)
         self.unconditional = nn.Parameter(torch.zeros(hidden_dim))
         self.register_buffer("latent_mean", torch.zeros(self.n_channels))
         self.register_buffer("latent_std", torch.ones(self.n_channels))
 
-    def forward(self, noisy: Tensor, level: Tensor, embedding: Tensor, dropped: Tensor) -> Tensor:
-        """Predicted velocity.
+    def forward(
+        self, noisy: Tensor, level: Tensor, embedding: Tensor, dropped: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predicted velocity, and the latents expected from the embedding alone.
 
         Parameters
         ----------
@@ -115,32 +113,42 @@ class UnclipDecoder(nn.Module):
 
         Returns
         -------
-        Tensor, shape (n, channel, size, size)
+        velocity, expected : Tensor, shape (n, channel, size, size)
         """
-        hidden = self.hidden(embedding * math.sqrt(self.embedding_dim))  # entries of unit variance
+        hidden, where = self.read(embedding, dropped)
+        sketch = self.sketch(where)
+        x = torch.cat([noisy.to(sketch.dtype), sketch], 1)
+        tokens = where.flatten(2).transpose(1, 2)  # (n, 16, channel)
+        velocity = self.unet(x, level, tokens, class_labels=self.to_class(hidden)).sample
+        return velocity, sketch[:, : self.n_channels]
+
+    def read(self, embedding: Tensor, dropped: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden layer (n, hidden_dim) and coarse map (n, channel, 4, 4) of embeddings; see `forward`."""
+        hidden = nn.functional.silu(
+            self.hidden(embedding * math.sqrt(self.embedding_dim))
+        )  # entries of unit variance
         hidden = torch.where(dropped[:, None], self.unconditional.to(hidden.dtype), hidden)
-        where = self.to_map(hidden).unflatten(1, (-1, self.size, self.size))
-        tokens = self.to_tokens(hidden).unflatten(1, (self.n_tokens, -1))
-        x = torch.cat([noisy.to(where.dtype), where], 1)
-        return self.unet(x, level, tokens, class_labels=self.to_class(hidden)).sample
+        return hidden, self.to_map(hidden)
 
     def from_autoencoder(self, latents: Tensor) -> Tensor:
-        """The autoencoder's latents as this network sees them.
-
-        Parameters
-        ----------
-        latents : Tensor, shape (n, channel / folded^2, size * folded, size * folded)
-            Means of the autoencoder's posterior.
-
-        Returns
-        -------
-        Tensor, shape (n, channel, size, size)
-            Neighbours folded into channels (a coarser map costs the UNet less), zero mean and unit variance.
-        """
-        x = nn.functional.pixel_unshuffle(latents, self.folded)
-        return (x - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+        """Latents (n, channel, size, size) with zero mean and unit variance per channel."""
+        return (latents - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
 
     def to_autoencoder(self, x: Tensor) -> Tensor:
         """The inverse of `from_autoencoder`."""
-        latents = x * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
-        return nn.functional.pixel_shuffle(latents, self.folded)
+        return x * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
+
+
+def _sketch(n_in: int, n_out: int) -> nn.Sequential:
+    """Convolutions from a 4x4 map to a 16x16 one."""
+
+    def active(n: int) -> tuple[nn.Module, nn.Module]:
+        return nn.GroupNorm(8, n), nn.SiLU()
+
+    return nn.Sequential(
+        *active(n_in), nn.ConvTranspose2d(n_in, 64, 4, stride=2, padding=1),
+        *active(64), nn.Conv2d(64, 64, 3, padding=1),
+        *active(64), nn.ConvTranspose2d(64, 48, 4, stride=2, padding=1),
+        *active(48), nn.Conv2d(48, 48, 3, padding=1),
+        *active(48), nn.Conv2d(48, n_out, 3, padding=1),
+    )  # fmt: skip

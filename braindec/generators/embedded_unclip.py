@@ -35,7 +35,7 @@ class Config:
     """
 
     n_steps: int = 20
-    guidance: float = 1.5
+    guidance: float = 2.0
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -106,9 +106,9 @@ class EmbeddedUnclip(Generator):
         latents, dropped = noise, torch.zeros(len(noise), dtype=torch.bool)
         for level in scheduler.timesteps:
             levels = torch.full((len(latents),), int(level))
-            velocity = self.decoder(latents, levels, told, dropped)
+            velocity = self.decoder(latents, levels, told, dropped)[0]
             if self.config.guidance != 1:
-                untold = self.decoder(latents, levels, told, ~dropped)
+                untold = self.decoder(latents, levels, told, ~dropped)[0]
                 velocity = untold + self.config.guidance * (velocity - untold)
             # eta is 0: after the first noise nothing is drawn, so the result depends on the given generator alone.
             latents = scheduler.step(velocity, level, latents, eta=0.0).prev_sample

@@ -1,6 +1,6 @@
 """Trains everything in braindec/weights from seeded scenes; resumable, one checkpoint a stage.
 
-Run     python datasets/simulated/train_weights.py --cache CACHE [--stage network clip vae encode unclip export]
+Run     python datasets/simulated/train_weights.py --cache CACHE [--stage network clip ...]
 Needs   about 75 minutes on two cores with bf16 (AVX-512), 4 GB of memory and 2 GB in CACHE
 Writes  braindec/weights: *.safetensors (fp16), *.json, training.json, SHA256SUMS
 
@@ -17,15 +17,14 @@ import math
 import os
 import platform
 import shutil
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from _loop import SEED, Stage, checkpoint, fit, rank  # type: ignore[import-not-found]  # the file beside this one
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -35,25 +34,11 @@ from braindec.data.simulated import network, rendering, scenes
 from braindec.generators._unclip import UnclipDecoder, add_noise, cosine_alphas_cumprod
 from braindec.targets._words import WordTokenizer
 
-LossOf = Callable[[Tensor, torch.Generator], dict[str, Tensor]]
-SEED = 0
 N_SCENES = 80_000
 PARTIAL = 0.3  # share of captions that leave something out
 KL_WEIGHT = 2e-4
 DROPPED = 0.1  # share of samples whose embedding the generator is not told, for guidance
-CONDITION_NOISE = 0.6  # largest length of the noise added to an embedding of length 1
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Optimisation settings of one stage; the batch is that of each process."""
-
-    n_steps: int
-    batch_size: int
-    lr: float
-    weight_decay: float = 0.01
-    ema: float = 0.0
-    n_scenes: int = N_SCENES
+CONDITION_NOISE = 0.5  # largest length of the noise added to an embedding of length 1
 
 
 ARCHITECTURES = json.loads((Path(__file__).parent / "architectures.json").read_text())
@@ -62,7 +47,8 @@ STAGES = {
     "network": Stage(n_steps=1200, batch_size=256, lr=3e-3),
     "clip": Stage(n_steps=1500, batch_size=128, lr=2e-3, ema=0.99, n_scenes=40_000),
     "vae": Stage(n_steps=2000, batch_size=16, lr=2e-3, ema=0.99),
-    "unclip": Stage(n_steps=3000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
+    "sketch": Stage(n_steps=1500, batch_size=128, lr=3e-3, ema=0.99, n_scenes=48_000),
+    "unclip": Stage(n_steps=2000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
 }
 
 
@@ -93,80 +79,6 @@ def factor_loss(logits: Tensor, labels: dict[str, Tensor]) -> Tensor:
     return loss
 
 
-def fit(name: str, model: nn.Module, loss_of: LossOf, cache: Path) -> nn.Module:
-    """Trains one stage from where its checkpoint stands; returns the model with averaged weights where `ema` > 0."""
-    stage, path = STAGES[name], cache / f"{name}.pt"
-    optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=stage.weight_decay)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    step, seconds = 0, 0.0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        model.load_state_dict(saved["model"], strict=True)
-        optimiser.load_state_dict(saved["optimiser"])
-        average, step, seconds = saved["average"], saved["step"], saved["seconds"]
-    started = last_saved = time.monotonic()
-    while step < stage.n_steps:
-        generator = seeding.torch_generator(SEED, name, step, rank())
-        losses = loss_of(torch.randint(stage.n_scenes, (stage.batch_size,), generator=generator), generator)
-        torch.stack(list(losses.values())).sum().backward()
-        share_gradients_(model)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.param_groups[0]["lr"] = stage.lr * one_cycle(step / stage.n_steps)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        step += 1
-        update_average_(average, model, min(stage.ema, step / (step + 10)))
-        now = seconds + time.monotonic() - started
-        if rank() == 0 and (step % 50 == 0 or step == stage.n_steps):
-            shown = "  ".join(f"{k} {float(v.detach()):.4f}" for k, v in losses.items())
-            print(f"{name} {step}/{stage.n_steps}  {now:.0f} s  {shown}", flush=True)
-        if rank() == 0 and (time.monotonic() - last_saved > 60 or step == stage.n_steps):
-            checkpoint(path, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
-                              "step": step, "seconds": now})  # fmt: skip
-            last_saved = time.monotonic()
-    model.load_state_dict(average, strict=True)
-    return model.eval()
-
-
-def rank() -> int:
-    """Number of this process among those of a `torchrun`; 0 when it is alone."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def share_gradients_(model: nn.Module) -> None:
-    """Averages gradients over the processes of a `torchrun`, if there are several."""
-    if dist.is_initialized():
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        parts = (flat / dist.get_world_size()).split([g.numel() for g in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-
-def one_cycle(done: float, warm_up: float = 0.08) -> float:
-    """Share of the highest learning rate: up in a line, down in a half cosine."""
-    if done < warm_up:
-        return done / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
-
-
-def update_average_(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
-    """Moves the averaged weights towards the model's by 1 - decay."""
-    for key, value in model.state_dict().items():
-        if value.is_floating_point():
-            average[key].lerp_(value.detach(), 1 - decay)
-        else:
-            average[key].copy_(value)
-
-
-def checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes a checkpoint so that an interruption leaves the older one whole."""
-    half_written = path.with_suffix(".part")
-    torch.save(content, half_written)
-    half_written.replace(path)
-
-
 def half(model: nn.Module) -> dict[str, Tensor]:
     """Weights as they are shipped: contiguous float16 (integers unchanged)."""
     state = model.state_dict()
@@ -195,7 +107,7 @@ def train_network(cache: Path) -> None:
             logits = model(x)
         return {"factors": factor_loss(logits, {k: v[batch] for k, v in labels.items()})}
 
-    fit("network", model, loss_of, cache)
+    fit("network", STAGES["network"], model, loss_of, cache)
     ship("scene_network", half(model), cache)
 
 
@@ -255,7 +167,7 @@ def train_clip(cache: Path) -> None:
             "offsets": (offsets * there).sum() / there.sum(),
         }
 
-    fit("clip", model, loss_of, cache)
+    fit("clip", STAGES["clip"], model, loss_of, cache)
     ship("openclip", half(model.clip), cache)
     transform = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
     content = {"model_cfg": config, "preprocess_cfg": transform, "vocabulary": list(scenes.VOCABULARY)}
@@ -279,20 +191,40 @@ def train_vae(cache: Path) -> None:
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
         return {"mse": F.mse_loss(y, x), "l1": 0.2 * F.l1_loss(y, x), "kl": KL_WEIGHT * kl}
 
-    fit("vae", model, loss_of, cache)
+    fit("vae", STAGES["vae"], model, loss_of, cache)
     ship("vae", half(model), cache)
     write_json(cache / "export" / "vae.json", VAE)
 
 
-def train_unclip(cache: Path) -> None:
-    """Latent diffusion told the image embedding, which is blurred by noise of random strength."""
-    with np.load(cache / "encoded.npz") as encoded:
-        latents, embeddings = torch.from_numpy(encoded["latents"]), torch.from_numpy(encoded["embeddings"])
+def train_sketch(cache: Path) -> None:
+    """The part of the generator that comes before the UNet: latents to be expected from an embedding alone."""
+    latents, embeddings = encoded(cache)
     torch.manual_seed(seeding.derive(SEED, "unclip", "init"))
     model = UnclipDecoder(UNCLIP).train()
-    folded = F.pixel_unshuffle(latents, UNCLIP["folded"])
-    model.latent_mean.copy_(folded.mean((0, 2, 3)))
-    model.latent_std.copy_(folded.std((0, 2, 3)))
+    model.latent_mean.copy_(latents.mean((0, 2, 3)))
+    model.latent_std.copy_(latents.std((0, 2, 3)))
+    latents = model.from_autoencoder(latents)
+    start_from_heads_(model, cache)
+    part = nn.ModuleDict({"hidden": model.hidden, "to_map": model.to_map, "sketch": model.sketch})
+
+    def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        told = blurred(embeddings[batch], generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            where = model.read(told, torch.zeros(len(told), dtype=torch.bool))[1]
+            expected = model.sketch(where)[:, : model.n_channels]
+        return {"expected": F.mse_loss(expected.float(), latents[batch])}
+
+    fit("sketch", STAGES["sketch"], part, loss_of, cache)
+    if rank() == 0:
+        checkpoint(cache / "sketch_done.pt", model.state_dict())
+
+
+def train_unclip(cache: Path) -> None:
+    """Latent diffusion told the image embedding, which is blurred by noise of random strength."""
+    latents, embeddings = encoded(cache)
+    torch.manual_seed(seeding.derive(SEED, "unclip", "init"))
+    model = UnclipDecoder(UNCLIP).train()
+    model.load_state_dict(torch.load(cache / "sketch_done.pt", weights_only=True), strict=True)
     latents = model.from_autoencoder(latents)
     alphas_cumprod = cosine_alphas_cumprod()
 
@@ -301,21 +233,45 @@ def train_unclip(cache: Path) -> None:
         noise = torch.randn(latents[batch].shape, generator=generator)
         level = torch.randint(len(alphas_cumprod), (n,), generator=generator)
         dropped = torch.rand(n, generator=generator) < DROPPED
-        blur = torch.randn(embeddings[batch].shape, generator=generator) / math.sqrt(embeddings.shape[1])
-        # A third of the embeddings stay exact; the others are noisy to a random degree, as decoded ones are.
-        strength = CONDITION_NOISE * (1.5 * torch.rand(n, 1, generator=generator) - 0.5).clamp(min=0)
-        told = F.normalize(embeddings[batch] + strength * blur, dim=1)
         noisy, velocity = add_noise(latents[batch], noise, level, alphas_cumprod)
+        told = blurred(embeddings[batch], generator)
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            predicted = model(noisy, level, told, dropped)
-        return {"velocity": F.mse_loss(predicted.float(), velocity)}
+            predicted, expected = model(noisy, level, told, dropped)
+        aside = F.mse_loss(expected.float()[~dropped], latents[batch][~dropped])
+        return {"velocity": F.mse_loss(predicted.float(), velocity), "expected": 0.5 * aside}
 
-    fit("unclip", model, loss_of, cache)
+    fit("unclip", STAGES["unclip"], model, loss_of, cache)
     if rank() == 0:
         ship("unclip", half(model), cache)
         digest = weights.sha256(cache / "export" / "openclip.safetensors")
         space = {"space": f"openclip/openclip/{digest[:12]}/pooled"}
         write_json(cache / "export" / "unclip.json", UNCLIP | space)
+
+
+def encoded(cache: Path) -> tuple[Tensor, Tensor]:
+    """What `encode` kept: latents (n, 6, 16, 16) and unit image embeddings (n, 128)."""
+    with np.load(cache / "encoded.npz") as kept:
+        return torch.from_numpy(kept["latents"]), torch.from_numpy(kept["embeddings"])
+
+
+def blurred(embeddings: Tensor, generator: torch.Generator) -> Tensor:
+    """Unit embeddings, half of them exact and half with noise of random strength, as decoded ones have."""
+    noise = torch.randn(embeddings.shape, generator=generator) / math.sqrt(embeddings.shape[1])
+    strength = (2 * torch.rand(len(embeddings), 1, generator=generator) - 1).clamp(min=0)
+    return F.normalize(embeddings + CONDITION_NOISE * strength * noise, dim=1)
+
+
+def start_from_heads_(model: UnclipDecoder, cache: Path) -> None:
+    """Lets the first units of the hidden layer begin as the heads that named the factors in the training of CLIP."""
+    heads = torch.load(cache / "clip.pt", weights_only=True)["average"]
+    n = 0
+    for name, scale in (("factors", 0.3), ("offsets", 1.0)):
+        weight, bias = heads[f"{name}.weight"], heads[f"{name}.bias"]
+        rows = slice(n, n + len(bias))
+        # The heads read 8 times the embedding, this layer sqrt(dim) times; logits are tamed to other units' scale.
+        model.hidden.weight.data[rows] = weight * scale * 8 / math.sqrt(model.embedding_dim)
+        model.hidden.bias.data[rows] = bias * scale
+        n += len(bias)
 
 
 def encode(cache: Path) -> None:
@@ -370,6 +326,7 @@ TRAIN = {
     "clip": train_clip,
     "vae": train_vae,
     "encode": encode,
+    "sketch": train_sketch,
     "unclip": train_unclip,
     "export": export,
 }
