@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from braindec import checks, config, registry, store
+from braindec import checks, config, registry
 from braindec.data import NeuralDataset, catalogue
 from braindec.decoder import versions
+from braindec.decoder.settings import PRIOR_TRAIN, TRAIN
 from braindec.evaluate import Plan
 from braindec.targets._embedding import embed
 from braindec.train import Config as TrainConfig
@@ -44,8 +43,6 @@ class NeuralData:
         return found
 
 
-TRAIN = TrainConfig()
-PRIOR_TRAIN = TrainConfig(n_steps=1500, batch_size=256, lr=1e-3)
 PLAN = Plan()
 
 
@@ -237,8 +234,3 @@ def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     named = {"all": steps} if isinstance(steps, tuple) else steps
     described = {k: [{"step": type(s).__name__} | config.to_json(s) for s in v] for k, v in named.items()}
     return {name: config.to_json(value) for name, value in plain.items()} | {"preprocessing": described}
-
-
-def hashed(recipe: Recipe) -> str:
-    """sha256 of a recipe's settings."""
-    return store.content_hash(recipe=recipe_to_json(recipe), empty=np.empty(0))

@@ -69,7 +69,7 @@ class SubjectSet:
 def inner_units(part: NeuralDataset, trials: Trials) -> np.ndarray:
     """Text, shape (n_trials,): what folds within training never divide, the split's unit.
 
-    Stimuli where there is no split, or where whole subjects are held out: a fold that lacks a subject fits nothing of it.
+    Stimuli where there is no split, or where subjects are held out: a fold without a subject fits nothing of it.
     """
     unit = "stimulus" if part.split is None or part.split.unit == "subject" else part.split.unit
     return splits.unit_values(trials, part.stimuli, unit)

@@ -15,7 +15,6 @@ from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.types import Embeddings, Table
 
-
 # Splits that hold out at least what a protocol says is held out.
 ENOUGH = {
     "stimulus": ("stimulus", "concept"),
@@ -100,7 +99,7 @@ def candidates_of(
     embeddings: Embeddings,
     label_column: str | None,
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """(names, embeddings) of what the protocol identifies a trial among; a class is the mean of its training stimuli."""
+    """(names, embeddings) of what a trial is identified among; a class is the mean of its training stimuli."""
     if protocol.candidates == "test_stimuli":
         return test.stimulus_ids, embeddings.of(test.stimulus_ids)
     if protocol.candidates == "classes":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +81,7 @@ def units_of(metric: Metric, decoded: Decoded) -> np.ndarray | None:
 
 
 def _value(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> float:
-    """The same number as `_measure`'s value: of pairwise metrics the share of all pairs, not the mean of items' shares."""
+    """The number that `_measure` gives: of pairwise metrics the share of all pairs, not the mean of items' shares."""
     if metric.pairwise:
         return identification_interval(_wins(metric, decoded, labels), units_of(metric, decoded))[0]
     return float(_per_sample(metric, decoded, labels).mean())
@@ -192,8 +190,3 @@ def _known(labels: np.ndarray | None) -> np.ndarray:
     if labels is None:
         raise ValueError("this protocol compares classes; name the column that holds them (label_column).")
     return labels
-
-
-def as_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
-    """Values and intervals, for the record."""
-    return {name: {"value": m.value, "interval": list(m.interval)} for name, m in measured.items()}

@@ -89,8 +89,8 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """The row of report.json."""
-        keys = ("name", "system", "protocol", "subject", "modality", "value", "chance", "null", "ceiling", "ceiling_kind",
-                "n", "direction", "p", "null_n")  # fmt: skip
+        keys = ("name", "system", "protocol", "subject", "modality", "value", "chance", "null", "ceiling",
+                "ceiling_kind", "n", "direction", "p", "null_n")  # fmt: skip
         row = {key: getattr(self, key) for key in keys}
         return row | {"interval": [float(v) for v in self.interval], "details": dict(self.details)}
 

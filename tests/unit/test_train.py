@@ -134,8 +134,13 @@ def test_divergence_is_an_error_that_names_the_step():
     module, batch, _ = problem()
     with pytest.raises(FloatingPointError, match="step 10"):
         train.fit(
-            module, batch, lambda m, b, p, g: {"nan": m(b["x"]).sum() * float("nan")}, settings(), seed=0, progress=False
-        )  # fmt: skip
+            module,
+            batch,
+            lambda m, b, p, g: {"nan": m(b["x"]).sum() * float("nan")},
+            settings(),
+            seed=0,
+            progress=False,
+        )
 
 
 def test_a_validation_split_never_divides_a_unit(generator):

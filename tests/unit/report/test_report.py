@@ -245,7 +245,8 @@ def test_a_browser_opens_the_page_without_a_word_in_its_console(folder, tmp_path
 def test_the_picture_of_a_report_is_a_png_of_its_first_panel(rng):
     from braindec.report import picture
 
-    rows = {name: rng.integers(0, 255, (3, 8, 8, 3), dtype=np.uint8) for name in ("presented", "reconstructed", "retrieved")}
+    names = ("presented", "reconstructed", "retrieved")
+    rows = {name: rng.integers(0, 255, (3, 8, 8, 3), dtype=np.uint8) for name in names}
     found = picture(Report((), {}, (("scenes", "image_grid", {"rows": rows}),)))
     assert found.startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no panel of pictures"):
