@@ -271,6 +271,25 @@ class BrainDecoder(nn.Module):
         ids = [tuple(gallery.ids[i] for i in row) for row in found.indices[:, :k].tolist()]
         return ids, found.values[:, :k].numpy()
 
+    def score(self, trials: Trials, embeddings: Embeddings, *, repeats: Repeats = "after") -> float:
+        """Share of predictions whose own stimulus is the most similar of those that were presented; ties half-way.
+
+        Chance is one over the number of stimuli. A quick look; `evaluate` adds interval, null and ceilings.
+
+        Parameters
+        ----------
+        trials : Trials
+            That the decoder was not fitted on.
+        embeddings : Embeddings
+            Of their stimuli, in the decoder's target space.
+        """
+        space = self.outputs[self.main].space
+        checks.same_space("embeddings", embeddings.space, space, "Embed the stimuli with the decoder's target.")
+        prediction = self.predict(trials, repeats=repeats)
+        gallery, row = np.unique(prediction.ids, return_inverse=True)
+        found = self.similarity(prediction, embeddings.of(gallery.tolist()))
+        return float(nearest.hits_at(1, *nearest.ranks_in(found, torch.from_numpy(row))).mean())
+
     @torch.no_grad()
     def imagine(
         self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None, n_samples: int = 1
