@@ -272,7 +272,7 @@ class BrainDecoder(nn.Module):
         return ids, found.values[:, :k].numpy()
 
     def score(self, trials: Trials, embeddings: Embeddings, *, repeats: Repeats = "after") -> float:
-        """Share of predictions whose own stimulus is the most similar of those that were presented; ties half-way.
+        """Share of predictions whose own stimulus is the most similar of those presented; ties as a guess.
 
         Chance is one over the number of stimuli. A quick look; `evaluate` adds interval, null and ceilings.
 
