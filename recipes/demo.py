@@ -35,17 +35,17 @@ RECIPE = Recipe(
         mixco_fraction=0.2, mixco_temperature=0.05, temperature_start=0.05, temperature_end=0.05
     ),
     prior=diffusion.Config(width=96, depth=2, heads=4),
-    generator=embedded_unclip.Config(n_steps=20),
+    generator=embedded_unclip.Config(n_steps=10),
     preprocessing={
         "fmri": (Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
         "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
     },
     train=Train(n_steps=60, batch_size=512, lr=1e-4, validate_every=20),
-    prior_train=Train(n_steps=400, batch_size=256, lr=1e-3, validate_every=100),
+    prior_train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
     n_folds=3,
     protocol="heldout_stimuli",
     plan=evaluate.Plan(n_null=4, n_null_baselines=19),
-    settings={"newcomer": 4, "n_images": 60},
+    settings={"newcomer": 4, "n_images": 40, "inverse_crime_world": "world_inverse_crime.json"},
 )
 SMOKE = (
     "data.subjects=[1,2,5]",
@@ -57,6 +57,7 @@ SMOKE = (
     "plan.n_null=1",
     "plan.n_null_baselines=3",
     "settings.n_images=8",
+    "settings.inverse_crime_world=world_smoke_inverse_crime.json",
 )
 
 
@@ -82,6 +83,9 @@ def main(recipe, data_dir, out_dir):
     key = "sub-01_fmri"
     training, test = dataset.part("train"), dataset.part("test")
     where = evaluate.predictability(recipe, training, test, embeddings, key)
+    crime = evaluate.inflation(
+        recipe, dataset, embeddings, key, "image_retrieval_top1", recipe.settings["inverse_crime_world"]
+    )
     by_region = evaluate.by_region(recipe, dataset, embeddings, "image_retrieval_top1")
     report = Report(
         (*judged.scores, *drawn.scores, *adapted.scores),
@@ -96,6 +100,8 @@ def main(recipe, data_dir, out_dir):
         },
         (
             *panels.galleries(drawn, "pixel_correlation"),
+            panels.against_oracles([*judged.scores, *adapted.scores], "image_retrieval_top1"),
+            panels.inverse_crime(*crime, key),
             panels.comparisons(adapted.comparisons, "A new subject with 300 trials: adapted against from scratch"),
             panels.comparisons(judged.comparisons, "The decoder against closed-form ridge"),
             panels.regions(by_region, "image_retrieval_top1"),

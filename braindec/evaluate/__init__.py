@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from braindec.evaluate import panels
+from braindec.evaluate import class_panels, panels
 from braindec.evaluate.adaptation import adaptation
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
+from braindec.evaluate.inverse_crime import inflation
 from braindec.evaluate.judge import Measured, measure, protocol_named
 from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
@@ -30,7 +31,7 @@ from braindec.evaluate.systems import (
     nuisance_features,
     signal_features,
 )
-from braindec.evaluate.time_course import TimeCourse, auc_of_averages, time_course
+from braindec.evaluate.time_course import TimeCourse, auc_of_averages, averaged_trials, time_course
 from braindec.evaluate.whole import Evaluation, Plan, cross_validate, held_out
 
 __all__ = [
@@ -44,9 +45,11 @@ __all__ = [
     "System",
     "TimeCourse",
     "auc_of_averages",
+    "averaged_trials",
     "adaptation",
     "by_region",
     "check_scopes",
+    "class_panels",
     "compare",
     "cross_decode",
     "cross_validate",
@@ -56,6 +59,7 @@ __all__ = [
     "fit_shuffled",
     "group_scores",
     "held_out",
+    "inflation",
     "join",
     "judge",
     "measure",

@@ -9,7 +9,7 @@ from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder
 from braindec.evaluate.judge import protocol_named
 from braindec.evaluate.scoring import Ceilings, compare, judge, scores_of
-from braindec.evaluate.systems import decoder_fitter
+from braindec.evaluate.systems import Fitter, NuisanceFitter, decoder_fitter
 from braindec.evaluate.whole import Evaluation, Plan
 from braindec.train import Config as TrainConfig
 from braindec.types import Embeddings
@@ -25,7 +25,7 @@ def adaptation(
     plan: Plan | None = None,
     ceilings: Ceilings | None = None,
 ) -> Evaluation:
-    """Judges `adapted` and `scratch` on the new subject's test stimuli, with their paired difference.
+    """Judges `adapted`, `scratch` and `nuisance` on the new subject's test stimuli; the first two also paired.
 
     Parameters
     ----------
@@ -44,18 +44,26 @@ def adaptation(
     def adapt(part: NeuralDataset, e: Embeddings, seed: int) -> BrainDecoder:
         return decoder.adapt(part, e, settings=chosen, progress=False)
 
-    fits = {"adapted": adapt, "scratch": decoder_fitter(replace(recipe, train=chosen))}
+    fits: dict[str, tuple[Fitter, int]] = {
+        "adapted": (adapt, plan.n_null),
+        "scratch": (decoder_fitter(replace(recipe, train=chosen)), plan.n_null),
+        "nuisance": (NuisanceFitter(), plan.n_null_baselines),
+    }
     split = newcomer.split
     if split is None:
         raise ValueError("the new subject's dataset has no split; give it one with with_split(...).")
     judged = {
         name: judge(
-            name, fit, newcomer, embeddings, [split], protocol, seed=recipe.seed, n_null=plan.n_null,
+            name, fit, newcomer, embeddings, [split], protocol, seed=recipe.seed, n_null=n_null,
             progress=plan.progress,
         )
-        for name, fit in fits.items()
+        for name, (fit, n_null) in fits.items()
     }  # fmt: skip
-    scores = [s for j in judged.values() for s in scores_of(j, protocol, ceilings=ceilings)]
+    scores = [
+        s
+        for name, j in judged.items()
+        for s in scores_of(j, protocol, ceilings=None if name == "nuisance" else ceilings)
+    ]
     rows = [
         c for m in protocol.metrics for c in compare(judged["adapted"], judged["scratch"], m, recipe.seed)
     ]

@@ -11,8 +11,9 @@ from braindec import train
 from braindec.decoder import BrainDecoder
 from braindec.evaluate.judge import Measured
 from braindec.evaluate.reconstructions import ROWS, Gallery, Reconstructions
-from braindec.types import Space, VoxelSpace
+from braindec.types import Score, Space, VoxelSpace
 
+SATURATED = 0.97  # above it a ceiling says little: sampling error alone reaches one
 Panel = tuple[str, str, Mapping[str, Any]]
 
 LIMITS = (
@@ -47,7 +48,10 @@ def pictures(gallery: Gallery, measured: Measured, title: str, n_best: int = 6, 
 
 def galleries(found: Reconstructions, metric: str) -> list[Panel]:
     """`pictures` of every subject."""
-    return [pictures(g, found.measured[k]["braindec"][metric], k.replace("_", " ")) for k, g in found.galleries.items()]
+    return [
+        pictures(g, found.measured[k]["braindec"][metric], k.replace("_", " "))
+        for k, g in found.galleries.items()
+    ]
 
 
 def curves(decoder: BrainDecoder) -> list[Panel]:
@@ -121,6 +125,49 @@ def comparisons(
         for r in rows
     ]  # fmt: skip
     return title, "table", {"columns": columns, "rows": cells}
+
+
+def against_oracles(scores: Sequence[Score], metric: str) -> Panel:
+    """A metric of every system beside what ideal observers reach; no ratio to a ceiling that saturates."""
+    cells = []
+    for s in scores:
+        told = s.details.get("ceilings", {})
+        if s.name == metric and told and s.system in ("braindec", "ridge", "adapted", "scratch"):
+            shown = [
+                _ratio(s.value, told.get(kind)) for kind in ("oracle_linear", "oracle_n", "oracle_image")
+            ]
+            cells.append([f"{s.subject} {s.modality}", s.system, f"{s.value:.3f}", *shown])
+    columns = [
+        "subject",
+        "system",
+        metric.replace("_", " "),
+        "of oracle_linear",
+        "of oracle_n",
+        "of oracle_image",
+    ]
+    caption = (
+        f"Ceiling, and the score's share of it; a ceiling above {SATURATED} saturates and gets no share."
+    )
+    return "Against ideal observers", "table", {"columns": columns, "rows": cells, "caption": caption}
+
+
+def _ratio(value: float, ceiling: float | None) -> str:
+    if ceiling is None:
+        return ""
+    return f"{ceiling:.3f}" if ceiling > SATURATED else f"{ceiling:.3f}: {value / ceiling:.0%}"
+
+
+def inverse_crime(honest: float, easy: float, key: str) -> Panel:
+    """What a brain built from the decoder's own target would have scored."""
+    rows = [["as in this report", f"{honest:.3f}"], ["built from the target's own features", f"{easy:.3f}"]]
+    payload = {
+        "columns": [f"brain of {key}", "image retrieval top-1, closed-form ridge"],
+        "rows": rows,
+        "section": "controls",
+        "caption": "The inverse crime: brains simulated from the very features that are decoded flatter every decoder. "
+        "The brains of this world see pixels, edges, the scene's factors and a network that serves nowhere else.",
+    }
+    return "What the inverse crime would have added", "table", payload
 
 
 def limits(*more: str) -> Panel:

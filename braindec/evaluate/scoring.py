@@ -21,6 +21,7 @@ from braindec.stats.paired import paired_difference
 from braindec.stats.permutation import p_value, permute_within_blocks
 from braindec.types import Embeddings, Score, Trials
 
+MIN_REFITS = 19  # fewer cannot give a p of 0.05: (0 + 1) / (19 + 1)
 Ceilings = Mapping[str, Mapping[str, Mapping[str, float]]]  # key -> kind -> metric -> value
 
 
@@ -181,7 +182,8 @@ def scores_of(
             rows.append(
                 Score(
                     name, judged.system, protocol.name, subject, modality, m.value, m.interval, m.chance, mean, m.n,
-                    m.direction, ceiling, kind, p_value(m.value, drawn, side) if len(drawn) else None, len(drawn),
+                    m.direction, ceiling, kind, p_value(m.value, drawn, side) if len(drawn) >= MIN_REFITS else None,
+                    len(drawn),
                     m.per_sample, {**(details or {}), **others},
                 )
             )  # fmt: skip

@@ -34,7 +34,7 @@ class MiniRecipe:
     seed: int = 0
 
 
-PLAN = evaluate.Plan(n_null=3, n_null_baselines=6, progress=False)
+PLAN = evaluate.Plan(n_null=3, n_null_baselines=19, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_every_system_is_scored_on_every_metric_for_every_subject(outcome):
 
 def test_the_decoder_beats_its_null_and_the_controls_do_not(outcome):
     assert score(outcome, "braindec").value > 0.5
-    assert score(outcome, "braindec").p == pytest.approx(1 / 4)  # (0 + 1) / (3 + 1): better than all three refits
+    assert score(outcome, "braindec").p is None  # three refits cannot say more than 1/4
+    assert score(outcome, "braindec").null < 0.2
+    assert score(outcome, "ridge").p == pytest.approx(1 / 20)  # (0 + 1) / (19 + 1): better than all refits
     for control in ("shuffled", "nuisance"):
         assert score(outcome, control).value < 0.2
     assert score(outcome, "mean").value == pytest.approx(1 / 40)
