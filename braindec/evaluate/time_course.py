@@ -14,7 +14,8 @@ from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, leakage, splits
 from braindec.decoder import steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds
-from braindec.evaluate.judge import auc_over_folds
+from braindec.evaluate.judge import auc_over_folds, class_scores
+from braindec.evaluate.scoring import Judged, row_labels
 from braindec.maths import factors, ridge
 from braindec.stats.permutation import max_statistic_p, permute_within_blocks
 from braindec.types import Trials
@@ -60,6 +61,17 @@ class TimeCourse:
     def baseline(self) -> np.ndarray:
         """Which windows end before onset: nothing can be decoded there."""
         return self.windows[:, 1] < 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Windows with value and corrected p, the limit, and whether the baseline stays inside the null."""
+        rows = zip(self.windows.tolist(), self.values.tolist(), self.p.tolist(), strict=True)
+        before = self.values[self.baseline]
+        return {
+            "windows": [{"start_s": w[0], "stop_s": w[1], "value": v, "p": p} for w, v, p in rows],
+            "null_limit": self.null_limit,
+            "n_null": len(self.null),
+            "baseline_inside_null": bool((before <= self.null_limit).all()),
+        }
 
 
 def time_course(
@@ -121,6 +133,24 @@ def time_course(
     values = np.array([value for value, _ in real])
     interval = np.array([bounds for _, bounds in real])
     return TimeCourse(windows, values, interval, max_statistic_p(values, null), null, trials.n_trials)
+
+
+def averaged_trials(
+    judged: Judged, dataset: NeuralDataset, label_column: str, n_trials: int, seed: int
+) -> dict[str, float]:
+    """`auc_of_averages` of one system's decoded trials, by signal key."""
+    labels, out = row_labels(judged.decoded, dataset, label_column), {}
+    for key, decoded in judged.decoded.items():
+        found = labels[key]
+        if found is None:
+            raise ValueError("name the column that holds the classes (label_column).")
+        scores, classes = class_scores(decoded, found)
+        margin, generator = (
+            (scores[:, 1] - scores[:, 0]).numpy(),
+            seeding.numpy_generator(seed, "averages", key),
+        )
+        out[key] = auc_of_averages(margin, classes.numpy() == 1, decoded.fold.numpy(), n_trials, generator)
+    return out
 
 
 def auc_of_averages(

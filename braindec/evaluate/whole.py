@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split
 from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
+from braindec.evaluate.decoded import Decoded
 from braindec.evaluate.judge import protocol_named
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, permuted, scores_of
 from braindec.evaluate.systems import (
@@ -18,6 +20,7 @@ from braindec.evaluate.systems import (
     RidgeFitter,
     decoder_fitter,
     fit_mean,
+    nuisance_features,
     signal_features,
 )
 from braindec.types import Embeddings, Score
@@ -25,10 +28,14 @@ from braindec.types import Embeddings, Score
 
 @dataclass(frozen=True)
 class Plan:
-    """How often everything is refitted under a permuted pairing, and for which systems."""
+    """How often everything is refitted under a permuted pairing, and what the nuisance decoder is told.
+
+    `nuisance` names its columns; none named leaves all of them, and the choice of a group to the training folds.
+    """
 
     n_null: int = 19
     n_null_baselines: int = 99
+    nuisance: tuple[str, ...] = ()
     progress: bool = True
 
 
@@ -131,7 +138,7 @@ def _evaluate(
     fits: dict[str, tuple[Fitter, int]] = {
         "braindec": (fit, plan.n_null),
         "ridge": (RidgeFitter(signal_features(recipe.preprocessing)), plan.n_null_baselines),
-        "nuisance": (NuisanceFitter(), plan.n_null_baselines),
+        "nuisance": (_nuisance(plan), plan.n_null_baselines),
         "mean": (fit_mean, 0),
         "shuffled": (_shuffled(recipe, protocol), 0),
     }
@@ -142,13 +149,17 @@ def _evaluate(
         )
         for name, (f, n) in fits.items()
     }  # fmt: skip
-    details = {"transductive": transductive, "scopes": scopes}
+    kept = {
+        key: _fraction_kept(key, d, dataset, folds, protocol.repeats)
+        for key, d in judged["braindec"].decoded.items()
+    }
+    details = {"transductive": transductive, "scopes": scopes, "fraction_kept": min(kept.values())}
     scores = [
         s
         for name, j in judged.items()
         for s in scores_of(
             j, protocol, ceilings=ceilings if name != "nuisance" else None,
-            details=details if name in ("braindec", "ridge", "shuffled") else None,
+            details=(details if name in ("braindec", "ridge", "shuffled") else {}) | _told(name, plan),
             null=judged["braindec"].null if name == "shuffled" else None,
         )
     ]  # fmt: skip
@@ -158,8 +169,29 @@ def _evaluate(
         for c in compare(judged["braindec"], judged["ridge"], metric, recipe.seed)
     )
     record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "n_folds": len(folds),
-              "versions": versions(), "seed": recipe.seed, "transductive": transductive}  # fmt: skip
+              "versions": versions(), "seed": recipe.seed, "transductive": transductive,
+              "fraction_kept": kept}  # fmt: skip
     return Evaluation(tuple(scores), judged, comparisons, record)
+
+
+def _nuisance(plan: Plan) -> Fitter:
+    columns = plan.nuisance
+    return RidgeFitter(partial(nuisance_features, columns=columns)) if columns else NuisanceFitter()
+
+
+def _told(name: str, plan: Plan) -> dict[str, Any]:
+    return {"columns": list(plan.nuisance)} if name == "nuisance" and plan.nuisance else {}
+
+
+def _fraction_kept(
+    key: str, decoded: Decoded, dataset: NeuralDataset, folds: Sequence[Split], repeats: str
+) -> float:
+    """Share of the held-out trials that were scored, times the share that preparation kept (where it says so)."""
+    prepared = float(dataset.about.get("fraction_kept", 1.0))
+    if repeats != "none":  # all repeats of a scored stimulus went in
+        return prepared
+    tested = [dataset.with_split(split).part("test").trials for split in folds]
+    return prepared * len(decoded.ids) / sum(t[key].n_trials for t in tested if key in t)
 
 
 def _shuffled(recipe: Any, protocol: Any) -> Fitter:
