@@ -10,6 +10,7 @@ Expect  see recipes/README.md
 from braindec import evaluate
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
+from braindec.data import splits
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder
 from braindec.evaluate import class_panels, panels
@@ -34,15 +35,15 @@ RECIPE = Recipe(
     calibrate=False,  # 784 pixels and 90 digits leave no error to learn
     protocol="heldout_stimuli_folds",
     plan=evaluate.Plan(n_null=19, n_null_baselines=99),
-    settings={"folds": [f"10_fold/{i}" for i in range(10)]},  # dealt once, by the dataset
+    settings={"folds": "10_fold/"},  # dealt once, by the dataset
 )
-SMOKE = ("settings.folds=[\"default\"]", "plan.n_null=3", "plan.n_null_baselines=9", "n_folds=2", "train.n_steps=10")
+SMOKE = ("settings.folds=default", "plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")
 
 
 def main(recipe, data_dir, out_dir):
     dataset = recipe.data.read(data_dir)
     embeddings = recipe.embed(dataset, data_dir)
-    folds = [dataset.splits[name] for name in recipe.settings["folds"]]
+    folds = splits.named(dataset, recipe.settings["folds"])
     found = evaluate.cross_validate(
         recipe, dataset, embeddings, folds, plan=recipe.plan, label_column=recipe.label_column
     )

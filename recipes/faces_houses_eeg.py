@@ -36,7 +36,7 @@ RECIPE = Recipe(
     settings={"n_null_time_course": 999, "n_averaged": 10},
 )
 SMOKE = (
-    "plan.n_null=3", "plan.n_null_baselines=9", "n_folds=2", "train.n_steps=10", "settings.n_null_time_course=39",
+    "plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10", "settings.n_null_time_course=19",
     "settings.n_averaged=5",
 )  # fmt: skip
 

@@ -36,7 +36,7 @@ RECIPE = Recipe(
     # Categories are not balanced over the blocks of a run, which alone tells more than chance.
     plan=evaluate.Plan(n_null=19, n_null_baselines=99, nuisance=("run_position", "onset_s", "acquisition_order")),
 )
-SMOKE = ("plan.n_null=3", "plan.n_null_baselines=9", "n_folds=3", "train.n_steps=10")
+SMOKE = ("plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")
 
 
 def main(recipe, data_dir, out_dir):

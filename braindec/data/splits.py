@@ -116,6 +116,14 @@ def stimulus_column(trials: Trials, stimuli: StimulusSet | None, column: str) ->
     return stimuli.table[column][[row[i] for i in trials.table["stimulus_id"].tolist()]]
 
 
+def named(dataset: NeuralDataset, prefix: str) -> list[Split]:
+    """The dataset's own splits whose names begin so (``"10_fold/"``), sorted; if there is none, says which there are."""
+    found = [split for name, split in sorted(dataset.splits.items()) if name.startswith(prefix)]
+    if not found:
+        checks.known_key("split", prefix, dataset.splits)
+    return found
+
+
 def leave_one_out(dataset: NeuralDataset, unit: str) -> list[Split]:
     """One split for each value of the unit: that value is ``test``, all others are ``train``."""
     values = dataset.unit_values(unit)

@@ -101,7 +101,9 @@ def _measure(
     if metric.name == "roc_auc":
         scores, classes = class_scores(decoded, _known(labels))
         margin = (scores[:, 1] - scores[:, 0]).numpy()
-        value, interval = auc_over_folds(margin, classes.numpy() == 1, decoded.fold.numpy())
+        positive, fold = classes.numpy() == 1, decoded.fold.numpy()
+        value, interval = auc_over_folds(margin, positive, fold)
+        per_sample = _pseudo_values(per_sample, positive, fold)
         return Measured(metric.name, value, interval, chance, len(margin), metric.direction, per_sample)
     units = units_of(metric, decoded)
     found = summarise(per_sample, chance, generator=generator, kind="proportion", units=units)
@@ -184,6 +186,20 @@ def auc_over_folds(
     error = float(np.sqrt((share**2 * np.square([a.error for a in found])).sum()))
     interval = log_odds_interval(value, error, len(margin))
     return value, (float(interval.low), float(interval.high))
+
+
+def _pseudo_values(placements: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Values a trial whose mean is the area and whose spread is DeLong's error, as paired differences need.
+
+    A placement's distance from its fold's area counts n / n_class times: its class, not all trials, is its sample.
+    """
+    out = np.empty(len(placements))
+    for f in np.unique(fold):
+        rows = fold == f
+        area = placements[rows].mean()
+        for side in (positive, ~positive):
+            out[rows & side] = area + (placements[rows & side] - area) * rows.sum() / (rows & side).sum()
+    return out
 
 
 def _known(labels: np.ndarray | None) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,11 @@ def test_holding_out_takes_the_asked_share(dataset, rng):
 def test_an_unknown_column_is_answered_with_those_there_are(dataset, rng):
     with pytest.raises(checks.ConfigError, match="Did you mean 'category'"):
         splits.k_fold(dataset, "stimulus", 2, rng, stratify="categry")
+
+
+def test_named_splits_are_found_by_the_start_of_their_name(dataset):
+    folds = splits.leave_one_out(dataset, "run")
+    known = replace(dataset, splits={s.name: s for s in [*folds[::-1], Split("other", "run", folds[0].parts)]})
+    assert [s.name for s in splits.named(known, "leave_one_run_out/")] == sorted(s.name for s in folds)
+    with pytest.raises(ValueError, match="leave_one_run_out"):
+        splits.named(known, "leave_one_run_in/")

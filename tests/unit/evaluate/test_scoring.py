@@ -217,3 +217,6 @@ def test_the_area_under_the_roc_ranks_trials_by_how_far_they_lie_from_the_classe
     assert found.value == pytest.approx(1 - 0.16, abs=0.02)
     assert found.value == pytest.approx(found.per_sample.mean())
     assert found.interval[0] < found.value < found.interval[1]
+    # The values of single trials carry DeLong's error, so that a paired difference has the right width.
+    half = found.per_sample.std() / np.sqrt(found.n) * 1.96
+    assert half == pytest.approx((found.interval[1] - found.interval[0]) / 2, rel=0.1)
