@@ -117,7 +117,7 @@ def stimulus_column(trials: Trials, stimuli: StimulusSet | None, column: str) ->
 
 
 def named(dataset: NeuralDataset, prefix: str) -> list[Split]:
-    """The dataset's own splits whose names begin so (``"10_fold/"``), sorted; if there is none, says which there are."""
+    """The dataset's own splits whose names begin so (``"10_fold/"``), sorted; where there is none, says which are."""
     found = [split for name, split in sorted(dataset.splits.items()) if name.startswith(prefix)]
     if not found:
         checks.known_key("split", prefix, dataset.splits)
