@@ -13,6 +13,9 @@ ifneq ($(wildcard ../shared/parity/.),)
 export BRAINDEC_PARITY ?= $(abspath ../shared/parity)
 endif
 
+# Threads that spin while they wait make small models ten times slower on small and shared machines.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo check test test-slow soak bench bench-gpu clean
 

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"braindec {__version__}")
         return 0
+    # Threads that spin while they wait make small models ten times slower on small and shared machines.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not sys.stderr.isatty():  # a log gets a line of progress now and then, not thousands
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
