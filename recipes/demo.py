@@ -40,12 +40,12 @@ RECIPE = Recipe(
         "fmri": (Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
         "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
     },
-    train=Train(n_steps=60, batch_size=512, lr=1e-4, validate_every=20),
-    prior_train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
+    train=Train(n_steps=40, batch_size=512, lr=1e-4, validate_every=20),
+    prior_train=Train(n_steps=200, batch_size=256, lr=1e-3, validate_every=100),
     n_folds=3,
     protocol="heldout_stimuli",
-    plan=evaluate.Plan(n_null=4, n_null_baselines=19),
-    settings={"newcomer": 4, "n_images": 40, "inverse_crime_world": "world_inverse_crime.json"},
+    plan=evaluate.Plan(n_null=2, n_null_baselines=19),
+    settings={"newcomer": 4, "n_images": 30, "inverse_crime_world": "world_inverse_crime.json"},
 )
 SMOKE = (
     "data.subjects=[1,2,5]",
@@ -68,8 +68,10 @@ def main(recipe, data_dir, out_dir):
     decoder.fit(dataset.part("train"), embeddings, out_dir / "logs")
 
     ceilings = evaluate.simulated_ceilings(data_dir, dataset, embeddings)
-    judged = evaluate.held_out(decoder, recipe, dataset, embeddings, plan=recipe.plan, ceilings=ceilings)
     shuffled = evaluate.fit_shuffled(recipe, dataset.part("train"), embeddings)
+    judged = evaluate.held_out(
+        decoder, recipe, dataset, embeddings, shuffled=shuffled, plan=recipe.plan, ceilings=ceilings
+    )
     target = registry.load("targets", "tiny_openclip").build(recipe.target)
     drawn = evaluate.reconstructions(
         decoder, shuffled, recipe, dataset, embeddings, n_images=recipe.settings["n_images"],

@@ -83,6 +83,7 @@ def held_out(
     dataset: NeuralDataset,
     embeddings: Embeddings,
     *,
+    shuffled: BrainDecoder | None = None,
     plan: Plan | None = None,
     label_column: str | None = None,
     ceilings: Ceilings | None = None,
@@ -95,6 +96,8 @@ def held_out(
         Fitted on ``dataset.part("train")``.
     dataset : NeuralDataset
         Whole, with the split in use.
+    shuffled : BrainDecoder, optional
+        The control, where it was already fitted on a permuted pairing (`fit_shuffled`).
 
     Raises
     ------
@@ -114,7 +117,8 @@ def held_out(
     if split is None:
         raise ValueError("this dataset has no split; give it one with with_split(...).")
     _check_fitted_on(decoder, dataset.part("train"))
-    return _evaluate(recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings)
+    control = None if shuffled is None else lambda *_: shuffled
+    return _evaluate(recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings, control)
 
 
 def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:
@@ -129,7 +133,7 @@ def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:
 
 def _evaluate(
     recipe: Any, fit: Fitter, dataset: NeuralDataset, embeddings: Embeddings, folds: Sequence[Split], plan: Plan,
-    label_column: str | None, ceilings: Ceilings | None,
+    label_column: str | None, ceilings: Ceilings | None, control: Fitter | None = None,
 ) -> Evaluation:  # fmt: skip
     protocol = protocol_named(recipe.protocol)
     chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in dataset.trials.values()}
@@ -140,7 +144,7 @@ def _evaluate(
         "ridge": (RidgeFitter(signal_features(recipe.preprocessing)), plan.n_null_baselines),
         "nuisance": (_nuisance(plan), plan.n_null_baselines),
         "mean": (fit_mean, 0),
-        "shuffled": (_shuffled(recipe, protocol), 0),
+        "shuffled": (control or _shuffled(recipe, protocol), 0),
     }
     judged = {
         name: judge(
