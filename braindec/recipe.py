@@ -57,7 +57,7 @@ class Recipe:
         `adapter` may be a dict by modality.
     preprocessing : tuple of steps, or dict of such by modality
     train, prior_train : train.Config
-    n_folds, calibrate : int, bool
+    prior_samples, n_folds, calibrate : int, int, bool
         As in `decoder.Settings`.
     protocol : str
     plan : evaluate.Plan
@@ -80,6 +80,7 @@ class Recipe:
     preprocessing: Any = ()
     train: TrainConfig = TRAIN
     prior_train: TrainConfig = PRIOR_TRAIN
+    prior_samples: int = 16
     n_folds: int = 3
     calibrate: bool = True
     loss_weights: Any = None

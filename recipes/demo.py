@@ -41,7 +41,7 @@ RECIPE = Recipe(
         "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
     },
     train=Train(n_steps=40, batch_size=512, lr=1e-4, validate_every=20),
-    prior_train=Train(n_steps=200, batch_size=256, lr=1e-3, validate_every=100),
+    prior_train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
     n_folds=3,
     protocol="heldout_stimuli",
     plan=evaluate.Plan(n_null=2, n_null_baselines=19),

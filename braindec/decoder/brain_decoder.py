@@ -305,6 +305,11 @@ class BrainDecoder(nn.Module):
         samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
         return self._scaler(self.main).restore(samples).cpu().numpy()
 
+    def image_embedding(self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
+        """What a picture is drawn from, (n, n_tokens, n_dims): the mean of ``settings.prior_samples`` draws."""
+        n_samples = 1 if self.prior is None or self.prior.closed_form else self.settings.prior_samples
+        return self.imagine(prediction, seed=seed, n_steps=n_steps, n_samples=n_samples).mean(0)
+
     @torch.no_grad()
     def imagine_nothing(self, n: int, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
         """Image embeddings (n, n_tokens, n_dims) that the prior draws without a brain: a control for pictures."""
@@ -337,7 +342,7 @@ class BrainDecoder(nn.Module):
             "generator", generator.space, self.outputs[self.main].space, "Choose a generator of this space."
         )
         prediction = self.predict(trials, repeats=repeats)
-        embeddings = self.imagine(prediction, seed=seed)[0]
+        embeddings = self.image_embedding(prediction, seed=seed)
         drawn = generator.generate(
             embeddings, generator=seeding.torch_generator(seed, "picture"), n_steps=n_steps
         )

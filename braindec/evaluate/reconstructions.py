@@ -160,10 +160,10 @@ def _gallery(
     own = known.training.trials[key].table["stimulus_id"]
     nearest = known.nearest(decoder, prediction, sorted(set(own.tolist())))
     pictures = {
-        "braindec": draw(decoder.imagine(prediction, seed=draw.seed)[0]),
+        "braindec": draw(decoder.image_embedding(prediction, seed=draw.seed)),
         "retrieved": images(retrieved),
         "nearest": images(nearest),
-        "shuffled": draw(shuffled.imagine(null, seed=draw.seed)[0]),
+        "shuffled": draw(shuffled.image_embedding(null, seed=draw.seed)),
         "prior": draw(decoder.imagine_nothing(len(prediction.ids), seed=draw.seed)),
         "oracle": draw(known.embeddings.of(prediction.ids)),
     }
