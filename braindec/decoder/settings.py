@@ -24,7 +24,8 @@ class Settings:
     `loss` and the targets may be single (the output is then called ``main``) or a dict by output name, with
     `loss_weights` beside it. A picture is drawn from the mean of `prior_samples` draws of the prior: one alone is as
     sharp as a real embedding, but lies further from the truth than their mean. Cross-fitting in `n_folds` chooses the
-    number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on; `calibrate` needs it.
+    number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on; `calibrate`
+    needs it.
     """
 
     adapter: Any
