@@ -34,7 +34,7 @@ RECIPE = Recipe(
     n_folds=3,
     calibrate=False,  # 784 pixels and 90 digits leave no error to learn
     protocol="heldout_stimuli_folds",
-    plan=evaluate.Plan(n_null=19, n_null_baselines=99),
+    plan=evaluate.Plan(n_null=19, n_null_baselines=39),
     settings={"folds": "10_fold/"},  # dealt once, by the dataset
 )
 SMOKE = ("settings.folds=default", "plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")

@@ -32,7 +32,7 @@ RECIPE = Recipe(
     train=Train(n_steps=40, batch_size=1024, lr=1e-3, validate_every=20, repeats="single", device="cpu"),
     n_folds=5,  # each training run once
     protocol="leave_one_run_out_auc",
-    plan=evaluate.Plan(n_null=19, n_null_baselines=99),
+    plan=evaluate.Plan(n_null=19, n_null_baselines=39),
     settings={"n_null_time_course": 999, "n_averaged": 10},
 )
 SMOKE = (

@@ -34,7 +34,7 @@ RECIPE = Recipe(
     n_folds=11,  # each training run once
     protocol="leave_one_run_out_categories",
     # Categories are not balanced over the blocks of a run, which alone tells more than chance.
-    plan=evaluate.Plan(n_null=19, n_null_baselines=99, nuisance=("run_position", "onset_s", "acquisition_order")),
+    plan=evaluate.Plan(n_null=19, n_null_baselines=39, nuisance=("run_position", "onset_s", "acquisition_order")),
 )
 SMOKE = ("plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")
 
