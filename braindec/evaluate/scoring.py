@@ -114,7 +114,9 @@ def permuted(part: NeuralDataset, generator: np.random.Generator, protocol: Prot
     """The part with its brain-stimulus pairing permuted within exchangeability blocks.
 
     Where stimuli are held out, all repeats of a stimulus take the same other one; where runs or sessions are, trials
-    trade places one by one.
+    trade places one by one. Repeats that span blocks (NSD shows a picture in several sessions, in an order drawn at
+    random) are exchanged over the whole recording: within equal patterns of blocks a tenth of the stimuli and more would
+    keep their own responses, and the null would know them.
     """
     trials = {}
     for key, t in part.trials.items():

@@ -97,6 +97,19 @@ def test_permuting_keeps_repeats_together_and_changes_the_pairing(planted, rng):
         assert len(set(zip(old.tolist(), new.tolist(), strict=True))) == len(set(old.tolist()))
 
 
+def test_repeats_that_span_sessions_hardly_ever_keep_their_own_stimulus(planted, rng):
+    part = planted.dataset.part("train")
+    trials = {
+        k: replace(t, table=t.table.replace(exchangeability_block=rng.integers(0, 8, t.n_trials)))
+        for k, t in part.trials.items()
+    }
+    moved = evaluate.permuted(replace(part, trials=trials), rng, evaluate.protocol_named("heldout_stimuli"))
+    for key, t in trials.items():
+        old, new = t.table["stimulus_id"], moved.trials[key].table["stimulus_id"]
+        assert (old == new).mean() < 0.05  # one in 120 is expected
+        assert len(set(zip(old.tolist(), new.tolist(), strict=True))) == len(set(old.tolist()))
+
+
 def test_permuting_runs_moves_single_trials_within_blocks(planted, rng):
     part = planted.dataset.part("train")
     blocks = {k: t.table["run"] for k, t in part.trials.items()}
