@@ -115,16 +115,17 @@ def permuted(part: NeuralDataset, generator: np.random.Generator, protocol: Prot
 
     Where stimuli are held out, all repeats of a stimulus take the same other one; where runs or sessions are, trials
     trade places one by one. Repeats that span blocks (NSD shows a picture in several sessions, in an order drawn at
-    random) are exchanged over the whole recording: within equal patterns of blocks a tenth of the stimuli and more would
-    keep their own responses, and the null would know them.
+    random) are exchanged over the whole recording: within equal patterns of blocks a tenth of the stimuli and more
+    would keep their own responses, and the null would know them.
     """
     trials = {}
     for key, t in part.trials.items():
         ids = t.table["stimulus_id"]
         repeat = protocol.unit in ("stimulus", "concept") and len(np.unique(ids)) < len(ids)
-        order = permute_within_blocks(
-            t.table["exchangeability_block"], generator, units=ids if repeat else None
-        )
+        blocks = t.table["exchangeability_block"].astype(str)
+        if repeat and len(set(zip(ids.tolist(), blocks.tolist(), strict=True))) > len(set(ids.tolist())):
+            blocks = np.zeros(len(ids), dtype=int)
+        order = permute_within_blocks(blocks, generator, units=ids if repeat else None)
         trials[key] = replace(t, table=t.table.replace(stimulus_id=ids[order]))
     return replace(part, trials=trials)
 
