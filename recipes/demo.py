@@ -101,7 +101,7 @@ def main(recipe, data_dir, out_dir):
             "evaluation": judged.record,
         },
         (
-            *panels.galleries(drawn, "pixel_correlation"),
+            *panels.galleries(drawn, "two_way_identification"),
             panels.against_oracles([*judged.scores, *adapted.scores], "image_retrieval_top1"),
             panels.inverse_crime(*crime, key),
             panels.comparisons(adapted.comparisons, "A new subject with 300 trials: adapted against from scratch"),
