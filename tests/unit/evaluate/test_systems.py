@@ -109,3 +109,12 @@ def test_a_decoder_of_classes_learns_by_cross_entropy(blocks):
         return BrainDecoder.build(settings, part.info, embeddings.info).fit(part, embeddings, progress=False)
 
     assert accuracy(fit, blocks) > 0.6  # chance 0.33
+
+
+def test_a_permuted_pairing_meets_the_factors_again(planted, rng):
+    fitter = evaluate.RidgeFitter(evaluate.signal_features((Standardise(),)))
+    part = planted.dataset.part("train")
+    fitter(part, planted.embeddings, 0)
+    kept = set(fitter._kept)
+    fitter(evaluate.permuted(part, rng, evaluate.protocol_named("heldout_stimuli")), planted.embeddings, 0)
+    assert set(fitter._kept) == kept
