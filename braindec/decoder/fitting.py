@@ -22,7 +22,7 @@ from braindec.maths import folds, nearest, ridge
 from braindec.types import Trials
 
 ALPHAS = tuple(
-    float(a) for a in torch.logspace(0, 6, 13)
+    float(a) for a in torch.logspace(-1, 7, 17)
 )  # penalties for standardised signals, a factor 3.2 apart
 
 
