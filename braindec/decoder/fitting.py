@@ -338,7 +338,7 @@ def _predict(encoder: Encoder, sets: Mapping[str, SubjectSet], output: str) -> P
 def _join(parts: Sequence[Predicted]) -> Predicted:
     keys = dict.fromkeys(key for part in parts for key in part)
     return {
-        key: tuple(torch.cat([part[key][i] for part in parts if key in part]) for i in range(3))  # type: ignore[misc]
+        key: tuple(torch.cat([part[key][i] for part in parts if key in part]) for i in range(3))  # type: ignore[misc]  # of three
         for key in keys
     }
 
