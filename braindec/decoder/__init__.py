@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from braindec.decoder.brain_decoder import BrainDecoder
-from braindec.decoder.prediction import Prediction, Repeats, average_groups, group_repeats, with_repeats
+from braindec.decoder.prediction import (
+    Direction,
+    Prediction,
+    Repeats,
+    average_groups,
+    group_repeats,
+    with_repeats,
+)
 from braindec.decoder.saving import versions
 from braindec.decoder.settings import Settings, steps_for
 
 __all__ = [
     "BrainDecoder",
+    "Direction",
     "Prediction",
     "Repeats",
     "Settings",

@@ -19,7 +19,7 @@ from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import fitting, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
-from braindec.decoder.prediction import Prediction, Repeats, with_repeats
+from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import InOwnSpace, TargetScaler
 from braindec.decoder.settings import Settings, build_losses, steps_for
 from braindec.encoder import Encoder
@@ -222,7 +222,9 @@ class BrainDecoder(nn.Module):
         run = partial(self._predict_rows, encoder, trials.key, name)
         return replace(with_repeats(fitted.apply(trials), trials.table, repeats, run), key=trials.key)
 
-    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
+    def similarity(
+        self, prediction: Prediction, candidates: np.ndarray, direction: Direction = "image"
+    ) -> Tensor:
         """How well each candidate embedding fits each prediction: (n, n_candidates), higher is more similar.
 
         The cosine about the training stimuli's mean; or, where calibration found that it tells training stimuli apart
@@ -234,7 +236,10 @@ class BrainDecoder(nn.Module):
             Of this decoder's main output.
         candidates : float array, shape (n_candidates, n_tokens, n_dims)
             In the target's own space.
+        direction : ``"image"`` or ``"brain"``
+            What is looked for: the image of a response (along rows), or the response to an image (along columns).
         """
+        checks.one_of("direction", direction, ("image", "brain"))
         checks.known_key("subject", prediction.key, self.preprocessing)
         query, gallery = self._flat(prediction.values), self._flat(candidates)
         if prediction.key in self.calibrations:
@@ -284,7 +289,9 @@ class BrainDecoder(nn.Module):
             Of their stimuli, in the decoder's target space.
         """
         space = self.outputs[self.main].space
-        checks.same_space("embeddings", embeddings.space, space, "Embed the stimuli with the decoder's target.")
+        checks.same_space(
+            "embeddings", embeddings.space, space, "Embed the stimuli with the decoder's target."
+        )
         prediction = self.predict(trials, repeats=repeats)
         gallery, row = np.unique(prediction.ids, return_inverse=True)
         found = self.similarity(prediction, embeddings.of(gallery.tolist()))
@@ -305,7 +312,9 @@ class BrainDecoder(nn.Module):
         samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
         return self._scaler(self.main).restore(samples).cpu().numpy()
 
-    def image_embedding(self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
+    def image_embedding(
+        self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None
+    ) -> np.ndarray:
         """What a picture is drawn from, (n, n_tokens, n_dims): the mean of ``settings.prior_samples`` draws."""
         n_samples = 1 if self.prior is None or self.prior.closed_form else self.settings.prior_samples
         return self.imagine(prediction, seed=seed, n_steps=n_steps, n_samples=n_samples).mean(0)

@@ -12,6 +12,9 @@ from braindec import checks
 from braindec.types import UNKNOWN, Table
 
 Repeats = Literal["none", "before", "after"]
+Direction = Literal[
+    "image", "brain"
+]  # what is looked for: the image of a response, or the response to an image
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,8 @@ from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.types import Embeddings, Table
 
+BRAIN_RETRIEVAL = "brain_retrieval_top1"  # the metric that looks along the responses of one image
+
 # Splits that hold out at least what a protocol says is held out.
 ENOUGH = {
     "stimulus": ("stimulus", "concept"),
@@ -44,6 +46,8 @@ class Decoded:
         The system's own: higher is more similar.
     candidates : tuple of str
         Stimulus ids or class names, the columns of `similarity`; empty where the protocol compares predictions only.
+    brain_similarity : Tensor, shape (n, n_candidates), optional
+        The system's own for finding the response that belongs to an image, where the protocol measures that.
     """
 
     key: str
@@ -54,6 +58,7 @@ class Decoded:
     table: Table
     similarity: Tensor
     candidates: tuple[str, ...]
+    brain_similarity: Tensor | None = None
 
 
 def decode(
@@ -80,14 +85,17 @@ def decode(
         found = system.predict(trials, repeats=protocol.repeats)  # type: ignore[arg-type]  # checked by Protocol
         truth = _centred(embeddings.of(found.ids), mean)
         made = _centred(found.values, mean)
+        by_image = None
         if not names:
             similarity = torch.zeros(len(found.ids), 0)
         elif protocol.similarity == "own":
             similarity = system.similarity(found, values)
+            if BRAIN_RETRIEVAL in protocol.metrics:
+                by_image = system.similarity(found, values, direction="brain")
         else:
             similarity = -torch.cdist(made.double(), _centred(values, mean).double()).square()
         folds = torch.full((len(found.ids),), fold)
-        out[key] = Decoded(key, found.ids, made, truth, folds, found.table, similarity, names)
+        out[key] = Decoded(key, found.ids, made, truth, folds, found.table, similarity, names, by_image)
     return out
 
 
@@ -160,6 +168,7 @@ def join(parts: Sequence[Decoded]) -> Decoded:
             "use a protocol that compares within folds (heldout_stimuli_folds)."
         )
     ids = tuple(i for p in parts for i in p.ids)
+    by_image = [p.brain_similarity for p in parts if p.brain_similarity is not None]
     return Decoded(
         parts[0].key,
         ids,
@@ -169,6 +178,7 @@ def join(parts: Sequence[Decoded]) -> Decoded:
         table,
         torch.cat([p.similarity for p in parts]),
         parts[0].candidates,
+        torch.cat(by_image) if by_image else None,
     )
 
 

@@ -16,6 +16,7 @@ from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import (
     BrainDecoder,
+    Direction,
     Prediction,
     Repeats,
     average_groups,
@@ -41,8 +42,14 @@ class System(Protocol):
     def predict(self, trials: Trials, *, repeats: Repeats) -> Prediction:
         """Predicted embeddings, (n, n_tokens, n_dims)."""
 
-    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
-        """How well each candidate embedding (m, n_tokens, n_dims) fits each prediction: (n, m), higher is better."""
+    def similarity(
+        self, prediction: Prediction, candidates: np.ndarray, direction: Direction = "image"
+    ) -> Tensor:
+        """How well each candidate embedding (m, n_tokens, n_dims) fits each prediction: (n, m), higher is better.
+
+        Along the candidates of one prediction where the image is looked for, along the predictions of one candidate
+        where the brain response is; a pair's value depends on that pair alone.
+        """
 
 
 Fitter = Callable[[NeuralDataset, Embeddings, int], System]
@@ -78,7 +85,9 @@ class MeanSystem:
 
         return with_repeats(np.zeros((trials.n_trials, 1), np.float32), trials.table, repeats, constant)
 
-    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
+    def similarity(
+        self, prediction: Prediction, candidates: np.ndarray, direction: Direction = "image"
+    ) -> Tensor:
         """Cosine about the mean: zero for all."""
         return centred_cosine(prediction, candidates, self.mean)
 
@@ -106,8 +115,10 @@ class RidgeSystem:
 
         return with_repeats(self.features[trials.key](trials), trials.table, repeats, run)
 
-    def similarity(self, prediction: Prediction, candidates: np.ndarray) -> Tensor:
-        """Cosine about the training stimuli's mean."""
+    def similarity(
+        self, prediction: Prediction, candidates: np.ndarray, direction: Direction = "image"
+    ) -> Tensor:
+        """Cosine about the training stimuli's mean, in both directions."""
         return centred_cosine(prediction, candidates, self.mean)
 
 
@@ -140,7 +151,11 @@ class RidgeFitter:
         group, first = group_repeats(ids, units)
         x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
         # Stimuli by their first appearance, not by name: folds, and so the factors, outlive a permuted pairing.
-        codes = np.char.zfill(np.arange(len(first)).astype(str), 9) if np.array_equal(units, ids) else units[first]
+        codes = (
+            np.char.zfill(np.arange(len(first)).astype(str), 9)
+            if np.array_equal(units, ids)
+            else units[first]
+        )
         factorised = self._factorised(key, x, tuple(codes.tolist()), seed)
         y = torch.from_numpy(embeddings.of(ids[first].tolist()) - mean).flatten(1)
         return ridge.solve(factorised, y, ALPHAS, score=identification_score)
