@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from braindec import checks, config
 from braindec.data import spaces
 from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Vectorise
-from braindec.data.rows import rows_hash
+from braindec.data.rows import row_digests, rows_hash
 from braindec.data.step import State, Step
 from braindec.data.steps import ClipMad, Detrend, Standardise, Whiten
 from braindec.types import SubjectSignal, Trials
@@ -91,7 +91,9 @@ class Preprocessing:
             x = step.apply(x, trials.table, signal, state)
             signal = step.output(signal)
             states.append(state)
-        return FittedPreprocessing(self.steps, tuple(states), trials.signal, signal, rows_hash(trials))
+        return FittedPreprocessing(
+            self.steps, tuple(states), trials.signal, signal, rows_hash(trials), row_digests(trials)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,8 @@ class FittedPreprocessing:
         The signal before and after the steps.
     fit_rows_hash : str
         sha256 over subject, runs, onsets and stimuli of the rows that were fitted on.
+    fit_rows : uint64 array, shape (n_fitted,)
+        A digest of each of these rows, so that they can be looked for among test rows; empty where not recorded.
     """
 
     steps: tuple[Step, ...]
@@ -114,6 +118,7 @@ class FittedPreprocessing:
     source: SubjectSignal
     signal: SubjectSignal
     fit_rows_hash: str
+    fit_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
 
     @property
     def transductive(self) -> bool:
@@ -153,6 +158,7 @@ class FittedPreprocessing:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Statistics as ``<step>.<name>`` and the space as ``space.<name>``; numbers and bool only."""
         arrays = {f"{i}.{name}": v for i, state in enumerate(self.states) for name, v in state.items()}
+        arrays["fit_rows"] = self.fit_rows
         return arrays | {f"space.{name}": v for name, v in spaces.to_arrays(self.source.space)[1].items()}
 
     @classmethod
@@ -166,7 +172,8 @@ class FittedPreprocessing:
         for step in steps:
             signal = step.output(signal)
         states = tuple(_below(arrays, str(i)) for i in range(len(steps)))
-        return cls(steps, states, source, signal, config["fit_rows_hash"])
+        rows = arrays.get("fit_rows", np.empty(0, dtype=np.uint64))  # decoders saved before it was recorded
+        return cls(steps, states, source, signal, config["fit_rows_hash"], rows)
 
     def _check(self, signal: SubjectSignal) -> None:
         way_out = f"Prepare the data as those of {self.source.key} that the decoder was fitted on."
