@@ -6,7 +6,7 @@ from braindec.evaluate import class_panels, panels
 from braindec.evaluate.adaptation import adaptation
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
 from braindec.evaluate.inverse_crime import inflation
-from braindec.evaluate.judge import Measured, measure, protocol_named
+from braindec.evaluate.measures import Measured, measure, protocol_named
 from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
 from braindec.evaluate.reconstructions import fit_shuffled, reconstructions

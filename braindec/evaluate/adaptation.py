@@ -7,7 +7,7 @@ from typing import Any
 
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder
-from braindec.evaluate.judge import protocol_named
+from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.scoring import Ceilings, compare, judge, scores_of
 from braindec.evaluate.systems import Fitter, NuisanceFitter, decoder_fitter
 from braindec.evaluate.whole import Evaluation, Plan

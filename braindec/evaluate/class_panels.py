@@ -9,7 +9,7 @@ import numpy as np
 
 from braindec import seeding
 from braindec.data import NeuralDataset
-from braindec.evaluate.judge import class_scores
+from braindec.evaluate.measures import class_scores
 from braindec.evaluate.scoring import Judged, row_labels
 from braindec.evaluate.time_course import TimeCourse
 from braindec.generators import Generator

@@ -10,7 +10,7 @@ import numpy as np
 
 from braindec.data import NeuralDataset, catalogue
 from braindec.evaluate.decoded import cross_decode
-from braindec.evaluate.judge import measure, protocol_named
+from braindec.evaluate.measures import measure, protocol_named
 from braindec.evaluate.systems import RidgeFitter, signal_features
 from braindec.types import Embeddings
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from braindec import train
 from braindec.decoder import BrainDecoder
-from braindec.evaluate.judge import Measured
+from braindec.evaluate.measures import Measured
 from braindec.evaluate.reconstructions import ROWS, Gallery, Reconstructions
 from braindec.types import Score, Space, VoxelSpace
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from braindec import registry, seeding
 from braindec.decoder import Prediction
-from braindec.evaluate.judge import Measured, identification_interval, metric_table
+from braindec.evaluate.measures import Measured, identification_interval, metric_table
 from braindec.metrics import Metric, mismatched
 from braindec.protocols import Protocol
 from braindec.stats.scoring import summarise

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from braindec import seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, Prediction
-from braindec.evaluate.judge import Measured, protocol_named
+from braindec.evaluate.measures import Measured, protocol_named
 from braindec.evaluate.pictures import first, measure_pictures, render
 from braindec.evaluate.scoring import Judged, permuted, scores_of
 from braindec.types import Embeddings, Score

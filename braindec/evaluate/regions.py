@@ -14,7 +14,7 @@ from braindec.data.rows import RowsView
 from braindec.decoder import average_groups, group_repeats, steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds
 from braindec.evaluate.decoded import cross_decode
-from braindec.evaluate.judge import Measured, measure, protocol_named
+from braindec.evaluate.measures import Measured, measure, protocol_named
 from braindec.evaluate.systems import RidgeFitter, signal_features
 from braindec.maths import correlation, ridge
 from braindec.types import Embeddings, Trials

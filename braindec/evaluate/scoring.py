@@ -13,7 +13,7 @@ from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, splits
 from braindec.data.preprocessing import Preprocessing
 from braindec.evaluate.decoded import Decoded, cross_decode
-from braindec.evaluate.judge import Measured, measure, metric_table, units_of, values
+from braindec.evaluate.measures import Measured, measure, metric_table, units_of, values
 from braindec.evaluate.systems import Fitter
 from braindec.protocols import Protocol
 from braindec.stats.intervals import subject_interval

@@ -14,7 +14,7 @@ from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, leakage, splits
 from braindec.decoder import steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds
-from braindec.evaluate.judge import auc_over_folds, class_scores
+from braindec.evaluate.measures import auc_over_folds, class_scores
 from braindec.evaluate.scoring import Judged, row_labels
 from braindec.maths import factors, ridge
 from braindec.stats.permutation import max_statistic_p, permute_within_blocks
@@ -161,7 +161,7 @@ def auc_of_averages(
     Parameters
     ----------
     margin, positive, fold
-        As in `judge.auc_over_folds`.
+        As in `measures.auc_over_folds`.
     n_trials : int
         Trials in each mean.
     generator : numpy Generator

@@ -12,7 +12,7 @@ from braindec.data import NeuralDataset, Split
 from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
 from braindec.evaluate.decoded import Decoded
-from braindec.evaluate.judge import protocol_named
+from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, permuted, scores_of
 from braindec.evaluate.systems import (
     Fitter,
@@ -118,7 +118,9 @@ def held_out(
         raise ValueError("this dataset has no split; give it one with with_split(...).")
     _check_fitted_on(decoder, dataset.part("train"))
     control = None if shuffled is None else lambda *_: shuffled
-    return _evaluate(recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings, control)
+    return _evaluate(
+        recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings, control
+    )
 
 
 def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:

@@ -14,6 +14,7 @@ from scipy import stats
 from braindec import checks
 from braindec.stats.arrays import ArrayLike, as_float64, as_labels
 
+EDGE = 1e-12  # far below one lost pair of 10,000 x 10,000
 FEW_UNITS = 8  # below this a bootstrap resamples too few values to know their spread
 
 
@@ -194,15 +195,22 @@ def t_interval(centre: float, error: float, n: int, level: float = 0.95) -> Inte
 def log_odds_interval(share: float, error: float, n: int, level: float = 0.95) -> Interval:
     """t-interval on the log-odds of a share in [0, 1] with a standard error from `n` >= 2 units.
 
-    A share of exactly 0 or 1 has no spread to learn from: then as sure as `n` hits out of `n` allow (Wilson).
+    A share at an edge (`at_edge`), or one without spread, has no error to learn from: then as sure as `n` independent
+    hits and misses allow (Wilson), which never claims too much.
     """
-    if share <= 0.0 or share >= 1.0:
-        return wilson(float(round(share) * n), n, level)
+    if at_edge(share) or error <= 0.0:
+        hits = float(round(share) * n) if at_edge(share) else share * n
+        return wilson(hits, n, level)
     half = _t_quantile(level, n) * error / (share * (1 - share))
     limits = [
         1 / (1 + ((1 - share) / share) * np.exp(np.clip(shift, -700.0, 700.0))) for shift in (half, -half)
     ]
     return Interval(float(limits[0]), float(limits[1]), level, "log_odds_t")
+
+
+def at_edge(share: float) -> bool:
+    """Whether a share is 0 or 1 but for the rounding of a sum."""
+    return min(share, 1.0 - share) < EDGE
 
 
 def unit_totals(values: np.ndarray, units: Any | None) -> tuple[np.ndarray, np.ndarray]:

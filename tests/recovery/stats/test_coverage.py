@@ -145,6 +145,18 @@ def test_auc_covers_with_independent_and_with_clustered_trials(rng):
     assert 0.93 <= share_covered(limits, norm.cdf(1.5 / 2)) <= 0.97
 
 
+@pytest.mark.parametrize(("area", "n_positive", "n"), [(0.95, 10, 20), (0.98, 8, 48), (0.99, 40, 80)])
+def test_an_auc_near_one_covers_too(rng, area, n_positive, n):
+    """Where many worlds make no mistake at all, coverage comes in steps and may only exceed what is promised."""
+    from scipy.stats import norm
+
+    positive = np.arange(n) < n_positive
+    scores = rng.standard_normal((N_WORLDS, n)) + norm.ppf(area) * np.sqrt(2) * positive
+    limits = np.array([roc_auc(world, positive).interval[:2] for world in scores])
+    assert 0.93 <= share_covered(limits, area) <= 0.99
+    assert (limits[:, 0] < limits[:, 1]).all()
+
+
 def test_paired_differences_of_hits_cover(rng):
     shared = rng.random((N_WORLDS, 100))
     better = (np.clip(shared + 0.2 * rng.standard_normal(shared.shape), 0, 1) < 0.7).astype(float)

@@ -14,7 +14,8 @@ from braindec.backbones import linear
 from braindec.data import splits
 from braindec.decoder import BrainDecoder, Prediction, Settings
 from braindec.evaluate.decoded import Decoded, candidates_of
-from braindec.evaluate.judge import values as bare_values
+from braindec.evaluate.measures import auc_over_folds
+from braindec.evaluate.measures import values as bare_values
 from braindec.evaluate.pictures import first
 from braindec.losses import mse
 from braindec.train import Config
@@ -103,7 +104,9 @@ def test_an_area_under_the_roc_of_three_classes_is_refused(rng):
 
 def test_where_lower_is_better_p_counts_nulls_that_are_lower():
     low = evaluate.Measured("mse", 0.1, (0.0, 0.2), 1.0, 9, "lower", np.full(9, 0.1))
-    judged = evaluate.Judged("braindec", {}, {"sub-01_fmri": {"mse": low}}, {"sub-01_fmri": {"mse": np.full(19, 1.0)}})
+    judged = evaluate.Judged(
+        "braindec", {}, {"sub-01_fmri": {"mse": low}}, {"sub-01_fmri": {"mse": np.full(19, 1.0)}}
+    )
     (row,) = evaluate.scores_of(judged, FOLDS)
     assert row.p == pytest.approx(1 / 20)
 
@@ -121,7 +124,19 @@ def test_a_decoder_that_saw_the_test_part_is_not_judged_on_it(planted):
 
 def test_the_first_predictions_still_say_whose_they_are(rng):
     found = decoded(rng, ["b", "a", "c"], [0] * 3)
-    prediction = Prediction(found.ids, found.prediction.numpy()[:, None], found.table, np.ones(3, int), "sub-01_fmri")
+    prediction = Prediction(
+        found.ids, found.prediction.numpy()[:, None], found.table, np.ones(3, int), "sub-01_fmri"
+    )
     taken = first(prediction, 2)
     assert taken.ids == ("a", "b")
     assert taken.key == "sub-01_fmri"
+
+
+@pytest.mark.parametrize("n_folds", [6, 7])
+def test_a_perfect_area_over_folds_is_not_certain(n_folds):
+    """Six folds' shares do not sum to exactly one, and the interval must not close on that."""
+    fold = np.repeat(np.arange(n_folds), 7)
+    positive = np.tile(np.arange(7) % 2 == 0, n_folds)
+    value, (low, high) = auc_over_folds(positive * 1.0, positive, fold)
+    assert value == pytest.approx(1.0)
+    assert 0.8 < low < 0.98 and high == 1.0

@@ -42,7 +42,9 @@ def outcome(planted):
     decoder = BrainDecoder.build(MiniRecipe(), planted.dataset.info, planted.embeddings.info)
     decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
     ceilings = {"sub-01_fmri": {"oracle_linear": {"image_retrieval_top1": 0.9}}}
-    return evaluate.held_out(decoder, MiniRecipe(), planted.dataset, planted.embeddings, plan=PLAN, ceilings=ceilings)
+    return evaluate.held_out(
+        decoder, MiniRecipe(), planted.dataset, planted.embeddings, plan=PLAN, ceilings=ceilings
+    )
 
 
 def score(outcome, system, name="image_retrieval_top1", subject=1):
@@ -113,8 +115,12 @@ def test_repeats_that_span_sessions_hardly_ever_keep_their_own_stimulus(planted,
 def test_permuting_runs_moves_single_trials_within_blocks(planted, rng):
     part = planted.dataset.part("train")
     blocks = {k: t.table["run"] for k, t in part.trials.items()}
-    trials = {k: replace(t, table=t.table.replace(exchangeability_block=blocks[k])) for k, t in part.trials.items()}
-    moved = evaluate.permuted(replace(part, trials=trials), rng, evaluate.protocol_named("leave_one_run_out_auc"))
+    trials = {
+        k: replace(t, table=t.table.replace(exchangeability_block=blocks[k])) for k, t in part.trials.items()
+    }
+    moved = evaluate.permuted(
+        replace(part, trials=trials), rng, evaluate.protocol_named("leave_one_run_out_auc")
+    )
     for key, t in trials.items():
         for run in np.unique(blocks[key]):
             rows = blocks[key] == run
@@ -159,7 +165,9 @@ def test_folds_predict_every_trial_once_and_never_from_its_own_unit(planted):
         fits.append(set(part.stimulus_ids))
         return evaluate.fit_mean(part, embeddings, seed)
 
-    decoded = evaluate.cross_decode(fit, planted.dataset, planted.embeddings, folds, protocol, 0)["sub-01_fmri"]
+    decoded = evaluate.cross_decode(fit, planted.dataset, planted.embeddings, folds, protocol, 0)[
+        "sub-01_fmri"
+    ]
     n = planted.dataset.trials["sub-01_fmri"].n_trials
     assert sorted(decoded.table["acquisition_order"].tolist()) == list(range(n))
     for stimulus, fold in zip(decoded.ids, decoded.fold.tolist(), strict=True):
@@ -181,7 +189,9 @@ def test_classes_are_told_apart_by_the_label_of_their_stimuli(planted):
 
             ids = tuple(trials.table["stimulus_id"].tolist())
             values = prototypes.of(ids)
-            return Prediction(ids, values[..., ::-1] if self.flip else values, trials.table, np.ones(len(ids), int))
+            return Prediction(
+                ids, values[..., ::-1] if self.flip else values, trials.table, np.ones(len(ids), int)
+            )
 
         def similarity(self, prediction, candidates):
             return torch.from_numpy(prediction.values[:, 0] @ candidates[:, 0].T)

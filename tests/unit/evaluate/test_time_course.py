@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from braindec.data import NeuralDataset, splits
 from braindec.data.preprocessing import Standardise
 from braindec.evaluate import auc_of_averages, time_course
-from braindec.evaluate.judge import auc_over_folds
+from braindec.evaluate.measures import auc_over_folds
 from braindec.evaluate.time_course import _areas
 from braindec.types import ArraySpace, StimulusSet, Table, Trials
 

@@ -121,6 +121,33 @@ def test_auc_of_separated_inverted_and_constant_scores():
     assert roc_auc(np.zeros(20), positive).value == 0.5
 
 
+def test_classes_told_apart_without_a_mistake_leave_as_much_doubt_as_the_smaller_one_allows():
+    """Newcombe 2006: the limit solves (1 - area)^2 = z^2 V(area); found here on a fine grid instead."""
+    area = np.linspace(0.001, 0.999999, 1_000_000)
+
+    def limit(m, n):
+        more = (m + n) / 2 - 1
+        v = area * (1 - area) / (m * n) * (1 + more * ((1 - area) / (2 - area) + area / (1 + area)))
+        return area[np.argmax((1 - area) ** 2 <= 1.959964**2 * v)]
+
+    for m, n in ((10, 10), (3, 200)):
+        found = roc_auc(np.arange(m + n), np.arange(m + n) >= n)
+        assert found.interval == (pytest.approx(limit(m, n), abs=1e-5), 1.0, 0.95, "newcombe")
+        upside_down = roc_auc(np.arange(m + n), np.arange(m + n) < m)
+        assert upside_down.interval.high == pytest.approx(1 - limit(m, n), abs=1e-5)
+    assert limit(3, 200) < limit(10, 10)  # three positive trials say little, whatever they are compared with
+
+
+def test_a_perfect_share_that_rounding_moved_off_one_is_still_perfect():
+    exact, rounded = (intervals.log_odds_interval(share, 0.0, 20) for share in (1.0, 1.0 - 2e-16))
+    assert rounded == exact and exact.low < 0.9
+
+
+def test_equal_units_have_no_spread_to_learn_from_and_leave_the_most_doubt():
+    found = intervals.proportion_interval(np.full(12, 0.25))
+    assert found == intervals.wilson(3.0, 12)
+
+
 def test_equal_systems_differ_by_zero_with_an_honest_interval(rng):
     hits = (rng.random(50) < 0.7).astype(float)
     same = paired_difference(hits, hits, rng)

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from braindec import checks, registry
-from braindec.evaluate.decoded import Decoded
+from braindec.evaluate.decoded import BRAIN_RETRIEVAL, Decoded
 from braindec.metrics import Metric, item_means
 from braindec.protocols import Protocol
-from braindec.stats.auc import roc_auc
+from braindec.stats.auc import area_interval, roc_auc
 from braindec.stats.identification import identify
-from braindec.stats.intervals import log_odds_interval
 from braindec.stats.scoring import summarise
 
 
@@ -140,7 +139,10 @@ def _per_sample(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> 
 def _inputs(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> tuple[Tensor, ...]:
     if metric.needs == "similarity":
         row = {i: n for n, i in enumerate(decoded.candidates)}
-        return decoded.similarity, torch.tensor([row[i] for i in decoded.ids])
+        by_image = decoded.brain_similarity if metric.name == BRAIN_RETRIEVAL else None
+        return decoded.similarity if by_image is None else by_image, torch.tensor(
+            [row[i] for i in decoded.ids]
+        )
     if metric.needs == "vectors":
         return decoded.truth, decoded.prediction
     if metric.needs == "labels":
@@ -184,7 +186,7 @@ def auc_over_folds(
     share = np.array([(fold == f).mean() for f in np.unique(fold)])
     value = float((share * np.array([a.value for a in found])).sum())
     error = float(np.sqrt((share**2 * np.square([a.error for a in found])).sum()))
-    interval = log_odds_interval(value, error, len(margin))
+    interval = area_interval(value, error, len(margin), [a.sizes for a in found], share.tolist())
     return value, (float(interval.low), float(interval.high))
 
 
