@@ -10,7 +10,6 @@ import numpy as np
 from braindec import store
 from braindec.types import Trials
 
-
 # What tells a trial from others.
 ROW_COLUMNS = ("stimulus_id", "session", "run", "onset_s", "acquisition_order", "repeat")
 

@@ -42,6 +42,9 @@ class Protocol:
         Preprocessing scopes that are allowed.
     source : str
         Where this way of evaluating comes from.
+    allows : tuple of str
+        Kinds of leak (`data.leakage.KINDS`) that this way of evaluating contains by definition: the audit then tells
+        them and does not refuse. Empty for every protocol of braindec's own.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Protocol:
     picture_metrics: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("train", "unit_train_rows", "causal")
     similarity: str = "own"
+    allows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks.one_of("candidates", self.candidates, CANDIDATES)
