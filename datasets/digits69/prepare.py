@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, download, layout, splits
-from braindec.data.catalogue import Counts, Truth, counts, raw_folder
+from braindec.data import NeuralDataset, Split, splits
+from braindec.data.catalogue import Truth
 from braindec.data.damage import reading
-from braindec.types import ArraySpace, StimulusSet, Table, Trials
+from braindec.data.preparation import Content, Preparation
+from braindec.types import ArraySpace, Table, Trials
 
 HERE = Path(__file__).resolve().parent
 FILE = "digit69_28x28.mat"
 SIDE = 28
 LABELS = {1: "six", 2: "nine"}  # looked at: label 1 are sixes
 PARTS = (("train", "fmriTrn", "stimTrn", "labelTrn"), ("test", "fmriTest", "stimTest", "labelTest"))
-
-
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """Downloads the file into `raw` and returns its path."""
-    _check_subjects(subjects)
-    return download.fetch(HERE / "files.tsv", raw, dry_run=dry_run)
-
-
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-) -> Counts:
-    """Rows of the file as trials, pictures turned upright; `n_jobs` is not needed for one file."""
-    _check_subjects(subjects)
-    checks.at_least("n_jobs", n_jobs, 1)
-    path = raw_folder(raw, FILE, "fmri_digits69") / FILE
-    responses, pictures, labels, parts = _read(path)
-    n = len(responses)
-    if dry_run:
-        return Counts({"sub-01_fmri": n}, n)
-    ids = tuple(f"digit-{i:03d}" for i in range(n))
-    about = Table({"category": np.array([LABELS[k] for k in labels.tolist()]), "file_part": parts})
-    trials = Trials(responses, _table(ids), ArraySpace(responses.shape[1]), "authors' units", 1, "fmri")
-    dataset = NeuralDataset.from_trials([trials], StimulusSet(ids, "none", table=about))
-    layout.write_stimuli(
-        out, ids, kind="image", images=np.repeat(pictures[..., None], 3, axis=3), table=about
-    )
-    layout.write_manifest(
-        out,
-        name="digits69",
-        licence="none stated",
-        source="ChangdeDu/DGMM; doi:10.1162/NECO_a_00047",
-        splits=_splits(dataset, ids, parts),
-        recordings=[layout.write_trials(out, trials)],
-        label="category",
-        transductive="unknown: the authors' normalisation of the responses is not documented in the file",
-        raw_files=download.hashes(path.parent, [path]),
-    )
-    return counts(out)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0) -> Truth:
@@ -99,12 +56,16 @@ def synthetic(raw: str | Path, *, seed: int = 0) -> Truth:
     )
 
 
-def _check_subjects(subjects: Iterable[int] | None) -> None:
-    for subject in subjects or ():
-        checks.one_of("subjects", subject, (1,))
+def _read(raw: Path, subjects: tuple[int, ...]) -> Content:
+    """Rows of the file as trials, pictures turned upright."""
+    responses, pictures, labels, parts = _read_file(raw / FILE)
+    ids = tuple(f"digit-{i:03d}" for i in range(len(responses)))
+    about = Table({"category": np.array([LABELS[k] for k in labels.tolist()]), "file_part": parts})
+    trials = Trials(responses, _table(ids), ArraySpace(responses.shape[1]), "authors' units", 1, "fmri")
+    return Content((trials,), ids, about, (raw / FILE,), np.repeat(pictures[..., None], 3, axis=3))
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Responses float32 (100, n_voxels), upright pictures uint8 (100, 28, 28), labels and part of each row."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -143,11 +104,13 @@ def _table(ids: tuple[str, ...]) -> Table:
     )
 
 
-def _splits(dataset: NeuralDataset, ids: tuple[str, ...], parts: np.ndarray) -> dict[str, Split]:
-    own = {p: tuple(i for i, part in zip(ids, parts, strict=True) if part == p) for p in ("train", "test")}
+def _splits(dataset: NeuralDataset) -> list[Split]:
+    ids = np.array(dataset.stimuli.ids)
+    parts = checks.of_type("table", dataset.stimuli.table, Table)["file_part"]
+    own = {part: tuple(ids[parts == part].tolist()) for part in ("train", "test")}
     generator = seeding.numpy_generator(0, "digits69", "10_fold")  # fixed once: part of the protocol
     folds = splits.k_fold(dataset, "stimulus", 10, generator, stratify="category")
-    return {s.name: s for s in [Split("default", "stimulus", own), *folds]}
+    return [Split("default", "stimulus", own), *folds]
 
 
 def _draw(rng: np.random.Generator, *, nine: bool) -> np.ndarray:
@@ -162,3 +125,19 @@ def _draw(rng: np.random.Generator, *, nine: bool) -> np.ndarray:
     stroke = np.where((y <= centre_y) & (y >= centre_y - height), np.abs(x - stroke_x), np.inf)
     picture = (255 * np.clip(width + 0.5 - np.minimum(ring, stroke), 0, 1)).astype(np.uint8)
     return picture[::-1, ::-1] if nine else picture
+
+
+DIGITS = Preparation(
+    folder=HERE,
+    expected=FILE,
+    nested="fmri_digits69",
+    licence="none stated",
+    source="ChangdeDu/DGMM; doi:10.1162/NECO_a_00047",
+    read=_read,
+    splits=_splits,
+    notes={
+        "label": "category",
+        "transductive": "unknown: the authors' normalisation of the responses is not documented in the file",
+    },
+)
+fetch, prepare = DIGITS.fetch, DIGITS.prepare

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, download, layout, meeg, splits
-from braindec.data.catalogue import Counts, Truth, counts, raw_folder
-from braindec.types import Recording, StimulusSet, Table
+from braindec import seeding
+from braindec.data import NeuralDataset, Split, meeg, splits
+from braindec.data.catalogue import Counts, Truth
+from braindec.data.preparation import Content, Preparation
+from braindec.types import Recording, Table
 
 HERE = Path(__file__).resolve().parent
 FILES = "data_2017-09-13-*.csv"  # their names sort in the order of acquisition
@@ -20,50 +20,6 @@ CODES = {1: "house", 2: "face"}  # the recording script's codes
 SFREQ = 256.0
 TMIN, TMAX = -0.1, 0.5  # s; the first marker of run 2 comes 0.109 s after the recording's start
 L_FREQ, H_FREQ = 1.0, 30.0  # Hz
-
-
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """Downloads the six CSV files into `raw` and returns their paths."""
-    _check_subjects(subjects)
-    return download.fetch(HERE / "files.tsv", raw, dry_run=dry_run)
-
-
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-) -> Counts:
-    """Filtered epochs of every marker of every run; `n_jobs` is not needed for six files."""
-    _check_subjects(subjects)
-    checks.at_least("n_jobs", n_jobs, 1)
-    raw = raw_folder(raw, FILES, "eeg_faces_houses")
-    paths = sorted(raw.glob(FILES))
-    recordings = [_read_run(path, i + 1) for i, path in enumerate(paths)]
-    if dry_run:
-        n = sum(r.events.n_rows for r in recordings)
-        return Counts({"sub-01_eeg": n}, n)
-    trials = meeg.cut_epochs([meeg.filtered(r, L_FREQ, H_FREQ) for r in recordings], TMIN, TMAX)
-    ids = tuple(trials.table["stimulus_id"].tolist())
-    table = Table({"category": trials.table["trial_type"]})
-    dataset = NeuralDataset.from_trials([trials], StimulusSet(ids, "none", table=table))
-    layout.write_stimuli(out, ids, kind="none", table=table)
-    layout.write_manifest(
-        out,
-        name="faces_houses_eeg",
-        licence="BSD-3-Clause",
-        source="alexandrebarachant/muse-lsl, data/visual/N170/subject1/session1",
-        splits=_splits(dataset),
-        recordings=[layout.write_trials(out, trials)],
-        label="category",
-        filter=f"zero-phase FIR {L_FREQ:g}-{H_FREQ:g} Hz over each run (mne, firwin, Hamming)",
-        transductive="no: filters act within a run and limits are learnt later, on training runs",
-        fraction_kept=1.0,
-        raw_files=download.hashes(raw, paths),
-    )
-    return counts(out)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, noise: float = 1.0) -> Truth:
@@ -98,9 +54,18 @@ def synthetic(raw: str | Path, *, seed: int = 0, noise: float = 1.0) -> Truth:
     return Truth({"sub-01_eeg": np.concatenate(responses)}, {"sub-01_eeg": table}, {"noise": noise})
 
 
-def _check_subjects(subjects: Iterable[int] | None) -> None:
-    for subject in subjects or ():
-        checks.one_of("subjects", subject, (1,))
+def _count(raw: Path, subjects: tuple[int, ...]) -> Counts:
+    n = sum(_read_run(path, 1).events.n_rows for path in raw.glob(FILES))
+    return Counts({"sub-01_eeg": n}, n)
+
+
+def _read(raw: Path, subjects: tuple[int, ...]) -> Content:
+    """Filtered epochs of every marker of every run."""
+    paths = sorted(raw.glob(FILES))
+    recordings = [_read_run(path, i + 1) for i, path in enumerate(paths)]
+    trials = meeg.cut_epochs([meeg.filtered(r, L_FREQ, H_FREQ) for r in recordings], TMIN, TMAX)
+    ids = tuple(trials.table["stimulus_id"].tolist())
+    return Content((trials,), ids, Table({"category": trials.table["trial_type"]}), tuple(paths))
 
 
 def _read_run(path: Path, run: int) -> Recording:
@@ -111,10 +76,10 @@ def _read_run(path: Path, run: int) -> Recording:
     return replace(recording, events=recording.events.replace(stimulus_id=ids))
 
 
-def _splits(dataset: NeuralDataset) -> dict[str, Split]:
+def _splits(dataset: NeuralDataset) -> list[Split]:
     runs = dataset.unit_values("run")
     first = Split("default", "run", {"train": runs[:-1], "test": runs[-1:]})
-    return {s.name: s for s in [first, *splits.leave_one_out(dataset, "run")]}
+    return [first, *splits.leave_one_out(dataset, "run")]
 
 
 def _planted(onsets: np.ndarray, codes: np.ndarray, n_times: int) -> np.ndarray:
@@ -149,3 +114,22 @@ def _write_csv(path: Path, signal: np.ndarray, onsets: np.ndarray, codes: np.nda
         for stamp, sample, marker in zip(stamps, signal.T, markers, strict=True)
     ]
     path.write_text("\n".join([f"timestamps,{','.join(CHANNELS)},Right AUX,Marker0", *rows]) + "\n")
+
+
+FACES_HOUSES = Preparation(
+    folder=HERE,
+    expected=FILES,
+    nested="eeg_faces_houses",
+    licence="BSD-3-Clause",
+    source="alexandrebarachant/muse-lsl, data/visual/N170/subject1/session1",
+    read=_read,
+    splits=_splits,
+    count=_count,
+    notes={
+        "label": "category",
+        "filter": f"zero-phase FIR {L_FREQ:g}-{H_FREQ:g} Hz over each run (mne, firwin, Hamming)",
+        "transductive": "no: filters act within a run and limits are learnt later, on training runs",
+        "fraction_kept": 1.0,
+    },
+)
+fetch, prepare = FACES_HOUSES.fetch, FACES_HOUSES.prepare

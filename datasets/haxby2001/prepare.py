@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, download, fmri, layout, nifti, splits
-from braindec.data.catalogue import Counts, Truth, counts, raw_folder
-from braindec.types import Recording, StimulusSet, Table
+from braindec.data import NeuralDataset, Split, fmri, nifti, splits
+from braindec.data.catalogue import Counts, Truth
+from braindec.data.preparation import Content, Preparation
+from braindec.types import Recording, Table
 
 HERE = Path(__file__).resolve().parent
 CATEGORIES = ("bottle", "cat", "chair", "face", "house", "scissors", "scrambledpix", "shoe")
@@ -21,49 +21,6 @@ MOTION = tuple(
 HELD_OUT = ("11", "12")
 ONSETS = (15.0, 52.5, 87.5, 122.5, 157.5, 195.0, 230.0, 265.0)  # s, the same in every run
 BLOCK_S, T_R, N_VOLUMES, N_RUNS = 22.5, 2.5, 121, 12
-
-
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """Downloads the 37 files of files.tsv into `raw` and returns their paths."""
-    _check_subjects(subjects)
-    return download.fetch(HERE / "files.tsv", raw, dry_run=dry_run)
-
-
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-) -> Counts:
-    """Block means of every run, with motion and position as columns; `n_jobs` is not needed for 12 small files."""
-    _check_subjects(subjects)
-    checks.at_least("n_jobs", n_jobs, 1)
-    raw = raw_folder(raw, RUNS, "fmri_haxby2001_slice")
-    folders = sorted(raw.glob(RUNS))
-    if dry_run:
-        n_blocks = sum(fmri.read_events(folder / "bold_events.tsv").n_rows for folder in folders)
-        return Counts({"sub-01_fmri": n_blocks}, len(CATEGORIES))
-    space = nifti.read_mask(raw / "mask.nii.gz")
-    trials = fmri.block_means([_read_run(folder, i + 1, space) for i, folder in enumerate(folders)])
-    table = Table({"category": np.array(CATEGORIES)})
-    dataset = NeuralDataset.from_trials([trials], StimulusSet(CATEGORIES, "none", table=table))
-    layout.write_stimuli(out, CATEGORIES, kind="none", table=table)
-    layout.write_manifest(
-        out,
-        name="haxby2001",
-        licence="CC BY-SA 3.0",
-        source="PyMVPA, mvpa2/data/haxby2001; doi:10.1126/science.1063736",
-        splits=_splits(dataset),
-        recordings=[layout.write_trials(out, trials)],
-        label="category",
-        transductive="nothing here; runs differ in level, so recipes centre each run without its labels",
-        raw_files=download.hashes(
-            raw, [p for f in folders for p in sorted(f.iterdir())] + [raw / "mask.nii.gz"]
-        ),
-    )
-    return counts(out)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0) -> Truth:
@@ -95,9 +52,18 @@ def synthetic(raw: str | Path, *, seed: int = 0) -> Truth:
     return Truth({"sub-01_fmri": np.concatenate(responses)}, {"sub-01_fmri": table}, {"patterns": patterns})
 
 
-def _check_subjects(subjects: Iterable[int] | None) -> None:
-    for subject in subjects or ():
-        checks.one_of("subjects", subject, (1,))
+def _count(raw: Path, subjects: tuple[int, ...]) -> Counts:
+    n_blocks = sum(fmri.read_events(folder / "bold_events.tsv").n_rows for folder in raw.glob(RUNS))
+    return Counts({"sub-01_fmri": n_blocks}, len(CATEGORIES))
+
+
+def _read(raw: Path, subjects: tuple[int, ...]) -> Content:
+    """Block means of every run, with motion and position as columns."""
+    folders = sorted(raw.glob(RUNS))
+    space = nifti.read_mask(raw / "mask.nii.gz")
+    trials = fmri.block_means([_read_run(folder, i + 1, space) for i, folder in enumerate(folders)])
+    files = (raw / "mask.nii.gz", *(path for folder in folders for path in folder.iterdir()))
+    return Content((trials,), CATEGORIES, Table({"category": np.array(CATEGORIES)}), files)
 
 
 def _read_run(folder: Path, run: int, space: nifti.VoxelSpace) -> Recording:
@@ -123,11 +89,11 @@ def _read_motion(path: Path) -> dict[str, np.ndarray]:
     return dict(zip(MOTION, values.T, strict=True))
 
 
-def _splits(dataset: NeuralDataset) -> dict[str, Split]:
+def _splits(dataset: NeuralDataset) -> list[Split]:
     runs = dataset.unit_values("run")
     test = tuple(r for r in HELD_OUT if r in runs) or runs[-1:]
     first = Split("default", "run", {"train": tuple(r for r in runs if r not in test), "test": test})
-    return {s.name: s for s in [first, *splits.leave_one_out(dataset, "run")]}
+    return [first, *splits.leave_one_out(dataset, "run")]
 
 
 def _run_volumes(
@@ -170,3 +136,20 @@ def _write(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
         image.header.set_zooms((3.1, 3.75, 3.75, T_R))
         image.header.set_xyzt_units("mm", "sec")
     nibabel.save(image, path)
+
+
+HAXBY = Preparation(
+    folder=HERE,
+    expected=RUNS,
+    nested="fmri_haxby2001_slice",
+    licence="CC BY-SA 3.0",
+    source="PyMVPA, mvpa2/data/haxby2001; doi:10.1126/science.1063736",
+    read=_read,
+    splits=_splits,
+    count=_count,
+    notes={
+        "label": "category",
+        "transductive": "nothing here; runs differ in level, so recipes centre each run without its labels",
+    },
+)
+fetch, prepare = HAXBY.fetch, HAXBY.prepare
