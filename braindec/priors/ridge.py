@@ -10,7 +10,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.maths.ridge import fit_ridge
-from braindec.priors import Prior, check_pairs, check_shape, check_started
+from braindec.priors._closed_form import ClosedForm
 
 
 @dataclass(frozen=True)
@@ -44,74 +44,41 @@ class Config:
         checks.at_least("n_values_most", self.n_values_most, 1)
 
 
-class RidgePrior(Prior):
+class RidgePrior(ClosedForm):
     """One linear map with intercept over the flattened tokens."""
 
-    closed_form = True
     weight: Tensor
     bias: Tensor
-    image_mean: Tensor
-    n_pairs: Tensor
 
     def __init__(self, shape: tuple[int, int], config: Config):
-        super().__init__()
+        super().__init__(shape)
         n_values = math.prod(shape)
         if n_values > config.n_values_most:
             raise ValueError(
                 f"a ridge prior over {n_values} values would have {n_values**2} weights; n_values_most is "
                 f"{config.n_values_most}. Take the diffusion prior, or raise n_values_most."
             )
-        self.shape = shape
         self.config = config
         self.register_buffer("weight", torch.zeros(n_values, n_values))
         self.register_buffer("bias", torch.zeros(n_values))
-        self.register_buffer("image_mean", torch.zeros(n_values))
-        self.register_buffer("n_pairs", torch.zeros((), dtype=torch.int64))
 
-    @torch.no_grad()
-    def start_(self, brain_embedding: Tensor, image_embedding: Tensor) -> None:
-        """Solves the regression, in float64."""
-        check_pairs(brain_embedding, image_embedding, self.shape)
-        brain, image = brain_embedding.flatten(1).double(), image_embedding.flatten(1).double()
+    def solve_(self, brain_embedding: Tensor, image_embedding: Tensor) -> None:
+        """Solves the regression."""
+        brain, image = brain_embedding.flatten(1), image_embedding.flatten(1)
         unit = float((brain - brain.mean(0)).square().sum()) / min(brain.shape)
         alphas = [alpha * unit for alpha in self.config.alphas]
         fit = fit_ridge(brain, image, alphas, "loo" if len(alphas) > 1 else None, score="neg_mse")
-        weight, mean = fit.weights.T, image.mean(0)  # (image value, brain value)
+        weight = fit.weights.T  # (image value, brain value)
         if self.config.restandardise:
             spread = ((brain - brain.mean(0)) @ weight.T).std(0)
             weight = weight * (image.std(0) / spread.clamp_min(1e-12))[:, None]
         self.weight.copy_(weight)
-        self.bias.copy_(mean - weight @ brain.mean(0))
-        self.image_mean.copy_(mean)
-        self.n_pairs.fill_(len(image))
+        self.bias.copy_(image.mean(0) - weight @ brain.mean(0))
 
-    def objective(
-        self, brain_embedding: Tensor, image_embedding: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Zero."""
-        return brain_embedding.new_zeros(())
-
-    def sample(
-        self,
-        brain_embedding: Tensor,
-        *,
-        generator: torch.Generator,
-        n_steps: int | None = None,
-        n_samples: int = 1,
-    ) -> Tensor:
-        """The expected image embedding, `n_samples` times."""
-        checks.at_least("n_samples", n_samples, 1)
-        check_shape("brain_embedding", brain_embedding, self.shape)
-        check_started(self.n_pairs)
-        expected = brain_embedding.flatten(1) @ self.weight.T + self.bias  # (trial, token * dim)
-        return expected.unflatten(1, self.shape).expand(n_samples, *brain_embedding.shape).clone()
-
-    def unconditional(
-        self, n_trials: int, *, generator: torch.Generator, n_steps: int | None = None
-    ) -> Tensor:
-        """The mean training image embedding, `n_trials` times."""
-        check_started(self.n_pairs)
-        return self.image_mean.unflatten(0, self.shape).expand(n_trials, *self.shape).clone()
+    def expected(self, brain_embedding: Tensor) -> Tensor:
+        """What regression expects."""
+        flat = brain_embedding.flatten(1) @ self.weight.T + self.bias  # (trial, token * dim)
+        return flat.unflatten(1, self.shape)
 
 
 def build(shape: tuple[int, int], config: Config) -> RidgePrior:

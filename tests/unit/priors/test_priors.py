@@ -27,8 +27,10 @@ def sample(prior, brain, seed=0, **settings):
 
 
 def test_without_a_prior_the_brain_embedding_passes_unchanged():
-    brain, _ = pairs()
-    assert torch.equal(sample(none.build((1, 6), none.Config()), brain)[0], brain)
+    brain, image = pairs()
+    prior = none.build((1, 6), none.Config())
+    prior.start_(brain, image)
+    assert torch.equal(sample(prior, brain)[0], brain)
 
 
 @pytest.mark.parametrize("module", [none, ridge])
