@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from braindec import checks, config
 from braindec.data import spaces
 from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Vectorise
-from braindec.data.rows import row_digests, rows_hash
+from braindec.data.rows import RowsView, row_digests, rows_hash
 from braindec.data.step import State, Step
 from braindec.data.steps import ClipMad, Detrend, Standardise, Whiten
 from braindec.types import SubjectSignal, Trials
@@ -84,16 +84,41 @@ class Preprocessing:
         ValueError
             If a response is NaN or infinite.
         """
+        return self.fit_apply(trials)[0]
+
+    def fit_apply(
+        self, trials: Trials, rows: np.ndarray | None = None
+    ) -> tuple[FittedPreprocessing, np.ndarray]:
+        """Statistics of some rows of these trials, and all of the trials with them applied.
+
+        Parameters
+        ----------
+        trials : Trials
+        rows : int array, shape (n_kept,), optional
+            What statistics are made of; all rows by default. A transductive step still sees all rows of a unit.
+
+        Returns
+        -------
+        fitted : FittedPreprocessing
+        x : float32 array, shape (n_trials, *signal.shape)
+
+        Raises
+        ------
+        ValueError
+            If a response is NaN or infinite.
+        """
         signal, states = trials.signal, []
-        x = _responses(trials) if self.steps else np.empty(0)
+        x = _responses(trials)
+        kept = trials.table if rows is None else trials.table.take(rows)
         for step in self.steps:
-            state = step.fit(x, trials.table, signal)
+            state = step.fit(x if rows is None else x[rows], kept, signal)
             x = step.apply(x, trials.table, signal, state)
             signal = step.output(signal)
             states.append(state)
+        used = trials if rows is None else replace(trials, responses=RowsView(trials.responses, rows), table=kept)
         return FittedPreprocessing(
-            self.steps, tuple(states), trials.signal, signal, rows_hash(trials), row_digests(trials)
-        )
+            self.steps, tuple(states), trials.signal, signal, rows_hash(used), row_digests(used)
+        ), x
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +166,11 @@ class FittedPreprocessing:
             x = step.apply(x, trials.table, signal, state)
             signal = step.output(signal)
         return x
+
+    @property
+    def learnt(self) -> bool:
+        """Whether any step has statistics: fitted on other training rows, it would be another map."""
+        return any(len(state) > 0 for state in self.states)
 
     @property
     def config(self) -> dict[str, Any]:

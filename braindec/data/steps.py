@@ -11,6 +11,7 @@ import torch
 from braindec import checks
 from braindec.data.step import SCOPES, State, Step
 from braindec.maths import covariance
+from braindec.maths.groups import group_means
 from braindec.types import SubjectSignal, Table
 
 ROUNDING = 1e-7  # a standard deviation below this share of the mean is float32 rounding, not signal
@@ -249,9 +250,7 @@ def _within_repeats(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:
     repeated = counts[group] > 1
     if not repeated.any():
         raise ValueError("no stimulus is repeated in the training rows; whiten with noise='residual'.")
-    mean = np.zeros((len(counts), *x.shape[1:]))
-    np.add.at(mean, group, x)
-    mean /= counts.reshape(-1, *[1] * (x.ndim - 1))
+    mean = group_means(x, group, len(counts))
     scale = np.sqrt(counts / np.maximum(counts - 1, 1))[group][repeated]
     return (x[repeated] - mean[group][repeated]) * scale.reshape(-1, *[1] * (x.ndim - 1))
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from braindec import checks
+from braindec.maths.groups import group_means
 from braindec.types import UNKNOWN, Table
 
 Repeats = Literal["none", "before", "after"]
@@ -67,10 +68,7 @@ def group_repeats(stimulus_ids: np.ndarray, units: np.ndarray | None = None) -> 
 
 def average_groups(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
     """Mean over the rows of each group: (n, ...) to (n_groups, ...), float32."""
-    total = np.zeros((n_groups, *values.shape[1:]), dtype=np.float64)
-    np.add.at(total, group, values)
-    counts = np.bincount(group, minlength=n_groups).reshape(-1, *[1] * (values.ndim - 1))
-    return (total / counts).astype(np.float32)
+    return group_means(values, group, n_groups).astype(np.float32)
 
 
 def with_repeats(
