@@ -18,17 +18,9 @@ from braindec.data import fmri, layout, meeg
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.simulated import bold, features, meeg_files, nsd_files, scenes, truth
 from braindec.data.simulated.design import MOTION_COLUMNS
-from braindec.data.simulated.world import (
-    TR_S,
-    Simulated,
-    Subject,
-    World,
-    draw_stimuli,
-    json_text,
-    load_world,
-    simulate_subject,
-    trials_of,
-)
+from braindec.data.simulated.simulate import Simulated, simulate_subject, trials_of
+from braindec.data.simulated.stimuli import draw_stimuli
+from braindec.data.simulated.world import TR_S, Subject, World, json_text, load_world
 from braindec.data.splits import Split
 from braindec.types import Table, Trials, VoxelSpace
 

@@ -11,7 +11,8 @@ from scipy.io import loadmat
 
 from braindec.data import NeuralDataset, catalogue, fmri, layout, meeg, nifti
 from braindec.data.simulated import scenes, truth
-from braindec.data.simulated.world import load_world, trials_of
+from braindec.data.simulated.simulate import trials_of
+from braindec.data.simulated.world import load_world
 from braindec.types import Embeddings
 
 KEYS = ("sub-01_fmri", "sub-02_fmri", "sub-04_fmri", "sub-05_eeg")

@@ -19,7 +19,15 @@ import numpy as np
 
 from braindec import checks
 from braindec.data.simulated.features import FeatureMap
-from braindec.data.simulated.noise import FmriNoise, NoiseConfig, draw_noise, root, spatial_kernel
+from braindec.data.simulated.noise import (
+    FmriNoise,
+    NoiseConfig,
+    Redraw,
+    draw_attention,
+    draw_noise,
+    root,
+    spatial_kernel,
+)
 from braindec.types import VoxelSpace
 
 SILENT = "silent"
@@ -122,7 +130,11 @@ class FmriBrain:
         )
 
     def measure(
-        self, noise_free: np.ndarray, session: np.ndarray, generator: np.random.Generator
+        self,
+        noise_free: np.ndarray,
+        session: np.ndarray,
+        generator: np.random.Generator,
+        redraw: Redraw | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Single trials.
 
@@ -133,6 +145,8 @@ class FmriBrain:
         session : ndarray of int, shape (n_trials,)
             0-based; trials in order of acquisition.
         generator : numpy.random.Generator
+        redraw : Redraw, optional
+            Trials whose gain, lapses and noise come from another generator.
 
         Returns
         -------
@@ -141,10 +155,9 @@ class FmriBrain:
         seen : ndarray of bool, shape (n_trials,)
             False where attention lapsed.
         """
-        checks.same_length("trial", noise_free=noise_free, session=session)
-        seen = generator.random(len(session)) >= self.config.lapse
-        gain = 1 + self.config.gain_sd * generator.standard_normal(len(session))
-        return noise_free * (seen * gain)[:, None] + self.noise.sample(session, generator), seen
+        n = checks.same_length("trial", noise_free=noise_free, session=session)
+        seen, gain = draw_attention(n, self.config.lapse, self.config.gain_sd, generator, redraw)
+        return noise_free * (seen * gain)[:, None] + self.noise.sample(session, generator, redraw), seen
 
 
 def saturate(drive: np.ndarray, limit: float) -> np.ndarray:

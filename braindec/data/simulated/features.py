@@ -154,7 +154,9 @@ def raw_banks(
     }
 
 
-def network_banks(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def network_banks(
+    layers: Mapping[str, np.ndarray], like: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """Layers of the scene network grouped into an early, a middle and a late bank, each layer at unit mean variance.
 
     Parameters
@@ -162,16 +164,21 @@ def network_banks(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     layers : mapping of str to ndarray, shape (n, dim)
         From `network.layer_features`. Maps of the middle and late banks are averaged onto a 2x2 grid, as receptive
         fields grow along the visual hierarchy.
+    like : mapping of str to ndarray, shape (m, dim), optional
+        The same layers for other pictures, over which variance is taken; None takes it over `layers`.
     """
     banks = {}
     for bank, names in NETWORK_BANKS.items():
-        parts = [checks.known_key("layer", name, layers) for name in names]
-        parts = [
-            _coarser(x) if bank != "network_early" and n != "hidden" else x
-            for n, x in zip(names, parts, strict=True)
-        ]
-        banks[bank] = np.concatenate([x / np.sqrt(x.var(0).mean() + 1e-12) for x in parts], 1)
+        parts = [_pooled(bank, name, layers) for name in names]
+        measured = parts if like is None else [_pooled(bank, name, like) for name in names]
+        scales = [np.sqrt(x.var(0).mean() + 1e-12) for x in measured]
+        banks[bank] = np.concatenate([x / s for x, s in zip(parts, scales, strict=True)], 1)
     return banks
+
+
+def _pooled(bank: str, name: str, layers: Mapping[str, np.ndarray]) -> np.ndarray:
+    x = checks.known_key("layer", name, layers)
+    return x if bank == "network_early" or name == "hidden" else _coarser(x)
 
 
 def _coarser(maps: np.ndarray) -> np.ndarray:

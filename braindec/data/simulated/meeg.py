@@ -18,7 +18,13 @@ import numpy as np
 from braindec import checks
 from braindec.data.simulated.brains import prior_variance, saturate, saturation_moments, trial_variance
 from braindec.data.simulated.features import FeatureMap
-from braindec.data.simulated.noise import pink_autocovariance, root, spatial_kernel
+from braindec.data.simulated.noise import (
+    Redraw,
+    draw_attention,
+    pink_autocovariance,
+    root,
+    spatial_kernel,
+)
 from braindec.types import SensorSpace
 
 # Inclination from the vertex (negative on the left) and azimuth of the international 10-20 places on a sphere, degrees.
@@ -166,7 +172,11 @@ class MeegBrain:
         return self.config.baseline + saturate(features @ self.weights, self.config.saturation) / sd
 
     def measure(
-        self, sources: np.ndarray, session: np.ndarray, generator: np.random.Generator
+        self,
+        sources: np.ndarray,
+        session: np.ndarray,
+        generator: np.random.Generator,
+        redraw: Redraw | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Single trials.
 
@@ -177,6 +187,8 @@ class MeegBrain:
         session : ndarray of int, shape (n_trials,)
             0-based.
         generator : numpy.random.Generator
+        redraw : Redraw, optional
+            Trials whose gain, lapses and noise come from another generator.
 
         Returns
         -------
@@ -186,12 +198,16 @@ class MeegBrain:
             False where attention lapsed.
         """
         n = checks.same_length("trial", sources=sources, session=session)
-        seen = generator.random(n) >= self.config.lapse
-        gain = 1 + self.config.gain_sd * generator.standard_normal(n)
-        epochs = sum((part.sample(n, generator) for part in self.parts), np.float32(0))
+        seen, gain = draw_attention(n, self.config.lapse, self.config.gain_sd, generator, redraw)
+        epochs = self._noise(n, generator)
+        if redraw is not None:
+            epochs[redraw.rows] = self._noise(int(redraw.rows.sum()), redraw.generator)
         epochs *= self.session_scale[session, None, None].astype(np.float32)
         signal = (sources * (seen * gain)[:, None]).astype(np.float32) @ self.mixing.T.astype(np.float32)
         return epochs + signal.reshape(epochs.shape), seen
+
+    def _noise(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        return np.asarray(sum((part.sample(n, generator) for part in self.parts), np.float32(0)))
 
     def noise_covariance(self) -> np.ndarray:
         """Covariance of one trial's noise, averaged over sessions: square, of size n_sensors * n_times."""

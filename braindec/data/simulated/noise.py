@@ -126,6 +126,64 @@ def _two_sided(power: np.ndarray, n: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
+class Redraw:
+    """Trials that are drawn again from a generator of their own, while all other trials stay what they are.
+
+    Parameters
+    ----------
+    rows : ndarray of bool, shape (n_trials,)
+        Which.
+    generator : numpy.random.Generator
+    """
+
+    rows: np.ndarray
+    generator: np.random.Generator
+
+    def among(self, trials: np.ndarray) -> Redraw:
+        """The same for some of the trials."""
+        return Redraw(self.rows[trials], self.generator)
+
+
+def draw_attention(
+    n: int, lapse: float, gain_sd: float, generator: np.random.Generator, redraw: Redraw | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each of n trials is seen, bool (n,), and its gain, float64 (n,)."""
+    seen = generator.random(n) >= lapse
+    gain = 1 + gain_sd * generator.standard_normal(n)
+    if redraw is not None:
+        others = draw_attention(n, lapse, gain_sd, redraw.generator)
+        seen, gain = np.where(redraw.rows, others[0], seen), np.where(redraw.rows, others[1], gain)
+    return seen, gain
+
+
+def redraw_pink(series: np.ndarray, other: np.ndarray, rows: np.ndarray, exponent: float) -> np.ndarray:
+    """Some samples of `pink_series` drawn again given all others, so that the whole is such a series still.
+
+    Parameters
+    ----------
+    series, other : ndarray, shape (n, n_series)
+        Two independent draws of `pink_series`.
+    rows : ndarray of bool, shape (n,)
+        Which samples are drawn again.
+    exponent : float
+
+    Returns
+    -------
+    ndarray of float64, shape (n, n_series)
+
+    Notes
+    -----
+    Conditional draw by correcting an unconditional one (Matheron's rule): the same joint distribution as `series`.
+    """
+    index = np.arange(len(series))
+    covariance = pink_autocovariance(len(series), exponent)[np.abs(index[:, None] - index)]
+    gain = np.linalg.solve(covariance[np.ix_(~rows, ~rows)], covariance[np.ix_(~rows, rows)])
+    drawn = series.copy()
+    drawn[rows] = other[rows] + gain.T @ (series - other)[~rows]
+    return drawn
+
+
+@dataclass(frozen=True, eq=False)
 class FmriNoise:
     """Noise of one brain in all its sessions.
 
@@ -151,7 +209,9 @@ class FmriNoise:
     session_scale: np.ndarray
     config: NoiseConfig
 
-    def sample(self, session: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def sample(
+        self, session: np.ndarray, generator: np.random.Generator, redraw: Redraw | None = None
+    ) -> np.ndarray:
         """Noise of consecutive trials.
 
         Parameters
@@ -159,28 +219,48 @@ class FmriNoise:
         session : ndarray of int, shape (n_trials,)
             Session of each trial, 0-based; trials of one session stand in their order of acquisition.
         generator : numpy.random.Generator
+        redraw : Redraw, optional
+            Trials whose noise comes from another generator; their drift continues that of their neighbours.
 
         Returns
         -------
         ndarray of float64, shape (n_trials, n_voxels)
         """
-        c, n_voxels = self.config, len(self.sd)
         smooth = root(self.kernel)
-        noise = np.empty((len(session), n_voxels))
+        noise = np.empty((len(session), len(self.sd)))
         for s in np.unique(session):
             rows = np.flatnonzero(session == s)
-            n = len(rows)
-            tuned = generator.standard_normal((n, self.tuning.shape[1])) @ self.tuning.T
-            shared = generator.standard_normal((n, c.rank)) @ self.loadings[s].T
-            local = generator.standard_normal((n, n_voxels))
-            drift = pink_series(n, n_voxels, c.exponent, generator)
-            smoothed = (np.sqrt(c.local) * local + np.sqrt(c.drift) * drift) @ smooth
-            white = generator.standard_normal((n, n_voxels))
-            total = (
-                np.sqrt(c.tuned) * tuned + np.sqrt(c.shared) * shared + smoothed + np.sqrt(c.white) * white
-            )
-            noise[rows] = self.session_scale[s] * total
+            drawn = self._draw(len(rows), generator)
+            if redraw is not None:
+                drawn = self._exchange(drawn, redraw.among(rows))
+            noise[rows] = self.session_scale[s] * self._mix(drawn, s, smooth)
         return noise * self.sd
+
+    def _draw(self, n: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """What the parts of n consecutive trials' noise are made of, before patterns and shares."""
+        n_voxels = len(self.sd)
+        return {
+            "tuned": generator.standard_normal((n, self.tuning.shape[1])),
+            "shared": generator.standard_normal((n, self.config.rank)),
+            "local": generator.standard_normal((n, n_voxels)),
+            "drift": pink_series(n, n_voxels, self.config.exponent, generator),
+            "white": generator.standard_normal((n, n_voxels)),
+        }
+
+    def _exchange(self, drawn: dict[str, np.ndarray], redraw: Redraw) -> dict[str, np.ndarray]:
+        other = self._draw(len(redraw.rows), redraw.generator)
+        drift = redraw_pink(drawn["drift"], other["drift"], redraw.rows, self.config.exponent)
+        return {
+            name: drift if name == "drift" else np.where(redraw.rows[:, None], other[name], values)
+            for name, values in drawn.items()
+        }
+
+    def _mix(self, drawn: dict[str, np.ndarray], s: int, smooth: np.ndarray) -> np.ndarray:
+        c = self.config
+        tuned, shared = drawn["tuned"] @ self.tuning.T, drawn["shared"] @ self.loadings[s].T
+        smoothed = (np.sqrt(c.local) * drawn["local"] + np.sqrt(c.drift) * drawn["drift"]) @ smooth
+        white = np.sqrt(c.white) * drawn["white"]
+        return np.sqrt(c.tuned) * tuned + np.sqrt(c.shared) * shared + smoothed + white
 
     @cached_property
     def _alike(self) -> np.ndarray:

@@ -22,7 +22,8 @@ from braindec.data.simulated.observers import (
     oracle_linear,
     oracle_n,
 )
-from braindec.data.simulated.world import Simulated, Stimuli
+from braindec.data.simulated.simulate import Simulated
+from braindec.data.simulated.stimuli import Stimuli
 from braindec.types import Embeddings, Trials
 
 KINDS = ("oracle_image", "oracle_linear", "oracle_n")

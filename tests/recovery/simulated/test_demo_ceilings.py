@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from braindec.data import catalogue
-from braindec.data.simulated import truth, world
+from braindec.data.simulated import simulate, stimuli, truth, world
 from braindec.targets import tiny_openclip
 from braindec.types import Embeddings, Trials
 
@@ -16,14 +16,14 @@ def demo(tmp_path_factory):
     """Folder of the truth files, embeddings of all pictures, and each subject's trials by part."""
     folder = tmp_path_factory.mktemp("demo")
     chosen = world.load_world(catalogue.folder("simulated") / "world.json")
-    stimuli = world.draw_stimuli(chosen)
+    seen = stimuli.draw_stimuli(chosen)
     ids = tuple(f"scene-{i:05d}" for i in range(chosen.n_stimuli))
-    values = tiny_openclip.build(tiny_openclip.Config()).embed_images(stimuli.images, batch_size=128)
+    values = tiny_openclip.build(tiny_openclip.Config()).embed_images(seen.images, batch_size=128)
     trials: dict[str, tuple[Trials, Trials]] = {}
     for subject in chosen.subjects:
-        one = world.simulate_subject(chosen, subject, stimuli)
-        truth.write_truth(folder, one, stimuli, ids)
-        every, gallery = world.trials_of(one, ids), one.schedule.stimulus < chosen.n_gallery
+        one = simulate.simulate_subject(chosen, subject, seen)
+        truth.write_truth(folder, one, seen, ids)
+        every, gallery = simulate.trials_of(one, ids), one.schedule.stimulus < chosen.n_gallery
         trials[subject.key] = every.take(gallery), every.take(~gallery)
     return folder, Embeddings(ids, values, "tiny_openclip", {}, "test"), trials
 

@@ -145,3 +145,18 @@ def test_neighbouring_voxels_of_a_region_are_tuned_alike_and_distant_ones_are_no
 def test_an_ncsnr_beyond_what_gain_and_lapses_allow_is_refused(banks):
     with pytest.raises(ValueError, match="raise the noise level"):
         draw(banks, level=0.05)
+
+
+def test_a_drift_that_is_partly_drawn_again_has_the_same_distribution(rng):
+    series, other = (noise.pink_series(24, 20_000, 1.0, rng) for _ in range(2))
+    rows = np.zeros(24, bool)
+    rows[[3, 4, 10, 20]] = True
+    drawn = noise.redraw_pink(series, other, rows, 1.0)
+    assert np.array_equal(drawn[~rows], series[~rows])
+    assert not np.isclose(drawn[rows], series[rows]).any(1).all()
+    lags = np.abs(np.subtract.outer(np.arange(24), np.arange(24)))
+    assert np.cov(drawn) == pytest.approx(noise.pink_autocovariance(24, 1.0)[lags], abs=0.04)
+    mixed = np.where(
+        rows[:, None], other, series
+    )  # without correction neighbours would have nothing in common
+    assert abs(np.cov(mixed)[3, 2]) < 0.04 < np.cov(drawn)[3, 2]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from braindec import checks, config
-from braindec.data.simulated import design, world
+from braindec.data.simulated import design, simulate, world
+from braindec.data.simulated import stimuli as stimuli_room
 from braindec.data.simulated.scenes import FACTORS
 
 ONE = world.Subject(
@@ -19,8 +20,8 @@ SMALL = world.World("small", seed=0, n_gallery=8, subjects=(ONE, TWO), n_alike=2
 
 
 @pytest.fixture(scope="module")
-def stimuli() -> world.Stimuli:
-    return world.draw_stimuli(SMALL)
+def stimuli() -> stimuli_room.Stimuli:
+    return stimuli_room.draw_stimuli(SMALL)
 
 
 def test_a_world_survives_json(tmp_path):
@@ -34,7 +35,7 @@ def test_an_unknown_key_of_a_world_is_refused_with_the_closest_name():
 
 
 def test_the_gallery_holds_look_alikes_that_differ_in_the_announced_number_of_words():
-    gallery = world.draw_gallery(replace(SMALL, n_gallery=40, n_changes=2), exclude=[])
+    gallery = stimuli_room.draw_gallery(replace(SMALL, n_gallery=40, n_changes=2), exclude=[])
     assert len({scene.key for scene in gallery}) == 40
     for first, second in zip(gallery[::2], gallery[1::2], strict=True):
         assert (first.background, first.pattern) == (second.background, second.pattern)
@@ -58,29 +59,29 @@ def test_scenes_of_gallery_subjects_and_reference_are_all_different(stimuli):
 
 
 def test_a_subject_does_not_depend_on_the_other_subjects(stimuli):
-    alone = world.simulate_subject(SMALL, ONE, stimuli)
-    again = world.simulate_subject(replace(SMALL, subjects=(ONE, replace(TWO, n_voxels=50))), ONE, stimuli)
+    alone = simulate.simulate_subject(SMALL, ONE, stimuli)
+    again = simulate.simulate_subject(replace(SMALL, subjects=(ONE, replace(TWO, n_voxels=50))), ONE, stimuli)
     assert np.array_equal(alone.responses, again.responses)
-    other = world.simulate_subject(SMALL, TWO, stimuli)
+    other = simulate.simulate_subject(SMALL, TWO, stimuli)
     assert other.responses.shape == (60, 40)
 
 
 def test_subjects_differ_in_weights_and_noise(stimuli):
-    first = world.simulate_subject(SMALL, ONE, stimuli)
+    first = simulate.simulate_subject(SMALL, ONE, stimuli)
     equal = replace(TWO, n_voxels=30)
-    second = world.simulate_subject(replace(SMALL, subjects=(ONE, equal)), equal, stimuli)
+    second = simulate.simulate_subject(replace(SMALL, subjects=(ONE, equal)), equal, stimuli)
     assert abs(np.corrcoef(first.brain.weights.ravel(), second.brain.weights.ravel())[0, 1]) < 0.1
 
 
 def test_an_inverse_crime_world_needs_the_target_and_no_other_takes_it():
     with pytest.raises(checks.ConfigError, match="inverse_crime"):
-        world.draw_stimuli(replace(SMALL, inverse_crime=True))
+        stimuli_room.draw_stimuli(replace(SMALL, inverse_crime=True))
     with pytest.raises(checks.ConfigError, match="inverse_crime"):
-        world.draw_stimuli(SMALL, embed=lambda images: images.reshape(len(images), -1))
+        stimuli_room.draw_stimuli(SMALL, embed=lambda images: images.reshape(len(images), -1))
 
 
 def test_brains_of_an_inverse_crime_world_are_driven_by_the_target(stimuli):
-    crime = world.draw_stimuli(
+    crime = stimuli_room.draw_stimuli(
         replace(SMALL, inverse_crime=True),
         embed=lambda images: images[:, ::16, ::16].reshape(len(images), -1),
     )
@@ -113,3 +114,44 @@ def test_head_motion_is_a_small_random_walk():
     motion = design.draw_motion(400, np.random.default_rng(0))
     steps = np.diff(motion[:, :3], axis=0)
     assert steps.std() == pytest.approx(0.01, rel=0.1) and np.abs(motion[:, 3:]).max() < 0.05
+
+
+def test_another_gallery_seed_changes_gallery_trials_and_not_a_bit_of_anything_else(stimuli):
+    fresh = replace(SMALL, gallery_seed=5)
+    other = stimuli_room.draw_stimuli(fresh)
+    assert other.scenes[8:] == stimuli.scenes[8:]
+    assert np.array_equal(other.features[8:], stimuli.features[8:])
+    assert not {s.key for s in other.scenes[:8]} & {s.key for s in stimuli.scenes}
+    eeg = replace(ONE, subject=3, modality="eeg", n_voxels=0)
+    for subject in (ONE, eeg):
+        both = replace(SMALL, subjects=(ONE, TWO, eeg))
+        first = simulate.simulate_subject(both, subject, _with(stimuli, 12))
+        second = simulate.simulate_subject(replace(both, gallery_seed=5), subject, _with(other, 12))
+        gallery = first.schedule.stimulus < 8
+        assert np.array_equal(first.schedule.stimulus, second.schedule.stimulus)
+        assert np.array_equal(first.brain.weights, second.brain.weights)
+        assert np.array_equal(first.responses[~gallery], second.responses[~gallery])
+        assert np.array_equal(first.seen[~gallery], second.seen[~gallery])
+        changed = first.responses[gallery] != second.responses[gallery]
+        assert changed.reshape(gallery.sum(), -1).any(1).all()
+
+
+def _with(drawn: stimuli_room.Stimuli, n_more: int) -> stimuli_room.Stimuli:
+    """The stimuli with the last pictures once more, for a further subject."""
+    features = np.concatenate([drawn.features, drawn.features[-n_more:]])
+    return replace(drawn, scenes=drawn.scenes + drawn.scenes[-n_more:], features=features)
+
+
+def test_galleries_do_not_depend_on_who_else_is_in_the_world():
+    fresh = replace(SMALL, gallery_seed=7)
+    alone = stimuli_room.draw_scenes(replace(fresh, subjects=(ONE,)), exclude=[])
+    together = stimuli_room.draw_scenes(fresh, exclude=[])
+    assert alone[2] == together[2] != together[0]
+
+
+def test_a_gallery_of_another_seed_avoids_the_development_gallery_and_all_training_scenes():
+    fresh = replace(SMALL, n_gallery=100, gallery_seed=7)
+    development, training, gallery = stimuli_room.draw_scenes(fresh, exclude=[])
+    usual = stimuli_room.draw_scenes(replace(fresh, gallery_seed=0), exclude=[])
+    assert usual == (development, training, development)
+    assert len({s.key for s in development + training + gallery}) == 100 + 24 + 100

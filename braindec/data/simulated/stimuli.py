@@ -1,0 +1,129 @@
+"""Scenes of a simulated world, the pictures of them, and the features that drive its brains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from braindec import checks, seeding
+from braindec.data.simulated import features as banks
+from braindec.data.simulated.network import layer_features
+from braindec.data.simulated.rendering import render_all
+from braindec.data.simulated.scenes import FACTORS, Scene, sample_scenes, sample_unique_scenes
+from braindec.data.simulated.world import World
+
+# Training scenes that galleries avoid: more than anybody sees, so that worlds of fewer subjects share a gallery.
+SET_ASIDE = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class Stimuli:
+    """Scenes of a world and what brains see in them.
+
+    Parameters
+    ----------
+    scenes : list of Scene
+        Gallery first, then each subject's own.
+    images : ndarray of uint8, shape (n, 64, 64, 3)
+    map : FeatureMap
+    features : ndarray of float32, shape (n, n_features)
+    reference : ndarray of float32, shape (n_reference, n_features)
+    """
+
+    scenes: list[Scene]
+    images: np.ndarray
+    map: banks.FeatureMap
+    features: np.ndarray
+    reference: np.ndarray
+
+
+def draw_stimuli(
+    world: World, *, embed: Callable[[np.ndarray], np.ndarray] | None = None, progress: bool = False
+) -> Stimuli:
+    """The world's scenes, their pictures and the features that drive its brains.
+
+    Parameters
+    ----------
+    world : World
+    embed : callable, optional
+        ``embed(images) -> (n, dim)``: the decoding target; needed by an inverse-crime world, refused by any other.
+    progress : bool
+        Whether to show a progress bar.
+    """
+    if world.inverse_crime != (embed is not None):
+        raise checks.ConfigError(
+            f"inverse_crime is {world.inverse_crime}, but embed is {'given' if embed else 'not given'}; "
+            "an inverse-crime world, and no other, is built from the decoding target's embedding."
+        )
+    reference = sample_scenes(world.n_reference, seeding.numpy_generator(world.seed, "reference"))
+    development, training, gallery = draw_scenes(world, exclude=reference)
+    images, raw, layers = _seen(development + training, embed, progress)
+    if (
+        world.gallery_seed
+    ):  # the layers' scale stays that of the development gallery: training features must not change
+        own_images, own, _ = _seen(gallery, embed, progress, layers)
+        images = np.concatenate([own_images, images[len(gallery) :]])
+        raw = {name: np.concatenate([own[name], values[len(gallery) :]]) for name, values in raw.items()}
+    _, reference_raw, _ = _seen(reference, embed, progress)
+    fitted = banks.fit_feature_map(reference_raw)
+    return Stimuli(gallery + training, images, fitted, fitted(raw), fitted(reference_raw))
+
+
+def draw_scenes(world: World, exclude: list[Scene]) -> tuple[list[Scene], list[Scene], list[Scene]]:
+    """Scenes of the development gallery, of training and of the gallery in use, which may be the first.
+
+    No two of them agree in all their factors, with each other or with `exclude`. Training scenes avoid the development
+    gallery whatever the gallery in use, so that they do not depend on its seed; any other gallery avoids both.
+    """
+    development = draw_gallery(replace(world, gallery_seed=0), exclude)
+    n_others, taken = world.n_stimuli - world.n_gallery, exclude + development
+    generator = seeding.numpy_generator(world.seed, "scenes")
+    others = sample_unique_scenes(max(n_others, SET_ASIDE), generator, exclude=taken)
+    gallery = draw_gallery(world, taken + others) if world.gallery_seed else development
+    return development, others[:n_others], gallery
+
+
+def draw_gallery(world: World, exclude: list[Scene]) -> list[Scene]:
+    """The test scenes: families of look-alikes, next to each other; no two scenes agree in all their factors."""
+    purpose = ("gallery", world.gallery_seed) if world.gallery_seed else ("gallery",)
+    generator = seeding.numpy_generator(world.seed, *purpose)
+    firsts = sample_unique_scenes(world.n_gallery // world.n_alike, generator, exclude=exclude)
+    taken = {scene.key for scene in (*exclude, *firsts)}
+    gallery: list[Scene] = []
+    for first in firsts:
+        family = [first]
+        while len(family) < world.n_alike:
+            other = look_alike(first, world.n_changes, generator)
+            if other.key not in taken:
+                taken.add(other.key)
+                family.append(other)
+        gallery += family
+    return gallery
+
+
+def look_alike(scene: Scene, n_changes: int, generator: np.random.Generator) -> Scene:
+    """The scene with other words for `n_changes` of its objects' shapes, colours and textures."""
+    objects = list(scene.objects)
+    words = [(i, name) for i in range(len(objects)) for name in ("shape", "colour", "texture")]
+    for k in generator.permutation(len(words))[:n_changes]:
+        i, name = words[k]
+        others = [word for word in FACTORS[name] if word != getattr(objects[i], name)]
+        objects[i] = replace(objects[i], **{name: others[generator.integers(len(others))]})
+    return Scene(tuple(objects), scene.background, scene.pattern)
+
+
+def _seen(
+    scenes: list[Scene],
+    embed: Callable[[np.ndarray], np.ndarray] | None,
+    progress: bool,
+    like: Mapping[str, np.ndarray] | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray], Mapping[str, np.ndarray]]:
+    """Pictures of some scenes, their raw banks, and the layers of the network that made them."""
+    images = render_all(scenes, progress)
+    if embed is not None:
+        values = np.asarray(embed(images), dtype=np.float32)
+        return images, banks.raw_banks(scenes, images, dict.fromkeys(banks.NETWORK_BANKS, values)), {}
+    layers = layer_features(images)
+    return images, banks.raw_banks(scenes, images, banks.network_banks(layers, like)), layers
