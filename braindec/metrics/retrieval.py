@@ -27,7 +27,7 @@ def image_retrieval(similarity: Tensor, truth: Tensor, *, k: int = 1) -> Tensor:
     Tensor of float64, shape (n_queries,)
         0 or 1; ties with the truth are broken at random in expectation, so a constant prediction scores k / n_gallery.
     """
-    _check(similarity, truth)
+    check_gallery(similarity, truth)
     return hits_at(min(k, similarity.shape[1]), *ranks_in(similarity, truth))
 
 
@@ -51,14 +51,24 @@ def brain_retrieval(similarity: Tensor, truth: Tensor) -> Tensor:
     ValueError
         If two responses belong to one image: average its repeats first.
     """
-    _check(similarity, truth)
+    return hits_at(1, *ranks_in(by_image(similarity, truth), torch.arange(len(truth), device=truth.device)))
+
+
+def by_image(similarity: Tensor, truth: Tensor) -> Tensor:
+    """Similarity of every presented image (row) to every brain response (column), own pairs on the diagonal.
+
+    Raises
+    ------
+    ValueError
+        If two responses belong to one image.
+    """
+    check_gallery(similarity, truth)
     if len(truth.unique()) != len(truth):
         raise ValueError(
             f"truth names {len(truth.unique())} images for {len(truth)} responses; brain retrieval needs one response "
             "an image: average repeats before or after the model."
         )
-    by_image = similarity[:, truth].T.contiguous()  # (image, brain response), own response on the diagonal
-    return hits_at(1, *ranks_in(by_image, torch.arange(len(truth), device=truth.device)))
+    return similarity[:, truth].T.contiguous()
 
 
 def top1_chance(n_gallery: int) -> float:
@@ -75,7 +85,8 @@ def _top5(similarity: Tensor, truth: Tensor) -> Tensor:
     return image_retrieval(similarity, truth, k=5)
 
 
-def _check(similarity: Tensor, truth: Tensor) -> None:
+def check_gallery(similarity: Tensor, truth: Tensor) -> None:
+    """Refuses similarities that are not finite, and truths that are no column of the gallery."""
     checks.n_axes("similarity", similarity, ("query", "gallery"))
     checks.same_length("query", similarity=similarity, truth=truth)
     checks.finite("similarity", similarity)
