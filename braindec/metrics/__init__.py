@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.metrics._circularity import circular
+
+__all__ = ["DIRECTIONS", "INPUTS", "Metric", "circular", "item_means", "mismatched"]
 
 DIRECTIONS = ("higher", "lower")
 
@@ -23,6 +27,13 @@ INPUTS = {
     "features": "presented and decoded, (item, feature): '<target member>.<node>' of both pictures",
     "vectors": "presented and decoded, (item, dim): the true and the decoded vector in the target's own space",
     "labels": "scores (trial, class) or (trial,), labels (trial,)",
+    "responses": "measured and predicted, (item, voxel): the second an encoding model's from decoded pictures",
+    "captions": "references (item: one or several texts) and decoded captions (item: one text)",
+    "texts": "presented and decoded, (item, dim): '<target member>.<node>' of both captions",
+    "image_text": "presented picture and decoded caption, (item, dim), in the one space of '<target member>.<node>'",
+    "videos": "presented and decoded, float (item, frame, channel, height, width) in [0, 1]",
+    "frames": "presented and decoded, (item, frame, feature): '<target member>.<node>' of every frame",
+    "clips": "presented and decoded, (item, feature): '<target member>.<node>' of whole clips",
 }
 
 
@@ -35,8 +46,7 @@ class Metric:
     name : str
         As it stands in report.json.
     needs : str
-        ``"similarity"``, ``"images"``, ``"features:<target member>.<node>"``, ``"vectors"`` or ``"labels"``;
-        see `INPUTS`.
+        A key of `INPUTS`, of a network's view with the network: ``"features:<target member>.<node>"``.
     chance : callable, float or None
         Expected value of a decoder that knows nothing: a constant, or a function of the number of alternatives (gallery
         entries, classes). None where it depends on the stimuli: use the mean over mismatched pairs (`mismatched`).
@@ -49,6 +59,16 @@ class Metric:
     pairwise : bool
         Whether `compute` returns wins of item i (row) over distractor j (column): 1, 0, 0.5 for a tie, NaN where the
         two are not compared. Such a metric is resampled by items with weights w_i w_j, never by pairs.
+    best : float or None
+        Value of perfect predictions; None: 1 where higher is better, 0 where lower is.
+    paired : bool
+        False where the metric compares the set of decoded items with the set of presented ones: whoever shuffles the
+        decoded items scores the same, so it says nothing of decoding by itself.
+    whole_test_set : bool
+        True where a prediction's value depends on the other predictions of the test set by more than competing with
+        them: a decoder that meets one trial at a time cannot have it.
+    missing : callable
+        What this machine lacks to compute it, in words, or an empty text.
     """
 
     name: str
@@ -58,21 +78,46 @@ class Metric:
     source: str
     compute: Callable[..., Tensor]
     pairwise: bool = False
+    best: float | None = None
+    paired: bool = True
+    whole_test_set: bool = False
+    missing: Callable[[], str] = str
 
     def __post_init__(self) -> None:
         checks.one_of("needs", self.needs.partition(":")[0], tuple(INPUTS))
         checks.one_of("direction", self.direction, DIRECTIONS)
 
+    @property
+    def network(self) -> str | None:
+        """The target member in whose eyes the metric looks; None where it needs none."""
+        return self.needs.partition(":")[2].partition(".")[0] or None
+
+    @property
+    def node(self) -> str | None:
+        """The layer of `network`, e.g. ``"features.4"``."""
+        return self.needs.partition(":")[2].partition(".")[2] or None
+
+    @property
+    def best_value(self) -> float:
+        """Value of perfect predictions."""
+        return self.best if self.best is not None else float(self.direction == "higher")
+
+    @property
+    def status(self) -> str:
+        """``"computed"``, or ``"not computed: needs ..."`` where something is missing on this machine."""
+        lacking = self.missing()
+        return f"not computed: needs {lacking}" if lacking else "computed"
+
     def chance_of(self, n_alternatives: int) -> float | None:
         """Theoretical chance among this many alternatives; None where there is no theory (see `mismatched`)."""
         return self.chance(n_alternatives) if callable(self.chance) else self.chance
 
-    def per_sample(self, *inputs: Tensor, **options: Tensor) -> Tensor:
+    def per_sample(self, *inputs: Any, **options: Tensor) -> Tensor:
         """One float64 value a sample, shape (n_samples,); their mean is the score."""
         values = self.compute(*inputs, **options)
         return item_means(values) if self.pairwise else values
 
-    def value(self, *inputs: Tensor, **options: Tensor) -> float:
+    def value(self, *inputs: Any, **options: Tensor) -> float:
         """The score: the mean over samples."""
         return float(self.per_sample(*inputs, **options).mean())
 
@@ -103,14 +148,14 @@ def item_means(wins: Tensor) -> Tensor:
     return wins.nanmean(1)
 
 
-def mismatched(metric: Metric, presented: Tensor, decoded: Tensor, *, n_shifts: int = 10) -> float:
+def mismatched(metric: Metric, presented: Any, decoded: Any, *, n_shifts: int = 10) -> float:
     """Score of the same decoded items when each is held against another presented item.
 
     Parameters
     ----------
     metric : Metric
-        Of paired samples, not pairwise.
-    presented, decoded : Tensor, shape (n_items, ...)
+        Of paired samples, not pairwise. One that is not `paired` gives its own value.
+    presented, decoded : Tensor, shape (n_items, ...), or sequence of n_items texts
     n_shifts : int
         Cyclic shifts of the pairing to average over; all of them when there are no more.
 
@@ -124,5 +169,12 @@ def mismatched(metric: Metric, presented: Tensor, decoded: Tensor, *, n_shifts: 
     # Shifts spread evenly over 1..n-1, so no item is ever compared with itself.
     shifts = torch.linspace(1, n - 1, min(n_shifts, n - 1)).round().long().unique()
     return float(
-        torch.stack([metric.per_sample(presented, decoded.roll(int(s), 0)).mean() for s in shifts]).mean()
+        torch.stack([metric.per_sample(presented, _shifted(decoded, int(s))).mean() for s in shifts]).mean()
     )
+
+
+def _shifted(items: Any, by: int) -> Any:
+    """Items with the last `by` of them put first."""
+    if isinstance(items, Tensor):
+        return items.roll(by, 0)
+    return [*items[-by:], *items[:-by]]
