@@ -25,7 +25,12 @@ from braindec.data.splits import Split
 from braindec.types import Table, Trials, VoxelSpace
 
 HERE = Path(__file__).parent
-WORLDS = {"None": "world.json", "demo": "world.json", "smoke": "world_smoke.json"}
+WORLDS = {
+    "None": "world.json",
+    "demo": "world.json",
+    "development": "world_development.json",
+    "smoke": "world_smoke.json",
+}
 FOLDERS = {"main": "nsd", "new": "nsd_new"}
 SHOWN_S = 3.0  # as in NSD: three seconds of picture in every four
 
@@ -52,7 +57,8 @@ def synthetic(
     seed : int
         Added to the world's own seed.
     world : path, optional
-        JSON of a world; None is the demo's (about 20 s), ``"smoke"`` the small one for tests (about 3 s).
+        JSON of a world; None is the demo's (about 20 s), ``"development"`` the same but for the gallery, to develop
+        decoders with, ``"smoke"`` the small one for tests (about 3 s).
     formats : bool
         Whether to write, further, what the first subjects would look like as BIDS BOLD runs (in ``bids``) and as
         dictionaries of THINGS-EEG2 (in ``things_eeg2``).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -43,6 +44,16 @@ def test_the_demo_world_is_the_one_that_was_agreed():
     assert world.n_gallery == 200 and not world.inverse_crime
     assert [s.n_images * s.n_repeats for s in fmri_subjects] == [3000, 3000, 3000, 300]
     assert len({s.n_voxels for s in fmri_subjects}) == 4 and world.brain.lapse > 0
+
+
+def test_the_development_world_differs_from_the_demos_in_the_gallery_alone():
+    folder = catalogue.folder("simulated")
+    demo, development, twin = (
+        load_world(folder / f"world{name}.json") for name in ("", "_development", "_inverse_crime")
+    )
+    assert demo.gallery_seed == twin.gallery_seed != development.gallery_seed == 0
+    assert replace(demo, gallery_seed=0, about=development.about) == development
+    assert replace(demo, inverse_crime=True, subjects=demo.subjects[:1], about=twin.about) == twin
 
 
 def test_counts_are_those_of_the_prepared_files(made):
@@ -193,8 +204,6 @@ def test_ceilings_come_from_the_prepared_folder_and_fall_to_chance_when_trials_a
 
 def trials_like(trials, order):
     """The trials with the names of their pictures exchanged."""
-    from dataclasses import replace
-
     names = np.unique(trials.table["stimulus_id"])
     exchanged = dict(zip(names.tolist(), names[order].tolist(), strict=True))
     shown = np.array([exchanged[i] for i in trials.table["stimulus_id"].tolist()])
