@@ -1,0 +1,76 @@
+"""What the documents tell a reader to type does what they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from braindec import recipe
+from braindec.cli import _parser
+from braindec.data import catalogue
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SAID = re.compile(r"^print\(.*\)\s*# ([0-9.]+)", re.MULTILINE)
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "datasets", "recipes")
+
+
+def documents(repository):
+    for name in DOCUMENTS:
+        path = repository / name
+        yield from sorted(path.rglob("*.md")) if path.is_dir() else [path]
+
+
+def commands(text):
+    """The words of each braindec command in a fenced block, an indented one, or a recipe's header."""
+    found = re.findall(
+        r"^(?:    |Run +|Smoke +|        )?(?:\.venv/bin/)?braindec ([a-z][^#\n]*)", text, re.MULTILINE
+    )
+    return [shlex.split(line) for line in found]
+
+
+def test_every_command_is_one_that_the_command_line_takes(repository):
+    texts = {p: p.read_text() for p in documents(repository)}
+    texts |= {recipe.load(name).path: recipe.load(name).header for name in recipe.names()}
+    found = [(path.name, words) for path, text in texts.items() for words in commands(text)]
+    assert len(found) > 15
+    for where, (verb, *words) in found:
+        options = _parser.parse(verb, words)
+        if verb == "prepare":
+            assert options.name in catalogue.names(), where
+        if verb == "run":
+            assert options.recipe in recipe.names(), where
+
+
+def test_every_make_target_that_is_named_is_there(repository):
+    targets = set(re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text(), re.MULTILINE))
+    said = re.compile(r"(?:^|`)make ([a-z-]+)", re.MULTILINE)
+    named = {name for path in documents(repository) for name in said.findall(path.read_text())}
+    assert {"demo", "test", "check"} <= named <= targets
+
+
+def test_every_link_to_a_file_leads_to_one(repository):
+    for path in documents(repository):
+        prose = re.sub(r"`[^`\n]*`|^    .*$", "", BLOCK.sub("", path.read_text()), flags=re.MULTILINE)
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", prose):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_python_of_the_readme_runs_and_prints_what_it_says(repository, tmp_path):
+    blocks = [
+        code
+        for language, code in BLOCK.findall((repository / "README.md").read_text())
+        if language == "python"
+    ]
+    assert blocks
+    for code in blocks:
+        result = subprocess.run(
+            [sys.executable, "-W", "error::UserWarning", "-c", code],
+            capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        printed = [float(word) for word in result.stdout.split()]
+        assert printed == pytest.approx([float(n) for n in SAID.findall(code)], abs=0.05)
