@@ -1,4 +1,4 @@
-"""Whether training and test data share what they must not share."""
+"""The check that every fit of every fold passes: two parts that share units or stimuli are refused at once."""
 
 from __future__ import annotations
 
@@ -55,22 +55,6 @@ def check(train: NeuralDataset, test: NeuralDataset, *, images: bool = False) ->
             _refuse("equal pictures", {f"{a} = {b}" for a, b in twins}, unit)
     verdict["shared_runs"] = len(_runs(train) & _runs(test))
     return verdict
-
-
-def near_duplicates(train: np.ndarray, test: np.ndarray, threshold: float = 0.98) -> np.ndarray:
-    """Which test stimuli look almost like a training one: bool (n_test,).
-
-    Parameters
-    ----------
-    train : float array, shape (n_train, n_dims)
-    test : float array, shape (n_test, n_dims)
-        Embeddings of the stimuli in any image space.
-    threshold : float
-        Cosine similarity from which two stimuli count as near duplicates.
-    """
-    a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (train, test))
-    nearest = np.array([(a @ row).max() for row in b])
-    return nearest >= threshold
 
 
 def _refuse(what: str, shared: set[Any], unit: str | None) -> None:
