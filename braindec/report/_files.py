@@ -21,12 +21,18 @@ def write(report: Report, folder: Path) -> None:
     content = plain(report.to_json(), "report")
     store.write_json(folder / "report.json", content)
     with store.writer(folder / "scores.h5") as out:
-        rows = []
+        rows: list[dict[str, Any]] = []
+        lists: dict[tuple[str, ...], str] = {}
         for i, score in enumerate(report.scores):
-            row = _identity(content["scores"][i]) | {"array": None}
+            row = _identity(content["scores"][i]) | {"array": None, "ids": None}
             if score.per_sample is not None:
                 row["array"] = f"samples/{i:04d}"
                 out.array(row["array"], np.atleast_1d(score.per_sample))
+            if score.sample_ids is not None:
+                if score.sample_ids not in lists:  # many scores are of the same samples
+                    lists[score.sample_ids] = f"ids/{len(lists):04d}"
+                    out.array(lists[score.sample_ids], list(score.sample_ids))
+                row["ids"] = lists[score.sample_ids]
             rows.append(row)
         out.attributes({"scores": rows})
     with store.writer(folder / "panels.h5") as out:
@@ -45,7 +51,7 @@ def read(folder: Path) -> Report:
         found = content.get("schema") if isinstance(content, dict) else None
         raise checks.DataFileError(path, f"has schema {found}, this version reads {SCHEMA}", _WAY_OUT)
     samples = _samples(folder / "scores.h5", content["scores"])
-    scores = tuple(_score(path, row, samples[i]) for i, row in enumerate(content["scores"]))
+    scores = tuple(_score(path, row, *samples[i]) for i, row in enumerate(content["scores"]))
     return Report(scores, content["run"], _panels(folder / "panels.h5"))
 
 
@@ -68,7 +74,9 @@ def plain(value: Any, where: str) -> Any:
     raise TypeError(f"{where} must be JSON values or arrays, got {type(value).__name__}.")
 
 
-def _score(path: Path, row: dict[str, Any], samples: np.ndarray | None) -> Score:
+def _score(
+    path: Path, row: dict[str, Any], samples: np.ndarray | None, ids: tuple[str, ...] | None
+) -> Score:
     known = {key: value for key, value in row.items() if key in Score.__dataclass_fields__}
     missing = {
         "name",
@@ -85,21 +93,30 @@ def _score(path: Path, row: dict[str, Any], samples: np.ndarray | None) -> Score
     if missing:
         raise checks.DataFileError(path, f"holds a score without {sorted(missing)}", _WAY_OUT)
     low, high = known.pop("interval")
-    return Score(**known, interval=(low, high), per_sample=samples)
+    return Score(**known, interval=(low, high), per_sample=samples, sample_ids=ids)
 
 
 def _identity(row: dict[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in ("name", "system", "protocol", "subject", "modality")}
 
 
-def _samples(path: Path, rows: list[dict[str, Any]]) -> list[np.ndarray | None]:
+def _samples(
+    path: Path, rows: list[dict[str, Any]]
+) -> list[tuple[np.ndarray | None, tuple[str, ...] | None]]:
+    """Values and names of each score's samples."""
     if not path.is_file():
-        return [None] * len(rows)
+        return [(None, None)] * len(rows)
     stored = store.Stored(path)
     have = stored.attributes["scores"]
     if [_identity(row) for row in have] != [_identity(row) for row in rows]:
         raise checks.DataFileError(path, "holds the samples of another report.json", _WAY_OUT)
-    return [None if row["array"] is None else stored.array(row["array"]) for row in have]
+    return [
+        (
+            None if row["array"] is None else stored.array(row["array"]),
+            None if row.get("ids") is None else tuple(str(v) for v in stored.array(row["ids"])),
+        )
+        for row in have
+    ]
 
 
 def _panels(path: Path) -> tuple[tuple[str, str, dict[str, Any]], ...]:

@@ -51,6 +51,8 @@ class Score:
         The values that were averaged; written to scores.h5.
     details : mapping
         Further JSON values (e.g. fraction kept, scope, further ceilings).
+    sample_ids : tuple of str or None
+        What each of `per_sample` was measured on (stimulus, or trial), so that two runs can be paired.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Score:
     null_n: int = 0
     per_sample: np.ndarray | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    sample_ids: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("system", self.system, SYSTEMS)
@@ -86,6 +89,9 @@ class Score:
                 f"interval of score {self.name!r} must be two finite numbers, got {self.interval}."
             )
         checks.at_least("n", self.n, 1)
+        if self.sample_ids is not None:
+            values = () if self.per_sample is None else self.per_sample
+            checks.same_length("sample", sample_ids=self.sample_ids, per_sample=values)
 
     def to_json(self) -> dict[str, Any]:
         """The row of report.json."""
