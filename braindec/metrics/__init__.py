@@ -63,7 +63,7 @@ class Metric:
         Value of perfect predictions; None: 1 where higher is better, 0 where lower is.
     paired : bool
         False where the metric compares the set of decoded items with the set of presented ones: whoever shuffles the
-        decoded items scores the same, so it says nothing of decoding by itself.
+        decoded items scores about the same, so it says nothing of decoding by itself.
     whole_test_set : bool
         True where a prediction's value depends on the other predictions of the test set by more than competing with
         them: a decoder that meets one trial at a time cannot have it.
@@ -154,7 +154,7 @@ def mismatched(metric: Metric, presented: Any, decoded: Any, *, n_shifts: int = 
     Parameters
     ----------
     metric : Metric
-        Of paired samples, not pairwise. One that is not `paired` gives its own value.
+        Of paired samples, not pairwise. One that is not `paired` gives about its own value.
     presented, decoded : Tensor, shape (n_items, ...), or sequence of n_items texts
     n_shifts : int
         Cyclic shifts of the pairing to average over; all of them when there are no more.

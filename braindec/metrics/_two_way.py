@@ -77,7 +77,7 @@ def share_and_interval(
 
     Notes
     -----
-    The closed form of `stats.identification.identify` (weights w_i w_j, no self pairs), from sums over rows and columns.
+    The closed form of `stats.identification.identify` (weights w_i w_j, no self pairs), from sums of rows and columns.
     """
     won, against, made = (x.cpu().numpy() for x in counts)
     total = float(made.sum())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -207,8 +206,8 @@ _PAIRWISE = (
     "Shen et al. 2019, doi:10.1371/journal.pcbi.1006633: pairwise identification by correlation; ties half"
 )
 _CLUSTER = (
-    "distractors of the same cluster of presented items (Ward, about 25 items each): what is left when knowing the kind "
-    "of picture earns nothing; after Shirakawa et al. 2024, arXiv:2405.10078"
+    "distractors of the same cluster of presented items (Ward, about 25 items each): what is left when knowing the "
+    "kind of picture earns nothing; after Shirakawa et al. 2024, arXiv:2405.10078"
 )
 
 METRICS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, interpolate
@@ -14,6 +16,8 @@ PUBLISHED_SIZE = 425  # pixels a side, MindEye's evaluation of NSD pictures
 LUMINANCE = (0.2125, 0.7154, 0.0721)  # CIE 709 weights, as scikit-image's rgb2gray
 SIGMA, WINDOW = 1.5, 11  # Wang et al. 2004: Gaussian window of 11 pixels
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, with a data range of 1
+MULTISCALE_SIZE = 256  # five scales of an 11-pixel window need more than 160 pixels
+AT_ONCE = 2**24  # values of resized pictures held together: 64 MiB of float32
 
 
 def pixel_correlation(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
@@ -31,8 +35,17 @@ def pixel_correlation(presented: Tensor, decoded: Tensor, *, size: int | None = 
     Tensor of float64, shape (n_items,)
         In [-1, 1]; 0 where a picture is uniform.
     """
-    first, second = _pair(presented, decoded, size)
-    return pearson(first.flatten(1), second.flatten(1)).double()
+    return _in_blocks(
+        lambda first, second: pearson(first.flatten(1), second.flatten(1)).double(), presented, decoded, size
+    )
+
+
+def absolute_pixel_correlation(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
+    """`pixel_correlation` without its sign, as one published evaluation has it: a negative picture counts as likeness.
+
+    For comparison with published numbers only: its chance is above zero.
+    """
+    return pixel_correlation(presented, decoded, size=size).abs()
 
 
 def ssim(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
@@ -55,10 +68,14 @@ def ssim(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tens
     Wang et al. 2004, doi:10.1109/TIP.2003.819861: Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03,
     data range 1, biased covariances, borders of 5 pixels left out.
     """
+    return _in_blocks(_ssim, presented, decoded, size)
+
+
+def _ssim(presented: Tensor, decoded: Tensor) -> Tensor:
     _compat.ensure_torchvision()
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    first, second = (_luminance(images) for images in _pair(presented, decoded, size))
+    first, second = _luminance(presented), _luminance(decoded)
     settings = {"sigma": SIGMA, "data_range": 1.0, "k1": K1, "k2": K2, "reduction": "none"}
     # Only the whole map leaves the choice of the border to us: the mean of torchmetrics includes reflected pixels.
     _, likeness = structural_similarity_index_measure(second, first, return_full_image=True, **settings)
@@ -83,7 +100,11 @@ def ssim_columns(presented: Tensor, decoded: Tensor, *, size: int | None = None)
     -----
     scikit-image before 0.20 took the last axis for channels when told `multichannel=True`, as MindEye's code did.
     """
-    first, second = (_luminance(images)[:, 0] for images in _pair(presented, decoded, size))
+    return _in_blocks(_ssim_columns, presented, decoded, size)
+
+
+def _ssim_columns(presented: Tensor, decoded: Tensor) -> Tensor:
+    first, second = _luminance(presented)[:, 0], _luminance(decoded)[:, 0]
     n, height, width = first.shape
     x, y = (images.movedim(2, 1).reshape(n * width, 1, height).double() for images in (first, second))
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
@@ -99,6 +120,39 @@ def ssim_columns(presented: Tensor, decoded: Tensor, *, size: int | None = None)
     return likeness.reshape(n, -1).mean(1)
 
 
+def multiscale_ssim(presented: Tensor, decoded: Tensor, *, size: int = MULTISCALE_SIZE) -> Tensor:
+    """Structural similarity of the luminance of each pair of pictures over five scales.
+
+    Parameters
+    ----------
+    presented, decoded
+        As in `ssim`, of any size.
+    size : int
+        Pixels a side to resize both to; more than 160.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_items,)
+        In [0, 1]; scales whose contrast is negatively related count as unrelated.
+
+    Notes
+    -----
+    Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216, with the window of `ssim`; torchmetrics.
+    """
+    checks.at_least("size", size, 161, unit="pixels")
+    return _in_blocks(_multiscale, presented, decoded, size)
+
+
+def _multiscale(presented: Tensor, decoded: Tensor) -> Tensor:
+    _compat.ensure_torchvision()
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    settings = {"sigma": SIGMA, "data_range": 1.0, "k1": K1, "k2": K2, "normalize": "relu"}
+    return multiscale_structural_similarity_index_measure(
+        _luminance(decoded), _luminance(presented), reduction="none", **settings
+    ).double()
+
+
 def _published_correlation(presented: Tensor, decoded: Tensor) -> Tensor:
     return pixel_correlation(presented, decoded, size=PUBLISHED_SIZE)
 
@@ -111,8 +165,27 @@ def _published_ssim_columns(presented: Tensor, decoded: Tensor) -> Tensor:
     return ssim_columns(presented, decoded, size=PUBLISHED_SIZE)
 
 
-def _pair(presented: Tensor, decoded: Tensor, size: int | None) -> tuple[Tensor, Tensor]:
-    """Both sets as float32 at one size."""
+def _published_absolute(presented: Tensor, decoded: Tensor) -> Tensor:
+    return absolute_pixel_correlation(presented, decoded, size=PUBLISHED_SIZE)
+
+
+def _in_blocks(
+    compute: Callable[[Tensor, Tensor], Tensor], presented: Tensor, decoded: Tensor, size: int | None
+) -> Tensor:
+    """`compute` of both sets as float32 at one size, a few items at a time."""
+    _check(presented, decoded)
+    height, width = presented.shape[-2:] if size is None else (size, size)
+    step = max(1, AT_ONCE // (presented.shape[1] * height * width))
+    return torch.cat(
+        [
+            compute(_resized(presented[i : i + step], size), _resized(decoded[i : i + step], size))
+            for i in range(0, len(presented), step)
+        ]
+    )
+
+
+def _check(presented: Tensor, decoded: Tensor) -> None:
+    """Refuses pictures of different shapes, of 8 bits, or outside [0, 1]."""
     checks.n_axes("presented", presented, ("item", "channel", "height", "width"))
     if presented.shape != decoded.shape:
         raise ValueError(
@@ -125,11 +198,12 @@ def _pair(presented: Tensor, decoded: Tensor, size: int | None) -> tuple[Tensor,
             )
         checks.in_range(f"smallest value of {name}", float(images.min()), 0.0, 1.0)
         checks.in_range(f"largest value of {name}", float(images.max()), 0.0, 1.0)
-    pair = presented.float(), decoded.float()
-    if size is None or presented.shape[-2:] == (size, size):
-        return pair
-    first, second = (interpolate(i, (size, size), mode="bilinear", antialias=False) for i in pair)
-    return first, second
+
+
+def _resized(images: Tensor, size: int | None) -> Tensor:
+    if size is None or images.shape[-2:] == (size, size):
+        return images.float()
+    return interpolate(images.float(), (size, size), mode="bilinear", antialias=False)
 
 
 def _luminance(images: Tensor) -> Tensor:
@@ -157,6 +231,15 @@ METRICS = {
         Metric("ssim", "images", None, "higher", _SSIM + _OWN, ssim),
         Metric("pixel_correlation_425", "images", None, "higher", _CORRELATION + _AT, _published_correlation),
         Metric("ssim_425", "images", None, "higher", _SSIM + _AT, _published_ssim),
+        Metric(
+            "absolute_pixel_correlation_425", "images", None, "higher",
+            _CORRELATION + ", its sign dropped" + _AT, _published_absolute,
+        ),
+        Metric(
+            "ms_ssim_256", "images", None, "higher",
+            "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216, on luminance at 256 pixels (torchmetrics)",
+            multiscale_ssim,
+        ),
         Metric("ssim_columns_425", "images", None, "higher", _SSIM + _COLUMNS + _AT, _published_ssim_columns),
     )
-}
+}  # fmt: skip
