@@ -1,0 +1,74 @@
+"""THINGS: zero-shot retrieval of object images from EEG, MEG and fMRI."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from braindec.protocols import Departure, Pool, Protocol, table
+
+_RETRIEVAL = ("image_retrieval_top1", "image_retrieval_top5", "brain_retrieval_top1")
+_PICTURES = ("pixel_correlation", "ssim", "two_way_identification")
+
+
+def _zero_shot(name: str, n: int, n_repeats: int, rule: str, source: str) -> Protocol:
+    """Repeats averaged before the model, every test image a query among all of them, no test concept in training."""
+    return Protocol(
+        name, 1, "concept", "test_stimuli", "before", _RETRIEVAL, source, picture_metrics=_PICTURES,
+        pool=Pool(rule, n, ids="concept"), n_repeats=n_repeats, direction="both", chance=(1 / n, 5 / n, 1 / n),
+    )  # fmt: skip
+
+
+EEG2 = _zero_shot(
+    "things_eeg2_200", 200, 80, "one image of each of the 200 test concepts (test_images, image_metadata.npy)",
+    "Gifford et al. 2022, doi:10.1016/j.neuroimage.2022.119754; as judged since Song et al. 2024, arXiv:2308.13234",
+)  # fmt: skip
+MEG = _zero_shot(
+    "things_meg_200", 200, 12,
+    "the 200 test images of the recording (trial_type test), one a concept; training leaves out all images of their "
+    "concepts",
+    "Hebart et al. 2023, doi:10.7554/eLife.82580: the recording's own test images; papers draw other concepts",
+)  # fmt: skip
+FMRI = _zero_shot(
+    "things_fmri_100", 100, 12,
+    "the 100 test images of the recording (trial_type test), one a concept; training leaves out all images of their "
+    "concepts",
+    "Hebart et al. 2023, doi:10.7554/eLife.82580",
+)  # fmt: skip
+
+_RAW = Departure("Cosine of whole embeddings, no mean removed.", "raw_cosine")
+
+
+def _published(base: Protocol, by: str, *departures: Departure, **changed: Any) -> Protocol:
+    return replace(
+        base, name=f"{base.name}_as_published_by_{by}", published_by=by, corrects=base.name, departures=departures,
+        similarity="cosine", picture_metrics=(), ties="the first of the tied", **changed,
+    )  # fmt: skip
+
+
+PROTOCOLS = table(
+    EEG2,
+    _published(
+        EEG2, "atm",
+        _RAW,
+        Departure("The best test accuracy of all training epochs is reported: the test set chooses the model."),
+        Departure("Noise whitening was fitted on training and test trials together (the dataset's own files)."),
+        layer="OpenCLIP ViT-H-14 (laion2b_s32b_b79k), pooled 1024, of the image that was shown",
+    ),
+    _published(
+        EEG2, "nice",
+        _RAW,
+        Departure("Candidates are concepts: the mean feature of other images of the concept, which are not published."),
+        layer="OpenAI CLIP, pooled 768, mean over other images of the concept",
+    ),
+    MEG,
+    _published(
+        MEG, "brainflora",
+        _RAW,
+        Departure("The query is the mean response to all images of a concept, the candidate its first image only; "
+                  "the same as the corrected one where a concept has one image.", "concept_mean"),
+        Departure("Another 200 concepts: those whose ids occur exactly 12 times, drawn with Python's seed 42."),
+        layer="OpenCLIP ViT-H-14 (laion2b_s32b_b79k), pooled 1024",
+    ),
+    FMRI,
+)  # fmt: skip
