@@ -44,7 +44,7 @@ RECIPE = Recipe(
     prior_train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
     n_folds=3,
     protocol="heldout_stimuli",
-    plan=evaluate.Plan(n_null=2, n_null_baselines=19),
+    plan=evaluate.Plan(n_null=19, n_null_baselines=19, n_null_pictures=5, n_jobs=0),
     settings={"newcomer": 4, "n_images": 30, "inverse_crime_world": "world_inverse_crime.json"},
 )
 SMOKE = (
@@ -56,39 +56,47 @@ SMOKE = (
     "generator.n_steps=4",
     "plan.n_null=1",
     "plan.n_null_baselines=3",
+    "plan.n_null_pictures=2",
     "settings.n_images=8",
     "settings.inverse_crime_world=world_smoke_inverse_crime.json",
 )
 
 
 def main(recipe, data_dir, out_dir):
+    lap, plan = evaluate.Laps(), recipe.plan
     dataset = recipe.data.read(data_dir)
     embeddings = recipe.embed(dataset, data_dir, everything=True)
-    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info)
-    decoder.fit(dataset.part("train"), embeddings, out_dir / "logs")
-
     ceilings = evaluate.simulated_ceilings(data_dir, dataset, embeddings)
-    shuffled = evaluate.fit_shuffled(recipe, dataset.part("train"), embeddings)
+    lap("embeddings and ceilings")
+    training, test = dataset.part("train"), dataset.part("test")
+    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info)
+    decoder.fit(training, embeddings, out_dir / "logs")
+    lap("fit")
+    nulls = evaluate.fit_nulls(recipe, training, embeddings, plan.n_null_pictures, n_jobs=plan.n_jobs)
+    lap("shuffled decoders")
     judged = evaluate.held_out(
-        decoder, recipe, dataset, embeddings, shuffled=shuffled, plan=recipe.plan, ceilings=ceilings
+        decoder, recipe, dataset, embeddings, nulls=nulls, plan=plan, ceilings=ceilings
     )
-    target = registry.load("targets", "tiny_openclip").build(recipe.target)
+    lap("judging and nulls")
     drawn = evaluate.reconstructions(
-        decoder, shuffled, recipe, dataset, embeddings, n_images=recipe.settings["n_images"],
-        n_steps=recipe.generator.n_steps, target=target,
+        decoder, nulls, recipe, dataset, embeddings, n_images=recipe.settings["n_images"],
+        n_steps=recipe.generator.n_steps, n_jobs=plan.n_jobs,
+        target=registry.load("targets", "tiny_openclip").build(recipe.target),
     )  # fmt: skip
+    lap("pictures")
 
     newcomer = replace(recipe.data, subjects=(recipe.settings["newcomer"],)).read(data_dir)
     told = evaluate.simulated_ceilings(data_dir, newcomer, embeddings)
-    adapted = evaluate.adaptation(decoder, recipe, newcomer, embeddings, plan=recipe.plan, ceilings=told)
-
-    key = "sub-01_fmri"
-    training, test = dataset.part("train"), dataset.part("test")
+    adapted = evaluate.adaptation(decoder, recipe, newcomer, embeddings, plan=plan, ceilings=told)
+    lap("a new subject")
+    key, metric = "sub-01_fmri", "image_retrieval_top1"
     where = evaluate.predictability(recipe, training, test, embeddings, key)
+    by_region = evaluate.by_region(recipe, dataset, embeddings, metric)
+    lap("regions")
     crime = evaluate.inflation(
-        recipe, dataset, embeddings, key, "image_retrieval_top1", recipe.settings["inverse_crime_world"]
+        recipe, dataset, embeddings, key, metric, recipe.settings["inverse_crime_world"]
     )
-    by_region = evaluate.by_region(recipe, dataset, embeddings, "image_retrieval_top1")
+    lap("inverse crime")
     report = Report(
         (*judged.scores, *drawn.scores, *adapted.scores),
         {
@@ -99,14 +107,15 @@ def main(recipe, data_dir, out_dir):
             "comparisons": [*judged.comparisons, *adapted.comparisons],
             "adaptation": adapted.record,
             "evaluation": judged.record,
+            **lap.record(),
         },
         (
             *panels.galleries(drawn, "two_way_identification"),
-            panels.against_oracles([*judged.scores, *adapted.scores], "image_retrieval_top1"),
+            panels.against_oracles([*judged.scores, *adapted.scores], metric),
             panels.inverse_crime(*crime, key),
             panels.comparisons(adapted.comparisons, "A new subject with 300 trials: adapted against from scratch"),
             panels.comparisons(judged.comparisons, "The decoder against closed-form ridge"),
-            panels.regions(by_region, "image_retrieval_top1"),
+            panels.regions(by_region, metric),
             panels.volume(dataset.trials[key].space, where, f"Where {key} carries the embedding"),
             *panels.curves(decoder),
             panels.limits("The brains of this page are simulated: its scores say nothing about real recordings."),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from braindec.evaluate import class_panels, panels
 from braindec.evaluate.adaptation import adaptation
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
+from braindec.evaluate.exam import Exam
 from braindec.evaluate.inverse_crime import inflation
+from braindec.evaluate.laps import Laps
 from braindec.evaluate.measures import Measured, measure, protocol_named
+from braindec.evaluate.nulls import fit_nulls, null_values, permuted
 from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
-from braindec.evaluate.reconstructions import fit_shuffled, reconstructions
+from braindec.evaluate.reconstructions import reconstructions
 from braindec.evaluate.regions import by_region, predictability
 from braindec.evaluate.scoring import (
     Judged,
@@ -17,9 +20,7 @@ from braindec.evaluate.scoring import (
     compare,
     group_scores,
     judge,
-    null_values,
     parse_key,
-    permuted,
     scores_of,
 )
 from braindec.evaluate.systems import (
@@ -37,7 +38,9 @@ from braindec.evaluate.whole import Evaluation, Plan, cross_validate, held_out
 __all__ = [
     "Decoded",
     "Evaluation",
+    "Exam",
     "Judged",
+    "Laps",
     "Measured",
     "NuisanceFitter",
     "Plan",
@@ -56,7 +59,7 @@ __all__ = [
     "decode",
     "decoder_fitter",
     "fit_mean",
-    "fit_shuffled",
+    "fit_nulls",
     "group_scores",
     "held_out",
     "inflation",

@@ -7,6 +7,7 @@ from typing import Any
 
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder
+from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.scoring import Ceilings, compare, judge, scores_of
 from braindec.evaluate.systems import Fitter, NuisanceFitter, decoder_fitter
@@ -52,13 +53,10 @@ def adaptation(
     split = newcomer.split
     if split is None:
         raise ValueError("the new subject's dataset has no split; give it one with with_split(...).")
-    judged = {
-        name: judge(
-            name, fit, newcomer, embeddings, [split], protocol, seed=recipe.seed, n_null=n_null,
-            progress=plan.progress,
-        )
-        for name, (fit, n_null) in fits.items()
-    }  # fmt: skip
+    exam = Exam(
+        newcomer, embeddings, [split], protocol, recipe.seed, n_jobs=plan.n_jobs, progress=plan.progress
+    )
+    judged = {name: judge(name, fit, exam, n_null) for name, (fit, n_null) in fits.items()}
     scores = [
         s
         for name, j in judged.items()

@@ -9,8 +9,9 @@ import numpy as np
 
 from braindec import seeding
 from braindec.data import NeuralDataset
+from braindec.evaluate.exam import row_labels
 from braindec.evaluate.measures import class_scores
-from braindec.evaluate.scoring import Judged, row_labels
+from braindec.evaluate.scoring import Judged
 from braindec.evaluate.time_course import TimeCourse
 from braindec.generators import Generator
 from braindec.metrics.identification import correlations

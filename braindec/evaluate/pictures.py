@@ -47,6 +47,17 @@ def measure_pictures(
     return out
 
 
+def picture_values(presented: np.ndarray, decoded: np.ndarray, protocol: Protocol) -> dict[str, float]:
+    """The bare values of a protocol's picture metrics, for nulls; pictures as in `measure_pictures`."""
+    found = {}
+    for name in protocol.picture_metrics:
+        metric = metric_table()[name]
+        true, made = _inputs(metric, presented), _inputs(metric, decoded)
+        pairs = identification_interval(metric.compute(true, made))[0] if metric.pairwise else None
+        found[name] = float(metric.per_sample(true, made).mean()) if pairs is None else pairs
+    return found
+
+
 def _measured(metric: Metric, true: Tensor, made: Tensor, generator: np.random.Generator) -> Measured:
     per_sample = metric.per_sample(true, made).numpy()
     if metric.pairwise:

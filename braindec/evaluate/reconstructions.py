@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from tqdm.auto import tqdm
 from braindec import seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, Prediction
+from braindec.evaluate.jobs import refits
 from braindec.evaluate.measures import Measured, protocol_named
-from braindec.evaluate.pictures import first, measure_pictures, render
-from braindec.evaluate.scoring import Judged, permuted, scores_of
+from braindec.evaluate.pictures import first, measure_pictures, picture_values, render
+from braindec.evaluate.scoring import Judged, scores_of
 from braindec.types import Embeddings, Score
 
 ROWS = {
@@ -59,19 +60,9 @@ class Reconstructions:
     scores: tuple[Score, ...]
 
 
-def fit_shuffled(
-    recipe: Any, part: NeuralDataset, embeddings: Embeddings, *, progress: bool = True
-) -> BrainDecoder:
-    """The whole recipe, prior included, fitted on a permuted pairing: the control that pictures need."""
-    draw = seeding.numpy_generator(recipe.seed, "shuffled pictures")
-    moved = permuted(part, draw, protocol_named(recipe.protocol))
-    fresh = BrainDecoder.build(recipe, part.info, embeddings.info)
-    return fresh.fit(moved, embeddings, progress=progress)
-
-
 def reconstructions(
     decoder: BrainDecoder,
-    shuffled: BrainDecoder,
+    nulls: Sequence[BrainDecoder],
     recipe: Any,
     dataset: NeuralDataset,
     embeddings: Embeddings,
@@ -79,27 +70,29 @@ def reconstructions(
     n_images: int,
     n_steps: int,
     target: Any,
+    n_jobs: int = 1,
     progress: bool = True,
 ) -> Reconstructions:
     """Draws and judges at most `n_images` test stimuli of every subject.
 
     Parameters
     ----------
-    shuffled : BrainDecoder
-        From `fit_shuffled`.
+    nulls : sequence of BrainDecoder
+        From `fit_nulls`: the first is shown, all of them draw and are the null of every score.
     target : ImageTextTarget
         Embeds captions for caption retrieval.
     n_steps : int
         Of the generator.
+    n_jobs : int
+        Null decoders that draw at once.
     """
-    generator = recipe.build_generator()
     training, test = dataset.part("train"), dataset.part("test")
     protocol = protocol_named(recipe.protocol)
     known = _Known(training, test, embeddings, target)
+    draw = _Draw(recipe.build_generator(), recipe.seed, n_steps)
     galleries, measured = {}, {}
     for key in tqdm(test.keys, desc="reconstruct", disable=not progress, leave=False):
-        draw = _Draw(generator, recipe.seed, n_steps)
-        galleries[key] = _gallery(decoder, shuffled, draw, known, key, protocol.repeats, n_images)
+        galleries[key] = _gallery(decoder, nulls[0], draw, known, key, protocol.repeats, n_images)
         generator_of = seeding.numpy_generator(recipe.seed, "pictures", key)
         measured[key] = {
             name: measure_pictures(
@@ -107,17 +100,42 @@ def reconstructions(
             )
             for name in ("braindec", "shuffled", "oracle")
         }
-    return Reconstructions(galleries, measured, tuple(_scores(measured, protocol)))
+
+    def redrawn(number: int) -> dict[str, dict[str, float]]:
+        return {
+            key: picture_values(
+                g.presented, _drawn(nulls[number], draw, test, key, protocol, n_images), protocol
+            )
+            for key, g in galleries.items()
+        }
+
+    found = refits(redrawn, len(nulls), n_jobs=n_jobs, said="null pictures", progress=progress)
+    null = {k: {m: np.array([f[k][m] for f in found]) for m in protocol.picture_metrics} for k in galleries}
+    return Reconstructions(galleries, measured, tuple(_scores(measured, null, protocol)))
+
+
+def _drawn(
+    decoder: BrainDecoder, draw: _Draw, test: NeuralDataset, key: str, protocol: Any, n: int
+) -> np.ndarray:
+    """Pictures of the first `n` test stimuli, as this decoder has them."""
+    prediction = first(decoder.predict(test.trials[key], repeats=protocol.repeats), n)
+    return draw(decoder.image_embedding(prediction, seed=draw.seed))
 
 
 @dataclass(frozen=True, eq=False)
 class _Draw:
+    """Pictures of image embeddings; what was drawn once (the oracle's, for subjects of one test set) is kept."""
+
     generator: Any
     seed: int
     n_steps: int
+    _made: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
-        return render(self.generator, embeddings, self.seed, self.n_steps)
+        asked = np.ascontiguousarray(embeddings).tobytes()
+        if asked not in self._made:
+            self._made[asked] = render(self.generator, embeddings, self.seed, self.n_steps)
+        return self._made[asked]
 
 
 class _Known:
@@ -174,9 +192,12 @@ def _gallery(
     return Gallery(prediction.ids, images(prediction.ids), pictures, captions)
 
 
-def _scores(measured: Mapping[str, Mapping[str, Mapping[str, Measured]]], protocol: Any) -> list[Score]:
-    """Scores of decoder and control; the control's value is the decoder's null, one refit behind it."""
-    null = {k: {m: np.array([v.value]) for m, v in s["shuffled"].items()} for k, s in measured.items()}
+def _scores(
+    measured: Mapping[str, Mapping[str, Mapping[str, Measured]]],
+    null: Mapping[str, Mapping[str, np.ndarray]],
+    protocol: Any,
+) -> list[Score]:
+    """Scores of decoder and control beside the null of all refits that drew."""
     rows = []
     for system in ("braindec", "shuffled"):
         found = Judged(system, {}, {key: s[system] for key, s in measured.items()}, null)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, splits
 from braindec.data.preprocessing import Preprocessing
-from braindec.evaluate.decoded import Decoded, cross_decode
-from braindec.evaluate.measures import Measured, measure, metric_table, units_of, values
-from braindec.evaluate.systems import Fitter
+from braindec.evaluate.decoded import Decoded
+from braindec.evaluate.exam import Exam
+from braindec.evaluate.measures import Measured, measure, metric_table, units_of
+from braindec.evaluate.nulls import null_values
+from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.stats.intervals import subject_interval
 from braindec.stats.paired import paired_difference
-from braindec.stats.permutation import p_value, permute_within_blocks
-from braindec.types import Embeddings, Score, Trials
+from braindec.stats.permutation import p_value
+from braindec.types import Score
 
 MIN_REFITS = 19  # fewer cannot give a p of 0.05: (0 + 1) / (19 + 1)
 Ceilings = Mapping[str, Mapping[str, Mapping[str, float]]]  # key -> kind -> metric -> value
@@ -46,105 +46,23 @@ class Judged:
     null: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
 
-def judge(
-    system: str,
-    fit: Fitter,
-    dataset: NeuralDataset,
-    embeddings: Embeddings,
-    folds: Sequence[Split],
-    protocol: Protocol,
-    *,
-    seed: int,
-    n_null: int,
-    label_column: str | None = None,
-    progress: bool = True,
-) -> Judged:
+def judge(system: str, fit: Fitter, exam: Exam, n_null: int, ready: Sequence[System] = ()) -> Judged:
     """Fits and judges one system on every fold, then `n_null` times again with the training pairing permuted.
 
     Parameters
     ----------
     fit : callable
         ``fit(training part, embeddings, seed) -> system``; must choose all it chooses on that part.
-    folds : sequence of Split
-        One for a held-out test set, several for cross-validation.
-    label_column : str, optional
-        Column with each trial's class, of the trial table or the stimuli's.
+    exam : Exam
+    n_null : int
+    ready : sequence of System
+        The first refits of the null, where they exist already; see `null_values`.
     """
-    decoded = cross_decode(fit, dataset, embeddings, folds, protocol, seed, label_column)
-    labels = row_labels(decoded, dataset, label_column)
-    generator = seeding.numpy_generator(seed, "intervals", system)
-    measured = {key: measure(d, protocol, labels[key], generator) for key, d in decoded.items()}
-    null = null_values(
-        system, fit, dataset, embeddings, folds, protocol, seed=seed, n_null=n_null, label_column=label_column,
-        progress=progress,
-    )  # fmt: skip
-    return Judged(system, decoded, measured, null)
-
-
-def null_values(
-    system: str,
-    fit: Fitter,
-    dataset: NeuralDataset,
-    embeddings: Embeddings,
-    folds: Sequence[Split],
-    protocol: Protocol,
-    *,
-    seed: int,
-    n_null: int,
-    label_column: str | None = None,
-    progress: bool = True,
-) -> dict[str, dict[str, np.ndarray]]:
-    """Metric values of `n_null` refits, each with its own permutation of the training pairing within blocks."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for number in tqdm(range(n_null), desc=f"null of {system}", disable=not progress, leave=False):
-        draw = seeding.numpy_generator(seed, "null", number)
-
-        def permuted_fit(part: NeuralDataset, e: Embeddings, s: int, draw: np.random.Generator = draw) -> Any:
-            return fit(permuted(part, draw, protocol), e, s)
-
-        decoded = cross_decode(permuted_fit, dataset, embeddings, folds, protocol, seed, label_column)
-        labels = row_labels(decoded, dataset, label_column)
-        for key, d in decoded.items():
-            for name, value in values(d, protocol, labels[key]).items():
-                found.setdefault(key, {}).setdefault(name, []).append(value)
-    return {key: {name: np.array(v) for name, v in metrics.items()} for key, metrics in found.items()}
-
-
-def permuted(part: NeuralDataset, generator: np.random.Generator, protocol: Protocol) -> NeuralDataset:
-    """The part with its brain-stimulus pairing permuted within exchangeability blocks.
-
-    Where stimuli are held out, all repeats of a stimulus take the same other one; where runs or sessions are, trials
-    trade places one by one. Repeats that span blocks (NSD shows a picture in several sessions, in an order drawn at
-    random) are exchanged over the whole recording: within equal patterns of blocks a tenth of the stimuli and more
-    would keep their own responses, and the null would know them.
-    """
-    trials = {}
-    for key, t in part.trials.items():
-        ids = t.table["stimulus_id"]
-        repeat = protocol.unit in ("stimulus", "concept") and len(np.unique(ids)) < len(ids)
-        blocks = t.table["exchangeability_block"].astype(str)
-        if repeat and len(set(zip(ids.tolist(), blocks.tolist(), strict=True))) > len(set(ids.tolist())):
-            blocks = np.zeros(len(ids), dtype=int)
-        order = permute_within_blocks(blocks, generator, units=ids if repeat else None)
-        trials[key] = replace(t, table=t.table.replace(stimulus_id=ids[order]))
-    return replace(part, trials=trials)
-
-
-def row_labels(
-    decoded: Mapping[str, Decoded], dataset: NeuralDataset, column: str | None
-) -> dict[str, np.ndarray | None]:
-    """Each decoded row's class as text, by signal key; None without a column."""
-    if column is None:
-        return dict.fromkeys(decoded)
-    return {key: _column(dataset.trials[key], d, dataset, column) for key, d in decoded.items()}
-
-
-def _column(trials: Trials, decoded: Decoded, dataset: NeuralDataset, column: str) -> np.ndarray:
-    if column in decoded.table:
-        return decoded.table[column].astype(str)
-    view = replace(trials, responses=np.zeros((len(decoded.ids), trials.space.n_features)), table=decoded.table,
-                   sfreq=None, tmin=None)  # fmt: skip
-    return splits.stimulus_column(view, dataset.stimuli, column).astype(str)
+    decoded = exam.decode(fit)
+    labels = exam.labels(decoded)
+    generator = seeding.numpy_generator(exam.seed, "intervals", system)
+    measured = {key: measure(d, exam.protocol, labels[key], generator) for key, d in decoded.items()}
+    return Judged(system, decoded, measured, null_values(system, fit, exam, n_null, ready))
 
 
 def check_scopes(protocol: Protocol, steps: Preprocessing) -> bool:

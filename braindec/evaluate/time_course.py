@@ -14,8 +14,9 @@ from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, leakage, splits
 from braindec.decoder import steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds
+from braindec.evaluate.exam import row_labels
 from braindec.evaluate.measures import auc_over_folds, class_scores
-from braindec.evaluate.scoring import Judged, row_labels
+from braindec.evaluate.scoring import Judged
 from braindec.maths import factors, ridge
 from braindec.stats.permutation import max_statistic_p, permute_within_blocks
 from braindec.types import Trials

@@ -12,8 +12,10 @@ from braindec.data import NeuralDataset, Split
 from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
 from braindec.evaluate.decoded import Decoded
+from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import protocol_named
-from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, permuted, scores_of
+from braindec.evaluate.nulls import permuted
+from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, scores_of
 from braindec.evaluate.systems import (
     Fitter,
     NuisanceFitter,
@@ -31,12 +33,16 @@ class Plan:
     """How often everything is refitted under a permuted pairing, and what the nuisance decoder is told.
 
     `nuisance` names its columns; none named leaves all of them, and the choice of a group to the training folds.
+    `n_null_pictures` of the decoder's refits also fit the prior, and draw. `n_jobs` refits run at once, each in a
+    process and with one thread; 0 is one for every processor core.
     """
 
     n_null: int = 19
     n_null_baselines: int = 99
     nuisance: tuple[str, ...] = ()
     progress: bool = True
+    n_null_pictures: int = 5
+    n_jobs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +89,7 @@ def held_out(
     dataset: NeuralDataset,
     embeddings: Embeddings,
     *,
-    shuffled: BrainDecoder | None = None,
+    nulls: Sequence[BrainDecoder] = (),
     plan: Plan | None = None,
     label_column: str | None = None,
     ceilings: Ceilings | None = None,
@@ -96,8 +102,8 @@ def held_out(
         Fitted on ``dataset.part("train")``.
     dataset : NeuralDataset
         Whole, with the split in use.
-    shuffled : BrainDecoder, optional
-        The control, where it was already fitted on a permuted pairing (`fit_shuffled`).
+    nulls : sequence of BrainDecoder
+        The first refits of the null, where they were already made (`fit_nulls`); the first one is the shown control.
 
     Raises
     ------
@@ -117,10 +123,7 @@ def held_out(
     if split is None:
         raise ValueError("this dataset has no split; give it one with with_split(...).")
     _check_fitted_on(decoder, dataset.part("train"))
-    control = None if shuffled is None else lambda *_: shuffled
-    return _evaluate(
-        recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings, control
-    )
+    return _evaluate(recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings, nulls)
 
 
 def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:
@@ -135,7 +138,7 @@ def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:
 
 def _evaluate(
     recipe: Any, fit: Fitter, dataset: NeuralDataset, embeddings: Embeddings, folds: Sequence[Split], plan: Plan,
-    label_column: str | None, ceilings: Ceilings | None, control: Fitter | None = None,
+    label_column: str | None, ceilings: Ceilings | None, nulls: Sequence[BrainDecoder] = (),
 ) -> Evaluation:  # fmt: skip
     protocol = protocol_named(recipe.protocol)
     chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in dataset.trials.values()}
@@ -146,15 +149,12 @@ def _evaluate(
         "ridge": (RidgeFitter(signal_features(recipe.preprocessing)), plan.n_null_baselines),
         "nuisance": (_nuisance(plan), plan.n_null_baselines),
         "mean": (fit_mean, 0),
-        "shuffled": (control or _shuffled(recipe, protocol), 0),
+        "shuffled": ((lambda *_: nulls[0]) if nulls else _shuffled(recipe, protocol), 0),
     }
+    exam = Exam(dataset, embeddings, folds, protocol, recipe.seed, label_column, plan.n_jobs, plan.progress)
     judged = {
-        name: judge(
-            name, f, dataset, embeddings, folds, protocol, seed=recipe.seed, n_null=n, label_column=label_column,
-            progress=plan.progress,
-        )
-        for name, (f, n) in fits.items()
-    }  # fmt: skip
+        name: judge(name, f, exam, n, nulls if name == "braindec" else ()) for name, (f, n) in fits.items()
+    }
     kept = {
         key: _fraction_kept(key, d, dataset, folds, protocol.repeats)
         for key, d in judged["braindec"].decoded.items()

@@ -128,6 +128,13 @@ def test_permuting_runs_moves_single_trials_within_blocks(planted, rng):
             assert sorted(old.tolist()) == sorted(new.tolist())
 
 
+def exam(planted, **settings):
+    protocol = evaluate.protocol_named("heldout_stimuli")
+    return evaluate.Exam(
+        planted.dataset, planted.embeddings, [planted.dataset.split], protocol, progress=False, **settings
+    )
+
+
 def test_the_null_refits_on_permuted_training_pairs_only(planted):
     """Test pairs are never permuted, and each refit sees another pairing."""
     seen: list[tuple[str, ...]] = []
@@ -136,15 +143,39 @@ def test_the_null_refits_on_permuted_training_pairs_only(planted):
         seen.append(tuple(part.trials["sub-01_fmri"].table["stimulus_id"].tolist()))
         return evaluate.fit_mean(part, embeddings, seed)
 
-    protocol = evaluate.protocol_named("heldout_stimuli")
-    split = planted.dataset.split
-    evaluate.null_values(
-        "x", fit, planted.dataset, planted.embeddings, [split], protocol, seed=0, n_null=3, progress=False
-    )  # fmt: skip
+    evaluate.null_values("x", fit, exam(planted), 3)
     assert len(set(seen)) == 3
     true = planted.dataset.part("train").trials["sub-01_fmri"].table["stimulus_id"]
     assert all(sorted(s) == sorted(true.tolist()) for s in seen)
     assert tuple(true.tolist()) not in seen
+
+
+def test_refits_in_processes_of_their_own_give_the_same_null(planted):
+    fit = evaluate.decoder_fitter(MiniRecipe())
+    alone, together = (evaluate.null_values("x", fit, exam(planted, n_jobs=n), 3) for n in (1, 2))
+    assert alone.keys() == together.keys()
+    for key, metrics in alone.items():
+        for name, values in metrics.items():
+            np.testing.assert_allclose(together[key][name], values, atol=1e-6)
+
+
+def test_a_refit_that_fails_in_its_process_says_why(planted):
+    def fit(part, embeddings, seed):
+        raise ValueError("no luck")
+
+    with pytest.raises(ValueError, match="no luck"):
+        evaluate.null_values("x", fit, exam(planted, n_jobs=2), 2)
+
+
+def test_decoders_fitted_on_permuted_pairs_are_the_first_refits_of_the_null(planted):
+    part = planted.dataset.part("train")
+    ready = evaluate.fit_nulls(MiniRecipe(), part, planted.embeddings, 2, n_jobs=2, progress=False)
+    fit = evaluate.decoder_fitter(MiniRecipe())
+    fresh = evaluate.null_values("x", fit, exam(planted), 3)
+    reused = evaluate.null_values("x", fit, exam(planted), 3, ready)
+    for key, metrics in fresh.items():
+        for name, values in metrics.items():
+            np.testing.assert_allclose(reused[key][name], values, atol=1e-6)
 
 
 def test_a_transductive_step_is_refused_where_the_protocol_does_not_allow_it():

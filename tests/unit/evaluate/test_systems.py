@@ -50,9 +50,8 @@ def blocks() -> tuple[NeuralDataset, Embeddings]:
 def accuracy(fit, blocks) -> float:
     dataset, embeddings = blocks
     folds = splits.leave_one_out(dataset, "run")
-    judged = evaluate.judge(
-        "x", fit, dataset, embeddings, folds, PROTOCOL, seed=0, n_null=0, label_column="category", progress=False
-    )  # fmt: skip
+    exam = evaluate.Exam(dataset, embeddings, folds, PROTOCOL, label_column="category", progress=False)
+    judged = evaluate.judge("x", fit, exam, n_null=0)
     return judged.measured["sub-01_fmri"]["category_accuracy"].value
 
 
