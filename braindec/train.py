@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from tqdm.auto import tqdm
 
 from braindec import checks, config, seeding, store
 
+T = TypeVar("T")
+PART = ".part.pt"  # how the files of finished parts end
 Objective = Callable[[nn.Module, Mapping[str, Any], float, torch.Generator], dict[str, Tensor]]
 
 
@@ -103,6 +105,7 @@ def fit(
     validate: Callable[[nn.Module], float] | None = None,
     stop_at: int | None = None,
     progress: bool = True,
+    about: str = "",
 ) -> Log:
     """Trains a module in place and keeps the weights of its best validated step.
 
@@ -126,6 +129,8 @@ def fit(
         End after this step of the same schedule (a refit of the chosen length).
     progress : bool
         Show a progress bar.
+    about : str
+        Names the data and whatever else a resumed run must share beside settings and seed.
 
     Returns
     -------
@@ -136,8 +141,12 @@ def fit(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(settings, step))
     log, best, first = Log(), (-float("inf"), _weights(module)), 0
     module.to(accelerator.device)
-    identity = _identity(settings, seed, module, batch) if folder is not None and settings.checkpoint_every else ""
-    saved = _resume(folder, name, identity) if folder is not None and identity else None
+    run = (
+        identity(settings, seed, module, batch, about)
+        if folder is not None and settings.checkpoint_every
+        else ""
+    )
+    saved = _resume(folder, name, run) if folder is not None and run else None
     if saved is not None:
         module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -173,9 +182,9 @@ def fit(
             _log_step(log, step + 1, losses, float(scheduler.get_last_lr()[0]), last, bar)
             if (step + 1) % settings.validate_every == 0 or step + 1 == last:
                 best = _validate(module, validate, step + 1, log, best)
-            if folder is not None and identity and (step + 1) % settings.checkpoint_every == 0:
+            if folder is not None and run and (step + 1) % settings.checkpoint_every == 0:
                 _checkpoint(folder, name, {
-                    "identity": identity, "step": step + 1, "module": _weights(module), "rows": log.rows,
+                    "identity": run, "step": step + 1, "module": _weights(module), "rows": log.rows,
                     "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
                     "scaler": {} if accelerator.scaler is None else accelerator.scaler.state_dict(),
                     "best_step": log.best_step, "best_value": best[0], "best_weights": best[1],
@@ -273,29 +282,24 @@ def write_csv(path: Path, log: Log) -> None:
 # ------------------------------------------------------------------------------------------------ checkpoints
 
 
-def _identity(
-    settings: Config, seed: int, module: nn.Module, batch: Callable[[int], Mapping[str, Any]]
+def identity(
+    settings: Config, seed: int, module: nn.Module, batch: Callable[[int], Mapping[str, Any]], about: str
 ) -> str:
     """sha256 of what a resumed run must share: settings, seed, and the shapes and whole numbers of weights and data.
 
-    Not of their fractions, which another machine may round another way.
+    Not of their fractions, which another machine may round another way; `about` names what these are made of.
     """
     first = {k: v for k, v in batch(0).items() if isinstance(v, Tensor)}
     shapes = {k: list(v.shape) for k, v in (*module.state_dict().items(), *first.items())}
     numbers = {k: v.tolist() for k, v in first.items() if not v.is_floating_point()}
-    text = json.dumps([config.to_json(settings), seed, shapes, numbers], sort_keys=True)
+    text = json.dumps([config.to_json(settings), seed, shapes, numbers, about], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checkpoint(folder: Path, name: str, content: dict[str, Any]) -> None:
-    path = folder / "checkpoints" / f"{name}-{content['step']:08d}.pt"
-    with store.atomic_path(path) as temporary:
-        torch.save(content, temporary)
-        digest = store.sha256_of(temporary)
-    store.write_json(path.with_suffix(".json"), {"sha256": digest})
+    _write(folder / "checkpoints" / f"{name}-{content['step']:08d}.pt", content)
     for old in checkpoints(folder, name)[:-2]:
-        old.unlink()
-        old.with_suffix(".json").unlink(missing_ok=True)
+        _remove(old)
 
 
 def checkpoints(folder: Path, name: str) -> list[Path]:
@@ -303,19 +307,68 @@ def checkpoints(folder: Path, name: str) -> list[Path]:
     return sorted((folder / "checkpoints").glob(f"{name}-[0-9]*.pt"))
 
 
-def _resume(folder: Path, name: str, identity: str) -> dict[str, Any] | None:
+def part(folder: Path, name: str, run: str, make: Callable[[], T]) -> T:
+    """What ``make()`` gives, kept in `folder` so that a longer fit killed after it does not make it again.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the part.
+    run : str
+        Its `identity`; a part of another run is refused.
+    make : callable
+        Gives tensors and numbers in dicts, tuples and lists.
+    """
+    path = folder / "checkpoints" / f"{name}{PART}"
+    found = _read(path, run)
+    if found is not None:
+        return found["made"]
+    made = make()
+    _write(path, {"identity": run, "made": made})
+    return made
+
+
+def forget_parts(folder: Path) -> None:
+    """Removes the parts of a fit that is done."""
+    for path in (folder / "checkpoints").glob(f"*{PART}"):
+        _remove(path)
+
+
+def _resume(folder: Path, name: str, run: str) -> dict[str, Any] | None:
     """The newest readable checkpoint of this very run; a damaged one is passed over for the one before."""
-    for path in reversed(checkpoints(folder, name)):
-        digest = path.with_suffix(".json")
-        if not digest.is_file() or store.read_json(digest)["sha256"] != store.sha256_of(path):
-            continue
-        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        if content["identity"] != identity:
-            raise checks.ConfigError(
-                f"{path} was made with other settings, data or another seed; use a new output folder or delete it."
-            )
-        return content
-    return None
+    found = (_read(path, run) for path in reversed(checkpoints(folder, name)))
+    return next((content for content in found if content is not None), None)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Content and then its hash: a file without its hash was not finished."""
+    with store.atomic_path(path) as temporary:
+        torch.save(content, temporary)
+        digest = store.sha256_of(temporary)
+    store.write_json(path.with_suffix(".json"), {"sha256": digest})
+
+
+def _read(path: Path, run: str) -> dict[str, Any] | None:
+    """What `_write` wrote for this very run; None where there is nothing whole."""
+    digest = path.with_suffix(".json")
+    if (
+        not path.is_file()
+        or not digest.is_file()
+        or store.read_json(digest)["sha256"] != store.sha256_of(path)
+    ):
+        return None
+    content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    if content["identity"] != run:
+        raise checks.ConfigError(
+            f"{path} was made with other settings, data or another seed; use a new output folder or delete it."
+        )
+    return content
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def split_rows(units: Sequence[str], fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

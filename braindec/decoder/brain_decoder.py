@@ -17,18 +17,15 @@ from torch.nn.functional import normalize
 from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import fitting, saving
-from braindec.decoder.calibration import Calibration, held_out_rank
+from braindec.decoder import learning, saving
+from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
-from braindec.decoder.scaling import InOwnSpace, TargetScaler
-from braindec.decoder.settings import Settings, build_losses, steps_for
+from braindec.decoder.scaling import TargetScaler
+from braindec.decoder.settings import Settings, build_losses
 from braindec.encoder import Encoder
-from braindec.losses import Loss
 from braindec.maths import nearest
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 
-# An embedding-to-shared map larger than this is not kept; a new subject's adapter then starts at random.
-MAX_SHARED_MAP = 20_000_000
 ROWS_AT_ONCE = 2048
 
 
@@ -123,26 +120,8 @@ class BrainDecoder(nn.Module):
         BrainDecoder
             Itself.
         """
-        self.cpu()  # training moves its modules to the accelerator and back
-        named = self._named(embeddings)
         folder = None if out_dir is None else Path(out_dir)
-        self.preprocessing = {key: self._fit_preprocessing(part.trials[key]) for key in part.keys}
-        self._fit_scalers(part, named)
-        sets = {key: self._subject_set(part, key, named) for key in part.keys}
-        start = partial(fitting.start_from_ridge_, output=self.main, seed=self.settings.seed)
-        self.encoder, fitted = fitting.cross_fit(
-            self.build_encoder, self._told_losses(), self._loss_weights(), sets, self.settings.train,
-            n_folds=self.settings.n_folds, seed=self.settings.seed, name="encoder", folder=folder, progress=progress,
-            start=start if self.settings.train.ridge_start else _start_at_random, rank=self._rank(),
-        )  # fmt: skip
-        self.log = fitted.log
-        self._fit_gain(fitted, sets)
-        self._calibrate(fitted)
-        self._fit_shared_map(sets)
-        if prior and self.prior is not None:
-            self._fit_prior(fitted, folder, progress)
-        self.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
-                           "best_step": self.log.best_step, "versions": saving.versions()}  # fmt: skip
+        learning.fit_(self.cpu(), part, self._named(embeddings), folder, prior=prior, progress=progress)
         return self.eval()
 
     def adapt(
@@ -177,24 +156,9 @@ class BrainDecoder(nn.Module):
                 f"adapt takes new subjects, but {known} are already in this decoder; leave them out."
             )
         new = copy.deepcopy(self).cpu()
-        new.info = SignalInfo({**self.info.signals, **part.info.signals})
-        for key in part.keys:
-            new.preprocessing[key] = new._fit_preprocessing(part.trials[key])
-            new.encoder.add_subject(new.preprocessing[key].signal)
-        sets = {key: new._subject_set(part, key, named) for key in part.keys}
-        fresh = copy.deepcopy(new.encoder)
-        new.encoder, fitted = fitting.cross_fit(
-            lambda: copy.deepcopy(fresh), new._told_losses(), new._loss_weights(), sets,
-            settings or self.settings.train,
-            n_folds=self.settings.n_folds, seed=self.settings.seed, name="adapt",
-            folder=None if out_dir is None else Path(out_dir), progress=progress, start=new._start_adapters_,
-            rank=new._rank(),
-            trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
-        )  # fmt: skip
-        new.log = fitted.log
-        new._calibrate(fitted)
-        adapted = {"dataset": part.identity(), "best_step": new.log.best_step}
-        new.provenance = {**self.provenance, "adapted": adapted}
+        folder = None if out_dir is None else Path(out_dir)
+        training = settings or self.settings.train
+        learning.adapt_(new, part, named, folder, training, freeze=freeze, progress=progress)
         return new.eval()
 
     # ------------------------------------------------------------------------------------------------------- decoding
@@ -217,7 +181,7 @@ class BrainDecoder(nn.Module):
         Prediction
         """
         name = self.main if output is None else checks.one_of("output", output, list(self.outputs))
-        encoder = self._fitted_encoder()
+        encoder = self.fitted_encoder()
         fitted = checks.known_key("subject", trials.key, self.preprocessing)
         run = partial(self._predict_rows, encoder, trials.key, name)
         return replace(with_repeats(fitted.apply(trials), trials.table, repeats, run), key=trials.key)
@@ -243,7 +207,7 @@ class BrainDecoder(nn.Module):
         checks.known_key("subject", prediction.key, self.preprocessing)
         query, gallery = self._flat(prediction.values), self._flat(candidates)
         if prediction.key in self.calibrations:
-            return self._calibration(prediction.key).similarity(query, gallery).cpu()
+            return self.calibration(prediction.key).similarity(query, gallery).cpu()
         return nearest.similarity(query, gallery).cpu()
 
     def retrieve(
@@ -307,10 +271,10 @@ class BrainDecoder(nn.Module):
         """
         if self.prior is None:
             return np.repeat(prediction.values[None], n_samples, axis=0)
-        condition = self._condition(self._scaler(self.main).centre(self._tensor(prediction.values)))
+        condition = self.condition(self.scaler(self.main).centre(self._tensor(prediction.values)))
         generator = seeding.torch_generator(seed, "prior")
         samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
-        return self._scaler(self.main).restore(samples).cpu().numpy()
+        return self.scaler(self.main).restore(samples).cpu().numpy()
 
     def image_embedding(
         self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None
@@ -326,7 +290,7 @@ class BrainDecoder(nn.Module):
             raise ValueError("this decoder has no prior; set one in its settings.")
         generator = seeding.torch_generator(seed, "prior")
         samples = self.prior.unconditional(n, generator=generator, n_steps=n_steps)
-        return self._scaler(self.main).restore(samples).cpu().numpy()
+        return self.scaler(self.main).restore(samples).cpu().numpy()
 
     def reconstruct(
         self,
@@ -366,7 +330,7 @@ class BrainDecoder(nn.Module):
         layer : str
             A name of ``decoder.layers()``, e.g. ``"backbone"`` or ``"adapters.sub-01_fmri"``.
         """
-        encoder = self._fitted_encoder()
+        encoder = self.fitted_encoder()
         module = dict(encoder.named_modules())[checks.one_of("layer", layer, self.layers())]
         caught: list[Tensor] = []
         handle = module.register_forward_hook(lambda _m, _i, out: caught.append(_as_tensor(out, self.main)))
@@ -378,7 +342,7 @@ class BrainDecoder(nn.Module):
 
     def layers(self) -> list[str]:
         """Names of the encoder's layers, for `activations`."""
-        return [name for name, _ in self._fitted_encoder().named_modules() if name]
+        return [name for name, _ in self.fitted_encoder().named_modules() if name]
 
     def centred(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
         """Embeddings (n, n_tokens, n_dims) flattened about the training stimuli's mean: (n, n_tokens * n_dims)."""
@@ -419,28 +383,6 @@ class BrainDecoder(nn.Module):
             )
         return named
 
-    def _fit_preprocessing(self, trials: Trials) -> FittedPreprocessing:
-        return steps_for(self.settings.preprocessing, trials.modality).fit(trials)
-
-    def _fit_scalers(self, part: NeuralDataset, named: Mapping[str, Embeddings]) -> None:
-        ids = part.stimulus_ids
-        for name, scaler in self.scalers.items():
-            checks.of_type("scaler", scaler, TargetScaler).fit_(torch.from_numpy(named[name].of(ids)))
-
-    def _subject_set(
-        self, part: NeuralDataset, key: str, named: Mapping[str, Embeddings]
-    ) -> fitting.SubjectSet:
-        trials = part.trials[key]
-        ids = trials.table["stimulus_id"]
-        numbers = np.unique(ids, return_inverse=True)[1]
-        targets = {
-            name: self._scaler(name).centre(torch.from_numpy(named[name].of(ids.tolist())))
-            for name in self.outputs
-        }
-        units = fitting.inner_units(part, trials)
-        signals = torch.from_numpy(self.preprocessing[key].apply(trials))
-        return fitting.SubjectSet(signals, targets, torch.from_numpy(numbers), tuple(units.tolist()))
-
     def build_encoder(self) -> Encoder:
         """A fresh encoder for the signals this decoder was fitted on."""
         info = SignalInfo({key: fitted.signal for key, fitted in self.preprocessing.items()})
@@ -454,107 +396,29 @@ class BrainDecoder(nn.Module):
         with seeding.seeded(self.settings.seed, "prior"):
             return module.build(self.outputs[self.main].shape, self.settings.prior)
 
-    def _told_losses(self) -> dict[str, Loss]:
-        """The losses by output, each told centred targets whatever it needs."""
-        return {n: InOwnSpace(x, self._scaler(n)) if x.own_space else x for n, x in self.losses.items()}
-
-    def _loss_weights(self) -> dict[str, float]:
-        weights = self.settings.loss_weights or {}
-        return {name: float(weights.get(name, 1.0)) for name in self.losses}
-
-    def _fit_gain(self, fitted: fitting.CrossFit, sets: Mapping[str, fitting.SubjectSet]) -> None:
-        """Least-squares length of the predictions, out of fold where there are folds: some losses leave it free."""
-        with torch.no_grad():
-            pairs = [(raw, truth) for raw, truth, _ in fitted.held_out.values()] or [
-                (self._raw(key, s.signals), s.targets[self.main]) for key, s in sets.items()
-            ]
-        cross = sum(float((p * t).sum()) for p, t in pairs)
-        power = sum(float(p.square().sum()) for p, _ in pairs)
-        self.gain.fill_(max(cross, 0.0) / max(power, 1e-12))
-
-    def _rank(self) -> Any:
-        """How out-of-fold predictions are scored to choose the number of steps: as they will be used."""
-        if not self.settings.calibrate:
-            return None
-
-        def rank(raw: Tensor, truth: Tensor) -> float:
-            # A generator of its own each time: every number of steps is looked at on the same folds.
-            return held_out_rank(raw, truth, seeding.torch_generator(self.settings.seed, "rank"))
-
-        return rank
-
-    def _calibrate(self, fitted: fitting.CrossFit) -> None:
-        """Map and error of each subject, from the out-of-fold predictions of its stimuli's mean responses."""
-        if not self.settings.calibrate:
-            return
-        others = [self._calibration(key) for key in self.calibrations]
-        for key, (raw, truth, rows) in fitted.held_out.items():
-            calibration = Calibration(truth[0].numel())
-            generator = seeding.torch_generator(self.settings.seed, "calibration", key)
-            calibration.fit_(raw[rows].flatten(1), truth[rows].flatten(1), generator, others)
-            self.calibrations[key] = calibration
-
-    def _fit_shared_map(self, sets: Mapping[str, fitting.SubjectSet]) -> None:
-        """Ridge from centred embeddings to the shared values that the adapters make of the same stimuli."""
-        encoder = self._fitted_encoder()
-        size = next(iter(sets.values())).targets[self.main][0].numel()
-        n_shared = int(np.prod(encoder.shared_shape))
-        if size * n_shared > MAX_SHARED_MAP:
-            return
-        averaged = {key: s.averaged() for key, s in sets.items()}
-        with torch.no_grad():
-            shared = torch.cat([encoder.adapter(key)(s.signals).flatten(1) for key, s in averaged.items()])
-        targets = torch.cat([s.targets[self.main] for s in averaged.values()])
-        units = tuple(u for s in averaged.values() for u in s.units)
-        pairs = fitting.SubjectSet(targets, {"shared": shared}, torch.arange(len(targets)), units)
-        fit = fitting.ridge_to(pairs, shared, self.settings.seed, "shared map", score="correlation")
-        self.shared_weight, self.shared_bias = fit.weights.T.contiguous(), fit.intercept
-
-    def _start_adapters_(self, encoder: Encoder, sets: Mapping[str, fitting.SubjectSet]) -> None:
-        """Ridge from new subjects' signals to the shared values expected for their stimuli."""
-        if not self.shared_weight.numel():
-            return
-        for key, data in sets.items():
-            averaged = data.averaged()
-            expected = averaged.targets[self.main].flatten(1) @ self.shared_weight.T + self.shared_bias
-            fit = fitting.ridge_to(averaged, expected, self.settings.seed, "adapt", key)
-            encoder.adapter(key).start_from_(fit.weights.T, fit.intercept)
-
-    def _fit_prior(self, fitted: fitting.CrossFit, folder: Path | None, progress: bool) -> None:
-        if not fitted.held_out:
-            raise checks.ConfigError(
-                "a prior is trained on out-of-fold predictions; set n_folds to 2 or more."
-            )
-        pairs = [(self._finished(key, raw), truth) for key, (raw, truth, _) in fitted.held_out.items()]
-        conditions = self._condition(torch.cat([p for p, _ in pairs]))
-        targets = torch.cat([t for _, t in pairs])
-        self.prior_log = fitting.fit_prior(
-            self.prior, conditions, targets, self.settings.prior_train, self.settings.seed, folder, progress
-        )
-
-    def _condition(self, centred: Tensor) -> Tensor:
+    def condition(self, centred: Tensor) -> Tensor:
         """What the prior is told: calibrated embeddings as they are, others at unit length."""
         return centred if self.settings.calibrate else _unit(centred)
 
-    def _finished(self, key: str, raw: Tensor) -> Tensor:
+    def finished(self, key: str, raw: Tensor) -> Tensor:
         """Centred embeddings (n, n_tokens, n_dims) from raw outputs of the main head."""
         if key in self.calibrations:
-            return self._calibration(key)(raw.flatten(1)).reshape(raw.shape)
+            return self.calibration(key)(raw.flatten(1)).reshape(raw.shape)
         return raw * self.gain
 
-    def _calibration(self, key: str) -> Calibration:
+    def calibration(self, key: str) -> Calibration:
         return checks.of_type("calibration", self.calibrations[key], Calibration)
 
-    def _raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
-        encoder = self._fitted_encoder()
+    def raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
+        encoder = self.fitted_encoder()
         parts = [encoder({key: rows})[key][output or self.main] for rows in signals.split(ROWS_AT_ONCE)]
         return torch.cat(parts)
 
     def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:
         encoder.eval()
-        raw = self._raw(key, self._tensor(responses), name)
-        centred = self._finished(key, raw) if name == self.main else raw
-        return self._scaler(name).restore(centred).cpu().numpy()
+        raw = self.raw(key, self._tensor(responses), name)
+        centred = self.finished(key, raw) if name == self.main else raw
+        return self.scaler(name).restore(centred).cpu().numpy()
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         """An array on the decoder's device."""
@@ -562,21 +426,17 @@ class BrainDecoder(nn.Module):
 
     def _flat(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
         """See `centred`; on the decoder's device."""
-        return self._scaler(output or self.main).centre(self._tensor(embeddings)).flatten(1)
+        return self.scaler(output or self.main).centre(self._tensor(embeddings)).flatten(1)
 
-    def _scaler(self, name: str) -> TargetScaler:
+    def scaler(self, name: str) -> TargetScaler:
         return checks.of_type("scaler", self.scalers[name], TargetScaler)
 
-    def _fitted_encoder(self) -> Encoder:
+    def fitted_encoder(self) -> Encoder:
         if self.encoder is None:
             raise ValueError(
                 "this decoder is not fitted; call decoder.fit(dataset.part('train'), embeddings) first."
             )
         return self.encoder
-
-
-def _start_at_random(encoder: Encoder, sets: Mapping[str, fitting.SubjectSet]) -> None:
-    """First weights stay as they were drawn."""
 
 
 def _unit(values: Tensor) -> Tensor:

@@ -154,12 +154,16 @@ def test_a_misspelt_layer_is_answered_with_the_nearest(decoder, trials):
         decoder.activations("backbon", trials)
 
 
-def test_the_score_is_the_share_of_stimuli_found_first_and_at_chance_for_wrong_pairs(decoder, planted, trials, rng):
+def test_the_score_is_the_share_of_stimuli_found_first_and_at_chance_for_wrong_pairs(
+    decoder, planted, trials, rng
+):
     assert decoder.score(trials, planted.embeddings) == top1(decoder, planted, trials, "after")
     table = trials.table
     names = np.unique(table["stimulus_id"])
     other = dict(zip(names.tolist(), np.roll(names, 7).tolist(), strict=True))
-    wrong = replace(trials, table=table.replace(stimulus_id=[other[i] for i in table["stimulus_id"].tolist()]))
+    wrong = replace(
+        trials, table=table.replace(stimulus_id=[other[i] for i in table["stimulus_id"].tolist()])
+    )
     assert decoder.score(wrong, planted.embeddings) < 0.2  # chance 1/40
 
 

@@ -13,7 +13,7 @@ from braindec import train
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear
 from braindec.data.preprocessing import Standardise
-from braindec.decoder import BrainDecoder, Settings, fitting
+from braindec.decoder import BrainDecoder, Settings, cross_fit, fitting, learning
 from braindec.decoder.calibration import MAX_DIMS
 from braindec.losses import mse
 from braindec.types import EmbeddingsInfo
@@ -28,13 +28,13 @@ SETTINGS = Settings(
 def test_every_stimulus_is_calibrated_with_where_repeats_are_unequal(planted, monkeypatch):
     """One trial too few in one fold must not leave the other folds' stimuli out."""
     seen: dict[int, int] = {}
-    calibrate = fitting.CrossFit
+    calibrate = cross_fit.CrossFit
 
     def spy(log, held_out):
         seen.update({i: int(rows.sum()) for i, (_, _, rows) in enumerate(held_out.values())})
         return calibrate(log, held_out)
 
-    monkeypatch.setattr(fitting, "CrossFit", spy)
+    monkeypatch.setattr(cross_fit, "CrossFit", spy)
     part = planted.dataset.part("train")
     fewer = {k: t.take(np.arange(1, t.n_trials)) for k, t in part.trials.items()}
     decoder = BrainDecoder.build(SETTINGS, planted.dataset.info, planted.embeddings.info)
@@ -66,7 +66,7 @@ def test_a_prior_is_validated_on_stimuli_it_never_trains_on():
     targets = torch.arange(40.0).repeat(5)[:, None, None]
     prior = Memory()
     settings = train.Config(n_steps=40, batch_size=50, validate_every=10, device="cpu")
-    fitting.fit_prior(prior, torch.randn(200, 1, 1), targets, settings, 0, None, False)
+    learning.fit_prior(prior, torch.randn(200, 1, 1), targets, settings, 0, None, False)
     assert prior.validated and not prior.trained & prior.validated
     assert len(prior.trained | prior.validated) == 40
 
@@ -81,7 +81,7 @@ def test_a_frozen_trunk_keeps_its_running_statistics():
             return self.norm(self.adapter(x))
 
     encoder = Signals()
-    trainee = fitting._trainee(encoder, {}, {}, ("adapter.",))
+    trainee = cross_fit._trainee(encoder, {}, {}, ("adapter.",))
     trainee.train()
     trainee(torch.randn(50, 3) + 4)
     assert torch.equal(encoder.norm.running_mean, torch.zeros(3))

@@ -53,7 +53,9 @@ def test_before_and_after_agree_for_a_linear_decoder_and_differ_for_another(rng)
 
 
 def test_every_prediction_says_how_many_trials_it_rests_on(rng):
-    made = with_repeats(np.zeros((3, 2), np.float32), table_of(["a", "b", "a"]), "before", lambda x: x[:, None])
+    made = with_repeats(
+        np.zeros((3, 2), np.float32), table_of(["a", "b", "a"]), "before", lambda x: x[:, None]
+    )
     assert made.ids == ("a", "b")
     assert made.n_repeats.tolist() == [2, 1]
 

@@ -1,0 +1,112 @@
+"""What one training step sees and minimises: batches of all subjects, and the weighted losses of their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from braindec import checks, seeding, train
+from braindec.decoder.fitting import SubjectSet
+from braindec.encoder import Encoder
+from braindec.losses import Loss, Mix, join
+
+
+class Batches:
+    """The batch of every step, a function of (seed, step): equal numbers of trials from every subject."""
+
+    def __init__(self, sets: Mapping[str, SubjectSet], settings: train.Config, seed: int, name: str):
+        self._sets, self._settings, self._seed, self._name = sets, settings, seed, name
+        if settings.repeats == "average":
+            self._sets = {key: s.averaged() for key, s in sets.items()}
+        per_key = max(2, settings.batch_size // max(1, len(sets)))
+        self._orders = {
+            key: train.Order(len(s.stimuli), min(per_key, len(s.stimuli)), seed, name, key)
+            for key, s in self._sets.items()
+        }
+        self._repeats = {key: _repeat_table(s.stimuli) for key, s in self._sets.items()}
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        batch: dict[str, Any] = {"keys": list(self._sets)}
+        for key, data in self._sets.items():
+            rows = self._orders[key].rows(step)
+            generator = seeding.torch_generator(self._seed, "repeats", self._name, key, step)
+            batch[f"signals/{key}"] = self._responses(key, rows, generator)
+            batch[f"stimuli/{key}"] = data.stimuli[rows]
+            for output, target in data.targets.items():
+                batch[f"{output}/{key}"] = target[rows]
+        return batch
+
+    def _responses(self, key: str, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Single responses, or each averaged with a random subset of its stimulus' other repeats."""
+        data, repeats = self._sets[key], self._repeats[key]
+        if self._settings.repeats != "mixed" or repeats.shape[1] == 1:
+            return data.signals[rows]
+        others = repeats[rows]  # (trial, repeat), -1 where there is none
+        kept = (torch.rand(others.shape, generator=generator) < 0.5) & (others >= 0) | (
+            others == rows[:, None]
+        )
+        weight = kept.to(data.signals.dtype)
+        weight = weight / weight.sum(1, keepdim=True)
+        return torch.einsum("nr,nr...->n...", weight, data.signals[others.clamp_min(0)])
+
+
+def _repeat_table(stimuli: Tensor) -> Tensor:
+    """Rows that show the same stimulus as each row, itself included: (n_trials, max_repeats), padded with -1."""
+    order = torch.argsort(stimuli, stable=True)
+    _, group, counts = torch.unique_consecutive(stimuli[order], return_inverse=True, return_counts=True)
+    table = torch.full((len(counts), int(counts.max())), -1)
+    within = torch.arange(len(order)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    table[group, within] = order
+    out = torch.empty((len(stimuli), table.shape[1]), dtype=torch.long)
+    out[order] = table[group]
+    return out
+
+
+class Trainee(nn.Module):
+    """Encoder and losses together, so that a learned temperature is trained with the weights."""
+
+    def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float]):
+        super().__init__()
+        self.encoder = encoder
+        self.losses = nn.ModuleDict(losses)
+        self.weights = dict(weights)
+
+    def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Signals by key to predictions by key and output."""
+        for module in self.encoder.modules():  # a frozen trunk keeps its running statistics too
+            if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
+                module.eval()
+        return self.encoder(signals)
+
+
+def objective(
+    module: nn.Module, batch: Mapping[str, Any], progress: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Weighted losses of one batch; the signals of each subject are mixed among themselves where a loss asks for it."""
+    keys: list[str] = batch["keys"]
+    trainee: Trainee = checks.of_type("module", module, Trainee)
+    signals = {key: batch[f"signals/{key}"] for key in keys}
+    mixes = {key: _draw_mix(trainee, len(signals[key]), progress, generator) for key in keys}
+    mixed = {key: m.apply(signals[key]) if (m := mixes[key]) is not None else signals[key] for key in keys}
+    predictions = module(mixed)
+    drawn = [m for m in mixes.values() if m is not None]
+    mix = join(drawn) if drawn else None
+    ids = torch.cat([batch[f"stimuli/{key}"] for key in keys])
+    losses: dict[str, Tensor] = {}
+    for output, loss in trainee.losses.items():
+        prediction = torch.cat([predictions[key][output] for key in keys])
+        target = torch.cat([batch[f"{output}/{key}"] for key in keys])
+        losses[output] = trainee.weights[output] * loss(prediction, target, ids, progress, mix)
+    return losses
+
+
+def _draw_mix(trainee: Trainee, n: int, progress: float, generator: torch.Generator) -> Mix | None:
+    for loss in trainee.losses.values():
+        mix = loss.draw_mix(n, progress, generator)  # type: ignore[operator]  # ModuleDict forgets the class
+        if mix is not None:
+            return mix
+    return None

@@ -1,0 +1,219 @@
+"""Cross-fitting: the number of steps that held-out units prefer, and what encoders predict that never saw them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from braindec import seeding, train
+from braindec.decoder.batches import Batches, Trainee, objective
+from braindec.decoder.fitting import SubjectSet
+from braindec.encoder import Encoder
+from braindec.losses import Loss
+from braindec.maths import nearest
+
+Sets = Mapping[str, SubjectSet]
+Start = Callable[[Encoder, Sets], None]
+Rank = Callable[[Tensor, Tensor], float]
+Refit = Callable[[str, np.ndarray], Tensor]
+Predicted = dict[
+    str, tuple[Tensor, Tensor, Tensor]
+]  # by signal key: predictions, targets, whether a row is a mean
+Looks = dict[int, tuple[float, Predicted]]  # by step: validation score, predictions of the held-out units
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """What cross-fitting leaves behind.
+
+    Parameters
+    ----------
+    log : train.Log
+        Of the final fit; its ``validation`` is the mean over folds, its `best_step` the number of steps chosen.
+    held_out : mapping of str to (predictions, targets, averaged)
+        By signal key: what encoders that never saw a training stimulus predict for it, for its repeats' mean (where
+        `averaged` is True) and, if any stimulus has repeats, for single trials; raw outputs and centred targets
+        (n, n_tokens, n_dims).
+    """
+
+    log: train.Log
+    held_out: Mapping[str, tuple[Tensor, Tensor, Tensor]]
+
+
+def cross_fit(
+    build: Callable[[], Encoder],
+    losses: Mapping[str, Loss],
+    weights: Mapping[str, float],
+    sets: Sets,
+    settings: train.Config,
+    *,
+    n_folds: int,
+    seed: int,
+    name: str,
+    folder: Path | None,
+    progress: bool,
+    start: Start,
+    trainable: tuple[str, ...] = ("",),
+    rank: Rank | None = None,
+    refit: Refit | None = None,
+    about: str = "",
+) -> tuple[Encoder, CrossFit]:
+    """An encoder trained on everything for as many steps as held-out units prefer, and its out-of-fold predictions.
+
+    Every unit of the training data is held out once; the fold's encoder is built, started and trained without it and
+    looked at every ``validate_every`` steps. The steps with the best mean look are then made on all data.
+
+    Parameters
+    ----------
+    build : callable
+        A fresh encoder.
+    n_folds : int
+        0 or 1 trains ``n_steps`` and predicts nothing out of fold.
+    folder : Path, optional
+        Folds that are done are kept there until the whole fit is (`train.forget_parts`).
+    start : callable
+        ``start(encoder, sets)`` sets first weights from the data it is given.
+    trainable : tuple of str
+        Only the encoder's parameters whose name starts with one of these are trained.
+    rank : callable, optional
+        ``rank(raw outputs, truth)``, each (n, dim): scores one subject's out-of-fold predictions, higher is better;
+        by default the mean reciprocal rank by cosine.
+    refit : callable, optional
+        ``refit(key, kept)``: a subject's signals, all of them, with preprocessing fitted on the rows `kept` alone.
+    about : str
+        Names data and settings; what is found in `folder` must have been made with the same.
+    """
+    looks = [
+        _fold(
+            _trainee(build(), copy.deepcopy(dict(losses)), weights, trainable), kept, held, settings, seed,
+            f"{name}-fold-{number}", folder, progress, start, about,
+        )
+        for number, (kept, held) in enumerate(fold_sets(sets, n_folds, seed, refit))
+    ]  # fmt: skip
+    steps = sorted(looks[0]) if looks else []
+    curve = {step: _score([look[step] for look in looks], rank) for step in steps}
+    best = max(steps, key=lambda step: (curve[step], -step)) if steps else settings.n_steps
+    trainee = _trainee(build(), losses, weights, trainable)
+    start(trainee.encoder, sets)
+    log = train.fit(
+        trainee, Batches(sets, settings, seed, name), objective, settings, seed=seed, name=name, folder=folder,
+        progress=progress, stop_at=best, about=about,
+    )  # fmt: skip
+    trainee.requires_grad_(True)
+    log.best_step = best
+    log.rows += [{"step": float(step), "validation": value} for step, value in curve.items()]
+    return trainee.encoder, CrossFit(log, _join([look[best][1] for look in looks]) if looks else {})
+
+
+def _score(looks: Sequence[tuple[float, Predicted]], rank: Rank | None) -> float:
+    if rank is None:
+        return float(np.mean([value for value, _ in looks]))
+    joined = _join([predicted for _, predicted in looks]).values()
+    means = [(raw[mean].flatten(1), truth[mean].flatten(1)) for raw, truth, mean in joined]
+    return float(np.mean([rank(raw, truth) for raw, truth in means]))
+
+
+def _fold(
+    trainee: Trainee, kept: Sets, held: Sets, settings: train.Config, seed: int, name: str, folder: Path | None,
+    progress: bool, start: Start, about: str,
+) -> Looks:  # fmt: skip
+    """Looks at one fold, made now or found in `folder`."""
+    batches = Batches(kept, settings, seed, name)
+    main = next(iter(trainee.losses))
+
+    def make() -> Looks:
+        found: list[tuple[float, Predicted]] = []
+
+        def look(module: nn.Module) -> float:
+            predicted = _predict(trainee.encoder, held, main)
+            found.append((reciprocal_rank(predicted), predicted))
+            return found[-1][0]
+
+        start(trainee.encoder, kept)
+        log = train.fit(
+            trainee, batches, objective, settings, seed=seed, name=name, validate=look, progress=progress
+        )
+        steps = [int(step) for step in log.column("validation")[0]]
+        return dict(zip(steps, found, strict=True))
+
+    if folder is None:
+        return make()
+    return train.part(folder, name, train.identity(settings, seed, trainee, batches, about), make)
+
+
+@torch.no_grad()
+def _predict(encoder: Encoder, sets: Sets, output: str) -> Predicted:
+    device = next(encoder.parameters()).device
+    out = {}
+    for key, data in sets.items():
+        averaged = data.averaged()
+        single = [] if averaged is data else [data]
+        values = [encoder({key: p.signals.to(device)})[key][output].cpu() for p in (averaged, *single)]
+        is_mean = torch.arange(sum(len(v) for v in values)) < len(averaged.stimuli)
+        out[key] = (torch.cat(values), torch.cat([p.targets[output] for p in (averaged, *single)]), is_mean)
+    return out
+
+
+def reciprocal_rank(predicted: Predicted) -> float:
+    """Mean reciprocal rank of the truth among the distinct held-out embeddings, repeats averaged, over subjects."""
+    values = []
+    for raw, truth, mean in predicted.values():
+        gallery, own = truth[mean].flatten(1).unique(dim=0, return_inverse=True)
+        better, tied = nearest.truth_ranks(raw[mean].flatten(1), gallery, own)
+        values.append(float((1 / (1 + nearest.mid_ranks(better, tied))).mean()))
+    return float(np.mean(values))
+
+
+def _join(parts: Sequence[Predicted]) -> Predicted:
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {
+        key: tuple(torch.cat([part[key][i] for part in parts if key in part]) for i in range(3))  # type: ignore[misc]  # of three
+        for key in keys
+    }
+
+
+def _trainee(
+    encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float], trainable: tuple[str, ...]
+) -> Trainee:
+    trainee = Trainee(encoder, losses, weights)
+    for name, parameter in trainee.named_parameters():
+        parameter.requires_grad_(name.startswith(("losses.", *(f"encoder.{t}" for t in trainable))))
+    return trainee
+
+
+def fold_sets(
+    sets: Sets, n_folds: int, seed: int, refit: Refit | None = None
+) -> Iterator[tuple[dict[str, SubjectSet], dict[str, SubjectSet]]]:
+    """(kept, held out) for each fold, one at a time; a unit is in the same fold for every subject."""
+    units = sorted({u for s in sets.values() for u in s.units})
+    order = torch.randperm(len(units), generator=seeding.torch_generator(seed, "folds")).tolist()
+    n_folds = min(n_folds, len(units))
+    for fold in range(n_folds if n_folds > 1 else 0):
+        yield _split_sets(sets, {units[i] for i in order[fold::n_folds]}, refit)
+
+
+def _split_sets(
+    sets: Sets, held_units: set[str], refit: Refit | None
+) -> tuple[dict[str, SubjectSet], dict[str, SubjectSet]]:
+    """(without the held units, only the held units).
+
+    A subject with nothing held is not predicted; one with nothing kept has no adapter to predict with, and is left out.
+    """
+    kept, held = {}, {}
+    for key, data in sets.items():
+        mask = torch.tensor([u in held_units for u in data.units])
+        if bool(mask.all()):
+            continue
+        rows = torch.nonzero(~mask).flatten()
+        if refit is not None:
+            data = replace(data, signals=refit(key, rows.numpy()))
+        kept[key] = data.take(rows)
+        if bool(mask.any()):
+            held[key] = data.take(torch.nonzero(mask).flatten())
+    return kept, held

@@ -1,0 +1,58 @@
+"""The prior's training, on out-of-fold predictions and the embeddings that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from braindec import seeding, train
+
+
+def fit_prior(
+    prior: Any,
+    conditions: Tensor,
+    targets: Tensor,
+    settings: train.Config,
+    seed: int,
+    folder: Path | None,
+    progress: bool,
+) -> train.Log | None:
+    """Starts a prior from all pairs (n, n_tokens, n_dims) and, unless it is closed-form, trains it on them."""
+    prior.start_(conditions, targets)
+    if prior.closed_form:
+        return None
+    # Trials and subjects share stimuli: held-out rows are those of stimuli that training never sees.
+    units = [str(i) for i in targets.flatten(1).unique(dim=0, return_inverse=True)[1].tolist()]
+    kept, held = train.split_rows(
+        units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows")
+    )
+    order = train.Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
+
+    def batch(step: int) -> dict[str, Tensor]:
+        rows = kept[order.rows(step)]
+        return {"brain": conditions[rows], "image": targets[rows]}
+
+    def loss(
+        module: nn.Module, batch: Mapping[str, Tensor], progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        return {"prior": prior.objective(batch["brain"], batch["image"], generator)}
+
+    def validate(module: nn.Module) -> float:
+        generator = seeding.torch_generator(
+            seed, "prior validation", device=str(next(prior.parameters()).device)
+        )
+        device = generator.device
+        losses = [
+            prior.objective(conditions[held].to(device), targets[held].to(device), generator)
+            for _ in range(8)
+        ]
+        return -float(torch.stack(losses).mean())
+
+    return train.fit(
+        prior, batch, loss, settings, seed=seed, name="prior", folder=folder, progress=progress,
+        validate=validate if len(held) else None,
+    )  # fmt: skip
