@@ -182,6 +182,9 @@ class Protocol:
         Of an as-published variant: the system, and the protocol without its departures.
     departures : tuple of Departure
         What that paper did otherwise.
+    allows : tuple of str
+        Kinds of leak (`data.leakage.KINDS`) that these data contain as they were published: the audit then tells them
+        and does not refuse.
     """
 
     name: str
@@ -208,6 +211,7 @@ class Protocol:
     published_by: str | None = None
     corrects: str | None = None
     departures: tuple[Departure, ...] = ()
+    allows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks.one_of("candidates", self.candidates, CANDIDATES)
@@ -260,7 +264,7 @@ class Protocol:
         if found != self.pool.sha256:
             raise checks.ConfigError(
                 f"protocol {self.name!r} names its {self.pool.ids}s by sha256 {self.pool.sha256[:12]}..., the test "
-                f"part holds others ({found[:12]}..., first {named[:1]}). Use {self._open_protocol()!r} for another list."
+                f"part holds others ({found[:12]}..., first {named[:1]}). Use {self._open_protocol()!r} for others."
             )
 
     def check_repeats(self, counts: Mapping[str, int]) -> None:
