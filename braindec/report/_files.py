@@ -74,9 +74,7 @@ def plain(value: Any, where: str) -> Any:
     raise TypeError(f"{where} must be JSON values or arrays, got {type(value).__name__}.")
 
 
-def _score(
-    path: Path, row: dict[str, Any], samples: np.ndarray | None, ids: tuple[str, ...] | None
-) -> Score:
+def _score(path: Path, row: dict[str, Any], samples: np.ndarray | None, ids: tuple[str, ...] | None) -> Score:
     known = {key: value for key, value in row.items() if key in Score.__dataclass_fields__}
     missing = {
         "name",

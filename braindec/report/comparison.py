@@ -1,0 +1,233 @@
+"""Two runs beside each other: paired on the same samples, which stimuli differ, pictures side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, seeding
+from braindec.report import _comparison_panels as panels
+from braindec.report import _files
+from braindec.stats.corrections import holm
+from braindec.stats.intervals import t_interval
+from braindec.stats.mixed import subjects_by_seeds
+from braindec.stats.paired import paired_difference
+from braindec.types import Report, Score
+
+SAME_SETUP = ("dataset", "protocol", "smoke")  # runs that differ here answer different questions
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """One system's runs, one a seed.
+
+    Parameters
+    ----------
+    name : str
+    reports : tuple of Report
+    system : str
+        Whose scores are compared, as in report.json.
+    """
+
+    name: str
+    reports: tuple[Report, ...]
+    system: str = "braindec"
+
+    def scores(self) -> dict[tuple[str, int | str, str], list[Score]]:
+        """Scores of subjects by (metric, subject, modality), one a seed."""
+        found: dict[tuple[str, int | str, str], list[Score]] = {}
+        for report in self.reports:
+            for s in report.scores:
+                if s.system == self.system and s.subject != "group":
+                    found.setdefault((s.name, s.subject, s.modality), []).append(s)
+        return {key: rows for key, rows in found.items() if len(rows) == len(self.reports)}
+
+
+def read_runs(folder: str | Path, system: str = "braindec") -> Runs:
+    """The run in a folder, or the runs in its subfolders ``seed-*``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    ValueError
+        If two runs have one seed, or none has scores of the system.
+    """
+    folder = Path(folder)
+    places = [folder] if (folder / "report.json").is_file() else sorted(folder.glob("seed-*"))
+    if not places:
+        raise FileNotFoundError(
+            f"{folder} holds no report.json and no folder seed-*. Name the folder of a run: "
+            "braindec run RECIPE --data DIR --out DIR [--seeds 5]."
+        )
+    reports = tuple(_files.read(place) for place in places)
+    seeds = [r.run.get("seed") for r in reports]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{folder} holds two runs of one seed ({seeds}); seeds must differ.")
+    known = sorted({s.system for r in reports for s in r.scores})
+    checks.one_of(f"system of {folder}", system, known)
+    return Runs(folder.name or str(folder), reports, system)
+
+
+def compare(a: Runs, b: Runs, *, metrics: Sequence[str] | None = None, seed: int = 0) -> Report:
+    """Paired differences a - b on the samples that both were measured on.
+
+    Parameters
+    ----------
+    a, b : Runs
+        Of one dataset and protocol; the numbers of their seeds may differ.
+    metrics : sequence of str, optional
+        All that both have, by default.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    Report
+        No scores: ``run["comparisons"]`` (a row a metric and subject, Holm-corrected over rows), ``run["over_seeds"]``
+        (subject x seed model where there are two of each) and panels for the page.
+
+    Raises
+    ------
+    ValueError
+        If the runs differ in dataset, protocol or samples, or share no score with samples.
+    """
+    _same_setup(a, b)
+    first, second = a.scores(), b.scores()
+    shared = [k for k in first if k in second and (metrics is None or k[0] in metrics)]
+    pairs = {k: _Pair.of(k, first[k], second[k]) for k in shared if _has_samples(first[k] + second[k])}
+    if not pairs:
+        raise ValueError(
+            f"{a.name} ({a.system}) and {b.name} ({b.system}) share no score with samples and their names; "
+            f"the first has {sorted({k[0] for k in first})}, the second {sorted({k[0] for k in second})}."
+        )
+    rows = [pair.row(a, b, seed) for pair in pairs.values()]
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = float(p)
+    over, differs = _over_seeds(pairs), _differing_settings(a.reports[0].run, b.reports[0].run)
+    run = {
+        "title": f"{a.name} against {b.name}",
+        "summary": f"{a.system} of {a.name} minus {b.system} of {b.name}, on the same samples; "
+        f"{len(a.reports)} and {len(b.reports)} seeds.",
+        "comparisons": rows,
+        "over_seeds": over,
+        "differs": differs,
+        **{key: a.reports[0].run.get(key) for key in SAME_SETUP},
+    }
+    shown = [
+        panels.forest(rows),
+        panels.table(rows),
+        *([panels.seeds_table(over)] if over else []),
+        *panels.who_differs(pairs, a.name, b.name),
+        *panels.side_by_side(a.reports[0], b.reports[0], (a.name, b.name)),
+        panels.settings(differs),
+    ]
+    return Report((), run, tuple(shown))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Samples of one metric and subject: (n_seeds, n) of either system, in the first one's order."""
+
+    key: tuple[str, int | str, str]
+    ids: tuple[str, ...]
+    a: np.ndarray
+    b: np.ndarray
+    direction: str
+
+    @classmethod
+    def of(cls, key: tuple[str, int | str, str], a: list[Score], b: list[Score]) -> _Pair:
+        ids = a[0].sample_ids or ()
+        return cls(key, ids, _samples(a, ids, key), _samples(b, ids, key), a[0].direction)
+
+    @property
+    def difference(self) -> np.ndarray:
+        """Mean over seeds, a minus b, a sample: (n,)."""
+        return np.asarray(self.a.mean(0) - self.b.mean(0))
+
+    def row(self, a: Runs, b: Runs, seed: int) -> dict[str, Any]:
+        name, subject, modality = self.key
+        draw = seeding.numpy_generator(seed, "compare", *map(str, self.key))
+        units = np.array([i.partition("@")[0] for i in self.ids])
+        repeated = len(set(units.tolist())) < len(units)
+        first, second = self.a.mean(0), self.b.mean(0)
+        found = paired_difference(first, second, draw, units=units if repeated else None)
+        return {
+            "a": a.name, "b": b.name, "metric": name, "key": f"{subject} {modality}", "subject": subject,
+            "modality": modality, "direction": self.direction, "value_a": float(first.mean()),
+            "value_b": float(second.mean()), "difference": found.value,
+            "interval": [float(found.interval.low), float(found.interval.high)], "p": found.p, "n": found.n,
+        }  # fmt: skip
+
+
+def _has_samples(scores: Sequence[Score]) -> bool:
+    return all(s.per_sample is not None and s.sample_ids is not None for s in scores)
+
+
+def _samples(scores: list[Score], ids: tuple[str, ...], key: tuple[str, int | str, str]) -> np.ndarray:
+    rows = []
+    for score in scores:
+        place = {name: i for i, name in enumerate(score.sample_ids or ())}
+        if len(place) != len(ids) or any(name not in place for name in ids):
+            alone = sorted(set(ids) ^ set(place))
+            raise ValueError(
+                f"the runs were not measured on the same samples: {key[0]} of {key[1]} {key[2]} has {len(ids)} and "
+                f"{len(place)}, {len(alone)} are in one only, e.g. {alone[:3]}. Compare runs of one split."
+            )
+        values = np.asarray(score.per_sample, dtype=np.float64)
+        rows.append(values[[place[name] for name in ids]])
+    return np.stack(rows)
+
+
+def _same_setup(a: Runs, b: Runs) -> None:
+    for field in SAME_SETUP:
+        have = {str(r.run.get(field)) for r in (*a.reports, *b.reports)}
+        if len(have) > 1:
+            raise ValueError(
+                f"the runs differ in {field} ({', '.join(sorted(have))}); only runs of one {field} can be paired."
+            )
+
+
+def _over_seeds(pairs: Mapping[Any, _Pair]) -> list[dict[str, Any]]:
+    """Mean difference over subjects and seeds, seeds paired by their order, where there are two seeds of each."""
+    out = []
+    for metric, modality in dict.fromkeys((k[0], k[2]) for k in pairs):
+        chosen = [p for k, p in pairs.items() if (k[0], k[2]) == (metric, modality)]
+        n_seeds = min(min(len(p.a), len(p.b)) for p in chosen)
+        if n_seeds < 2:
+            continue
+        table = np.stack([p.a[:n_seeds].mean(1) - p.b[:n_seeds].mean(1) for p in chosen])
+        row = {"metric": metric, "modality": modality, "n_subjects": len(table), "n_seeds": n_seeds,
+               "seed_sd_a": float(np.mean([p.a.mean(1).std(ddof=1) for p in chosen if len(p.a) > 1])),
+               "seed_sd_b": float(np.mean([p.b.mean(1).std(ddof=1) for p in chosen if len(p.b) > 1]))}  # fmt: skip
+        if len(table) > 1:
+            found = subjects_by_seeds(table)
+            row |= {"difference": found.value, "interval": [found.interval.low, found.interval.high], "p": found.p,
+                    "variance": found.variance, "speaks_of": "further subjects and seeds"}  # fmt: skip
+        else:
+            values = table[0]
+            wide = t_interval(float(values.mean()), float(values.std(ddof=1) / np.sqrt(n_seeds)), n_seeds)
+            row |= {"difference": float(values.mean()), "interval": [float(wide.low), float(wide.high)],
+                    "speaks_of": "further seeds of this subject"}  # fmt: skip
+        out.append(row)
+    return out
+
+
+def _differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[list[str]]:
+    """[setting, of a, of b] of the recorded recipes."""
+    first, second = _leaves(a.get("config", {})), _leaves(b.get("config", {}))
+    names = [n for n in dict.fromkeys([*first, *second]) if n != "seed" and first.get(n) != second.get(n)]
+    recipe = (
+        [["recipe", str(a.get("recipe")), str(b.get("recipe"))]] if a.get("recipe") != b.get("recipe") else []
+    )
+    return recipe + [[n, str(first.get(n, "—")), str(second.get(n, "—"))] for n in names]
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for name, entry in value.items() for k, v in _leaves(entry, f"{path}.{name}").items()}
+    return {path.lstrip("."): value}
