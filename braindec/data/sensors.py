@@ -10,6 +10,7 @@ import numpy as np
 from braindec.types import SensorSpace
 
 RENAMED = {"standard_1005": "colin27_1005", "standard_1020": "colin27_1020"}  # new names since mne 1.13
+DEVICE_FRAME = 1  # FIFFV_COORD_DEVICE
 KEPT_KINDS = ("eeg", "mag", "grad", "seeg", "ecog")
 
 
@@ -40,6 +41,14 @@ def sensor_space(
 
 
 def positions_of(info: Any) -> np.ndarray:
-    """Metres in the head frame, (n_channels, 3); NaN where mne knows none (it writes zeros or NaN)."""
+    """Metres in the head frame, (n_channels, 3); NaN where mne knows none (it writes zeros or NaN).
+
+    MEG sensors are stored in the frame of the helmet and are moved to where the head was in it, if that was recorded.
+    """
     positions = np.array([channel["loc"][:3] for channel in info["chs"]], dtype=np.float64)
-    return np.where((positions == 0).all(1, keepdims=True), np.nan, positions)
+    positions = np.where((positions == 0).all(1, keepdims=True), np.nan, positions)
+    if info["dev_head_t"] is not None:
+        in_device = np.array([channel["coord_frame"] == DEVICE_FRAME for channel in info["chs"]])
+        to_head = np.asarray(info["dev_head_t"]["trans"])
+        positions[in_device] = positions[in_device] @ to_head[:3, :3].T + to_head[:3, 3]
+    return positions

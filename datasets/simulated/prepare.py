@@ -1,6 +1,6 @@
 """Simulated brains that watch simulated scenes: a world with a known truth, written as real files and read as such.
 
-Subjects of the main study and a new one have NSD's layout of files, EEG subjects FIF epochs. Nothing is downloaded.
+fMRI subjects of the main study and a new one have NSD's layout of files, EEG and MEG subjects FIF epochs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from braindec.data import fmri, layout, meeg
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.simulated import bold, features, meeg_files, nsd_files, scenes, truth
 from braindec.data.simulated.design import MOTION_COLUMNS
+from braindec.data.simulated.sensors import sensors_of
 from braindec.data.simulated.simulate import Simulated, simulate_subject, trials_of
 from braindec.data.simulated.stimuli import draw_stimuli
 from braindec.data.simulated.world import TR_S, Subject, World, json_text, load_world
@@ -30,6 +31,7 @@ WORLDS = {
     "demo": "world.json",
     "development": "world_development.json",
     "smoke": "world_smoke.json",
+    "meg": "world_meg.json",
 }
 FOLDERS = {"main": "nsd", "new": "nsd_new"}
 SHOWN_S = 3.0  # as in NSD: three seconds of picture in every four
@@ -58,7 +60,8 @@ def synthetic(
         Added to the world's own seed.
     world : path, optional
         JSON of a world; None is the demo's (about 20 s), ``"development"`` the same but for the gallery, to develop
-        decoders with, ``"smoke"`` the small one for tests (about 3 s).
+        decoders with, ``"smoke"`` the small one for tests (about 3 s), ``"meg"`` a small one
+        with a MEG and an EEG subject.
     formats : bool
         Whether to write, further, what the first subjects would look like as BIDS BOLD runs (in ``bids``) and as
         dictionaries of THINGS-EEG2 (in ``things_eeg2``).
@@ -143,7 +146,8 @@ def prepare(
         layout.write_manifest(
             out, name=world.name, licence="CC0-1.0", source="braindec.data.simulated", recordings=recordings,
             splits={"default": split(world)}, label="category", simulated=True, inverse_crime=world.inverse_crime,
-            noise_level=world.noise_level, eeg_noise_level=world.eeg_noise_level,
+            noise_level=world.noise_level, eeg_noise_level=world.eeg_noise_level, meg_noise_level=world.meg_noise_level,
+            betas=BETAS, epochs=EPOCHS, features={"selected_on": "none", "aligned_on": "none"},
         )  # fmt: skip
     return Counts(counts, world.n_stimuli)
 
@@ -170,13 +174,14 @@ def _target_embedding() -> Callable[[np.ndarray], np.ndarray]:
 
 def _write(raw: Path, world: World, one: Simulated, ids: list[str]) -> None:
     subject = one.subject
-    if subject.modality == "eeg":
+    if subject.modality != "fmri":
         meeg_files.write_epochs(
-            raw / "eeg",
+            raw / subject.modality,
             subject.subject,
             one.responses,
             one.schedule,
             ids,
+            sensors=sensors_of(subject.modality),
             sfreq=world.meeg.sfreq,
             tmin=world.meeg.tmin,
         )
@@ -192,6 +197,8 @@ def _write(raw: Path, world: World, one: Simulated, ids: list[str]) -> None:
 def _write_further(raw: Path, world: World, one: Simulated, ids: list[str]) -> None:
     """The same responses in the layouts that single-trial betas and epochs are made from."""
     subject, d = one.subject, one.schedule
+    if subject.modality == "meg":
+        return
     if subject.modality == "eeg":
         folder = raw / "things_eeg2" / f"sub-{subject.subject:02d}"
         parts = {"training": list(world.images_of(subject)), "test": list(range(world.n_gallery))}
@@ -226,8 +233,8 @@ def _write_studies(raw: Path, world: World, images: np.ndarray, simulated: dict[
         own = [s for s in world.subjects if s.modality == "fmri" and s.recording == recording]
         if own:
             schedules = {s.subject: simulated[s.key].schedule for s in own}
-            shown = images if recording == "main" else None
-            nsd_files.write_study(raw / folder, schedules, world.n_gallery, shown)
+            nsd_files.write_study(raw / folder, schedules, world.n_gallery)
+    nsd_files.write_pictures(raw / FOLDERS["main"], images)
 
 
 def _world_of(raw: Path) -> World:
@@ -235,8 +242,8 @@ def _world_of(raw: Path) -> World:
 
 
 def _read(raw: Path, subject: Subject) -> Trials:
-    if subject.modality == "eeg":
-        return _read_eeg(raw / "eeg", subject)
+    if subject.modality != "fmri":
+        return _read_meeg(raw / subject.modality, subject)
     root = raw / FOLDERS[subject.recording]
     trials = fmri.read_nsd(root, subject.subject)
     ids = np.char.replace(trials.table["stimulus_id"], "nsd-", "scene-")
@@ -245,9 +252,11 @@ def _read(raw: Path, subject: Subject) -> Trials:
     return replace(trials, table=Table(columns))
 
 
-def _read_eeg(folder: Path, subject: Subject) -> Trials:
+def _read_meeg(folder: Path, subject: Subject) -> Trials:
     paths = sorted(folder.glob(f"sub-{subject.subject:02d}_ses-*_task-scenes_epo.fif"))
-    sessions = [meeg.read_epochs_fif(path, subject=subject.subject) for path in paths]
+    sessions = [
+        meeg.read_epochs_fif(path, subject=subject.subject, modality=subject.modality) for path in paths
+    ]
     first = sessions[0]
     table = Table({name: np.concatenate([s.table[name] for s in sessions]) for name in first.table})
     return replace(first, responses=np.concatenate([s.responses for s in sessions]), table=table)

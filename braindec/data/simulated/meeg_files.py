@@ -1,13 +1,17 @@
-"""Simulated EEG written as epochs in FIF (mne) and as the pickled dictionaries of THINGS-EEG2."""
+"""Simulated EEG and MEG written as epochs in FIF (mne), and EEG as the pickled dictionaries of THINGS-EEG2."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from braindec.data.simulated.design import Schedule
-from braindec.data.simulated.meeg import SENSORS, sensor_space
+from braindec.data.simulated.sensors import PLACES_DEG, Sensors
+
+# Where the helmet's origin lies in head coordinates, metres: the head never sits in its middle.
+HELMET_ORIGIN_M = np.array([0.002, -0.004, 0.006])
 
 
 def write_epochs(
@@ -17,6 +21,7 @@ def write_epochs(
     schedule: Schedule,
     ids: list[str],
     *,
+    sensors: Sensors,
     sfreq: float,
     tmin: float,
 ) -> list[Path]:
@@ -27,10 +32,11 @@ def write_epochs(
     folder : Path
     subject : int
     epochs : ndarray of float32, shape (n_trials, n_sensors, n_times)
-        Volts.
+        Volts, or tesla.
     schedule : Schedule
     ids : list of str
         Stimulus id of each picture.
+    sensors : Sensors
     sfreq, tmin : float
         Hz; seconds from the picture to the first sample.
 
@@ -43,9 +49,7 @@ def write_epochs(
     import pandas as pd
 
     folder.mkdir(parents=True, exist_ok=True)
-    info = mne.create_info(list(SENSORS), sfreq, "eeg")
-    where = dict(zip(SENSORS, sensor_space().positions, strict=True))
-    info.set_montage(mne.channels.make_dig_montage(where, coord_frame="head"))
+    info = info_of(sensors, sfreq)
     paths = []
     for s in np.unique(schedule.session):
         rows = np.flatnonzero(schedule.session == s)
@@ -73,6 +77,26 @@ def write_epochs(
     return paths
 
 
+def info_of(sensors: Sensors, sfreq: float) -> Any:
+    """What mne needs to know of the sensors (an ``mne.Info``): electrodes, or point magnetometers in a helmet."""
+    import mne
+
+    space = sensors.space
+    info = mne.create_info(list(space.names), sfreq, list(space.kinds))
+    if sensors.normals is None:
+        where = dict(zip(space.names, space.positions, strict=True))
+        info.set_montage(mne.channels.make_dig_montage(where, coord_frame="head"))
+        return info
+    to_head = np.eye(4)
+    to_head[:3, 3] = HELMET_ORIGIN_M
+    info["dev_head_t"] = mne.transforms.Transform("meg", "head", to_head)
+    for channel, place, normal in zip(info["chs"], space.positions, sensors.normals, strict=True):
+        across = np.linalg.svd(normal[None])[2][1:]  # two directions at right angles to the normal
+        channel["loc"] = np.concatenate([place - HELMET_ORIGIN_M, *across, normal])
+        channel["coil_type"] = mne.io.constants.FIFF.FIFFV_COIL_POINT_MAGNETOMETER
+    return info
+
+
 def write_things_eeg2(
     path: Path, epochs: np.ndarray, schedule: Schedule, stimuli: list[int], times: np.ndarray
 ) -> None:
@@ -92,6 +116,6 @@ def write_things_eeg2(
     rows = [np.flatnonzero(schedule.stimulus == i) for i in stimuli]
     n_repeats = min(map(len, rows))
     data = np.stack([epochs[r[:n_repeats]] for r in rows]).astype(np.float64)
-    content = {"preprocessed_eeg_data": data, "ch_names": list(SENSORS), "times": times}
+    content = {"preprocessed_eeg_data": data, "ch_names": list(PLACES_DEG), "times": times}
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.array(content, dtype=object))

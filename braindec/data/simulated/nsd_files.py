@@ -25,10 +25,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_study(
-    raw: Path, schedules: Mapping[int, Schedule], n_gallery: int, images: np.ndarray | None
-) -> None:
-    """What the subjects of one study share: the design and, in the study that brings them, the pictures.
+def write_study(raw: Path, schedules: Mapping[int, Schedule], n_gallery: int) -> None:
+    """The design that the subjects of one study share.
 
     Parameters
     ----------
@@ -38,8 +36,6 @@ def write_study(
         By subject; all in the same order of presentation.
     n_gallery : int
         Pictures 0..n_gallery-1 are shared.
-    images : ndarray of uint8, shape (n_stimuli, height, width, 3), or None
-        0-based picture ids are rows.
     """
     lists = {subject: image_list(schedule, n_gallery) for subject, schedule in schedules.items()}
     orders = [positions_of(schedule, lists[subject]) for subject, schedule in schedules.items()]
@@ -49,11 +45,14 @@ def write_study(
     for subject, ids in lists.items():
         subjectim[subject - 1, : len(ids)] = ids
     _write_design(raw / "nsddata" / "experiments" / "nsd", orders[0], subjectim, n_gallery)
-    if images is not None:
-        path = raw / "nsddata_stimuli" / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(path, "w") as file:
-            file.create_dataset("imgBrick", data=images)
+
+
+def write_pictures(raw: Path, images: np.ndarray) -> None:
+    """All pictures, uint8 (n_stimuli, height, width, 3); 0-based picture ids are rows."""
+    path = raw / "nsddata_stimuli" / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("imgBrick", data=images)
 
 
 def image_list(schedule: Schedule, n_gallery: int) -> np.ndarray:

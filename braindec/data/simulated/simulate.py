@@ -10,14 +10,15 @@ import numpy as np
 from braindec import seeding
 from braindec.data.simulated.brains import FmriBrain, draw_brain
 from braindec.data.simulated.design import Schedule, draw_schedule
-from braindec.data.simulated.meeg import MeegBrain, draw_meeg, sensor_space
+from braindec.data.simulated.meeg import MeegBrain, draw_meeg
 from braindec.data.simulated.noise import Redraw
+from braindec.data.simulated.sensors import sensors_of
 from braindec.data.simulated.stimuli import Stimuli
 from braindec.data.simulated.world import Subject, World
 from braindec.types import Table, Trials
 
 FMRI_SPACING_S, FMRI_START_S = 4.0, 12.0  # as in NSD: a picture every four seconds, lead-in
-EEG_SPACING_S, EEG_START_S, EEG_JITTER_S = 1.0, 2.0, 0.2
+MEEG_SPACING_S, MEEG_START_S, MEEG_JITTER_S = 1.0, 2.0, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Simulated:
     brain : FmriBrain or MeegBrain
     schedule : Schedule
     responses : ndarray, shape (n_trials, n_voxels) or (n_trials, n_sensors, n_times)
-        Percent signal change, or volts.
+        Percent signal change, volts or tesla.
     seen : ndarray of bool, shape (n_trials,)
     noise_free : ndarray, shape (n_stimuli, n_voxels or n_sources)
         Response to every picture of the world at gain 1.
@@ -61,11 +62,11 @@ def simulate_subject(world: World, subject: Subject, stimuli: Stimuli) -> Simula
         )
     else:
         brain = draw_meeg(
-            sensor_space(),
+            sensors_of(subject.modality),
             stimuli.map,
             stimuli.reference,
             n_sessions=subject.n_sessions,
-            noise_level=world.eeg_noise_level,
+            noise_level=world.eeg_noise_level if subject.modality == "eeg" else world.meg_noise_level,
             config=world.meeg,
             generator=generator,
         )
@@ -82,14 +83,14 @@ def simulate_subject(world: World, subject: Subject, stimuli: Stimuli) -> Simula
 def _schedule(world: World, subject: Subject) -> Schedule:
     counts = dict.fromkeys(range(world.n_gallery), subject.n_gallery_repeats)
     counts |= dict.fromkeys(world.images_of(subject), subject.n_repeats)
-    eeg = subject.modality == "eeg"
+    fmri = subject.modality == "fmri"
     return draw_schedule(
         counts,
         n_sessions=subject.n_sessions,
         n_runs=subject.n_runs,
-        spacing_s=EEG_SPACING_S if eeg else FMRI_SPACING_S,
-        start_s=EEG_START_S if eeg else FMRI_START_S,
-        jitter_s=EEG_JITTER_S if eeg else 0.0,
+        spacing_s=FMRI_SPACING_S if fmri else MEEG_SPACING_S,
+        start_s=FMRI_START_S if fmri else MEEG_START_S,
+        jitter_s=0.0 if fmri else MEEG_JITTER_S,
         # Subjects of one NSD-like study share their order of presentation, as in NSD.
         generator=seeding.numpy_generator(world.seed, "schedule", subject.recording, subject.modality),
     )
@@ -121,7 +122,7 @@ def trials_of(simulated: Simulated, ids: Sequence[str]) -> Trials:
         responses=simulated.responses.astype(np.float32),
         table=table,
         space=brain.space,
-        units="V" if isinstance(brain, MeegBrain) else "percent signal change",
+        units=brain.units if isinstance(brain, MeegBrain) else "percent signal change",
         subject=simulated.subject.subject,
         modality=simulated.subject.modality,
         sfreq=brain.config.sfreq if isinstance(brain, MeegBrain) else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braindec import checks, config, store
 from braindec.data.simulated.brains import BrainConfig
-from braindec.data.simulated.meeg import MeegConfig
+from braindec.data.simulated.meeg_config import MeegConfig
 from braindec.types import signal_key
 
 TR_S = 4 / 3  # NSD's
@@ -23,7 +23,7 @@ class Subject:
     subject : int
         1 is sub-01.
     modality : str
-        ``"fmri"`` or ``"eeg"``.
+        ``"fmri"``, ``"eeg"`` or ``"meg"``.
     n_images, n_repeats : int
         Training pictures of this subject alone, and presentations of each.
     n_gallery_repeats : int
@@ -47,7 +47,7 @@ class Subject:
     recording: str = "main"
 
     def __post_init__(self) -> None:
-        checks.one_of("modality", self.modality, ("fmri", "eeg"))
+        checks.one_of("modality", self.modality, ("fmri", "eeg", "meg"))
         if (self.modality == "fmri") != (self.n_voxels > 0):
             raise checks.ConfigError(
                 f"subject {self.subject}: n_voxels must be given for fmri, and only for fmri."
@@ -81,8 +81,8 @@ class World:
     noise_level : float
         Divides the ncsnr of every voxel: the one number that was set (by ideal observers alone) when the target
         embedding was trained.
-    eeg_noise_level : float
-        Multiplies all EEG noise; set likewise.
+    eeg_noise_level, meg_noise_level : float
+        Multiplies all EEG (MEG) noise; set likewise.
     inverse_crime : bool
         Whether the brains are built from the decoding target's own embedding in place of the scene network.
     subjects : tuple of Subject
@@ -102,6 +102,7 @@ class World:
     n_reference: int = 1500
     noise_level: float = 1.0
     eeg_noise_level: float = 1.0
+    meg_noise_level: float = 1.0
     inverse_crime: bool = False
     brain: BrainConfig = field(default_factory=BrainConfig)
     meeg: MeegConfig = field(default_factory=MeegConfig)

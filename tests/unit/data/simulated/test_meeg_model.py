@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from braindec.data.simulated import meeg
+from braindec.data.simulated import meeg, meeg_config, meeg_noise, sensors
 
 
 @pytest.fixture(scope="module")
 def brain(banks):
     fitted, features = banks
     return meeg.draw_meeg(
-        meeg.sensor_space(), fitted, features, n_sessions=2, noise_level=1.0,
-        config=meeg.MeegConfig(n_times=30, tmin=0.0, n_sources=6), generator=np.random.default_rng(0),
+        sensors.eeg_cap(), fitted, features, n_sessions=2, noise_level=1.0,
+        config=meeg_config.MeegConfig(n_times=30, tmin=0.0, n_sources=6), generator=np.random.default_rng(0),
     )  # fmt: skip
 
 
 def test_sensors_lie_on_the_head_with_left_and_right_mirrored():
-    space = meeg.sensor_space()
+    space = sensors.eeg_cap().space
     where = dict(zip(space.names, space.positions, strict=True))
-    assert np.linalg.norm(space.positions, axis=1) == pytest.approx(meeg.HEAD_M)
+    assert np.linalg.norm(space.positions, axis=1) == pytest.approx(sensors.HEAD_M)
     for left, right in (("O1", "O2"), ("PO7", "PO8"), ("T7", "T8"), ("F3", "F4"), ("CP1", "CP2")):
         assert where[left] == pytest.approx(where[right] * [-1, 1, 1], abs=1e-9)
         assert where[left][0] < 0
@@ -61,16 +61,16 @@ def test_sampled_noise_has_the_announced_covariance(brain):
 
 
 def test_alpha_waves_oscillate_at_ten_hertz():
-    config = meeg.MeegConfig(n_times=100, tmin=0.0)
-    part = next(p for p in meeg._noise_parts(meeg.sensor_space().positions, config, 1.0) if p.name == "alpha")
+    config = meeg_config.MeegConfig(n_times=100, tmin=0.0)
+    part = next(p for p in meeg_noise.noise_parts(sensors.eeg_cap(), config, 1.0) if p.name == "alpha")
     waves = part.sample(200, np.random.default_rng(0))
     power = (np.abs(np.fft.rfft(waves, axis=2)) ** 2).mean((0, 1))
     assert np.fft.rfftfreq(100, 0.01)[power.argmax()] == pytest.approx(10.0, abs=1.0)
 
 
 def test_blinks_are_frontal_and_as_frequent_as_announced():
-    config = meeg.MeegConfig(blink_rate=0.25)
-    part = next(p for p in meeg._noise_parts(meeg.sensor_space().positions, config, 1.0) if p.name == "blink")
+    config = meeg_config.MeegConfig(blink_rate=0.25)
+    part = next(p for p in meeg_noise.noise_parts(sensors.eeg_cap(), config, 1.0) if p.name == "blink")
     waves = part.sample(2000, np.random.default_rng(0))
     assert (np.abs(waves).max((1, 2)) > 0).mean() == pytest.approx(0.25, abs=0.03)
     assert np.abs(part.spatial[:, 0]).argsort()[-2:].tolist() in ([0, 1], [1, 0])
