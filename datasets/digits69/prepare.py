@@ -138,6 +138,11 @@ DIGITS = Preparation(
     notes={
         "label": "category",
         "transductive": "unknown: the authors' normalisation of the responses is not documented in the file",
+        "betas": {  # not documented either
+            "hrf_chosen_on": "unknown", "noise_regressors_on": "unknown", "ridge_chosen_on": "unknown",
+            "z_scored_on": "unknown", "overlap": "unknown",
+        },
+        "features": {"selected_on": "unknown", "aligned_on": "none"},
     },
-)
+)  # fmt: skip
 fetch, prepare = DIGITS.fetch, DIGITS.prepare

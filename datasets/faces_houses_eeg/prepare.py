@@ -130,6 +130,8 @@ FACES_HOUSES = Preparation(
         "filter": f"zero-phase FIR {L_FREQ:g}-{H_FREQ:g} Hz over each run (mne, firwin, Hamming)",
         "transductive": "no: filters act within a run and limits are learnt later, on training runs",
         "fraction_kept": 1.0,
+        "epochs": {"whitened_on": "none", "ica_fitted_on": "none", "z_scored_on": "none"},
+        "features": {"selected_on": "none", "aligned_on": "none"},  # all four electrodes
     },
 )
 fetch, prepare = FACES_HOUSES.fetch, FACES_HOUSES.prepare

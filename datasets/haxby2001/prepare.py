@@ -150,6 +150,11 @@ HAXBY = Preparation(
     notes={
         "label": "category",
         "transductive": "nothing here; runs differ in level, so recipes centre each run without its labels",
+        "betas": {  # plain means of volumes
+            "hrf_chosen_on": "none", "noise_regressors_on": "none", "ridge_chosen_on": "none", "z_scored_on": "none",
+            "overlap": "kept",
+        },
+        "features": {"selected_on": "unknown", "aligned_on": "none"},  # how the mask was drawn is not documented
     },
-)
+)  # fmt: skip
 fetch, prepare = HAXBY.fetch, HAXBY.prepare

@@ -138,24 +138,26 @@ class Audit:
         return cls(findings, tuple(data["checked"]), dict(data["not_checked"]))
 
 
-Outcome = list[Finding] | str  # findings, or why nothing could be checked
+# Findings; or why nothing could be checked; or None where the question does not arise.
+Outcome = list[Finding] | str | None
 
 
 def collect(outcomes: Iterable[tuple[str, Sequence[Outcome]]]) -> Audit:
     """One audit from each kind's outcomes over folds.
 
     Equal findings of several folds are told once, with the number of folds. A kind counts as not checked where it was
-    checked in no fold.
+    checked in no fold; one that no fold asks for is left out.
     """
     findings: list[Finding] = []
     checked, skipped = [], {}
     for kind, found in outcomes:
+        made = [o for o in found if isinstance(o, list)]
         reasons = [o for o in found if isinstance(o, str)]
-        if len(reasons) == len(found):
-            skipped[kind] = "; ".join(dict.fromkeys(reasons)) or "nothing to check"
-            continue
-        checked.append(kind)
-        findings += _merged([f for o in found if not isinstance(o, str) for f in o], len(found))
+        if made:
+            checked.append(kind)
+            findings += _merged([f for o in made for f in o], len(found))
+        elif reasons:
+            skipped[kind] = "; ".join(dict.fromkeys(reasons))
     return Audit(_sorted(findings), tuple(checked), skipped)
 
 

@@ -8,7 +8,8 @@ A dataset says in dataset.json how its responses were made::
     "features": {"selected_on": .., "aligned_on": ..}
 
 each entry one of `ANSWERS`, or the rows themselves by signal key (``{key: rows_record(trials)}``), which are compared
-with the test rows. `overlap` is ``"modelled"`` (one model of all events), ``"none"`` (events too far apart) or ``"kept"``.
+with the test rows. `overlap` is ``"modelled"`` (one model of all events), ``"none"`` (events too far apart) or
+``"kept"``.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def declared(case: Case, kind: str) -> Outcome:
     blocks = {b for t in case.test.trials.values() for b in BLOCKS.get(t.modality, ("features",))}
     entries = {name: text for name, text in DECLARED[kind].items() if name.partition(".")[0] in blocks}
     if not entries:
-        return "does not apply to these signals"
+        return None
     found, unknown = [], []
     for name, text in entries.items():
         block, _, field = name.partition(".")

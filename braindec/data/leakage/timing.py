@@ -92,8 +92,8 @@ def block_design(cases: Sequence[Case]) -> Outcome:
     found: list[Finding] = []
     tested = False
     ways: tuple[tuple[str, Callable[[Case, str], tuple[np.ndarray, np.ndarray] | None]], ...] = (
-        ("The training trial next to it in its run", _by_neighbour),
-        ("The training trials at its time in other runs", _by_time_in_run),
+        ("The class of the training trial next to it in its run", _by_neighbour),
+        ("The usual class at its time in other runs", _by_time_in_run),
     )
     for key in dict.fromkeys(key for case in cases for key in case.keys):
         for name, way in ways:
@@ -121,9 +121,8 @@ def response_windows(case: Case) -> Outcome:
         outcome = _windows(case, key)
         if isinstance(outcome, str):
             reasons.append(f"{key}: {outcome}")
-        else:
-            found += outcome
-    return "; ".join(reasons) if len(reasons) == len(case.keys) else found
+        found += outcome if isinstance(outcome, list) else []
+    return "; ".join(reasons) if reasons and not found else found
 
 
 def place_in_run(table: Table, runs: np.ndarray) -> np.ndarray | None:
