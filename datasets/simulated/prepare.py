@@ -35,6 +35,12 @@ WORLDS = {
 }
 FOLDERS = {"main": "nsd", "new": "nsd_new"}
 SHOWN_S = 3.0  # as in NSD: three seconds of picture in every four
+# Responses are drawn trial by trial: nothing about them was chosen on data.
+BETAS = {
+    "hrf_chosen_on": "none", "noise_regressors_on": "none", "ridge_chosen_on": "none", "z_scored_on": "none",
+    "overlap": "modelled",
+}  # fmt: skip
+EPOCHS = {"whitened_on": "none", "ica_fitted_on": "none", "z_scored_on": "none"}
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
