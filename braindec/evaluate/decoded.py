@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.types import Embeddings, Table
 
-BRAIN_RETRIEVAL = "brain_retrieval_top1"  # the metric that looks along the responses of one image
+BRAIN_RETRIEVAL = "brain_retrieval"  # metrics of this beginning look along the responses of one image
 
 # Splits that hold out at least what a protocol says is held out.
 ENOUGH = {
@@ -90,7 +90,7 @@ def decode(
             similarity = torch.zeros(len(found.ids), 0)
         elif protocol.similarity == "own":
             similarity = system.similarity(found, values)
-            if BRAIN_RETRIEVAL in protocol.metrics:
+            if any(name.startswith(BRAIN_RETRIEVAL) for name in protocol.metrics):
                 by_image = system.similarity(found, values, direction="brain")
         else:
             similarity = -torch.cdist(made.double(), _centred(values, mean).double()).square()
@@ -133,10 +133,12 @@ def cross_decode(
     protocol: Protocol,
     seed: int,
     label_column: str | None = None,
+    also: Callable[[System, NeuralDataset], None] | None = None,
 ) -> dict[str, Decoded]:
     """Fits on each split's train part and predicts its test part; the parts' predictions of a subject are joined.
 
-    Train and test are checked for shared units first; a split of less than the protocol holds out is refused.
+    Train and test are checked for shared units first. A split of less than the protocol holds out is refused, and so is
+    a test part of other stimuli or repeats than its name stands for. `also` sees every fitted system and test part.
     """
     parts: dict[str, list[Decoded]] = {}
     for number, split in enumerate(splits):
@@ -144,11 +146,14 @@ def cross_decode(
         whole = dataset.with_split(split)
         training, test = whole.part("train"), whole.part("test")
         leakage.check(training, test)
+        check_list(protocol, test)
         mean = embeddings.of(training.stimulus_ids).mean(0)
         system = fit(training, embeddings, seed)
         among = candidates_of(protocol, dataset, training, test, embeddings, label_column)
         for key, decoded in decode(system, test, embeddings, mean, protocol, among, number).items():
             parts.setdefault(key, []).append(decoded)
+        if also is not None:
+            also(system, test)
     return {key: join(found) for key, found in parts.items()}
 
 
@@ -180,6 +185,15 @@ def join(parts: Sequence[Decoded]) -> Decoded:
         parts[0].candidates,
         torch.cat(by_image) if by_image else None,
     )
+
+
+def check_list(protocol: Protocol, test: NeuralDataset) -> None:
+    """Refuses a test part whose stimuli, or repeats of them, are not the ones that the protocol's name stands for."""
+    named = protocol.pool.sha256 is not None and protocol.pool.ids == "concept"
+    protocol.check_pool(test.stimulus_ids, test.unit_values("concept") if named else None)
+    for trials in test.trials.values():
+        ids, counts = np.unique(trials.table["stimulus_id"], return_counts=True)
+        protocol.check_repeats(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
 
 
 def _check_unit(protocol: Protocol, split: Split) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from braindec.data import NeuralDataset, Split, splits
 from braindec.evaluate.decoded import Decoded, cross_decode
-from braindec.evaluate.systems import Fitter
+from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.types import Embeddings, Trials
 
@@ -43,10 +43,12 @@ class Exam:
     n_jobs: int = 1
     progress: bool = True
 
-    def decode(self, fit: Fitter) -> dict[str, Decoded]:
-        """Held-out predictions of what `fit` makes of each fold's train part, by signal key."""
+    def decode(
+        self, fit: Fitter, also: Callable[[System, NeuralDataset], None] | None = None
+    ) -> dict[str, Decoded]:
+        """Held-out predictions of what `fit` makes of each fold's train part, by signal key; `also` sees every fit."""
         return cross_decode(
-            fit, self.dataset, self.embeddings, self.folds, self.protocol, self.seed, self.label_column
+            fit, self.dataset, self.embeddings, self.folds, self.protocol, self.seed, self.label_column, also
         )
 
     def labels(self, decoded: Mapping[str, Decoded]) -> dict[str, np.ndarray | None]:

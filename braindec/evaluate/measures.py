@@ -39,12 +39,18 @@ def metric_table() -> dict[str, Metric]:
     }
 
 
+def protocol_table() -> dict[str, Protocol]:
+    """Every protocol of every member, by name."""
+    return {
+        k: p
+        for member in registry.names("protocols")
+        for k, p in registry.load("protocols", member).PROTOCOLS.items()
+    }
+
+
 def protocol_named(name: str) -> Protocol:
     """The protocol of this name; an unknown name is refused with the names there are."""
-    table: dict[str, Protocol] = {}
-    for member in registry.names("protocols"):
-        table |= registry.load("protocols", member).PROTOCOLS
-    return checks.known_key("protocol", name, table)
+    return checks.known_key("protocol", name, protocol_table())
 
 
 def measure(
@@ -139,7 +145,7 @@ def _per_sample(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> 
 def _inputs(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> tuple[Tensor, ...]:
     if metric.needs == "similarity":
         row = {i: n for n, i in enumerate(decoded.candidates)}
-        by_image = decoded.brain_similarity if metric.name == BRAIN_RETRIEVAL else None
+        by_image = decoded.brain_similarity if metric.name.startswith(BRAIN_RETRIEVAL) else None
         return decoded.similarity if by_image is None else by_image, torch.tensor(
             [row[i] for i in decoded.ids]
         )

@@ -14,6 +14,7 @@ from braindec.evaluate.decoded import Decoded
 from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import Measured, measure, metric_table, units_of
 from braindec.evaluate.nulls import null_values
+from braindec.evaluate.published import AsPublished, Published, published_scores
 from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.stats.intervals import subject_interval
@@ -38,12 +39,15 @@ class Judged:
         By signal key, then metric.
     null : mapping of str to mapping of str to array, shape (n_refits,)
         By signal key, then metric: values after refits under a permuted pairing.
+    published : mapping of str to mapping of str to mapping of str to Measured
+        By as-published protocol, signal key and metric: the same fitted system with what a paper did otherwise.
     """
 
     system: str
     decoded: Mapping[str, Decoded]
     measured: Mapping[str, Mapping[str, Measured]]
     null: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    published: Published = field(default_factory=dict)
 
 
 def judge(system: str, fit: Fitter, exam: Exam, n_null: int, ready: Sequence[System] = ()) -> Judged:
@@ -58,11 +62,14 @@ def judge(system: str, fit: Fitter, exam: Exam, n_null: int, ready: Sequence[Sys
     ready : sequence of System
         The first refits of the null, where they exist already; see `null_values`.
     """
-    decoded = exam.decode(fit)
+    as_published = AsPublished(exam)
+    decoded = exam.decode(fit, as_published)
     labels = exam.labels(decoded)
     generator = seeding.numpy_generator(exam.seed, "intervals", system)
     measured = {key: measure(d, exam.protocol, labels[key], generator) for key, d in decoded.items()}
-    return Judged(system, decoded, measured, null_values(system, fit, exam, n_null, ready))
+    return Judged(
+        system, decoded, measured, null_values(system, fit, exam, n_null, ready), as_published.found
+    )
 
 
 def check_scopes(protocol: Protocol, steps: Preprocessing) -> bool:
@@ -106,9 +113,24 @@ def scores_of(
                     m.direction, ceiling, kind, p_value(m.value, drawn, side) if len(drawn) >= MIN_REFITS else None,
                     len(drawn),
                     m.per_sample, {**(details or {}), **others},
+                    _samples_of(judged.sample_names.get(key) or row_names(judged.decoded.get(key)), m),
                 )
             )  # fmt: skip
-    return rows + group_scores(rows)
+    return rows + group_scores(rows) + published_scores(judged.system, judged.published)
+
+
+def row_names(decoded: Decoded | None) -> tuple[str, ...]:
+    """A name for each decoded row: its stimulus, and after an ``@`` which presentation, where it has several rows."""
+    if decoded is None:
+        return ()
+    if len(set(decoded.ids)) == len(decoded.ids):
+        return decoded.ids
+    where = [decoded.table[c] for c in ("session", "run", "acquisition_order") if c in decoded.table]
+    return tuple(f"{i}@{'-'.join(map(str, place))}" for i, *place in zip(decoded.ids, *where, strict=True))
+
+
+def _samples_of(names: tuple[str, ...], measured: Measured) -> tuple[str, ...] | None:
+    return names if measured.per_sample is not None and len(names) == len(measured.per_sample) else None
 
 
 def group_scores(rows: Sequence[Score]) -> list[Score]:

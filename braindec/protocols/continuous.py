@@ -26,7 +26,7 @@ PROTOCOLS = table(
     SEGMENTS,
     replace(
         SEGMENTS, name="segment_retrieval_as_published_by_brainmagick", published_by="brainmagick",
-        corrects=SEGMENTS.name, similarity="cosine", ties="the first of the tied",
+        corrects=SEGMENTS.name, similarity="cosine",
         departures=(
             Departure("Scores are products with candidates of unit norm and no mean removed: for a given response the "
                       "order of the cosine.", "raw_cosine"),

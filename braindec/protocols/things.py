@@ -42,7 +42,7 @@ _RAW = Departure("Cosine of whole embeddings, no mean removed.", "raw_cosine")
 def _published(base: Protocol, by: str, *departures: Departure, **changed: Any) -> Protocol:
     return replace(
         base, name=f"{base.name}_as_published_by_{by}", published_by=by, corrects=base.name, departures=departures,
-        similarity="cosine", picture_metrics=(), ties="the first of the tied", **changed,
+        similarity="cosine", picture_metrics=(), **changed,
     )  # fmt: skip
 
 
