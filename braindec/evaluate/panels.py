@@ -36,6 +36,11 @@ def pictures(gallery: Gallery, measured: Measured, title: str, n_best: int = 6, 
     said = gallery.captions["retrieved caption"]
     payload = {
         "rows": rows,
+        "gallery": {  # everything that was drawn, for whoever compares two runs
+            "ids": np.array(gallery.ids),
+            "presented": gallery.presented,
+            "reconstructed": gallery.pictures["braindec"],
+        },
         "captions": [gallery.captions["presented"][i] for i in chosen],
         "notes": {"retrieved": [f"caption: {said[i]}" for i in chosen]},
         "groups": [(f"best {n_best} of {len(order)}", n_best), (f"worst {n_worst}", n_worst)],

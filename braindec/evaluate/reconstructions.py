@@ -111,7 +111,11 @@ def reconstructions(
 
     found = refits(redrawn, len(nulls), n_jobs=n_jobs, said="null pictures", progress=progress)
     null = {k: {m: np.array([f[k][m] for f in found]) for m in protocol.picture_metrics} for k in galleries}
-    return Reconstructions(galleries, measured, tuple(_scores(measured, null, protocol)))
+    return Reconstructions(
+        galleries,
+        measured,
+        tuple(_scores(measured, null, protocol, {k: g.ids for k, g in galleries.items()})),
+    )
 
 
 def _drawn(
@@ -196,11 +200,12 @@ def _scores(
     measured: Mapping[str, Mapping[str, Mapping[str, Measured]]],
     null: Mapping[str, Mapping[str, np.ndarray]],
     protocol: Any,
+    names: Mapping[str, tuple[str, ...]],
 ) -> list[Score]:
     """Scores of decoder and control beside the null of all refits that drew."""
     rows = []
     for system in ("braindec", "shuffled"):
-        found = Judged(system, {}, {key: s[system] for key, s in measured.items()}, null)
+        found = Judged(system, {}, {key: s[system] for key, s in measured.items()}, null, sample_names=names)
         rows += scores_of(found, protocol)
     return [_with_oracle(row, measured) for row in rows]
 

@@ -41,6 +41,8 @@ class Judged:
         By signal key, then metric: values after refits under a permuted pairing.
     published : mapping of str to mapping of str to mapping of str to Measured
         By as-published protocol, signal key and metric: the same fitted system with what a paper did otherwise.
+    sample_names : mapping of str to tuple of str
+        By signal key: what was judged, where it was not rows of `decoded`.
     """
 
     system: str
@@ -48,6 +50,7 @@ class Judged:
     measured: Mapping[str, Mapping[str, Measured]]
     null: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     published: Published = field(default_factory=dict)
+    sample_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def judge(system: str, fit: Fitter, exam: Exam, n_null: int, ready: Sequence[System] = ()) -> Judged:
