@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks, seeding, store, train
-from braindec.data import NeuralDataset
+from braindec.data import NeuralDataset, leakage
 from braindec.decoder import fitting, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
@@ -37,6 +37,8 @@ def fit_(
     prior: bool, progress: bool,
 ) -> None:  # fmt: skip
     """See `BrainDecoder.fit`; embeddings by output name."""
+    audit = leakage.audit_part(part)
+    audit.refuse()
     for name in decoder.outputs:
         decoder.scaler(name).fit_(torch.from_numpy(named[name].of(part.stimulus_ids)))
     decoder.preprocessing = {}
@@ -55,8 +57,11 @@ def fit_(
     fit_shared_map_(decoder, sets)
     if prior and decoder.prior is not None:
         train_prior_(decoder, fitted, folder, progress)
+    # The rows that chose are all of the part's, of which preprocessing keeps the digests.
+    chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
     decoder.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
-                          "best_step": decoder.log.best_step, "versions": saving.versions()}  # fmt: skip
+                          "best_step": decoder.log.best_step, "versions": saving.versions(), "chosen_on": chosen,
+                          "audit": audit.to_json()}  # fmt: skip
     if folder is not None:
         train.forget_parts(folder)
 
@@ -66,6 +71,7 @@ def adapt_(
     settings: train.Config, *, freeze: bool, progress: bool,
 ) -> None:  # fmt: skip
     """See `BrainDecoder.adapt`, of which this decoder is already the copy."""
+    leakage.audit_part(part).refuse()
     decoder.info = SignalInfo({**decoder.info.signals, **part.info.signals})
     sets = prepared_sets_(decoder, part, named)
     for key in part.keys:
@@ -81,7 +87,10 @@ def adapt_(
     decoder.log = fitted.log
     calibrate_(decoder, fitted)
     adapted = {"dataset": part.identity(), "best_step": decoder.log.best_step}
-    decoder.provenance = {**decoder.provenance, "adapted": adapted}
+    chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
+    before = decoder.provenance.get("chosen_on", {}).get("rows", {})
+    chosen["rows"] = {**before, **chosen["rows"]}
+    decoder.provenance = {**decoder.provenance, "adapted": adapted, "chosen_on": chosen}
     if folder is not None:
         train.forget_parts(folder)
 

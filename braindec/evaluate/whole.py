@@ -11,6 +11,7 @@ from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split
 from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
+from braindec.evaluate.audit import audit_splits, tell
 from braindec.evaluate.decoded import Decoded
 from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import protocol_named
@@ -123,7 +124,9 @@ def held_out(
     if split is None:
         raise ValueError("this dataset has no split; give it one with with_split(...).")
     _check_fitted_on(decoder, dataset.part("train"))
-    return _evaluate(recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings, nulls)
+    return _evaluate(
+        recipe, fit, dataset, embeddings, [split], plan or Plan(), label_column, ceilings, nulls, decoder
+    )
 
 
 def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:
@@ -139,10 +142,17 @@ def _check_fitted_on(decoder: BrainDecoder, part: NeuralDataset) -> None:
 def _evaluate(
     recipe: Any, fit: Fitter, dataset: NeuralDataset, embeddings: Embeddings, folds: Sequence[Split], plan: Plan,
     label_column: str | None, ceilings: Ceilings | None, nulls: Sequence[BrainDecoder] = (),
+    decoder: BrainDecoder | None = None,
 ) -> Evaluation:  # fmt: skip
     protocol = protocol_named(recipe.protocol)
     chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in dataset.trials.values()}
     transductive = sum(check_scopes(protocol, steps) for steps in chains.values()) > 0
+    audit = audit_splits(
+        dataset, folds, protocol=protocol, label_column=label_column, embeddings=embeddings, steps=chains,
+        decoder=decoder,
+    )  # fmt: skip
+    audit.refuse()
+    tell(audit)
     scopes = sorted({scope for steps in chains.values() for scope in steps.scopes})
     fits: dict[str, tuple[Fitter, int]] = {
         "braindec": (fit, plan.n_null),
@@ -175,6 +185,7 @@ def _evaluate(
         for c in compare(judged["braindec"], judged["ridge"], metric, recipe.seed)
     )
     record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "n_folds": len(folds),
+              "folds": [split.name for split in folds], "audit": audit.to_json(),
               "versions": versions(), "seed": recipe.seed, "transductive": transductive,
               "fraction_kept": kept}  # fmt: skip
     return Evaluation(tuple(scores), judged, comparisons, record)

@@ -8,7 +8,7 @@ from functools import partial
 from braindec.data.leakage import overlap, pictures, provenance, timing
 from braindec.data.leakage.case import Case
 from braindec.data.leakage.findings import KINDS, SEVERITIES, Audit, Finding, Outcome, collect
-from braindec.data.leakage.parts import check
+from braindec.data.leakage.parts import audit_part, check
 from braindec.data.leakage.pictures import Pictures, near_duplicates
 from braindec.data.leakage.provenance import chosen_on, rows_record
 
@@ -21,6 +21,7 @@ __all__ = [
     "Outcome",
     "Pictures",
     "audit",
+    "audit_part",
     "check",
     "chosen_on",
     "near_duplicates",

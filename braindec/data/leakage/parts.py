@@ -9,6 +9,7 @@ import numpy as np
 
 from braindec import checks
 from braindec.data.dataset import NeuralDataset
+from braindec.data.leakage.findings import Audit, Finding, Outcome, collect
 from braindec.data.splits import unit_values
 
 PIECE = 256  # images hashed at a time
@@ -55,6 +56,35 @@ def check(train: NeuralDataset, test: NeuralDataset, *, images: bool = False) ->
             _refuse("equal pictures", {f"{a} = {b}" for a, b in twins}, unit)
     verdict["shared_runs"] = len(_runs(train) & _runs(test))
     return verdict
+
+
+def audit_part(part: NeuralDataset) -> Audit:
+    """What can be said before a fit, of the training part alone: whether it keeps to its side of the split.
+
+    Parameters
+    ----------
+    part : NeuralDataset
+        What a decoder is about to be fitted on.
+    """
+    return collect([("shared_units", [_own_side(part)])])
+
+
+def _own_side(part: NeuralDataset) -> Outcome:
+    split, name = part.split, part.part_name
+    if split is None or name is None:
+        return "the trials are no part of a split"
+    own = set(part.unit_values(split.unit))
+    others = {v for other, values in split.parts.items() if other != name for v in values}
+    where = f"split {split.name!r}"
+    if both := own & others:
+        said = f"{len(both)} {split.unit}s of other parts lie in the part {name!r}."
+        evidence = {f"{split.unit}s": len(both), "examples": sorted(both)[:3]}
+        return [Finding("shared_units", "leak", said, where, evidence, "Take it by dataset.part('train').")]
+    if name == "test":
+        said = "The decoder is fitted on the part 'test'."
+        way_out = "Fit on dataset.part('train'), unless this exchange is meant."
+        return [Finding("shared_units", "warning", said, where, {}, way_out)]
+    return []
 
 
 def _refuse(what: str, shared: set[Any], unit: str | None) -> None:
