@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK = "#22262b"  # text and axes; an inline SVG takes the page's colour instead
+CHARACTERS_AN_INCH = 11  # of upright labels at the size below
 FAINT = "#8d949e"  # grid, chance, null: readable on white and on black
 # Okabe & Ito's colours, a little lighter or darker where one of them would vanish on white or on black.
 COLOURS = ("#2f80c2", "#e08a00", "#0a9e75", "#cc6fa6", "#d55e00", "#6d63c9", "#4bb3dd")
@@ -155,6 +157,11 @@ def _for_a_page(text: str) -> str:
     text = re.sub(r"href=\"#([^\"]+)\"", rf'href="#f{salt}-\1"', text)
     text = re.sub(r"\s*\n\s*", "\n", text)
     return text.replace(INK, "currentColor")
+
+
+def upright(label: str, height: float) -> str:
+    """A label in lines that fit beside an axis of this height (inches): matplotlib cuts off what is longer."""
+    return textwrap.fill(label, max(8, int(CHARACTERS_AN_INCH * height)))
 
 
 def as_bytes(made: Figure, alt: str, kind: str) -> Any:

@@ -59,7 +59,8 @@ def montage(
             panel.set_title(f"z = {z}", fontsize=8.5, fontweight="normal", pad=2)
         for panel in axes.flat:
             panel.set_axis_off()
-        bar = made.colorbar(picture, ax=axes, shrink=0.85, pad=0.015, label=label)
+        upright = _style.upright(label, 1.4 * n_rows)
+        bar = made.colorbar(picture, ax=axes, shrink=0.85, pad=0.015, label=upright)
         bar.outline.set_visible(False)
         return _style.as_bytes(made, f"{label} on {len(slices)} slices of the volume", kind)
 
@@ -93,7 +94,7 @@ def sensor_map(
             shown, flat, axes=axes, show=False, contours=4, sensors="k.", sphere=(0.0, 0.0, 0.0, 0.1),
             vlim=_limits(shown, symmetric), cmap=_style.DIVERGING_MAP if symmetric else _style.MAP,
         )  # fmt: skip
-        bar = made.colorbar(picture, ax=axes, shrink=0.75, pad=0.02, label=label)
+        bar = made.colorbar(picture, ax=axes, shrink=0.75, pad=0.02, label=_style.upright(label, 2.4))
         bar.outline.set_visible(False)
         return _style.as_bytes(made, f"{label} on the head", kind)
 

@@ -50,7 +50,7 @@ def training_curve(
                 ms=3.5,
                 label=label,
             )
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set(xlabel=xlabel, ylabel=_style.upright(ylabel, 2.2))
         if log:
             axes.set_yscale("log")
         if len(series) > 1:
@@ -118,6 +118,6 @@ def time_course(
                 time_s, foot, color=blue, lw=4, solid_capstyle="butt", label="p < 0.05, corrected\nover time"
             )
             axes.set_ylim(low, high)
-        axes.set(xlabel="time from onset (s)", ylabel=ylabel)
+        axes.set(xlabel="time from onset (s)", ylabel=_style.upright(ylabel, 2.3))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.2, handlelength=1.6)
         return _style.as_bytes(made, f"{ylabel} over time from onset", kind)

@@ -185,6 +185,8 @@ def config(payload: Payload) -> str:
 def _branch(value: Any, depth: int) -> str:
     parts = []
     for key, entry in value.items():
+        if isinstance(entry, list | tuple) and entry and all(isinstance(one, Mapping) for one in entry):
+            entry = {str(i): one for i, one in enumerate(entry, start=1)}
         if isinstance(entry, Mapping) and entry:
             opened = " open" if depth == 0 and len(entry) <= 12 else ""
             parts.append(

@@ -118,3 +118,21 @@ def test_rows_of_pictures_must_have_equal_lengths(rng):
 def test_pictures_that_are_not_8_bit_are_refused():
     with pytest.raises(ValueError, match="uint8"):
         plots.encoded(np.zeros((4, 4, 3)))
+
+
+@pytest.mark.parametrize("draw", [
+    lambda label: plots.training_curve(np.arange(3), {"a": np.arange(3.0)}, ylabel=label),
+    lambda label: plots.montage(np.ones((3, 3, 2), bool), np.arange(18.0), label=label),
+])  # fmt: skip
+def test_a_long_upright_label_lies_within_the_figure(draw, monkeypatch):
+    from braindec.plots import _style
+
+    drawn = []
+    monkeypatch.setattr(_style, "svg", lambda made, alt: drawn.append(made))
+    draw("mean reciprocal rank, held-out stimuli of all subjects")
+    (made,) = drawn
+    made.draw_without_rendering()
+    labels = [axes.yaxis.label for axes in made.axes if axes.get_ylabel()]
+    assert len(labels) == 1
+    extent = labels[0].get_window_extent()
+    assert made.bbox.y0 <= extent.y0 and extent.y1 <= made.bbox.y1

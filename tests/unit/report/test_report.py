@@ -251,3 +251,13 @@ def test_the_picture_of_a_report_is_a_png_of_its_first_panel(rng):
     assert found.startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no panel of pictures"):
         picture(Report((), {}))
+
+
+def test_a_list_of_records_in_the_settings_folds_like_any_other_branch():
+    from braindec.report import _blocks
+
+    made = _blocks.config(
+        {"tree": {"comparisons": [{"metric": "top1", "p": 0.5}, {"metric": "top5", "p": 1.0}]}}
+    )
+    assert made.count("<details") == 3
+    assert "{" not in made
