@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
 from braindec import checks
 from braindec.data.simulated.brains import prior_variance, saturate, saturation_moments, trial_variance
@@ -156,12 +157,19 @@ class MeegBrain:
         covariance : ndarray, shape (n_sources, n_sources)
             Nothing that a trial tells of its picture is lost: the estimate is a sufficient statistic of Gaussian noise.
         """
-        # The average reference removes one dimension, in which noise has no variance.
-        basis = np.kron(self.sensors.kept, np.eye(self.config.n_times))
-        mixing = basis.T @ self.mixing
-        solved = np.linalg.solve(basis.T @ self.noise_covariance() @ basis, mixing)
+        kept = (
+            self.sensors.kept
+        )  # the average reference removes one dimension, in which noise has no variance
+        mixing = _over_sensors(kept.T, self.mixing)
+        noise = _over_sensors(kept.T, _over_sensors(kept.T, self.noise_covariance()).T)
+        solved = cho_solve(cho_factor(noise), mixing)
         covariance = np.linalg.inv(mixing.T @ solved)
-        return covariance @ solved.T @ basis.T, covariance
+        return covariance @ _over_sensors(kept, solved).T, covariance
+
+
+def _over_sensors(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The matrix times the sensors of x (n_sensors * n_times, n), at every time: what kron(matrix, 1) @ x gives."""
+    return (matrix @ x.reshape(matrix.shape[1], -1)).reshape(-1, x.shape[1])
 
 
 def _quadratic(mixing: np.ndarray, matrix: np.ndarray) -> np.ndarray:

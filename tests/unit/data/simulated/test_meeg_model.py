@@ -40,6 +40,53 @@ def test_levels_respond_at_their_latencies(brain):
     assert centres == pytest.approx(list(meeg.LATENCY_S.values()), abs=0.05)
 
 
+@pytest.mark.parametrize("helmet", [sensors.eeg_cap(), sensors.meg_helmet()], ids=["eeg", "meg"])
+def test_what_each_level_adds_to_the_epochs_peaks_at_its_latency(banks, helmet):
+    """Epochs of almost no noise, regressed on what drives the sources; the null exchanges the pictures."""
+    fitted, features = banks
+    drawn = meeg.draw_meeg(
+        helmet, fitted, features, n_sessions=1, noise_level=0.01,
+        config=meeg_config.MeegConfig(n_times=60, n_sources=20), generator=np.random.default_rng(1),
+    )  # fmt: skip
+    sources = drawn.respond(features[:600])
+    epochs, seen = drawn.measure(sources, np.zeros(600, int), np.random.default_rng(2))
+    drives = sources * seen[:, None]
+
+    def power(design: np.ndarray) -> np.ndarray:
+        centred = design - design.mean(0)
+        maps = np.linalg.lstsq(centred, epochs.reshape(600, -1) * 1e6, rcond=None)[0]
+        summed = (maps.reshape(60, -1, 60) ** 2).mean(1)
+        return np.stack([summed[drawn.level == level].sum(0) for level in meeg.LATENCY_S])
+
+    times, found = drawn.config.times, power(drives)
+    centres = (found @ times) / found.sum(1)
+    assert centres == pytest.approx(list(meeg.LATENCY_S.values()), abs=0.02)
+    assert found[:, times < 0.0].max() < 0.01 * found.max()
+    null = power(drives[np.random.default_rng(0).permutation(600)])
+    assert np.ptp((null @ times) / null.sum(1)) < 0.3 * np.ptp(centres)
+
+
+def test_the_hearts_beat_is_in_the_noise_of_magnetometers_alone():
+    config, both = meeg_config.MeegConfig(), (sensors.eeg_cap(), sensors.meg_helmet())
+    names = [{part.name for part in meeg_noise.noise_parts(s, config, 1.0)} for s in both]
+    assert names[1] - names[0] == {"heart"} and names[0] < names[1]
+
+
+def test_magnetometers_lie_outside_the_head_and_look_away_from_it():
+    helmet = sensors.meg_helmet()
+    where = helmet.space.positions
+    assert np.linalg.norm(where, axis=1).min() > sensors.HEAD_M
+    outwards = where / np.linalg.norm(where, axis=1, keepdims=True)
+    assert (
+        0.9 < (outwards * helmet.normals).sum(1).min() and (outwards * helmet.normals).sum(1).max() < 0.9999
+    )
+    assert (
+        where[where[:, 1].argmin(), 2] < where[where[:, 1].argmax(), 2]
+    )  # further down at the back than in front
+    gaps = np.linalg.norm(where[:, None] - where[None], axis=2) + np.eye(len(where))
+    assert gaps.min(1).min() > 0.5 * gaps.min(1).max()
+
+
 def test_no_source_responds_before_the_picture(banks):
     waves = meeg._waveforms(np.arange(-20, 40) / 100, "early", 5, np.random.default_rng(0))
     assert not waves[:21].any() and waves[21:].any()
