@@ -107,6 +107,7 @@ def main(recipe, data_dir, out_dir):
             "comparisons": [*judged.comparisons, *adapted.comparisons],
             "adaptation": adapted.record,
             "evaluation": judged.record,
+            "audit": judged.record["audit"],
             **lap.record(),
         },
         (

@@ -7,7 +7,7 @@ from typing import Any
 
 import braindec
 from braindec import checks
-from braindec.report import _blocks, _files, _scores
+from braindec.report import _audit, _blocks, _files, _scores
 from braindec.report._look import CSS
 from braindec.types import Report
 
@@ -65,6 +65,7 @@ def _sections(report: Report, max_size: int) -> dict[str, str]:
         )
         checks.one_of(f"section of panel {title!r}", section, tuple(SECTIONS))
         content[section] += _blocks.block(title, kind, payload, max_size)
+    content["controls"] += _audit.panel(report.run.get("audit"))
     content["headline"] += _scores.cards(report.scores)
     run = _files.plain(dict(report.run), "run")
     content["config"] += _blocks.block("This run", "config", {"tree": run}, max_size)
