@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from scipy.stats import hypergeom
 from torch import Tensor
 
 from braindec import checks
-from braindec.maths.nearest import ranks_in
+from braindec.maths.nearest import ROUNDING
 from braindec.metrics import Metric
 
 VIDEO_TRUTHS = 3  # classes of a presented clip that count as right, Chen et al. 2023 (Mind-Video)
 
 
 def n_way(presented: Tensor, decoded: Tensor, *, n: int = 50, k: int = 1, n_truths: int = 1) -> Tensor:
-    """Chance that the decoded item's classes, among n - 1 others drawn at random, have the presented class in the top k.
+    """Chance that the presented class is in the decoded item's top k, among n - 1 other classes drawn at random.
 
     Parameters
     ----------
     presented, decoded : Tensor, shape (n_items, n_classes)
         Logits or probabilities of one classifier.
     n : int
-        Classes to choose among, at most as many as the classifier has.
+        Classes to choose among, at most as many as the classifier has besides further truths.
     k : int
         In [1, n].
     n_truths : int
-        So many of the presented item's first classes count as right; the best of them is taken.
+        So many of the presented item's first classes count as right and are no distractors; the one that the decoded
+        item likes best is taken.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def n_way(presented: Tensor, decoded: Tensor, *, n: int = 50, k: int = 1, n_trut
 
     Notes
     -----
-    Chen et al. 2023 (MinD-Vis), arXiv:2211.06956. Of C - 1 other classes `better` beat the true one; n - 1 are drawn:
+    Chen et al. 2023 (MinD-Vis), arXiv:2211.06956. Of the other classes some beat the true one; n - 1 of all are drawn:
     the number of better ones drawn is hypergeometric. Chance is k / n for one truth; more truths raise it.
     """
     checks.n_axes("presented", presented, ("item", "class"))
@@ -43,22 +45,26 @@ def n_way(presented: Tensor, decoded: Tensor, *, n: int = 50, k: int = 1, n_trut
     checks.same_length("class", presented=presented.T, decoded=decoded.T)
     checks.finite("presented", presented)
     checks.finite("decoded", decoded)
-    n_classes = presented.shape[1]
-    checks.in_range("n", n, 2, n_classes)
+    checks.in_range("n", n, 2, presented.shape[1] - n_truths + 1)
     checks.in_range("k", k, 1, n)
-    truths = presented.topk(n_truths, dim=1).indices  # (item, truth)
-    return torch.stack([_expected_hits(decoded, truths[:, t], n, k) for t in range(n_truths)]).amax(0)
+    true = torch.zeros_like(presented, dtype=torch.bool)
+    true.scatter_(1, presented.topk(n_truths, dim=1).indices, True)
+    return _expected_hits(decoded, true, n, k)
 
 
-def _expected_hits(scores: Tensor, truth: Tensor, n: int, k: int) -> Tensor:
-    """Exact hit rate over draws of n - 1 other classes, ties broken at random, float64 (n_items,)."""
-    better, tied = (x.cpu().numpy() for x in ranks_in(scores, truth))
+def _expected_hits(scores: Tensor, true: Tensor, n: int, k: int) -> Tensor:
+    """Exact hit rate of the best true class over draws of n - 1 other ones, ties at random, float64 (n_items,)."""
+    own = scores.masked_fill(~true, -torch.inf).amax(1, keepdim=True)
+    margin = ROUNDING * torch.finfo(scores.dtype).eps * scores.abs().amax(1, keepdim=True)
+    better = ((scores > own + margin) & ~true).sum(1).cpu().numpy()
+    tied = (((scores - own).abs() <= margin) & ~true).sum(1).cpu().numpy()
+    n_others = int((~true[0]).sum())
     # A guess among t tied classes lies behind 0..t of them with equal chance: average over those places.
     most = int(tied.max())
     total = torch.zeros(len(scores), dtype=torch.float64)
     for behind in range(most + 1):
-        hit = hypergeom.cdf(k - 1, scores.shape[1] - 1, better + behind, n - 1)
-        total += torch.as_tensor(hit * (behind <= tied))
+        hit = hypergeom.cdf(k - 1, n_others, better + behind, n - 1)
+        total += torch.as_tensor(np.where(behind <= tied, hit, 0.0))
     return (total / torch.as_tensor(tied + 1)).to(scores.device)
 
 
@@ -101,6 +107,7 @@ def _clip_two(presented: Tensor, decoded: Tensor) -> Tensor:
 _N_WAY = "Chen et al. 2023 (MinD-Vis), arXiv:2211.06956, exact over draws of the other classes. Classifier: "
 _VIDEO = "Chen et al. 2023 (Mind-Video), arXiv:2305.11675, three true classes, exact over draws. Classifier: "
 _LITE0 = "EfficientNet-Lite0, which comes as a package (published: ViT-H/14)"
+_VIDEOMAE = "VideoMAE-base, Kinetics-400"
 
 METRICS = {
     metric.name: metric
@@ -113,9 +120,9 @@ METRICS = {
         ),
         Metric("frame_n_way_2", "frames:efficientnet_lite0.logits", None, "higher", _VIDEO + _LITE0, _frame_two),
         Metric("frame_n_way_50", "frames:efficientnet_lite0.logits", None, "higher", _VIDEO + _LITE0, frame_n_way),
-        Metric("clip_n_way_2", "clips:videomae.logits", None, "higher", _VIDEO + "VideoMAE-base, Kinetics-400", _clip_two),
+        Metric("clip_n_way_2", "clips:videomae.logits", None, "higher", _VIDEO + _VIDEOMAE, _clip_two),
         Metric(
-            "clip_n_way_50", "clips:videomae.logits", None, "higher", _VIDEO + "VideoMAE-base, Kinetics-400", clip_n_way
+            "clip_n_way_50", "clips:videomae.logits", None, "higher", _VIDEO + _VIDEOMAE, clip_n_way
         ),
     )
 }  # fmt: skip

@@ -46,6 +46,11 @@ def cosine_similarity(presented: Tensor, decoded: Tensor) -> Tensor:
     return _in_blocks(lambda x, y: torch.nn.functional.cosine_similarity(x, y, dim=1), presented, decoded)
 
 
+def embedding_cosine(presented: Tensor, decoded: Tensor, groups: Tensor | None = None) -> Tensor:
+    """`cosine_similarity` of true and predicted vectors; the fold an item was held out in (`groups`) plays no part."""
+    return cosine_similarity(presented, decoded)
+
+
 def squared_distance(presented: Tensor, decoded: Tensor) -> Tensor:
     """Squared Euclidean distance of each pair's features.
 
@@ -105,14 +110,15 @@ METRICS = {
         ),
         Metric(
             "perceptual_effnet_lite0", "features:efficientnet_lite0.perceptual", None, "lower",
-            "After " + _LPIPS + ", unweighted: five stages of EfficientNet-Lite0, channels averaged", squared_distance,
+            "After " + _LPIPS + ", without learned weights: five stages of EfficientNet-Lite0",
+            squared_distance,
         ),
         Metric(
             "clip_similarity", "features:clip_vit_l14.final", None, "higher",
             "Cosine of OpenAI CLIP ViT-L/14 embeddings of both pictures", cosine_similarity,
         ),
         Metric(
-            "embedding_cosine", "vectors", None, "higher", "Cosine of predicted and true embedding", cosine_similarity
+            "embedding_cosine", "vectors", None, "higher", "Cosine of predicted and true embedding", embedding_cosine
         ),
     )
 }  # fmt: skip

