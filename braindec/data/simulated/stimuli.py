@@ -80,9 +80,10 @@ def draw_scenes(world: World, exclude: list[Scene]) -> tuple[list[Scene], list[S
     development = draw_gallery(replace(world, gallery_seed=0), exclude)
     n_others, taken = world.n_stimuli - world.n_gallery, exclude + development
     generator = seeding.numpy_generator(world.seed, "scenes")
+    if not world.gallery_seed:
+        return development, sample_unique_scenes(n_others, generator, exclude=taken), development
     others = sample_unique_scenes(max(n_others, SET_ASIDE), generator, exclude=taken)
-    gallery = draw_gallery(world, taken + others) if world.gallery_seed else development
-    return development, others[:n_others], gallery
+    return development, others[:n_others], draw_gallery(world, taken + others)
 
 
 def draw_gallery(world: World, exclude: list[Scene]) -> list[Scene]:
