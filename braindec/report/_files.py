@@ -14,6 +14,7 @@ from braindec.types import Report, Score
 SCHEMA = 1
 _WAY_OUT = "Make it with: braindec run RECIPE --data DIR --out DIR."
 _ARRAY = "$array"  # stands in a panel's JSON where an array was
+_ITEMS = "$items"  # holds a mapping as pairs: files of this library sort the keys of their JSON
 
 
 def write(report: Report, folder: Path) -> None:
@@ -133,7 +134,7 @@ def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         arrays[name] = value
         return {_ARRAY: name}
     if hasattr(value, "items"):
-        return {str(key): _without_arrays(entry, arrays) for key, entry in value.items()}
+        return {_ITEMS: [[str(key), _without_arrays(entry, arrays)] for key, entry in value.items()]}
     if isinstance(value, list | tuple):
         return [_without_arrays(entry, arrays) for entry in value]
     return value
@@ -143,5 +144,5 @@ def _with_arrays(value: Any, stored: store.Stored) -> Any:
     if isinstance(value, dict):
         if set(value) == {_ARRAY}:
             return stored.array(value[_ARRAY])
-        return {key: _with_arrays(entry, stored) for key, entry in value.items()}
+        return {key: _with_arrays(entry, stored) for key, entry in value[_ITEMS]}
     return [_with_arrays(entry, stored) for entry in value] if isinstance(value, list) else value
