@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from braindec.protocols import Protocol
 from braindec.stats.auc import area_interval, roc_auc
 from braindec.stats.identification import identify
 from braindec.stats.scoring import summarise
+
+# What is told beside every retrieval, so that galleries of all sizes share one axis, and how many entries that takes.
+POOL_FREE, POOL_FREE_GALLERY = ("bits_per_trial", "top1_of_10000_predicted"), 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +70,23 @@ def measure(
         Resamples units for intervals.
     """
     table = metric_table()
-    return {name: _measure(table[name], decoded, labels, generator) for name in protocol.metrics}
+    return {name: _measure(table[name], decoded, labels, generator) for name in metrics_of(protocol, decoded)}
 
 
 def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> dict[str, float]:
     """The bare values of a protocol's metrics, for nulls."""
     table = metric_table()
-    return {name: _value(table[name], decoded, labels) for name in protocol.metrics}
+    return {name: _value(table[name], decoded, labels) for name in metrics_of(protocol, decoded)}
+
+
+def metrics_of(protocol: Protocol, decoded: Decoded) -> tuple[str, ...]:
+    """A protocol's metrics, and beside retrieval among enough candidates the two that know no gallery's size.
+
+    What was published stands alone: its variants keep their own numbers only.
+    """
+    retrieves = any(name.startswith("image_retrieval") for name in protocol.metrics)
+    enough = len(decoded.candidates) >= POOL_FREE_GALLERY
+    return protocol.metrics + (POOL_FREE if retrieves and enough and protocol.published_by is None else ())
 
 
 def units_of(metric: Metric, decoded: Decoded) -> np.ndarray | None:
@@ -111,7 +125,8 @@ def _measure(
         per_sample = _pseudo_values(per_sample, positive, fold)
         return Measured(metric.name, value, interval, chance, len(margin), metric.direction, per_sample)
     units = units_of(metric, decoded)
-    found = summarise(per_sample, chance, generator=generator, kind="proportion", units=units)
+    kind = "proportion" if math.isfinite(metric.best_value) else "mean"  # what has no largest value is no rate
+    found = summarise(per_sample, chance, generator=generator, kind=kind, units=units)
     interval = (float(found.interval.low), float(found.interval.high))
     return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
 

@@ -7,6 +7,8 @@ from typing import Any
 METRICS = {
     "image_retrieval_top1": "the presented image is the nearest of the gallery to what was decoded",
     "image_retrieval_top5": "the presented image is among the five nearest of the gallery",
+    "bits_per_trial": "what a trial tells of its image in a gallery without end; 2 ** bits images can be told apart",
+    "top1_of_10000_predicted": "predicted: the presented image is the nearest of 10,000 like those of the gallery",
     "brain_retrieval_top1": "the image's own brain response is the nearest of all responses",
     "two_way_identification": "a network finds the reconstruction more like the presented image than like a distractor",
     "pixel_correlation": "correlation of the pixel values of reconstruction and presented image",

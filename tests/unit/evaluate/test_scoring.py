@@ -54,7 +54,8 @@ def score(outcome, system, name="image_retrieval_top1", subject=1):
 
 def test_every_system_is_scored_on_every_metric_for_every_subject(outcome):
     rows = {(s.system, s.name, s.subject) for s in outcome.scores}
-    metrics = ("image_retrieval_top1", "image_retrieval_top5", "brain_retrieval_top1")
+    metrics = ("image_retrieval_top1", "image_retrieval_top5", "brain_retrieval_top1", "bits_per_trial",
+               "top1_of_10000_predicted")  # fmt: skip
     systems = ("braindec", "ridge", "nuisance", "mean", "shuffled")
     assert rows == {(s, m, k) for s in systems for m in metrics for k in (1, 2, "group")}
 
