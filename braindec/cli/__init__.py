@@ -18,7 +18,7 @@ VERBS = {
     "demo": ("[--out DIR]", "decode simulated brains, whose truth is known, and write a report"),
     "prepare": ("NAME --raw DIR --out DIR", "bring a dataset's raw files into the form that recipes read"),
     "run": ("RECIPE --data DIR --out DIR", "run an experiment: fit, judge, write report and decoder"),
-    "evaluate": ("DIR --data DIR", "judge a saved decoder again"),
+    "evaluate": ("DIR [--data DIR]", "judge a saved decoder again, or on recordings it never saw"),
     "decode": ("DIR INPUT", "decode recordings with a saved decoder"),
     "report": ("DIR", "draw report.html again from the files beside it"),
     "list": ("[KIND]", "names of datasets, recipes and parts"),

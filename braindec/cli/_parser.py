@@ -86,7 +86,11 @@ def _run(parser: Any) -> None:
 def _evaluate(parser: Any) -> None:
     parser.add_argument("dir", type=Path, help="folder of a run: report.json and the saved decoder")
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder of the prepared dataset"
+        "--data",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="folder of a prepared dataset; without it, what the run measured is shown",
     )
     parser.add_argument(
         "--out",
@@ -121,9 +125,14 @@ def _decode(parser: Any) -> None:
         type=Path,
         default=None,
         metavar="DIR",
-        help="prepared dataset among whose stimuli to retrieve",
+        help="prepared dataset among whose stimuli to retrieve; also written as CSV beside the embeddings",
     )
     parser.add_argument("--k", type=int, default=5, help="stimuli retrieved for each (5)")
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="draw each with the recipe's generator: PNG files and one sheet",
+    )
 
 
 def _report(parser: Any) -> None:

@@ -14,6 +14,7 @@ from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
 from braindec.evaluate.reconstructions import reconstructions
 from braindec.evaluate.regions import by_region, predictability
+from braindec.evaluate.saved import Seen, fitted_on, seen_trials, unseen
 from braindec.evaluate.scoring import (
     Judged,
     check_scopes,
@@ -45,6 +46,7 @@ __all__ = [
     "NuisanceFitter",
     "Plan",
     "RidgeFitter",
+    "Seen",
     "System",
     "TimeCourse",
     "auc_of_averages",
@@ -60,6 +62,7 @@ __all__ = [
     "decoder_fitter",
     "fit_mean",
     "fit_nulls",
+    "fitted_on",
     "group_scores",
     "held_out",
     "inflation",
@@ -78,6 +81,8 @@ __all__ = [
     "render",
     "scores_of",
     "simulated_ceilings",
+    "seen_trials",
     "signal_features",
     "time_course",
+    "unseen",
 ]

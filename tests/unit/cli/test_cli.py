@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -31,7 +32,7 @@ def test_every_verb_explains_its_options(capsys, verb):
     assert cli.main([verb, "--help"]) == 0
     shown = capsys.readouterr().out
     assert f"usage: braindec {verb}" in shown
-    for word in cli.VERBS[verb][0].replace("[", "").replace("]", "").split():
+    for word in re.sub(r"[][|]", " ", cli.VERBS[verb][0]).split():
         assert word.lower() in shown.lower()
 
 

@@ -1,0 +1,220 @@
+"""What `evaluate` and `decode` do with a saved decoder."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from braindec import checks
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from braindec.data import NeuralDataset
+    from braindec.decoder import BrainDecoder, Prediction
+    from braindec.types import Report
+
+ON_A_SHEET = 60  # pictures; all of them are files too
+
+
+def evaluate(options: Any) -> None:
+    """Judges a saved decoder on what it never saw; where that cannot be, shows what its run measured."""
+    from braindec import evaluate as judging
+    from braindec import report
+    from braindec.decoder import BrainDecoder
+    from braindec.types import Report
+
+    found = report.read(options.dir)
+    decoder = BrainDecoder.from_pretrained(decoder_folder(options.dir))
+    if options.data is None:
+        _measured_in_the_run(found, options.dir, "Without --data nothing is judged anew.")
+        return
+    chosen = recorded(found.run, options.set)
+    dataset = _read(chosen, options.data)
+    on_train = dataset.split is not None and judging.fitted_on(decoder, dataset.part("train"))
+    seen = {} if on_train else judging.seen_trials(decoder, dataset)
+    if seen and all(s.n_seen == s.n_trials for s in seen.values()):
+        trials = ", ".join(f"all {s.n_trials} trials of {key}" for key, s in seen.items())
+        said = f"The saved decoder was fitted on {trials}: a held-out score of it cannot exist on these data."
+        _measured_in_the_run(found, options.dir, said)
+        return
+    embeddings = chosen.embed(dataset, options.data)
+    if on_train:
+        judged = judging.held_out(
+            decoder, chosen, dataset, embeddings, plan=chosen.plan, label_column=chosen.label_column
+        )
+        scores, record = judged.scores, judged.record
+    else:
+        scores, record = judging.unseen(
+            decoder, chosen, dataset, embeddings, label_column=chosen.label_column
+        )
+        print("All trials are new to the decoder; nothing is refitted, so there is no null. ", end="")
+        print("Whether it was fitted on other responses to the same stimuli is not recorded.")
+    out = options.out or options.dir / "evaluation"
+    kept = {k: v for k, v in found.run.items() if k not in ("comparisons", "stages", "stages_cpu", "seconds")}
+    made = Report(scores, {**kept, **record, "evaluated": str(options.dir)})
+    report.write(made, out)
+    tell(made, out)
+
+
+def decode(options: Any) -> None:
+    """Embeddings of recordings, and what was retrieved or drawn where that was asked for."""
+    from braindec import store
+    from braindec.data import layout
+    from braindec.decoder import BrainDecoder
+
+    decoder = BrainDecoder.from_pretrained(decoder_folder(options.dir))
+    path = checks.existing_file(
+        options.input, "Recordings are prepared with: braindec prepare NAME --raw DIR --out DIR."
+    )
+    trials = layout.read_trials(path)
+    checks.one_of("repeats", options.repeats, ("none", "before", "after"))
+    found = decoder.predict(trials, repeats=options.repeats)
+    out = options.out or options.input.with_name("decoded.h5")
+    with store.writer(out) as file:
+        file.array("stimulus_ids", list(found.ids))
+        file.bulk("embeddings", found.values.shape, found.values.dtype).append(found.values)
+        file.attributes(
+            {"decoder": str(options.dir), "input": str(path), "space": decoder.outputs[decoder.main].space}
+        )
+    print(f"{len(found.ids)} embeddings of {decoder.outputs[decoder.main].space} in {out}")
+    if options.data is not None:
+        _retrieve(decoder, found, options, out)
+    if options.pictures:
+        _draw(decoder, found, options, out)
+
+
+def tell(found: Report, out: Path | None) -> None:
+    """The decoder's scores, and where the rest is."""
+    for score in found.scores:
+        if score.system in ("braindec", "adapted"):
+            who = f"sub-{score.subject:02d}" if isinstance(score.subject, int) else str(score.subject)
+            low, high = score.interval
+            print(
+                f"{score.name:<38} {score.system:<9} {who:<7} {score.modality:<5} {score.value:.3f} "
+                f"[{low:.3f}, {high:.3f}]  chance {score.chance:.3g}  n {score.n}"
+            )
+    if out is not None:
+        print(f"report: {out / 'report.html'}", file=sys.stderr)
+
+
+def recorded(record: Mapping[str, Any], sets: Sequence[str] = ()) -> Any:
+    """The recipe of a run as it ran, with further overrides."""
+    from braindec import config, recipe, registry
+
+    if not record.get("recipe"):
+        raise checks.ConfigError(
+            "report.json does not say which recipe made it; name the folder of a run (braindec run RECIPE --out DIR)."
+        )
+    overrides = [*record.get("sets", ()), *sets]
+    name = record.get("recipe_file") or record["recipe"]
+    return config.override(recipe.load(name).recipe, overrides, registry.load)
+
+
+def decoder_folder(folder: Path) -> str:
+    """Where a run keeps its decoder: the folder itself, or `decoder` inside it."""
+    for place in (folder, folder / "decoder"):
+        if (place / "config.json").is_file():
+            return str(place)
+    raise FileNotFoundError(
+        f"{folder} holds no saved decoder (config.json). Name the folder of a run that saved one: "
+        "braindec run RECIPE --data DIR --out DIR."
+    )
+
+
+def _measured_in_the_run(found: Report, folder: Path, said: str) -> None:
+    """The scores beside a saved decoder, and whose they are."""
+    n_folds = int(found.run.get("n_folds", 1))
+    how = (
+        f"of decoders of the same recipe that were fitted without the trials they were scored on ({n_folds} folds); "
+        "the saved one was fitted afterwards, on all of them"
+        if n_folds > 1
+        else "on the test part of its run's data"
+    )
+    print(f"{said} What its run measured, {how}:")
+    tell(found, None)
+    print(f"Judge it on recordings it never saw: braindec evaluate {folder} --data OTHER")
+
+
+def _read(chosen: Any, folder: Path) -> NeuralDataset:
+    """The recipe's part of a prepared dataset; of another dataset than its own no split is expected."""
+    from braindec.data import NeuralDataset, layout
+
+    if layout.read_manifest(folder)["name"] == chosen.data.dataset:
+        read: NeuralDataset = chosen.data.read(folder)
+        return read
+    data = chosen.data
+    return NeuralDataset.read(folder, subjects=data.subjects, modalities=data.modalities, region=data.region)
+
+
+def _retrieve(decoder: BrainDecoder, prediction: Prediction, options: Any, out: Path) -> None:
+    """The most similar stimuli of a prepared dataset, as lines and as CSV."""
+    import numpy as np
+
+    from braindec import report, store
+
+    chosen = recorded(report.read(options.dir).run)
+    embeddings = chosen.embed(_read(chosen, options.data), options.data)
+    ids, values = embeddings.ids, np.asarray(embeddings.values[:], dtype=np.float32)
+    checks.in_range("k", options.k, 1, len(ids))
+    found = decoder.similarity(prediction, values).sort(dim=1, descending=True, stable=True)
+    table = out.with_suffix(".csv")
+    with store.atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        lines.writerow(["row", "stimulus_id", "rank", "retrieved", "similarity"])
+        rows = zip(prediction.ids, found.indices.tolist(), found.values.tolist(), strict=True)
+        for number, (own, columns, similarity) in enumerate(rows):
+            best = [(ids[c], s) for c, s in zip(columns[: options.k], similarity, strict=False)]
+            lines.writerows([number, own, rank + 1, name, f"{s:.6g}"] for rank, (name, s) in enumerate(best))
+            print("\t".join(f"{name} ({s:.3f})" for name, s in best))
+    print(f"retrieved: {table}", file=sys.stderr)
+
+
+def _draw(decoder: BrainDecoder, prediction: Prediction, options: Any, out: Path) -> None:
+    """A PNG of every prediction by the recipe's generator, and the first of them on one sheet."""
+    from PIL import Image
+
+    from braindec import report, seeding
+
+    chosen = recorded(report.read(options.dir).run)
+    if chosen.generator is None:
+        raise checks.ConfigError(
+            f"the recipe of {options.dir} has no generator; --pictures needs a decoder whose recipe draws."
+        )
+    generator = chosen.build_generator()
+    space = decoder.outputs[decoder.main].space
+    checks.same_space("generator", generator.space, space, "Choose a generator of this space.")
+    drawn = generator.generate(
+        decoder.image_embedding(prediction, seed=chosen.seed),
+        generator=seeding.torch_generator(chosen.seed, "picture"),
+    )
+    folder = out.with_name(f"{out.stem}_pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in zip(_file_names(prediction.ids), drawn, strict=True):
+        Image.fromarray(picture).save(folder / name)
+    Image.fromarray(_sheet(drawn[:ON_A_SHEET])).save(folder / "contact_sheet.png")
+    print(f"{len(drawn)} pictures in {folder}; a generator draws something plausible whatever it is told.")
+
+
+def _file_names(ids: Sequence[str]) -> Iterator[str]:
+    """A name for each row that any file system takes."""
+    for number, stimulus in enumerate(ids):
+        yield f"{number:05d}_{re.sub(r'[^A-Za-z0-9._-]+', '-', stimulus)[:80]}.png"
+
+
+def _sheet(drawn: np.ndarray) -> np.ndarray:
+    """Pictures (n, height, width, 3) in rows of ten with a white border: (sheet height, sheet width, 3)."""
+    import numpy as np
+
+    n, height, width, _ = drawn.shape
+    columns = min(n, 10)
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + 4) + 4, columns * (width + 4) + 4, 3), 255, dtype=np.uint8)
+    for number, picture in enumerate(drawn):
+        top, left = (4 + (number // columns) * (height + 4), 4 + (number % columns) * (width + 4))
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
