@@ -11,19 +11,13 @@ import numpy as np
 
 from braindec import checks, config, store
 from braindec.data.simulated.brains import FmriBrain, prior_variances, saturation_moments
+from braindec.data.simulated.ceiling import Ceiling, Trial, Truth
 from braindec.data.simulated.meeg import MeegBrain
 from braindec.data.simulated.noise import FmriNoise, NoiseConfig
-from braindec.data.simulated.observers import (
-    Ceiling,
-    Prior,
-    Trial,
-    Truth,
-    oracle_image,
-    oracle_linear,
-    oracle_n,
-)
+from braindec.data.simulated.observers import oracle_image, oracle_linear
 from braindec.data.simulated.simulate import Simulated
 from braindec.data.simulated.stimuli import Stimuli
+from braindec.data.simulated.trained_observer import Prior, oracle_n
 from braindec.types import Embeddings, Trials
 
 KINDS = ("oracle_image", "oracle_linear", "oracle_n")

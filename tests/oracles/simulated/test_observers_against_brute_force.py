@@ -7,7 +7,7 @@ import pytest
 from scipy.special import comb
 from scipy.stats import multivariate_normal
 
-from braindec.data.simulated import observers
+from braindec.data.simulated import ceiling, linear_estimate, observers, trained_observer
 
 
 def covariance(rng, n):
@@ -16,7 +16,7 @@ def covariance(rng, n):
 
 
 def test_oracle_image_is_the_mixture_of_gaussian_densities(rng):
-    n, m, trial = 4, 3, observers.Trial(gain_sd=0.3, lapse=0.1)
+    n, m, trial = 4, 3, ceiling.Trial(gain_sd=0.3, lapse=0.1)
     noise, candidates = covariance(rng, n), rng.standard_normal((5, n))
     responses = rng.standard_normal((2, n))
     found = observers.oracle_image(
@@ -36,21 +36,21 @@ def test_oracle_linear_is_the_regression_on_endless_data(rng):
     n_scenes, n_features, dim = 3000, 6, 3
     z = rng.standard_normal((n_scenes, dim)) @ rng.standard_normal((dim, dim))
     s = np.tanh(z @ rng.standard_normal((dim, n_features))) + 0.7
-    trial, noise = observers.Trial(gain_sd=0.2, lapse=0.1), 0.2 * covariance(rng, n_features)
-    truth = observers.Truth(s, z, trial)
+    trial, noise = ceiling.Trial(gain_sd=0.2, lapse=0.1), 0.2 * covariance(rng, n_features)
+    truth = ceiling.Truth(s, z, trial)
     seen = rng.integers(n_scenes, size=300_000)
     factor = (rng.random(len(seen)) >= 0.1) * (1 + 0.2 * rng.standard_normal(len(seen)))
     y = s[seen] * factor[:, None] + rng.multivariate_normal(np.zeros(n_features), noise, len(seen))
     design = np.column_stack([y, np.ones(len(y))])
     fitted, *_ = np.linalg.lstsq(design, z[seen], rcond=None)
     queries = y[:200]
-    space = observers._Space.of(z)
-    mean, cross, total = observers._moments(space, truth, noise, 1)
+    space = linear_estimate.Space.of(z)
+    mean, cross, total = linear_estimate.moments(space, truth, noise, 1)
     estimate = (queries - mean) @ np.linalg.solve(total, cross.T) @ space.back + space.mean
     assert estimate == pytest.approx(design[:200] @ fitted, abs=0.05)
     found = observers.oracle_linear(queries, z, seen[:200], truth, noise, 1)
-    cosine = observers._unit(estimate - z.mean(0)) @ observers._unit(z - z.mean(0)).T
-    assert found.details["cosine"] == pytest.approx(observers.Ceiling("", cosine, seen[:200]).top1)
+    cosine = linear_estimate.unit(estimate - z.mean(0)) @ linear_estimate.unit(z - z.mean(0)).T
+    assert found.details["cosine"] == pytest.approx(ceiling.Ceiling("", cosine, seen[:200]).top1)
 
 
 def test_posterior_of_the_response_map_is_bayes_rule_written_out(rng):
@@ -58,7 +58,7 @@ def test_posterior_of_the_response_map_is_bayes_rule_written_out(rng):
     z, half = rng.standard_normal((n, dim)), rng.standard_normal((dim, n_stimulus))
     between, residual = covariance(rng, n_features), covariance(rng, n_features)
     y = rng.standard_normal((n, n_features))
-    mean, unsure = observers._kronecker(z, y, between, half, residual)
+    mean, unsure = trained_observer.kronecker(z, y, between, half, residual)
     prior = np.kron(between, half @ half.T)  # of A, row by row
     design = np.kron(np.eye(n_features), z)  # A's rows to y's columns
     spread = np.kron(residual, np.eye(n))
@@ -70,7 +70,7 @@ def test_posterior_of_the_response_map_is_bayes_rule_written_out(rng):
 
 def test_ceiling_counts_like_a_double_loop(rng):
     scores, target = rng.standard_normal((6, 6)).round(1), np.arange(6)
-    found = observers.Ceiling("x", scores, target)
+    found = ceiling.Ceiling("x", scores, target)
     for i in range(6):
         others = [scores[i, j] for j in range(6) if j != i]
         assert found.image_retrieval(2)[i] == (sum(o > scores[i, i] for o in others) < 2)
@@ -82,7 +82,7 @@ def test_ceiling_counts_like_a_double_loop(rng):
 
 def test_likelihood_score_is_the_log_ratio_of_posterior_and_prior_density(rng):
     error, z, estimate = covariance(rng, 4), rng.standard_normal((5, 4)), rng.standard_normal((3, 4))
-    found = observers._log_ratio(estimate, error, z)
+    found = linear_estimate.log_ratio(estimate, error, z)
     expected = np.array([[multivariate_normal.logpdf(c, e, error) for c in z] for e in estimate])
     expected -= multivariate_normal.logpdf(z, np.zeros(4))
     assert found - found[0, 0] == pytest.approx(expected - expected[0, 0], abs=1e-9)

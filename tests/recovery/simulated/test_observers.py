@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from braindec.data.simulated import observers
+from braindec.data.simulated import ceiling, linear_estimate, observers, trained_observer
 
 N_GALLERY, N_SCENES, N_VOXELS, DIM, N_FEATURES, REPEATS = 80, 2500, 60, 12, 20, 3
-TRIAL = observers.Trial(gain_sd=0.1, lapse=0.02)
+TRIAL = ceiling.Trial(gain_sd=0.1, lapse=0.02)
 
 
 @dataclass
@@ -20,12 +20,12 @@ class Planted:
     embeddings: np.ndarray
     responses: np.ndarray
     noise: np.ndarray
-    prior: observers.Prior
+    prior: trained_observer.Prior
     generator: np.random.Generator
 
     @property
-    def truth(self) -> observers.Truth:
-        return observers.Truth(self.responses[N_GALLERY:], self.embeddings[N_GALLERY:], TRIAL)
+    def truth(self) -> ceiling.Truth:
+        return ceiling.Truth(self.responses[N_GALLERY:], self.embeddings[N_GALLERY:], TRIAL)
 
     def measure(self, scenes: np.ndarray) -> np.ndarray:
         """Averages over repeats."""
@@ -51,13 +51,13 @@ def plant(seed: int, noise_sd: float = 1.0) -> Planted:
     low = g.standard_normal((N_VOXELS, 4))
     noise = noise_sd**2 * (0.6 * np.eye(N_VOXELS) + 0.1 * low @ low.T) / REPEATS
     kernel = np.diag((np.arange(N_VOXELS) < 50).astype(float))
-    prior = observers.Prior(
+    prior = trained_observer.Prior(
         features[N_GALLERY:], dict.fromkeys(members, variance), members, kernel, np.full(N_VOXELS, TRIAL.mean)
     )
     return Planted(embeddings, features @ weights, noise, prior, g)
 
 
-def ceilings(world: Planted, n_train: int) -> tuple[observers.Ceiling, observers.Ceiling, float]:
+def ceilings(world: Planted, n_train: int) -> tuple[ceiling.Ceiling, ceiling.Ceiling, float]:
     """oracle_linear, oracle_n and the best ridge regression, its penalty chosen on the test data in its favour."""
     gallery = np.arange(N_GALLERY)
     train = N_GALLERY + np.arange(n_train)
@@ -65,7 +65,7 @@ def ceilings(world: Planted, n_train: int) -> tuple[observers.Ceiling, observers
     z = world.embeddings
     told = (z[:N_GALLERY], gallery)
     linear = observers.oracle_linear(y, *told, world.truth, world.noise, REPEATS)
-    n = observers.oracle_n(
+    n = trained_observer.oracle_n(
         y, *told, known, z[train], world.truth, world.prior, world.noise, world.noise, REPEATS, REPEATS
     )
     return linear, n, max(_ridge(y, known, z[:N_GALLERY], z[train], a) for a in (1, 10, 100, 1000))
@@ -74,12 +74,12 @@ def ceilings(world: Planted, n_train: int) -> tuple[observers.Ceiling, observers
 def _ridge(y, known, gallery, z, penalty) -> float:
     x, centre = known - known.mean(0), z.mean(0)
     weights = np.linalg.solve(x.T @ x + penalty * np.eye(N_VOXELS), x.T @ (z - centre))
-    cosine = observers._unit((y - known.mean(0)) @ weights) @ observers._unit(gallery - centre).T
-    return observers.Ceiling("ridge", cosine, np.arange(N_GALLERY)).top1
+    cosine = linear_estimate.unit((y - known.mean(0)) @ weights) @ linear_estimate.unit(gallery - centre).T
+    return ceiling.Ceiling("ridge", cosine, np.arange(N_GALLERY)).top1
 
 
 @pytest.fixture(scope="module")
-def worlds() -> list[tuple[observers.Ceiling, observers.Ceiling, float]]:
+def worlds() -> list[tuple[ceiling.Ceiling, ceiling.Ceiling, float]]:
     return [ceilings(plant(seed), 150) for seed in range(8)]
 
 
