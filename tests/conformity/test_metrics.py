@@ -25,7 +25,8 @@ SHAPES = {
     "clips": (60,),
     "features": (60,),
 }
-WORDS = "a red blue green circle square star man dog horse beach table runs sits under over near with small large".split()
+WORDS = "red blue green circle square star man dog horse beach table runs sits under over near small large".split()
+LARGE = ("_425", "_256", "cider")  # slow: pictures are enlarged, or Java is started
 
 
 def captions(generator: torch.Generator) -> list[str]:
@@ -87,7 +88,8 @@ def test_a_decoder_that_knows_everything_gets_the_best_value(name, generator):
     other = metric.value(*inputs(metric, generator))
     if math.isfinite(metric.best_value):
         assert best == pytest.approx(metric.best_value, abs=1e-5)
-    assert (best > other) == (metric.direction == "higher")
+    if metric.chance_of(N) != metric.best_value:  # ten guesses among six cannot miss
+        assert (best > other) == (metric.direction == "higher")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,19 +138,18 @@ def test_without_a_theory_chance_is_the_score_of_mismatched_pairs(name, generato
     metric = computed(name)
     if metric.chance_of(2 if metric.needs == "labels" else N) is not None:
         pytest.skip("chance has a theory")
-    draws = [inputs(metric, generator) for _ in range(3 if name == "cider" else 12)]
-    values = torch.tensor([metric.value(*given) for given in draws])
-    chances = torch.tensor([mismatched(metric, *given) for given in draws])
-    assert chances.isfinite().all()
-    error = float((values - chances).std()) / len(draws) ** 0.5
-    if metric.paired:  # independent items are mismatched already
-        assert float((values - chances).mean()) == pytest.approx(0.0, abs=4 * error + 1e-9)
     perfect = inputs(metric, generator, perfect=True)
-    gap = metric.value(*perfect) - mismatched(metric, *perfect)
+    gap = metric.value(*perfect) - mismatched(metric, *perfect, n_shifts=1)
     if metric.paired:
         assert gap > 0 if metric.direction == "higher" else gap < 0
     else:  # it does not look at pairs
         assert abs(gap) < 0.2
+    if not metric.paired or any(word in name for word in LARGE):
+        return
+    draws = [inputs(metric, generator) for _ in range(12)]
+    gaps = torch.tensor([metric.value(*given) - mismatched(metric, *given) for given in draws])
+    # Independent items are mismatched already.
+    assert float(gaps.mean()) == pytest.approx(0.0, abs=4 * float(gaps.std()) / len(gaps) ** 0.5 + 1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
