@@ -207,7 +207,7 @@ class BrainDecoder(nn.Module):
         checks.known_key("subject", prediction.key, self.preprocessing)
         query, gallery = self._flat(prediction.values), self._flat(candidates)
         if prediction.key in self.calibrations:
-            return self.calibration(prediction.key).similarity(query, gallery).cpu()
+            return self.calibration(prediction.key).similarity(query, gallery, direction).cpu()
         return nearest.similarity(query, gallery).cpu()
 
     def retrieve(
