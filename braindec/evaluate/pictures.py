@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from braindec import registry, seeding
+from braindec import checks, registry, seeding
 from braindec.decoder import Prediction
 from braindec.evaluate.measures import Measured, identification_interval, metric_table
 from braindec.metrics import Metric, mismatched
-from braindec.protocols import Protocol
+from braindec.protocols import Pictures, Protocol
 from braindec.stats.scoring import summarise
 
 
@@ -39,26 +42,72 @@ def measure_pictures(
     ----------
     presented, decoded : uint8 array, shape (n, height, width, 3)
     """
+    shown, made = (shown_as(p, protocol.pictures) for p in (presented, decoded))
     out = {}
+    for name in metrics_here(protocol):
+        metric = metric_table()[name]
+        out[name] = measured_pictures(metric, inputs_of(metric, shown), inputs_of(metric, made), generator)
+    return out
+
+
+def metrics_here(protocol: Protocol) -> tuple[str, ...]:
+    """A protocol's picture metrics without those that this machine cannot compute (`not_computed`)."""
+    lacking = not_computed(protocol)
+    return tuple(name for name in protocol.picture_metrics if name not in lacking)
+
+
+def not_computed(protocol: Protocol) -> dict[str, str]:
+    """What this machine lacks for picture metrics of a protocol, by metric: weights to download, packages."""
+    found = {}
     for name in protocol.picture_metrics:
         metric = metric_table()[name]
-        true, made = _inputs(metric, presented), _inputs(metric, decoded)
-        out[name] = _measured(metric, true, made, generator)
-    return out
+        lacking = metric.missing() or (_lacking(metric.network, metric.node) if metric.network else "")
+        if lacking:
+            found[name] = lacking
+    return found
+
+
+@lru_cache(maxsize=64)
+def _lacking(network: str, node: str | None) -> str:
+    try:
+        _judge(network, node)
+    except (checks.DownloadError, checks.MissingPackageError) as error:
+        return str(error)
+    return ""
+
+
+@lru_cache(maxsize=2)  # networks are large, and protocols ask for one after the other
+def _judge(network: str, node: str | None) -> Any:
+    """The network that a metric looks through, at its node."""
+    module = registry.load("targets", network)
+    has_nodes = any(field.name == "node" for field in dataclasses.fields(module.Config))
+    return module.build(module.Config(node=node) if has_nodes and node else module.Config())
+
+
+def shown_as(pictures: np.ndarray, rule: Pictures) -> np.ndarray:
+    """Pictures at the size in which a protocol compares them, uint8 (n, height, width, 3)."""
+    if rule.side is None or pictures.shape[1:3] == (rule.side, rule.side):
+        return pictures
+    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+    size = (rule.side, rule.side)
+    resized = interpolate(values, size=size, mode=rule.resize, antialias=rule.antialias, align_corners=False)
+    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def picture_values(presented: np.ndarray, decoded: np.ndarray, protocol: Protocol) -> dict[str, float]:
     """The bare values of a protocol's picture metrics, for nulls; pictures as in `measure_pictures`."""
+    shown, drawn = (shown_as(p, protocol.pictures) for p in (presented, decoded))
     found = {}
-    for name in protocol.picture_metrics:
+    for name in metrics_here(protocol):
         metric = metric_table()[name]
-        true, made = _inputs(metric, presented), _inputs(metric, decoded)
+        true, made = inputs_of(metric, shown), inputs_of(metric, drawn)
         pairs = identification_interval(metric.compute(true, made))[0] if metric.pairwise else None
         found[name] = float(metric.per_sample(true, made).mean()) if pairs is None else pairs
     return found
 
 
-def _measured(metric: Metric, true: Tensor, made: Tensor, generator: np.random.Generator) -> Measured:
+def measured_pictures(metric: Metric, true: Tensor, made: Tensor, generator: np.random.Generator) -> Measured:
+    """One metric of presented and decoded pictures, given what it needs (`inputs_of`)."""
     per_sample = metric.per_sample(true, made).numpy()
     if metric.pairwise:
         value, interval, n = identification_interval(metric.compute(true, made))
@@ -71,19 +120,17 @@ def _measured(metric: Metric, true: Tensor, made: Tensor, generator: np.random.G
     return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
 
 
-_FEATURES: dict[
-    tuple[str, bytes], Tensor
-] = {}  # presented pictures recur for every system; a handful of entries
+# Presented pictures recur for every system; a handful of entries.
+_FEATURES: dict[tuple[str, bytes], Tensor] = {}
 
 
-def _inputs(metric: Metric, pictures: np.ndarray) -> Tensor:
-    if metric.needs == "images":
+def inputs_of(metric: Metric, pictures: np.ndarray) -> Tensor:
+    """What a metric compares: the pictures in [0, 1], or what its network sees in them."""
+    if metric.network is None:
         return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-    network = metric.needs.partition(":")[2].partition(".")[0]
-    key = (network, pictures.tobytes())
+    key = (f"{metric.network}.{metric.node}", pictures.tobytes())
     if key not in _FEATURES:
-        module = registry.load("targets", network)
-        values = module.build(module.Config()).embed_images(pictures)
+        values = _judge(metric.network, metric.node).embed_images(pictures)
         while len(_FEATURES) >= 8:
             _FEATURES.pop(next(iter(_FEATURES)))
         _FEATURES[key] = torch.from_numpy(values).flatten(1)

@@ -32,6 +32,7 @@ FROM_PREDICTIONS = (
     "swapped_names",
     "by_recording",
 )
+FROM_PICTURES = ("named_metric", "off_by_one", "one_distractor", "picture_size", "strict_two_way")
 Published = Mapping[str, Mapping[str, Mapping[str, Measured]]]  # protocol -> signal key -> metric
 
 

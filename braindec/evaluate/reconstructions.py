@@ -15,7 +15,9 @@ from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, Prediction
 from braindec.evaluate.jobs import refits
 from braindec.evaluate.measures import Measured, protocol_named
-from braindec.evaluate.pictures import first, measure_pictures, picture_values, render
+from braindec.evaluate.pictures import first, measure_pictures, not_computed, picture_values, render
+from braindec.evaluate.published import FROM_PICTURES, published_scores
+from braindec.evaluate.published_pictures import published_pictures
 from braindec.evaluate.scoring import Judged, scores_of
 from braindec.types import Embeddings, Score
 
@@ -53,11 +55,12 @@ class Gallery:
 
 @dataclass(frozen=True, eq=False)
 class Reconstructions:
-    """Galleries by signal key, their scores, and what the record says of them."""
+    """Galleries by signal key, their scores, and why metrics of the protocol are not among them, by metric."""
 
     galleries: Mapping[str, Gallery]
     measured: Mapping[str, Mapping[str, Mapping[str, Measured]]]
     scores: tuple[Score, ...]
+    not_computed: Mapping[str, str] = field(default_factory=dict)
 
 
 def reconstructions(
@@ -110,11 +113,20 @@ def reconstructions(
         }
 
     found = refits(redrawn, len(nulls), n_jobs=n_jobs, said="null pictures", progress=progress)
-    null = {k: {m: np.array([f[k][m] for f in found]) for m in protocol.picture_metrics} for k in galleries}
+    null = {k: {m: np.array([f[k][m] for f in found]) for m in measured[k]["braindec"]} for k in galleries}
+    published = published_pictures(
+        protocol,
+        {k: g.presented for k, g in galleries.items()},
+        {k: g.pictures["braindec"] for k, g in galleries.items()},
+    )
     return Reconstructions(
         galleries,
         measured,
-        tuple(_scores(measured, null, protocol, {k: g.ids for k, g in galleries.items()})),
+        (
+            *_scores(measured, null, protocol, {k: g.ids for k, g in galleries.items()}),
+            *published_scores("braindec", published, FROM_PICTURES),
+        ),
+        not_computed(protocol),
     )
 
 

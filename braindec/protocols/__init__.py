@@ -174,8 +174,8 @@ class Protocol:
         What is searched for: the ``"stimulus"`` of a brain response, the ``"brain"`` response of a stimulus, or both.
     chance : tuple of (float or None)
         Value of a decoder that knows nothing, a number a metric; None where it depends on how many are held out.
-    caption_metrics, run_metrics : tuple of str
-        Computed from decoded captions, and from the answers to a continuous run.
+    caption_metrics, video_metrics, run_metrics : tuple of str
+        Computed from decoded captions, from decoded videos, and from the answers to a continuous run.
     windows : Windows or None
         Of protocols that run over continuous recordings.
     published_by, corrects : str or None
@@ -206,6 +206,7 @@ class Protocol:
     direction: str = "none"
     chance: tuple[float | None, ...] = ()
     caption_metrics: tuple[str, ...] = ()
+    video_metrics: tuple[str, ...] = ()
     run_metrics: tuple[str, ...] = ()
     windows: Windows | None = None
     published_by: str | None = None

@@ -22,6 +22,8 @@ PROTOCOLS = table(
         "Wen et al. 2018, doi:10.1093/cercor/bhx268: five test films of eight minutes in clips of 2 s",
         pool=Pool("the 1,200 clips of the films test1 to test5; no training film shows them", 1200),
         direction="stimulus", chance=(1 / 1200, 5 / 1200, 0.5),
+        video_metrics=("frame_ssim", "frame_pixel_correlation", "motion_error", "frame_n_way_2", "frame_n_way_50",
+                       "clip_n_way_2", "clip_n_way_50"),
     ),
     SEGMENTS,
     replace(

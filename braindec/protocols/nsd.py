@@ -25,6 +25,7 @@ MINDEYE2_1000 = Protocol(
     "nsd_mindeye2_1000", 1, "stimulus", "test_stimuli", "after", _RETRIEVAL,
     f"{_MINDEYE2}, 40 sessions; images of {_ALLEN}",
     picture_metrics=_PICTURES, pool=Pool(_SHARED, 1000), n_repeats=3, pictures=_SHOWN, direction="both",
+    caption_metrics=("meteor", "rouge_1", "rouge_l", "sentence_similarity", "caption_clip_similarity"),
     chance=(1 / 1000, 5 / 1000, 1 / 1000),
 )  # fmt: skip
 
@@ -55,6 +56,7 @@ _CAPTIONS = Protocol(
     "Xia et al. 2024 (UMBRAE, BrainHub): captions of 982 images against their five COCO captions",
     pool=Pool(f"{_SHARED}, those with all three repeats in sessions 1 to 37", 982), n_repeats=3, direction="both",
     chance=(1 / 982, 1 / 982),
+    caption_metrics=("bleu_1", "bleu_4", "meteor", "rouge_l", "cider", "sentence_similarity", "clip_score"),
 )  # fmt: skip
 
 
@@ -87,7 +89,7 @@ PROTOCOLS = table(
         Departure("Betas were standardised per session with the test images among them, though the paper says not."),
         pictures=replace(_SHOWN, low_level_share=0.25),
         picture_metrics=("pixel_correlation_425", "ssim_columns_425", *_PICTURES[2:]),
-        metrics=(), chance=(), direction="none", ties="lost in two-way identification",
+        metrics=(), chance=(), direction="none", caption_metrics=(), ties="lost in two-way identification",
     ),
     RETRIEVAL_300,
     _published(

@@ -16,6 +16,7 @@ MAX_CARDS = 6
 
 def cards(scores: Sequence[Score]) -> str:
     """The decoder's scores at a glance: a card a metric, a gauge a subject."""
+    scores = [score for score in scores if "as_published_by" not in score.details]
     ours = [score for score in scores if score.system == "braindec"] or [
         s for s in scores if s.system in HEADLINE_SYSTEMS
     ]

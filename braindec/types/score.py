@@ -123,11 +123,14 @@ class Report:
         return {"schema": 1, "scores": [score.to_json() for score in self.scores], "run": dict(self.run)}
 
     def score(self, name: str, system: str = "braindec", subject: int | str | None = None) -> Score:
-        """The one score with this name, system and (where given) subject."""
+        """The one score with this name, system and (where given) subject; not one that is marked as published."""
         found = [
             s
             for s in self.scores
-            if s.name == name and s.system == system and (subject is None or s.subject == subject)
+            if s.name == name
+            and s.system == system
+            and (subject is None or s.subject == subject)
+            and "as_published_by" not in s.details
         ]
         if len(found) != 1:
             have = sorted({(s.name, s.system, s.subject) for s in self.scores}, key=str)

@@ -1,0 +1,254 @@
+"""What papers did otherwise: each convention against a loop, marked, and beside the corrected score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import checks, evaluate
+from braindec.data import NeuralDataset, Split
+from braindec.decoder.prediction import Prediction, with_repeats
+from braindec.evaluate import pictures as pictures_module
+from braindec.evaluate import published, published_pictures
+from braindec.evaluate.exam import Exam
+from braindec.evaluate.measures import metric_table, protocol_named
+from braindec.evaluate.pictures import shown_as
+from braindec.evaluate.scoring import judge, scores_of
+from braindec.evaluate.systems import centred_cosine
+from braindec.protocols import Pictures
+from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
+
+N_DIMS = 6
+
+
+@dataclass(frozen=True)
+class Sees:
+    """Predicts what the responses say: they are noisy embeddings."""
+
+    mean: np.ndarray
+
+    def predict(self, trials: Trials, *, repeats: str) -> Prediction:
+        found = with_repeats(np.asarray(trials.responses), trials.table, repeats, lambda rows: rows[:, None])
+        return replace(found, key=trials.key)
+
+    def similarity(self, prediction: Prediction, candidates: np.ndarray, *, direction: str = "image"):
+        return centred_cosine(prediction, candidates, self.mean)
+
+
+def fit(part, embeddings, seed):
+    return Sees(embeddings.of(part.stimulus_ids).mean(0))
+
+
+def seen(n_test: int, n_repeats: int, unit: str, noise: float = 2.0, n_runs: int = 1, per_concept: int = 1):
+    """(dataset, embeddings): test stimuli shown alike often, four training stimuli, responses that show embeddings."""
+    rng = np.random.default_rng(5)
+    ids = [f"s{i:04d}" for i in range(n_test + 4)]
+    values = rng.standard_normal((len(ids), 1, N_DIMS)).astype(np.float32) + 1.0
+    order = np.concatenate([np.repeat(np.arange(n_test), n_repeats), np.arange(n_test, len(ids))])
+    responses = (values[order, 0] + noise * rng.standard_normal((len(order), N_DIMS))).astype(np.float32)
+    n, zero = np.arange(len(order)), np.zeros(len(order), int)
+    table = Table({
+        "stimulus_id": np.array(ids)[order], "session": zero, "run": n % n_runs, "repeat": zero, "onset_s": 1.0 * n,
+        "acquisition_order": n, "exchangeability_block": zero,
+    })  # fmt: skip
+    concept = [f"c{i // per_concept}" if i < n_test else f"t{i}" for i in range(len(ids))]
+    stimuli = StimulusSet(tuple(ids), "none", table=Table({"concept": concept}))
+    names = concept if unit == "concept" else ids
+    parts = {"train": tuple(names[n_test:]), "test": tuple(dict.fromkeys(names[:n_test]))}
+    trials = Trials(responses, table, ArraySpace(N_DIMS), "a.u.", 1, "fmri")
+    dataset = NeuralDataset.from_trials([trials], stimuli, Split("one", unit, parts), name="seen")
+    return dataset, Embeddings(tuple(ids), values, "seen", {"model": "seen"}, "0" * 64)
+
+
+def judged(name: str, dataset, embeddings):
+    exam = Exam(dataset, embeddings, [dataset.split], protocol_named(name), progress=False)
+    found = judge("braindec", fit, exam, 0)
+    return found, scores_of(found, exam.protocol)
+
+
+def raw_cosine(dataset, embeddings, repeats="after"):
+    """(queries by image) cosine of mean predictions and images, test stimuli in order."""
+    trials = dataset.part("test").trials["sub-01_fmri"]
+    ids = dataset.part("test").stimulus_ids
+    rows = trials.table["stimulus_id"]
+    queries = np.stack([np.asarray(trials.responses)[rows == i][:3].mean(0) for i in ids])
+    gallery = embeddings.of(ids)[:, 0]
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (queries, gallery)]
+    return unit[0] @ unit[1].T
+
+
+def test_mindeye2_s_retrieval_is_its_own_code_s_loop_under_its_swapped_names():
+    dataset, embeddings = seen(1000, 3, "stimulus")
+    _, scores = judged("nsd_retrieval_300x30", dataset, embeddings)
+    theirs = {s.name: s for s in scores if s.protocol == "nsd_retrieval_300x30_as_published_by_mindeye2"}
+    ours = {s.name: s for s in scores if s.protocol == "nsd_retrieval_300x30"}
+    assert set(theirs) <= set(ours)
+    table, state = raw_cosine(dataset, embeddings), np.random.RandomState(42)
+    image, brain = [], []
+    for _ in range(30):
+        rows = state.choice(np.arange(1000), 300, replace=False)
+        drawn = table[np.ix_(rows, rows)]
+        image.append((drawn.argmax(1) == np.arange(300)).mean())
+        brain.append((drawn.argmax(0) == np.arange(300)).mean())
+    assert np.mean(image) != np.mean(brain)
+    assert theirs["brain_retrieval_top1_of_300"].value == pytest.approx(np.mean(image), abs=1e-9)
+    assert theirs["image_retrieval_top1_of_300"].value == pytest.approx(np.mean(brain), abs=1e-9)
+    half = 1.96 * np.std(brain) / 30**0.5
+    low, high = theirs["image_retrieval_top1_of_300"].interval
+    assert (low, high) == pytest.approx((np.mean(brain) - half, np.mean(brain) + half), abs=1e-5)
+    mine = ours["image_retrieval_top1_of_300"].interval
+    assert high - low < 0.7 * (mine[1] - mine[0])
+
+
+def test_a_published_score_says_by_whom_and_what_differs():
+    dataset, embeddings = seen(1000, 3, "stimulus")
+    _, scores = judged("nsd_retrieval_300x30", dataset, embeddings)
+    row = next(s for s in scores if "as_published" in s.protocol)
+    assert row.details["as_published_by"] == "mindeye2"
+    assert any("transpose" in what for what in row.details["differs"])
+    assert any("half precision" in what for what in row.details["differed in the paper only"])
+    assert len(row.details["differs"]) + len(row.details["differed in the paper only"]) == 8
+    assert not any("as_published_by" in s.details for s in scores if s.protocol == "nsd_retrieval_300x30")
+
+
+@pytest.mark.parametrize(
+    ("n_repeats", "weights"), [(1, [1]), (2, [2, 1]), (3, [1, 1, 1]), (5, [1, 1, 1, 0, 0])]
+)
+def test_repeats_are_padded_to_three_as_the_published_loader_does(rng, n_repeats, weights):
+    values = rng.standard_normal((2 * n_repeats, 1, 4)).astype(np.float32)
+    table = Table({"stimulus_id": np.tile(["a", "b"], n_repeats)})
+    single = Prediction(tuple(table["stimulus_id"].tolist()), values, table, np.ones(2 * n_repeats, int), "x")
+    found = published.padded_repeats(single)
+    assert found.ids == ("a", "b")
+    for row, start in enumerate((0, 1)):
+        np.testing.assert_allclose(
+            found.values[row], np.average(values[start::2], axis=0, weights=weights), atol=1e-6
+        )
+
+
+def test_a_concept_s_mean_response_looks_for_its_first_image():
+    dataset, embeddings = seen(200, 12, "concept", noise=6.0, per_concept=1)
+    found, _ = judged("things_meg_200", dataset, embeddings)
+    alone = found.published["things_meg_200_as_published_by_brainflora"]["sub-01_fmri"]
+    table = raw_cosine_all(dataset, embeddings)
+    assert alone["image_retrieval_top1"].value == pytest.approx(
+        (table.argmax(1) == np.arange(200)).mean(), abs=1e-9
+    )
+    several, embeddings = seen(24, 2, "concept", noise=1.0, per_concept=4)
+    variant = protocol_named("things_meg_200_as_published_by_brainflora")
+    queries, gallery = published._queries_and_gallery(
+        variant, Sees(np.zeros((1, N_DIMS))), several.part("test").trials["sub-01_fmri"], several.part("test")
+    )
+    assert gallery == tuple(f"s{i:04d}" for i in range(0, 24, 4)) == queries.ids
+    responses = np.asarray(several.part("test").trials["sub-01_fmri"].responses)
+    np.testing.assert_allclose(queries.values[0, 0], responses[:8].mean(0), atol=1e-5)
+
+
+def raw_cosine_all(dataset, embeddings):
+    trials, ids = dataset.part("test").trials["sub-01_fmri"], dataset.part("test").stimulus_ids
+    rows = trials.table["stimulus_id"]
+    queries = np.stack([np.asarray(trials.responses)[rows == i].mean(0) for i in ids])
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (queries, embeddings.of(ids)[:, 0])]
+    return unit[0] @ unit[1].T
+
+
+def test_segments_are_averaged_by_recording_as_published():
+    dataset, embeddings = seen(30, 3, "stimulus", n_runs=4)
+    found, _ = judged("segment_retrieval", dataset, embeddings)
+    theirs = found.published["segment_retrieval_as_published_by_brainmagick"]["sub-01_fmri"]
+    trials, ids = dataset.part("test").trials["sub-01_fmri"], dataset.part("test").stimulus_ids
+    gallery = embeddings.of(ids)[:, 0]
+    score = np.asarray(trials.responses) @ (gallery / np.linalg.norm(gallery, axis=1, keepdims=True)).T
+    hit = np.array(ids)[score.argmax(1)] == trials.table["stimulus_id"]
+    expected = [hit[trials.table["run"] == run].mean() for run in range(4)]
+    assert theirs["segment_retrieval_top1"].value == pytest.approx(np.mean(expected), abs=1e-9)
+    assert theirs["segment_retrieval_top1"].n == 4
+
+
+def test_protocols_without_a_published_variant_get_no_further_rows(planted):
+    exam = Exam(
+        planted.dataset,
+        planted.embeddings,
+        [planted.dataset.split],
+        protocol_named("heldout_stimuli"),
+        progress=False,
+    )
+    found = judge("mean", evaluate.fit_mean, exam, 0)
+    assert found.published == {}
+
+
+@pytest.fixture
+def pictures(rng):
+    """Twelve presented pictures and perfect reconstructions of them."""
+    return rng.integers(0, 256, (12, 32, 32, 3)).astype(np.uint8)
+
+
+def test_off_by_one_gives_a_perfect_decoder_of_twelve_ten_of_eleven(pictures):
+    found = published_pictures.published_pictures(
+        protocol_named("nsd_imagery"), {"sub-01_fmri": pictures}, {"sub-01_fmri": pictures}
+    )["nsd_imagery_as_published_by_mirage"]["sub-01_fmri"]
+    assert found["two_way_identification"].value == pytest.approx(10 / 11, abs=1e-9)
+    assert found["two_way_identification"].chance == pytest.approx(0.5 - 1 / 11)
+
+
+def test_ties_are_lost_where_the_paper_lost_them(generator):
+    constant = torch.ones(6, 5)
+    metric = metric_table()["two_way_identification"]
+    variant = protocol_named("nsd_982_as_published_by_brain_diffuser")
+    ours = evaluate.measures.Measured(
+        "two_way_identification", 0.5, (0.4, 0.6), 0.5, 6, "higher", np.full(6, 0.5)
+    )
+    found = published_pictures._two_way(
+        variant, metric, torch.randn(6, 5, generator=generator), constant, ours
+    )
+    assert metric.value(torch.randn(6, 5, generator=generator), constant) == 0.5
+    assert found.value == 0.0
+
+
+def test_one_random_distractor_is_a_loop_with_ties_won(rng):
+    true, made = rng.standard_normal((2, 40, 9))
+    wins = published_pictures.one_distractor_wins(torch.as_tensor(true), torch.as_tensor(made), 42)
+    other = np.random.RandomState(42).randint(40, size=40)
+    for i in range(40):
+        own, rival = (np.corrcoef(true[i], made[j])[0, 1] for j in (i, other[i]))
+        assert wins[i] == (own >= rival)
+
+
+def test_a_quarter_of_the_low_level_picture_is_mixed_in_where_there_is_one(pictures, rng):
+    low = rng.integers(0, 256, pictures.shape).astype(np.uint8)
+    mixed = published_pictures.blended(pictures, low, 0.25)
+    np.testing.assert_allclose(mixed, 0.75 * pictures.astype(float) + 0.25 * low, atol=0.5)
+    variant = replace(
+        protocol_named("nsd_mindeye2_1000_as_published_by_mindeye2"),
+        picture_metrics=("pixel_correlation_425",),
+    )
+    without, with_low = (
+        published_pictures._measured(variant, pictures[:3], pictures[:3], x) for x in (None, low[:3])
+    )
+    assert without["pixel_correlation_425"].value == pytest.approx(1.0)
+    assert with_low["pixel_correlation_425"].value < 0.99
+
+
+def test_a_network_that_cannot_be_had_is_named_and_left_out(monkeypatch):
+    def nothing(network, node):
+        raise checks.DownloadError(f"{network} could not be downloaded")
+
+    pictures_module._lacking.cache_clear()
+    monkeypatch.setattr(pictures_module, "_judge", nothing)
+    protocol = protocol_named("nsd_982")
+    lacking = pictures_module.not_computed(protocol)
+    pictures_module._lacking.cache_clear()
+    assert lacking["two_way_alexnet_5"] == "alexnet could not be downloaded"
+    assert set(protocol.picture_metrics) - set(lacking) == {"pixel_correlation_425", "ssim_425"}
+
+
+def test_pictures_are_compared_at_the_protocol_s_size(rng):
+    drawn = rng.integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    small, smooth = (shown_as(drawn, Pictures(side=32, antialias=a)) for a in (False, True))
+    assert small.shape == smooth.shape == (2, 32, 32, 3)
+    assert np.abs(small.astype(int) - drawn.reshape(2, 32, 2, 32, 2, 3).mean((2, 4))).max() <= 1
+    assert smooth.std() < small.std()
+    assert shown_as(drawn, Pictures()) is drawn
