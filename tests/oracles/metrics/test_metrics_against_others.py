@@ -1,60 +1,13 @@
-"""Metrics against scikit-image, scikit-learn, numpy and the published evaluations' own numbers."""
+"""Metrics against scikit-image, scikit-learn, torchmetrics, sacrebleu, numpy and double loops."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
-from braindec.maths.nearest import similarity
-from braindec.metrics import classification, identification, pixels, retrieval
-
-
-@pytest.fixture(scope="module")
-def published(parity):
-    tensors = load_file(parity / "mindeye_metrics_public.safetensors")
-    return tensors, json.loads((parity / "mindeye_metrics_public.json").read_text())
-
-
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("pixel_correlation_425", "pixcorr"),
-        ("ssim_425", "ssim_2d"),
-        ("ssim_columns_425", "ssim_mindeye_protocol"),
-    ],
-)
-def test_pixel_metrics_give_the_published_numbers(published, name, key):
-    tensors, numbers = published
-    value = pixels.METRICS[name].value(tensors["images"], tensors["recons"])
-    assert value == pytest.approx(numbers[key], abs=1e-5)
-
-
-def test_two_way_identification_gives_the_published_number(published):
-    tensors, numbers = published
-    metric = identification.METRICS["two_way_identification"]
-    value = metric.value(tensors["real_features"], tensors["pred_features"])
-    assert value == pytest.approx(numbers["two_way"], abs=1e-12)
-
-
-def test_retrieval_gives_the_published_numbers_under_their_swapped_names(published):
-    # The published similarity helper returns the transpose, so what it calls brain to image picks, for each image,
-    # the best brain response: our brain retrieval.
-    tensors, numbers = published
-    image, brain = tensors["clip"].flatten(1), tensors["brain"].flatten(1)
-    state = np.random.RandomState(numbers["retrieval_numpy_seed"])
-    forward, backward = [], []
-    for _ in range(30):
-        rows = torch.as_tensor(state.choice(np.arange(len(image)), 300, replace=False))
-        matrix, truth = similarity(brain[rows], image[rows]), torch.arange(300)
-        forward.append(retrieval.METRICS["image_retrieval_top1"].value(matrix, truth))
-        backward.append(retrieval.METRICS["brain_retrieval_top1"].value(matrix, truth))
-    assert np.mean(forward) == pytest.approx(numbers["retrieval_image_to_brain_top1"], abs=1e-6)
-    assert np.mean(backward) == pytest.approx(numbers["retrieval_brain_to_image_top1"], abs=1e-6)
+from braindec.metrics import classification, identification, pixels
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
