@@ -295,14 +295,9 @@ def _write_stimuli(raw: Path, out: Path, world: World) -> None:
 
 
 def factor_table(drawn: list[scenes.Scene]) -> Table:
-    """A row a scene: category, number of objects, background, pattern, the largest object's words, every factor."""
+    """A row a scene: category, background, all factors of each object, the largest one's words, counts of words."""
     largest = {name: [getattr(s.objects[0], name) for s in drawn] for name in scenes.FACTORS}
-    columns: dict[str, Any] = {
-        "category": [scenes.category(s) for s in drawn],
-        "n_objects": [len(s.objects) for s in drawn],
-        "background": [s.background for s in drawn],
-        "pattern": [s.pattern for s in drawn],
-    }
+    columns: dict[str, Any] = dict(scenes.factor_table(drawn))
     counts = features.factor_features(drawn).astype(np.int8)
     named = {
         f"factor_{str(word).replace(' ', '_')}": counts[:, i] for i, word in enumerate(features.FACTOR_WORDS)

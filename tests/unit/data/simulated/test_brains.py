@@ -132,6 +132,43 @@ def test_lapses_come_as_often_as_announced_and_leave_only_noise(banks):
     assert np.abs(responses[~seen]).max() < 50 < responses[seen].min()
 
 
+def test_the_gain_of_a_trial_multiplies_the_whole_response_and_varies_as_announced(banks):
+    brain = draw(banks, lapse=0.0, gain_sd=0.2)
+    responses, _ = brain.measure(np.full((2000, 150), 1000.0), np.zeros(2000, int), np.random.default_rng(0))
+    gain = responses.mean(1) / 1000
+    assert (gain.mean(), gain.std()) == pytest.approx((1.0, 0.2), abs=0.015)
+    assert np.abs(responses / 1000 - gain[:, None]).max() < 0.05
+
+
+def test_voxels_see_only_the_banks_of_their_region_and_all_of_those(banks):
+    brain = draw(banks, n_voxels=300)
+    names = banks[0].banks
+    for region, members in brain.space.regions.items():
+        seen = {str(n) for n in np.unique(names) if brain.weights[names == n][:, members].any()}
+        assert seen == set(brains.REGION_BANKS.get(region, ()))
+    assert set().union(*brains.REGION_BANKS.values()) == set(names.tolist())
+
+
+def test_noise_is_shared_by_few_patterns_and_by_neighbours_and_what_is_left_is_white(banks, rng):
+    where = brains.positions_mm(brains.draw_space(150))
+    distance = np.linalg.norm(where[:, None] - where[None], axis=2)
+    near, far = (distance > 0) & (distance < 2), distance > 15
+    shares = dict.fromkeys(("tuned", "shared", "local", "drift", "white"), 0.0)
+    found = {}
+    for name in ("shared", "local", "white"):
+        config = noise.NoiseConfig(**(shares | {name: 1.0}), rank=3)
+        model = noise.draw_noise(where, rng.standard_normal((150, 5)), 1, config, rng)
+        alike = np.corrcoef(model.sample(np.zeros(800, int), rng).T)
+        found[name] = (
+            alike[near].mean(),
+            np.sqrt((alike[far] ** 2).mean()),
+            np.linalg.eigvalsh(alike)[-3:].sum() / 150,
+        )
+    assert found["shared"][2] > 0.99 and found["shared"][1] > 0.2
+    assert found["local"][0] > 0.5 and found["local"][1] < 0.1 and found["local"][2] < 0.6
+    assert abs(found["white"][0]) < 0.05 and found["white"][1] < 0.1 and found["white"][2] < 0.1
+
+
 def test_neighbouring_voxels_of_a_region_are_tuned_alike_and_distant_ones_are_not(banks):
     brain = draw(banks, n_voxels=400)
     members = np.flatnonzero(brain.space.regions["early"])

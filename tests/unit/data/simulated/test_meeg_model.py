@@ -123,6 +123,18 @@ def test_blinks_are_frontal_and_as_frequent_as_announced():
     assert np.abs(part.spatial[:, 0]).argsort()[-2:].tolist() in ([0, 1], [1, 0])
 
 
+def test_muscle_bursts_are_temporal_brief_and_have_no_favourite_frequency():
+    config = meeg_config.MeegConfig(n_times=100, tmin=0.0, muscle_rate=0.3)
+    for helmet in (sensors.eeg_cap(), sensors.meg_helmet()):
+        part = next(p for p in meeg_noise.noise_parts(helmet, config, 1.0) if p.name == "muscle")
+        waves = part.sample(1500, np.random.default_rng(0))
+        assert (np.abs(waves).max((1, 2)) > 0).mean() == pytest.approx(0.3, abs=0.04)
+        side = np.abs(helmet.space.positions[:, 0])
+        assert side[np.abs(part.spatial).max(1).argsort()[-4:]].min() > 0.8 * side.max()
+        power = (np.abs(np.fft.rfft(waves, axis=2)) ** 2).mean((0, 1))[5:-5]
+        assert power.max() < 1.5 * power.min()
+
+
 def test_unmixing_recovers_the_sources_with_the_announced_error(brain, banks):
     sources = brain.respond(banks[1][:1500])
     epochs, seen = brain.measure(sources, np.arange(1500) % 2, np.random.default_rng(2))

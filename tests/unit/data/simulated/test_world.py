@@ -71,6 +71,10 @@ def test_subjects_differ_in_weights_and_noise(stimuli):
     equal = replace(TWO, n_voxels=30)
     second = simulate.simulate_subject(replace(SMALL, subjects=(ONE, equal)), equal, stimuli)
     assert abs(np.corrcoef(first.brain.weights.ravel(), second.brain.weights.ravel())[0, 1]) < 0.1
+    for name in ("sd", "session_scale", "loadings"):
+        assert not np.allclose(getattr(first.brain.noise, name), getattr(second.brain.noise, name)), name
+    residuals = [one.responses - one.noise_free[one.schedule.stimulus] for one in (first, second)]
+    assert abs(np.corrcoef(residuals[0].ravel(), residuals[1].ravel())[0, 1]) < 0.1
 
 
 def test_an_inverse_crime_world_needs_the_target_and_no_other_takes_it():
