@@ -15,7 +15,7 @@ from braindec import seeding
 from braindec.data import NeuralDataset, Split, leakage
 from braindec.data.leakage import Audit, Case, Finding, Outcome, Pictures
 from braindec.data.leakage.pictures import n_bytes
-from braindec.data.leakage.timing import SOME, Told, told
+from braindec.data.leakage.timing import Told, told
 from braindec.data.preprocessing import Preprocessing
 from braindec.decoder import BrainDecoder
 from braindec.decoder.fitting import ALPHAS, group_folds, inner_units
@@ -119,7 +119,7 @@ def nuisance(cases: Sequence[Case]) -> Outcome:
 def _nuisance_finding(cases: Sequence[Case], key: str, result: Told) -> Finding | None:
     if result.severity is None:
         return None
-    severity = "warning" if result.excess >= SOME else "info"
+    severity = "info" if result.severity == "info" else "warning"
     said = f"Position, time, session and motion tell the class with a mean recall of {result.value:.2f} "
     way_out = "Show this decoder's score beside yours (it is in every report), and compare with it, not with chance."
     where = cases[0].where(key) + (f" and {len(cases) - 1} more folds" if len(cases) > 1 else "")

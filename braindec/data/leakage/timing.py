@@ -17,7 +17,7 @@ from braindec.types import Table, Trials
 HRF_S = 16.0  # a haemodynamic response is back near its baseline 12 to 20 s after the event
 N_PERMUTATIONS = 999
 MIN_TRIALS = 8
-ALPHA = 0.01
+ALPHA = 0.01  # of a finding that is only told; a louder one lies above all permutations
 # Share of the way from chance to certainty. Half of it is a design, not a coincidence: 40 classes in blocks reach 1. A
 # quarter asks for a look. Positions that chance made uneven stay below: in Haxby's data the block's place reaches 0.17.
 MUCH, SOME = 0.5, 0.25
@@ -51,7 +51,9 @@ class Told:
         """As a class told by time: None where it may be chance."""
         if self.p > ALPHA:
             return None
-        return "leak" if self.excess >= MUCH else "warning" if self.excess >= SOME else "info"
+        if self.p > 1.5 / (N_PERMUTATIONS + 1) or self.excess < SOME:
+            return "info"
+        return "leak" if self.excess >= MUCH else "warning"
 
     def evidence(self) -> dict[str, Any]:
         """The numbers, as JSON."""

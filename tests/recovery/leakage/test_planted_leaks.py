@@ -1,0 +1,240 @@
+"""Leaks that the field has published are planted one by one; each is found, and named as what it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindec import checks
+from braindec.adapters import linear as linear_adapter
+from braindec.backbones import linear
+from braindec.data import NeuralDataset, leakage, splits
+from braindec.data.leakage import Case
+from braindec.data.preprocessing import Preprocessing, Standardise, Whiten
+from braindec.decoder import BrainDecoder, Settings
+from braindec.evaluate import protocol_named
+from braindec.evaluate.audit import audit_splits
+from braindec.losses import mse
+from braindec.train import Config
+from braindec.types import Embeddings
+
+from .conftest import CLEAN, World, make
+
+KEY = "sub-01_fmri"
+
+
+def by_stimulus(dataset: NeuralDataset, seed: int = 0) -> splits.Split:
+    return splits.hold_out(dataset, "stimulus", 0.25, np.random.default_rng(seed))
+
+
+def kinds(audit) -> set[str]:
+    return {finding.kind for finding in audit.leaks}
+
+
+def audit_of(dataset: NeuralDataset, split=None, **given):
+    return audit_splits(dataset, [split or by_stimulus(dataset)], **given)
+
+
+def with_betas(**entries: object) -> NeuralDataset:
+    return make(World(), betas={**CLEAN["betas"], **entries})
+
+
+def embeddings_of(dataset: NeuralDataset) -> Embeddings:
+    values = np.random.default_rng(5).standard_normal((len(dataset.stimuli.ids), 1, 8)).astype(np.float32)
+    return Embeddings(dataset.stimuli.ids, values, "planted", {"model": "planted"}, "0" * 64)
+
+
+def fitted_on(part: NeuralDataset, **settings: object) -> BrainDecoder:
+    chosen = Settings(
+        linear_adapter.Config(shared_dim=8), linear.Config(), mse.Config(), calibrate=False,
+        train=Config(n_steps=2, batch_size=32, validate_every=1, device="cpu"), **settings,
+    )  # fmt: skip
+    embeddings = embeddings_of(part)
+    return BrainDecoder.build(chosen, part.info, embeddings.info).fit(part, embeddings, progress=False)
+
+
+def test_test_trials_within_training():
+    dataset = make(World())
+    whole = dataset.with_split(by_stimulus(dataset))
+    audit = leakage.audit([Case(whole, whole.part("test"), claim="stimulus")])
+    assert {"shared_trials", "repeats", "stimulus_overlap"} <= kinds(audit)
+
+
+def test_trials_that_were_doubled_under_new_names_before_the_split():
+    """Augmentation or oversampling first, splitting second."""
+    dataset = make(World())
+    trials = dataset.trials[KEY]
+    renamed = np.array([i.replace("picture-000", "picture-001") for i in trials.table["stimulus_id"]])
+    values = np.array(trials.responses)
+    values[renamed == "picture-001"] = values[renamed == "picture-001"][:1]
+    doubled = replace(dataset, trials={KEY: replace(trials, responses=values)})
+    parts = {"train": tuple(i for i in dataset.stimuli.ids if i != "picture-001"), "test": ("picture-001",)}
+    assert kinds(audit_of(doubled, splits.Split("doubled", "stimulus", parts))) == {"equal_responses"}
+
+
+def test_repeats_of_a_test_picture_in_training():
+    """Trials are dealt by run, and pictures are searched for: noise alone reaches 74 % instead of 1 %."""
+    dataset = make(World())
+    audit = audit_of(
+        dataset, splits.leave_one_out(dataset, "session")[0], protocol=protocol_named("heldout_stimuli")
+    )
+    assert kinds(audit) == {"repeats", "stimulus_overlap"}
+    (found,) = (f for f in audit.leaks if f.kind == "repeats")
+    assert found.evidence["share"] > 0.3
+    with pytest.raises(checks.LeakageError, match="repeats"):
+        audit.refuse()
+
+
+@pytest.mark.parametrize(
+    ("kind", "copy"),
+    [
+        ("equal_pictures", lambda image: image),
+        ("near_pictures", lambda image: np.clip(image * 0.9 + 8, 0, 255).astype(np.uint8)),
+        ("near_pictures", lambda image: image[:, ::-1]),
+    ],
+    ids=["equal", "paler", "mirrored"],
+)
+def test_a_test_picture_in_training_under_another_name(kind, copy):
+    dataset = make(World())
+    split = by_stimulus(dataset)
+    shown, hidden = split.values("train")[0], split.values("test")[0]
+    original = dataset.stimuli
+
+    def read(ids):
+        return np.stack(
+            [copy(original.images([shown])[0]) if i == hidden else original.images([i])[0] for i in ids]
+        )
+
+    audit = audit_of(replace(dataset, stimuli=replace(original, read=read)), split)
+    assert kinds(audit) == {kind}
+    assert shown in str(audit.leaks[0].evidence["examples"]) and hidden in str(
+        audit.leaks[0].evidence["examples"]
+    )
+
+
+def test_concepts_of_a_zero_shot_score_in_training():
+    dataset = make(World())
+    audit = audit_of(dataset, protocol=protocol_named("heldout_concepts"))
+    assert kinds(audit) == {"category_overlap"}
+
+
+def test_a_class_that_is_a_block_in_time():
+    """EEG-CVPR40: each class shown in one block, trials dealt at random."""
+    dataset = make(World(modality="eeg", order="blocks", spacing_s=1.0))
+    audit = audit_of(dataset)
+    (found,) = (f for f in audit.leaks if f.kind == "block_design")
+    assert found.evidence["mean_recall"] > 0.9
+    assert "nuisance" in {f.kind for f in audit.warnings}
+
+
+def test_windows_that_overlap_within_a_class():
+    """A long block cut into overlapping windows, which are then dealt at random."""
+    dataset = make(World(modality="eeg", order="blocks", spacing_s=0.3))
+    assert "response_windows" in kinds(audit_of(dataset))
+
+
+def test_windows_that_overlap_in_a_random_order_are_a_warning():
+    """Fast presentation: neighbours share samples, but nothing that tells the class."""
+    audit = audit_of(make(World(modality="eeg", spacing_s=0.2)))
+    assert not audit.leaks and {f.kind for f in audit.warnings} == {"response_windows"}
+    slow = with_betas(overlap="kept")
+    assert {f.kind for f in audit_of(slow).warnings} == {"response_windows"}
+
+
+@pytest.mark.parametrize("entry", ["hrf_chosen_on", "noise_regressors_on", "ridge_chosen_on"])
+def test_betas_that_were_chosen_with_test_repeats(entry):
+    audit = audit_of(with_betas(**{entry: "all"}))
+    assert kinds(audit) == {"betas"}
+    assert not audit.allowing(("betas",)).leaks
+
+
+def test_betas_chosen_on_the_training_trials_of_another_split():
+    dataset = with_betas(noise_regressors_on="train")
+    first, second = by_stimulus(dataset, 0), by_stimulus(dataset, 1)
+    told = replace(
+        dataset,
+        splits={"default": replace(first, name="default")},
+        about={**dataset.about, "default_split": "default"},
+    )
+    assert not audit_of(told, first).leaks
+    assert kinds(audit_of(told, second)) == {"betas"}
+
+
+def test_voxels_selected_by_the_reliability_of_all_trials():
+    """Recorded rows are compared with the test rows: nothing is taken on trust."""
+    dataset = make(World())
+    split = by_stimulus(dataset)
+    for part, expected in (
+        (dataset, {"feature_selection"}),
+        (dataset.with_split(split).part("train"), set()),
+    ):
+        rows = {key: leakage.rows_record(trials) for key, trials in part.trials.items()}
+        told = replace(
+            dataset, about={**dataset.about, "features": {"selected_on": rows, "aligned_on": "none"}}
+        )
+        assert kinds(audit_of(told, split)) == expected
+
+
+@pytest.mark.parametrize("entry", ["whitened_on", "ica_fitted_on"])
+def test_whitening_or_ica_fitted_on_all_trials_while_preparing(entry):
+    """THINGS-EEG2 as distributed was whitened with training and test trials."""
+    told = make(World(modality="eeg", spacing_s=1.0), epochs={**CLEAN["epochs"], entry: "all"})
+    assert kinds(audit_of(told)) == {"joint_fit"}
+
+
+def test_subjects_aligned_on_all_trials():
+    assert kinds(audit_of(make(World(), features={"selected_on": "none", "aligned_on": "all"}))) == {
+        "joint_fit"
+    }
+
+
+def test_preprocessing_fitted_on_all_trials(tmp_path):
+    """A decoder that saw everything; also once it was saved and loaded."""
+    dataset = make(World())
+    split = by_stimulus(dataset)
+    steps = (Standardise(), Whiten())
+    honest = fitted_on(dataset.with_split(split).part("train"), preprocessing=steps)
+    assert not audit_of(dataset, split, decoder=honest).leaks
+    everything = fitted_on(dataset, preprocessing=steps)
+    everything.save_pretrained(tmp_path)
+    for decoder in (everything, BrainDecoder.from_pretrained(tmp_path)):
+        assert kinds(audit_of(dataset, split, decoder=decoder)) == {"fitted_rows", "model_selection"}
+
+
+def test_a_model_chosen_on_the_test_part():
+    """Fitted on training trials alone, but its settings are those of the best test score."""
+    dataset = make(World())
+    split = by_stimulus(dataset)
+    whole = dataset.with_split(split)
+    decoder = fitted_on(whole.part("train"))
+    decoder.provenance["chosen_on"] = leakage.chosen_on(whole.part("test"), "best of 40 epochs")
+    (found,) = audit_of(dataset, split, decoder=decoder).leaks
+    assert found.kind == "model_selection" and "best of 40 epochs" in found.what
+
+
+def test_held_out_rows_used_without_labels_where_the_protocol_forbids_it():
+    dataset = make(World())
+    steps = {"fmri": Preprocessing((Standardise(unit="run", scope="unit_unlabelled"),))}
+    forbids, allows = (protocol_named(n) for n in ("heldout_stimuli", "leave_one_run_out_categories"))
+    assert kinds(audit_of(dataset, steps=steps, protocol=forbids)) == {"transductive"}
+    runs = splits.leave_one_out(dataset, "run")[0]
+    assert not audit_of(dataset, runs, steps=steps, protocol=allows).leaks
+
+
+def test_head_motion_that_tells_the_class_is_a_warning():
+    dataset = make(World())
+    trials = dataset.trials[KEY]
+    label = splits.stimulus_column(trials, dataset.stimuli, "category")
+    moved = trials.table["motion_x"] * 0.01 + np.unique(label, return_inverse=True)[1]
+    told = replace(dataset, trials={KEY: replace(trials, table=trials.table.replace(motion_x=moved))})
+    audit = audit_of(told)
+    assert not audit.leaks and {f.kind for f in audit.warnings} == {"nuisance"}
+
+
+def test_a_fit_refuses_a_part_that_reaches_over_its_split():
+    dataset = make(World())
+    whole = dataset.with_split(by_stimulus(dataset))
+    with pytest.raises(checks.LeakageError, match="stimulus"):
+        fitted_on(replace(whole, part_name="train"))
