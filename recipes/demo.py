@@ -26,6 +26,7 @@ from braindec.targets import tiny_openclip
 from braindec.train import Config as Train
 from braindec.types import Report
 
+REGIONS = ("early", "intermediate", "high", "silent")  # as pictures pass through them
 RECIPE = Recipe(
     data=NeuralData("simulated", subjects=(1, 2, 3, 5)),
     target=tiny_openclip.Config(),
@@ -91,7 +92,7 @@ def main(recipe, data_dir, out_dir):
     lap("a new subject")
     key, metric = "sub-01_fmri", "image_retrieval_top1"
     where = evaluate.predictability(recipe, training, test, embeddings, key)
-    by_region = evaluate.by_region(recipe, dataset, embeddings, metric)
+    by_region = evaluate.by_region(recipe, dataset, embeddings, metric, regions=REGIONS)
     lap("regions")
     crime = evaluate.inflation(
         recipe, dataset, embeddings, key, metric, recipe.settings["inverse_crime_world"]

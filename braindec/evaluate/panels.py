@@ -41,7 +41,7 @@ def pictures(gallery: Gallery, measured: Measured, title: str, n_best: int = 6, 
             "presented": gallery.presented,
             "reconstructed": gallery.pictures["braindec"],
         },
-        "captions": [gallery.captions["presented"][i] for i in chosen],
+        "captions": [f"presented: {gallery.captions['presented'][i]}" for i in chosen],
         "notes": {"retrieved": [f"caption: {said[i]}" for i in chosen]},
         "groups": [(f"best {n_best} of {len(order)}", n_best), (f"worst {n_worst}", n_worst)],
         "caption": f"Ranked by {measured.name.replace('_', ' ')}. Every row but presented, retrieved and nearest "
@@ -136,12 +136,12 @@ def against_oracles(scores: Sequence[Score], metric: str) -> Panel:
     """A metric of every system beside what ideal observers reach; no ratio to a ceiling that saturates."""
     cells = []
     for s in scores:
-        told = s.details.get("ceilings", {})
+        told = s.details.get("ceilings", {}) if isinstance(s.subject, int) else {}
         if s.name == metric and told and s.system in ("braindec", "ridge", "adapted", "scratch"):
             shown = [
                 _ratio(s.value, told.get(kind)) for kind in ("oracle_linear", "oracle_n", "oracle_image")
             ]
-            cells.append([f"{s.subject} {s.modality}", s.system, f"{s.value:.3f}", *shown])
+            cells.append([f"sub-{s.subject:02d} {s.modality}", s.system, f"{s.value:.3f}", *shown])
     columns = [
         "subject",
         "system",
