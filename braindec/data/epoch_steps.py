@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from braindec import checks
-from braindec.data.step import State, Step
+from braindec.data.step import FixedStep, State
 from braindec.types import ArraySpace, SubjectSignal, Table
 
 
 @dataclass(frozen=True)
-class Baseline(Step):
-    """Subtracts each channel's mean over a window of the same epoch.
+class Window(FixedStep):
+    """A step that looks at a window of the epoch.
 
     Parameters
     ----------
@@ -25,44 +25,44 @@ class Baseline(Step):
     tmax: float
     scope: str = "causal"
 
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        _window(signal, self.tmin, self.tmax)
-        return {}
+    def samples(self, signal: SubjectSignal) -> np.ndarray:
+        """Which time samples lie in [tmin, tmax], bool (n_times,), to a hundredth of a sample against rounding."""
+        first, sfreq = _clock(signal)
+        times = first + np.arange(signal.shape[1]) / sfreq
+        slack = 0.01 / sfreq
+        kept: np.ndarray = (times >= self.tmin - slack) & (times <= self.tmax + slack)
+        if not kept.any():
+            raise ValueError(
+                f"no sample lies in [{self.tmin}, {self.tmax}] s; "
+                f"{signal.key} has {times[0]:.3f} to {times[-1]:.3f} s."
+            )
+        return kept
+
+
+@dataclass(frozen=True)
+class Baseline(Window):
+    """Subtracts each channel's mean over a window of the same epoch; see `Window`."""
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        kept = _window(signal, self.tmin, self.tmax)
+        kept = self.samples(signal)
         return np.asarray(x - x[:, :, kept].mean(2, keepdims=True), dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class Crop(Step):
-    """Keeps the time samples of a window.
-
-    Parameters
-    ----------
-    tmin, tmax : float
-        Seconds from the event, both included.
-    """
-
-    tmin: float
-    tmax: float
-    scope: str = "causal"
-
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        _window(signal, self.tmin, self.tmax)
-        return {}
+class Crop(Window):
+    """Keeps the time samples of a window; see `Window`."""
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        return np.ascontiguousarray(x[:, :, _window(signal, self.tmin, self.tmax)])
+        return np.ascontiguousarray(x[:, :, self.samples(signal)])
 
     def output(self, signal: SubjectSignal) -> SubjectSignal:
-        kept = np.flatnonzero(_window(signal, self.tmin, self.tmax))
+        kept = np.flatnonzero(self.samples(signal))
         first, sfreq = _clock(signal)
         return replace(signal, shape=(signal.shape[0], len(kept)), tmin=first + float(kept[0]) / sfreq)
 
 
 @dataclass(frozen=True)
-class AverageTime(Step):
+class AverageTime(FixedStep):
     """Means of consecutive time samples; samples left over at the end are dropped.
 
     Parameters
@@ -77,9 +77,6 @@ class AverageTime(Step):
     def __post_init__(self) -> None:
         checks.at_least("n_samples", self.n_samples, 1)
 
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        return {}
-
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         n_bins = self.output(signal).shape[1]
         binned = x[:, :, : n_bins * self.n_samples].reshape(*x.shape[:2], n_bins, self.n_samples)
@@ -93,13 +90,10 @@ class AverageTime(Step):
 
 
 @dataclass(frozen=True)
-class Vectorise(Step):
+class Vectorise(FixedStep):
     """Channels and times as one axis of features (channel-major); their place in the head is forgotten."""
 
     scope: str = "causal"
-
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        return {}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         return np.ascontiguousarray(x.reshape(len(x), -1))  # (trial, channel * time)
@@ -113,16 +107,3 @@ def _clock(signal: SubjectSignal) -> tuple[float, float]:
     if signal.tmin is None or signal.sfreq is None or len(signal.shape) != 2:
         raise ValueError(f"{signal.key} has no time axis (shape {signal.shape}); this step is for epochs.")
     return signal.tmin, signal.sfreq
-
-
-def _window(signal: SubjectSignal, tmin: float, tmax: float) -> np.ndarray:
-    """Which time samples lie in [tmin, tmax], bool (n_times,); half a sample of tolerance against rounding."""
-    first, sfreq = _clock(signal)
-    times = first + np.arange(signal.shape[1]) / sfreq
-    slack = 0.01 / sfreq
-    kept = (times >= tmin - slack) & (times <= tmax + slack)
-    if not kept.any():
-        raise ValueError(
-            f"no sample lies in [{tmin}, {tmax}] s; {signal.key} has {times[0]:.3f} to {times[-1]:.3f} s."
-        )
-    return kept

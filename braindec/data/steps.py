@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from braindec import checks
-from braindec.data.step import SCOPES, State, Step
+from braindec.data.step import SCOPES, FixedStep, State, Step
 from braindec.maths import covariance
 from braindec.maths.groups import group_means
 from braindec.types import SubjectSignal, Table
@@ -108,7 +108,7 @@ class Standardise(Step):
 
 
 @dataclass(frozen=True)
-class Detrend(Step):
+class Detrend(FixedStep):
     """Removes a polynomial in time from each feature over the trials of a run or session, keeping no mean.
 
     Parameters
@@ -129,9 +129,6 @@ class Detrend(Step):
         checks.one_of("scope", self.scope, ("unit_unlabelled",))
         checks.in_range("order", self.order, 0, 10)
         _check_unit(self.unit, self.scope)
-
-    def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        return {}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         out = np.empty_like(x, dtype=np.float32)

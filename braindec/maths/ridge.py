@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.maths.factors import RidgeFactors, factorise, fold_moments, full_moments, row_totals
+from braindec.maths.factors import Moments, RidgeFactors, factorise, fold_moments, full_moments, row_totals
 from braindec.maths.folds import Folds
 from braindec.maths.ridge_scores import NAMED_SCORES, compact_scores, named_score
 
@@ -174,7 +174,7 @@ def held_out_predictions(factors: RidgeFactors, y: Tensor, alpha: float | Tensor
     """
     penalty = torch.as_tensor(alpha, dtype=factors.x.dtype, device=factors.x.device).expand(y.shape[1])
     if factors.leave_one_out:
-        return _leave_one_out(factors, y, penalty)
+        return _leave_one_out(factors, y, penalty, full_moments(factors, y))
     out = torch.full(
         (len(factors.x), y.shape[1]), float("nan"), dtype=factors.x.dtype, device=factors.x.device
     )
@@ -210,8 +210,9 @@ def choose_alpha(alphas: Tensor, scores: Tensor, *, per_target: bool) -> Tensor:
 
 def _named_scores(factors: RidgeFactors, y: Tensor, grid: Tensor, score: str) -> Tensor:
     if factors.leave_one_out:
+        moments = full_moments(factors, y)
         return torch.stack(
-            [named_score(score, _leave_one_out(factors, y, a.expand(y.shape[1])), y) for a in grid]
+            [named_score(score, _leave_one_out(factors, y, a.expand(y.shape[1]), moments), y) for a in grid]
         )
     total = torch.zeros(len(grid), y.shape[1], dtype=factors.x.dtype, device=y.device)
     totals = row_totals(factors, y)
@@ -230,7 +231,10 @@ def _named_scores(factors: RidgeFactors, y: Tensor, grid: Tensor, score: str) ->
 def _scores_of_predictions(factors: RidgeFactors, y: Tensor, grid: Tensor, score: Scorer) -> Tensor:
     """A scorer of the caller's sees all targets of one fold at once (retrieval needs them together)."""
     if factors.leave_one_out:
-        return torch.stack([score(_leave_one_out(factors, y, a.expand(y.shape[1])), y) for a in grid])
+        moments = full_moments(factors, y)
+        return torch.stack(
+            [score(_leave_one_out(factors, y, a.expand(y.shape[1]), moments), y) for a in grid]
+        )
     per_fold = []
     totals = row_totals(factors, y)
     for fold in factors.folds:
@@ -243,9 +247,8 @@ def _scores_of_predictions(factors: RidgeFactors, y: Tensor, grid: Tensor, score
     return torch.stack(per_fold).mean(0)
 
 
-def _leave_one_out(factors: RidgeFactors, y: Tensor, alpha: Tensor) -> Tensor:
+def _leave_one_out(factors: RidgeFactors, y: Tensor, alpha: Tensor, moments: Moments) -> Tensor:
     """Predictions without each row: y - residual / (1 - leverage), the intercept refitted too."""
-    moments = full_moments(factors, y)
     shrink = 1 / (factors.values[:, None] + alpha)  # (component, target)
     fitted = factors.scores @ (moments.projected * shrink) + moments.mean
     distinct, which = alpha.unique(return_inverse=True)
