@@ -112,7 +112,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A recipe file: its object, its smoke overrides, its main, its header and where it is."""
+    """A recipe file: its object, its smoke overrides, its main, its header, where it is, and other ways to analyse.
+
+    A file may declare ``FORKS`` (fork -> options, the recipe's own first) and ``fork(recipe, **choices) -> Recipe``.
+    """
 
     name: str
     recipe: Recipe
@@ -120,6 +123,8 @@ class Loaded:
     main: Callable[[Recipe, Path, Path], Report]
     header: str
     path: Path
+    forks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    fork: Callable[..., Recipe] | None = None
 
 
 def folder() -> Path:
@@ -149,7 +154,11 @@ def load(name: str | Path) -> Loaded:
     for needed, kind in (("RECIPE", Recipe), ("SMOKE", tuple), ("main", Callable)):
         if not isinstance(found.get(needed), kind):  # type: ignore[arg-type]  # Callable works with isinstance
             raise checks.ConfigError(f"{path} must define {needed} ({getattr(kind, '__name__', kind)}).")
-    return Loaded(path.stem, found["RECIPE"], found["SMOKE"], found["main"], found.get("__doc__") or "", path)
+    forks, fork = found.get("FORKS", {}), found.get("fork")
+    if bool(forks) != callable(fork):
+        raise checks.ConfigError(f"{path} must define both FORKS and fork(recipe, **choices), or neither.")
+    header = found.get("__doc__") or ""
+    return Loaded(path.stem, found["RECIPE"], found["SMOKE"], found["main"], header, path, forks, fork)
 
 
 def run(

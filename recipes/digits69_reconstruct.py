@@ -7,11 +7,13 @@ Needs   nothing but a processor
 Expect  see recipes/README.md
 """
 
+from dataclasses import replace
+
 from braindec import evaluate
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
 from braindec.data import splits
-from braindec.data.preprocessing import Standardise
+from braindec.data.preprocessing import ClipMad, Standardise
 from braindec.decoder import BrainDecoder
 from braindec.evaluate import class_panels, panels
 from braindec.generators import pixels as pictures
@@ -38,6 +40,19 @@ RECIPE = Recipe(
     settings={"folds": "10_fold/"},  # dealt once, by the dataset
 )
 SMOKE = ("settings.folds=default", "plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")
+
+FORKS = {
+    "scale of a voxel": ("one", "as measured", "one, clipped at 3 MAD"),
+    "pixels": ("28", "14"),
+    "penalty": ("told apart", "least error", "fixed at 1"),
+}
+
+
+def fork(recipe, **choices):
+    side = int(choices["pixels"])
+    steps = {"one": (Standardise(),), "as measured": (), "one, clipped at 3 MAD": (ClipMad(3.0), Standardise())}
+    target = pixels.Config(height=side, width=side)
+    return replace(recipe, target=target, preprocessing=steps[choices["scale of a voxel"]])
 
 
 def main(recipe, data_dir, out_dir):

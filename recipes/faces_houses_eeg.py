@@ -7,6 +7,8 @@ Needs   nothing but a processor
 Expect  see recipes/README.md
 """
 
+from dataclasses import replace
+
 from braindec import evaluate
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
@@ -39,6 +41,19 @@ SMOKE = (
     "plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10", "settings.n_null_time_course=19",
     "settings.n_averaged=5",
 )  # fmt: skip
+
+FORKS = {
+    "cleaning": ("clipped, scaled", "scaled", "none"),
+    "window": ("0 to 0.5 s", "0 to 0.3 s", "0.1 to 0.4 s"),
+    "averaging": ("4 samples", "1 sample", "8 samples"),
+    "penalty": ("told apart", "least error", "fixed at 1"),
+}
+WINDOWS = {"0 to 0.5 s": (0.0, 0.5), "0 to 0.3 s": (0.0, 0.3), "0.1 to 0.4 s": (0.1, 0.4)}
+
+
+def fork(recipe, cleaning, window, averaging):
+    clean = {"clipped, scaled": CLEAN, "scaled": CLEAN[1:], "none": ()}[cleaning]
+    return replace(recipe, preprocessing=(*clean, Crop(*WINDOWS[window]), AverageTime(int(averaging.split()[0]))))
 
 
 def main(recipe, data_dir, out_dir):

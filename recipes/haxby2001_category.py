@@ -7,11 +7,13 @@ Needs   nothing but a processor
 Expect  see recipes/README.md
 """
 
+from dataclasses import replace
+
 from braindec import evaluate
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
 from braindec.data import splits
-from braindec.data.preprocessing import Standardise
+from braindec.data.preprocessing import Standardise, Whiten
 from braindec.decoder import BrainDecoder
 from braindec.evaluate import class_panels, panels
 from braindec.losses import mse
@@ -37,6 +39,23 @@ RECIPE = Recipe(
     plan=evaluate.Plan(n_null=19, n_null_baselines=39, nuisance=("run_position", "onset_s", "acquisition_order")),
 )
 SMOKE = ("plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")
+
+FORKS = {
+    "level of a run": ("removed", "kept", "removed, scaled"),
+    "scale of a voxel": ("one", "as measured"),
+    "noise": ("as measured", "whitened by class residuals"),
+    "penalty": ("told apart", "least error", "fixed at 1"),
+}
+
+
+def fork(recipe, **choices):
+    level, scale, noise = (choices[name] for name in ("level of a run", "scale of a voxel", "noise"))
+    steps = (
+        *(() if level == "kept" else (Standardise("run", "unit_unlabelled", scale=level == "removed, scaled"),)),
+        *((Standardise(),) if scale == "one" else ()),
+        *((Whiten(noise="repeats"),) if noise.startswith("whitened") else ()),
+    )
+    return replace(recipe, preprocessing=steps)
 
 
 def main(recipe, data_dir, out_dir):

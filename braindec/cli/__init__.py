@@ -19,8 +19,10 @@ VERBS = {
     "prepare": ("NAME --raw DIR --out DIR", "bring a dataset's raw files into the form that recipes read"),
     "run": ("RECIPE --data DIR --out DIR", "run an experiment: fit, judge, write report and decoder"),
     "evaluate": ("DIR [--data DIR]", "judge a saved decoder again, or on recordings it never saw"),
+    "audit": ("DIR [--data DIR]", "say what training and test data share, and what could not be checked"),
     "decode": ("DIR INPUT", "decode recordings with a saved decoder"),
-    "report": ("DIR", "draw report.html again from the files beside it"),
+    "report": ("DIR | --compare A B", "draw report.html again, or compare two runs on the same samples"),
+    "multiverse": ("RECIPE --data DIR --out DIR", "analyse in every declared way: how far choices move the score"),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from braindec import checks
-from braindec.cli import VERBS
+from braindec.cli import VERBS, _audit, _multiverse
 
 
 def parse(verb: str, words: Sequence[str]) -> Any:
@@ -80,6 +80,9 @@ def _run(parser: Any) -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="small synthetic data and settings: does it run at all?"
     )
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="run seeds 0, 1, ... into DIR/seed-0, DIR/seed-1, ... (1: only its own)"
+    )
     _add_set(parser)
 
 
@@ -136,7 +139,26 @@ def _decode(parser: Any) -> None:
 
 
 def _report(parser: Any) -> None:
-    parser.add_argument("dir", type=Path, help="folder with report.json")
+    parser.add_argument("dir", type=Path, nargs="?", default=None, help="folder with report.json")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        default=None,
+        metavar=("A", "B"),
+        help="folders of two runs (or of their runs seed-*): pair them on the same samples",
+    )
+    parser.add_argument(
+        "--systems",
+        type=str,
+        nargs=2,
+        default=["braindec", "braindec"],
+        metavar=("A", "B"),
+        help="whose scores of each are compared (braindec braindec), e.g. braindec ridge",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, metavar="DIR", help="folder of the comparison (A/against-B)"
+    )
 
 
 def _list(parser: Any) -> None:
@@ -164,8 +186,10 @@ OPTIONS: dict[str, Callable[[Any], None]] = {
     "prepare": _prepare,
     "run": _run,
     "evaluate": _evaluate,
+    "audit": _audit.add_options,
     "decode": _decode,
     "report": _report,
+    "multiverse": _multiverse.add_options,
     "list": _list,
     "info": _info,
 }

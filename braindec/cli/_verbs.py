@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from braindec import checks
-from braindec.cli import _parser, _saved, _show
+from braindec.cli import _audit, _multiverse, _parser, _saved, _show
 
 
 def run(verb: str, words: Sequence[str]) -> int:
@@ -15,8 +15,7 @@ def run(verb: str, words: Sequence[str]) -> int:
         options = _parser.parse(verb, words)
     except SystemExit as end:  # argparse's own way to end after --help
         return int(end.code or 0)
-    _ACTIONS[verb](options)
-    return 0
+    return _ACTIONS[verb](options) or 0
 
 
 def _demo(options: Any) -> None:
@@ -54,7 +53,22 @@ def _prepare(options: Any) -> None:
 def _report(options: Any) -> None:
     from braindec import report
 
-    print(report.write(report.read(options.dir), options.dir))
+    if (options.dir is None) == (options.compare is None):
+        raise checks.ConfigError("report takes one folder, or --compare A B.")
+    if options.compare is None:
+        print(report.write(report.read(options.dir), options.dir))
+        return
+    from braindec.report import comparison
+
+    a, b = (comparison.read_runs(f, s) for f, s in zip(options.compare, options.systems, strict=True))
+    made = comparison.compare(a, b)
+    for r in made.run["comparisons"]:
+        low, high = r["interval"]
+        print(
+            f"{r['metric']:<38} {r['key']:<8} {r['value_a']:.3f} {r['value_b']:.3f} {r['difference']:+.3f} "
+            f"[{low:+.3f}, {high:+.3f}]  p {r['p']:.3g} (Holm {r['p_holm']:.3g})  n {r['n']}"
+        )
+    print(report.write(made, options.out or options.compare[0] / f"against-{options.compare[1].name}"))
 
 
 def _list(options: Any) -> None:
@@ -65,13 +79,15 @@ def _info(options: Any) -> None:
     print(_show.info(options.name))
 
 
-_ACTIONS: dict[str, Callable[[Any], None]] = {
+_ACTIONS: dict[str, Callable[[Any], int | None]] = {
     "demo": _demo,
     "prepare": _prepare,
     "run": _run,
     "evaluate": _saved.evaluate,
+    "audit": _audit.run,
     "decode": _saved.decode,
     "report": _report,
+    "multiverse": _multiverse.run,
     "list": _list,
     "info": _info,
 }

@@ -130,9 +130,15 @@ class RidgeFitter:
     ----------
     features : callable
         ``features(training trials) -> (trials -> float32 (n, p))``: fits what has to be fitted on training rows.
+    alphas : sequence of float
+        Penalties to choose among; one is taken as it is.
+    score : str or callable
+        What the training folds choose the penalty by, as in `maths.ridge`.
     """
 
     features: Callable[[Trials], Callable[[Trials], np.ndarray]]
+    alphas: Sequence[float] = ALPHAS
+    score: Any = identification_score
     _kept: dict[str, factors.RidgeFactors] = field(default_factory=dict)
 
     def __call__(self, part: NeuralDataset, embeddings: Embeddings, seed: int) -> RidgeSystem:
@@ -158,7 +164,7 @@ class RidgeFitter:
         )
         factorised = self._factorised(key, x, tuple(codes.tolist()), seed)
         y = torch.from_numpy(embeddings.of(ids[first].tolist()) - mean).flatten(1)
-        return ridge.solve(factorised, y, ALPHAS, score=identification_score)
+        return ridge.solve(factorised, y, self.alphas, score=self.score)
 
     def _factorised(self, key: str, x: Tensor, units: tuple[str, ...], seed: int) -> factors.RidgeFactors:
         """Kept by what went in, so that a fold meets its own factors again in the next refit."""

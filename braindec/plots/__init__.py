@@ -9,6 +9,7 @@ from braindec.plots.brains import montage, sensor_map
 from braindec.plots.curves import time_course, training_curve
 from braindec.plots.pictures import encoded, image_grid
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
+from braindec.plots.specification import specification_curve
 
 __all__ = [
     "ScoreRow",
@@ -20,6 +21,7 @@ __all__ = [
     "region_bars",
     "score_dots",
     "sensor_map",
+    "specification_curve",
     "time_course",
     "training_curve",
 ]

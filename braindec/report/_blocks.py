@@ -16,6 +16,8 @@ time_course (brain)     time_s (n,), values (n,), chance, interval (n, 2), null_
                         baseline (start, stop), ylabel
 confusion (scores)      matrix (n, n) counts with true classes in rows, labels
 histogram (controls)    null (n_refits,), value, xlabel
+specification (scores)  values (n,), intervals (n, 2), chance, own, choices: {fork: n texts}, options: {fork: texts},
+                        between: (difference, low, high) or None, ylabel
 config (config)         tree: JSON
 ======================  ==============================================================================================
 """
@@ -177,6 +179,15 @@ def histogram(payload: Payload) -> str:
     )
 
 
+def specification(payload: Payload) -> str:
+    """Every way of analysing, by its score."""
+    return plots.specification_curve(
+        np.asarray(payload["values"]), np.asarray(payload["intervals"]), payload["choices"], payload["options"],
+        chance=float(payload["chance"]), own=int(payload.get("own", -1)), between=payload.get("between"),
+        ylabel=payload.get("ylabel", "score"),
+    )  # fmt: skip
+
+
 def config(payload: Payload) -> str:
     """A JSON tree that folds."""
     return f'<div class="tree">{_branch(payload["tree"], depth=0)}</div>'
@@ -218,5 +229,6 @@ KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "time_course": ("brain", time_course),
     "confusion": ("scores", confusion),
     "histogram": ("controls", histogram),
+    "specification": ("scores", specification),
     "config": ("config", config),
 }

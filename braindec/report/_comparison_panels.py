@@ -77,7 +77,8 @@ def seeds_table(over: Sequence[Mapping[str, Any]]) -> Panel:
     cells = [
         [
             r["metric"].replace("_", " "), r["modality"], f"{r['n_subjects']} x {r['n_seeds']}",
-            f"{r['difference']:+.3f}", f"[{r['interval'][0]:+.3f}, {r['interval'][1]:+.3f}]", f"{r['seed_sd_a']:.3f}, {r['seed_sd_b']:.3f}",
+            f"{r['difference']:+.3f}", f"[{r['interval'][0]:+.3f}, {r['interval'][1]:+.3f}]",
+            f"{r['seed_sd_a']:.3f}, {r['seed_sd_b']:.3f}",
             r["speaks_of"],
         ]
         for r in over
