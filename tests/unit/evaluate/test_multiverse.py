@@ -1,4 +1,4 @@
-"""Every declared way of analysing is run, or refused where the protocol refuses it; the choice that matters is named."""
+"""Every declared way to analyse is run, or refused where the protocol refuses it; the choice that matters is named."""
 
 from __future__ import annotations
 
