@@ -137,6 +137,7 @@ def _again(options: Any, record: Any) -> Audit:
         embeddings=chosen.embed(dataset, options.data),
         steps={t.modality: steps_for(chosen.preprocessing, t.modality) for t in dataset.trials.values()},
         decoder=decoder,
+        refitted=crossed,
         everything=True,
     )
 

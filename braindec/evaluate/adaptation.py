@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from braindec.data import NeuralDataset
-from braindec.decoder import BrainDecoder
+from braindec.decoder import BrainDecoder, steps_for
+from braindec.evaluate.audit import audit_splits, tell
 from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.scoring import Ceilings, compare, judge, scores_of
@@ -53,6 +54,12 @@ def adaptation(
     split = newcomer.split
     if split is None:
         raise ValueError("the new subject's dataset has no split; give it one with with_split(...).")
+    chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in newcomer.trials.values()}
+    audit = audit_splits(
+        newcomer, [split], protocol=protocol, embeddings=embeddings, steps=chains, refitted=True
+    )
+    audit.refuse()
+    tell(audit)
     exam = Exam(
         newcomer, embeddings, [split], protocol, recipe.seed, n_jobs=plan.n_jobs, progress=plan.progress
     )
@@ -66,4 +73,6 @@ def adaptation(
         c for m in protocol.metrics for c in compare(judged["adapted"], judged["scratch"], m, recipe.seed)
     ]
     n_trials = {key: t.n_trials for key, t in newcomer.part("train").trials.items()}
-    return Evaluation(tuple(scores), judged, tuple(rows), {"n_training_trials": n_trials})
+    return Evaluation(
+        tuple(scores), judged, tuple(rows), {"n_training_trials": n_trials, "audit": audit.to_json()}
+    )

@@ -37,6 +37,7 @@ def audit_splits(
     embeddings: Embeddings | None = None,
     steps: Mapping[str, Preprocessing] | None = None,
     decoder: BrainDecoder | None = None,
+    refitted: bool = False,
     everything: bool = False,
 ) -> Audit:
     """What training and test parts of these splits share, or may share.
@@ -57,6 +58,8 @@ def audit_splits(
         By modality.
     decoder : BrainDecoder, optional
         The fitted decoder that is judged on these splits.
+    refitted : bool
+        Each fold is judged by a decoder of its own, which `cross_decode` compares with the fold's test trials.
     everything : bool
         Also read pictures and responses that are too many for a look beside an evaluation.
 
@@ -71,6 +74,7 @@ def audit_splits(
         "steps": steps or {},
         "fitted": {} if decoder is None else decoder.preprocessing,
         "chosen_on": None if decoder is None else decoder.provenance.get("chosen_on", {}),
+        "refitted": refitted,
         "embeddings": embeddings,
         "pictures": _pictures(dataset, everything),
     }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.data import NeuralDataset, Split, leakage
+from braindec.decoder import BrainDecoder
 from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.types import Embeddings, Table
@@ -149,6 +150,8 @@ def cross_decode(
         check_list(protocol, test)
         mean = embeddings.of(training.stimulus_ids).mean(0)
         system = fit(training, embeddings, seed)
+        if isinstance(system, BrainDecoder):
+            leakage.check_fitted(training, test, system.preprocessing, system.provenance)
         among = candidates_of(protocol, dataset, training, test, embeddings, label_column)
         for key, decoded in decode(system, test, embeddings, mean, protocol, among, number).items():
             parts.setdefault(key, []).append(decoded)
@@ -188,7 +191,14 @@ def join(parts: Sequence[Decoded]) -> Decoded:
 
 
 def check_list(protocol: Protocol, test: NeuralDataset) -> None:
-    """Refuses a test part whose stimuli, or repeats of them, are not the ones that the protocol's name stands for."""
+    """Refuses a test part whose stimuli, or repeats of them, are not the ones that the protocol's name stands for.
+
+    An as-published variant is no protocol to run: it is computed beside the one that it departs from.
+    """
+    if protocol.corrects is not None:
+        raise checks.ConfigError(
+            f"{protocol.name!r} is computed and shown beside {protocol.corrects!r}; name that protocol instead."
+        )
     named = protocol.pool.sha256 is not None and protocol.pool.ids == "concept"
     protocol.check_pool(test.stimulus_ids, test.unit_values("concept") if named else None)
     for trials in test.trials.values():

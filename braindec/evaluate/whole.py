@@ -149,7 +149,7 @@ def _evaluate(
     transductive = sum(check_scopes(protocol, steps) for steps in chains.values()) > 0
     audit = audit_splits(
         dataset, folds, protocol=protocol, label_column=label_column, embeddings=embeddings, steps=chains,
-        decoder=decoder,
+        decoder=decoder, refitted=decoder is None,
     )  # fmt: skip
     audit.refuse()
     tell(audit)

@@ -10,7 +10,7 @@ from braindec.data.leakage.case import Case
 from braindec.data.leakage.findings import KINDS, SEVERITIES, Audit, Finding, Outcome, collect
 from braindec.data.leakage.parts import audit_part, check
 from braindec.data.leakage.pictures import Pictures, near_duplicates
-from braindec.data.leakage.provenance import chosen_on, rows_record
+from braindec.data.leakage.provenance import check_fitted, chosen_on, rows_record
 
 __all__ = [
     "KINDS",
@@ -23,6 +23,7 @@ __all__ = [
     "audit",
     "audit_part",
     "check",
+    "check_fitted",
     "chosen_on",
     "near_duplicates",
     "rows_record",

@@ -36,6 +36,8 @@ class Case:
         By signal key: of the decoder that is judged.
     chosen_on : mapping or None
         The record of the rows that chose the model (`provenance.chosen_on`); None where there is no model.
+    refitted : bool
+        Every fold's decoder is compared with its test trials when it is fitted (`provenance.check_fitted`).
     embeddings : Embeddings or None
     pictures : Pictures or None
         Of the stimuli, where they may be read.
@@ -51,6 +53,7 @@ class Case:
     steps: Mapping[str, Preprocessing] = field(default_factory=dict)
     fitted: Mapping[str, FittedPreprocessing] = field(default_factory=dict)
     chosen_on: Mapping[str, Any] | None = None
+    refitted: bool = False
     embeddings: Embeddings | None = None
     pictures: Pictures | None = None
     max_values: int = 1 << 26

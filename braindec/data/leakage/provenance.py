@@ -23,7 +23,7 @@ import numpy as np
 from braindec import checks
 from braindec.data.dataset import NeuralDataset
 from braindec.data.leakage.case import Case
-from braindec.data.leakage.findings import Finding, Outcome
+from braindec.data.leakage.findings import Finding, Outcome, collect
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.data.rows import row_digests, rows_hash
 from braindec.data.splits import unit_values
@@ -121,8 +121,35 @@ def among(
     return np.isin(row_digests(trials), known)
 
 
+def check_fitted(
+    train: NeuralDataset,
+    test: NeuralDataset,
+    fitted: Mapping[str, FittedPreprocessing],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Refuses a decoder that says it was fitted on, or chosen by, trials that it is about to be judged on.
+
+    Parameters
+    ----------
+    train, test : NeuralDataset
+    fitted : mapping of str to FittedPreprocessing
+        ``decoder.preprocessing``.
+    provenance : mapping
+        ``decoder.provenance``.
+
+    Raises
+    ------
+    LeakageError
+        If a test trial is among the recorded rows.
+    """
+    case = Case(train, test, fitted=fitted, chosen_on=provenance.get("chosen_on", {}))
+    collect([("fitted_rows", [fitted_rows(case)]), ("model_selection", [model_selection(case)])]).refuse()
+
+
 def fitted_rows(case: Case) -> Outcome:
     """Test trials among the rows that preprocessing (and with it the weights) were fitted on."""
+    if case.refitted:
+        return []
     if not case.fitted:
         return "no decoder at hand"
     found, unknown = [], []
@@ -142,6 +169,8 @@ def fitted_rows(case: Case) -> Outcome:
 
 def model_selection(case: Case) -> Outcome:
     """Test trials among those that chose the model, its settings or its number of steps."""
+    if case.refitted:
+        return []
     if case.chosen_on is None:
         return "no decoder at hand"
     if "rows" not in case.chosen_on:
