@@ -9,7 +9,9 @@ import pytest
 
 from braindec import checks, config
 from braindec.data.simulated import design, simulate, world
+from braindec.data.simulated import features as banks
 from braindec.data.simulated import stimuli as stimuli_room
+from braindec.data.simulated.network import layer_features
 from braindec.data.simulated.scenes import FACTORS
 
 ONE = world.Subject(
@@ -126,6 +128,11 @@ def test_another_gallery_seed_changes_gallery_trials_and_not_a_bit_of_anything_e
     assert other.scenes[8:] == stimuli.scenes[8:]
     assert np.array_equal(other.features[8:], stimuli.features[8:])
     assert not {s.key for s in other.scenes[:8]} & {s.key for s in stimuli.scenes}
+    scaled = banks.network_banks(layer_features(other.images[:8]), layer_features(stimuli.images))
+    raw = banks.raw_banks(other.scenes[:8], other.images[:8], scaled)
+    assert other.features[:8] == pytest.approx(
+        stimuli.map(raw), abs=1e-4
+    )  # on the scale of all other features
     eeg = replace(ONE, subject=3, modality="eeg", n_voxels=0)
     for subject in (ONE, eeg):
         both = replace(SMALL, subjects=(ONE, TWO, eeg))
@@ -151,6 +158,7 @@ def test_galleries_do_not_depend_on_who_else_is_in_the_world():
     alone = stimuli_room.draw_scenes(replace(fresh, subjects=(ONE,)), exclude=[])
     together = stimuli_room.draw_scenes(fresh, exclude=[])
     assert alone[2] == together[2] != together[0]
+    assert stimuli_room.draw_scenes(replace(fresh, gallery_seed=8), exclude=[])[2] != together[2]
 
 
 def test_a_gallery_of_another_seed_avoids_the_development_gallery_and_all_training_scenes():
