@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import learning, saving
+from braindec.decoder import decoding, learning, saving
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import TargetScaler
@@ -121,7 +121,9 @@ class BrainDecoder(nn.Module):
             Itself.
         """
         folder = None if out_dir is None else Path(out_dir)
-        learning.fit_(self.cpu(), part, self._named(embeddings), folder, prior=prior, progress=progress)
+        learning.fit_(
+            self.cpu(), part, learning.named(self, embeddings), folder, prior=prior, progress=progress
+        )
         return self.eval()
 
     def adapt(
@@ -149,7 +151,7 @@ class BrainDecoder(nn.Module):
         freeze : bool
             Train only the new adapters; False trains the trunk too (other subjects then change).
         """
-        named = self._named(embeddings)
+        named = learning.named(self, embeddings)
         known = sorted(set(part.keys) & set(self.info.signals))
         if known:
             raise ValueError(
@@ -191,8 +193,9 @@ class BrainDecoder(nn.Module):
     ) -> Tensor:
         """How well each candidate embedding fits each prediction: (n, n_candidates), higher is more similar.
 
-        The cosine about the training stimuli's mean; or, where calibration found that it tells training stimuli apart
-        better, the evidence log p(candidate | prediction) - log p(candidate) with the error that was seen out of fold.
+        The cosine about the training stimuli's mean, that cosine after the error seen out of fold is whitened, or the
+        evidence log p(candidate | prediction) - log p(candidate) under that error; calibration chose for each direction
+        what told training stimuli apart. A pair's value depends on no other prediction or candidate.
 
         Parameters
         ----------
@@ -229,16 +232,7 @@ class BrainDecoder(nn.Module):
         similarity : float32 array, shape (n, k)
             See `similarity`.
         """
-        checks.same_space(
-            "gallery", gallery.space, self.outputs[self.main].space, "Embed it with the decoder's target."
-        )
-        checks.in_range("k", k, 1, len(gallery.ids))
-        prediction = self.predict(trials, repeats=repeats)
-        found = self.similarity(prediction, np.asarray(gallery.values[:], dtype=np.float32)).sort(
-            dim=1, descending=True, stable=True
-        )
-        ids = [tuple(gallery.ids[i] for i in row) for row in found.indices[:, :k].tolist()]
-        return ids, found.values[:, :k].numpy()
+        return decoding.retrieve(self, trials, gallery, k, repeats)
 
     def score(self, trials: Trials, embeddings: Embeddings, *, repeats: Repeats = "after") -> float:
         """Share of predictions whose own stimulus is the most similar of those presented; ties as a guess.
@@ -252,16 +246,8 @@ class BrainDecoder(nn.Module):
         embeddings : Embeddings
             Of their stimuli, in the decoder's target space.
         """
-        space = self.outputs[self.main].space
-        checks.same_space(
-            "embeddings", embeddings.space, space, "Embed the stimuli with the decoder's target."
-        )
-        prediction = self.predict(trials, repeats=repeats)
-        gallery, row = np.unique(prediction.ids, return_inverse=True)
-        found = self.similarity(prediction, embeddings.of(gallery.tolist()))
-        return float(nearest.hits_at(1, *nearest.ranks_in(found, torch.from_numpy(row))).mean())
+        return decoding.score(self, trials, embeddings, repeats)
 
-    @torch.no_grad()
     def imagine(
         self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None, n_samples: int = 1
     ) -> np.ndarray:
@@ -269,12 +255,7 @@ class BrainDecoder(nn.Module):
 
         Without a prior, the predicted embeddings themselves.
         """
-        if self.prior is None:
-            return np.repeat(prediction.values[None], n_samples, axis=0)
-        condition = self.condition(self.scaler(self.main).centre(self._tensor(prediction.values)))
-        generator = seeding.torch_generator(seed, "prior")
-        samples = self.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
-        return self.scaler(self.main).restore(samples).cpu().numpy()
+        return decoding.imagine(self, prediction, seed, n_steps, n_samples)
 
     def image_embedding(
         self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None
@@ -283,14 +264,9 @@ class BrainDecoder(nn.Module):
         n_samples = 1 if self.prior is None or self.prior.closed_form else self.settings.prior_samples
         return self.imagine(prediction, seed=seed, n_steps=n_steps, n_samples=n_samples).mean(0)
 
-    @torch.no_grad()
     def imagine_nothing(self, n: int, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
         """Image embeddings (n, n_tokens, n_dims) that the prior draws without a brain: a control for pictures."""
-        if self.prior is None:
-            raise ValueError("this decoder has no prior; set one in its settings.")
-        generator = seeding.torch_generator(seed, "prior")
-        samples = self.prior.unconditional(n, generator=generator, n_steps=n_steps)
-        return self.scaler(self.main).restore(samples).cpu().numpy()
+        return decoding.imagine_nothing(self, n, seed, n_steps)
 
     def reconstruct(
         self,
@@ -311,17 +287,8 @@ class BrainDecoder(nn.Module):
         seed : int
             Of prior and generator.
         """
-        checks.same_space(
-            "generator", generator.space, self.outputs[self.main].space, "Choose a generator of this space."
-        )
-        prediction = self.predict(trials, repeats=repeats)
-        embeddings = self.image_embedding(prediction, seed=seed)
-        drawn = generator.generate(
-            embeddings, generator=seeding.torch_generator(seed, "picture"), n_steps=n_steps
-        )
-        return prediction.ids, drawn
+        return decoding.reconstruct(self, trials, generator, repeats, seed, n_steps)
 
-    @torch.no_grad()
     def activations(self, layer: str, trials: Trials) -> np.ndarray:
         """What a named layer of the encoder puts out for each trial: (n_trials, ...), float32.
 
@@ -330,15 +297,7 @@ class BrainDecoder(nn.Module):
         layer : str
             A name of ``decoder.layers()``, e.g. ``"backbone"`` or ``"adapters.sub-01_fmri"``.
         """
-        encoder = self.fitted_encoder()
-        module = dict(encoder.named_modules())[checks.one_of("layer", layer, self.layers())]
-        caught: list[Tensor] = []
-        handle = module.register_forward_hook(lambda _m, _i, out: caught.append(_as_tensor(out, self.main)))
-        try:
-            self.predict(trials)
-        finally:
-            handle.remove()
-        return torch.cat(caught).cpu().numpy()
+        return decoding.activations(self, layer, trials)
 
     def layers(self) -> list[str]:
         """Names of the encoder's layers, for `activations`."""
@@ -374,15 +333,6 @@ class BrainDecoder(nn.Module):
 
     # ------------------------------------------------------------------------------------------------------- helpers
 
-    def _named(self, embeddings: Embeddings | Mapping[str, Embeddings]) -> dict[str, Embeddings]:
-        named = {self.main: embeddings} if isinstance(embeddings, Embeddings) else dict(embeddings)
-        for name, info in self.outputs.items():
-            found = checks.known_key("embeddings", name, named)
-            checks.same_space(
-                "embeddings", found.space, info.space, "Embed the stimuli with the recipe's target."
-            )
-        return named
-
     def build_encoder(self) -> Encoder:
         """A fresh encoder for the signals this decoder was fitted on."""
         info = SignalInfo({key: fitted.signal for key, fitted in self.preprocessing.items()})
@@ -407,31 +357,35 @@ class BrainDecoder(nn.Module):
         return raw * self.gain
 
     def calibration(self, key: str) -> Calibration:
+        """Of one subject."""
         return checks.of_type("calibration", self.calibrations[key], Calibration)
 
     def raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
+        """What a head of the encoder puts out for one subject's prepared signals: (n, n_tokens, n_dims)."""
         encoder = self.fitted_encoder()
         parts = [encoder({key: rows})[key][output or self.main] for rows in signals.split(ROWS_AT_ONCE)]
         return torch.cat(parts)
 
     def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:
         encoder.eval()
-        raw = self.raw(key, self._tensor(responses), name)
+        raw = self.raw(key, self.tensor(responses), name)
         centred = self.finished(key, raw) if name == self.main else raw
         return self.scaler(name).restore(centred).cpu().numpy()
 
-    def _tensor(self, values: np.ndarray) -> Tensor:
+    def tensor(self, values: np.ndarray) -> Tensor:
         """An array on the decoder's device."""
         return torch.as_tensor(np.asarray(values)).to(self.gain.device)
 
     def _flat(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
         """See `centred`; on the decoder's device."""
-        return self.scaler(output or self.main).centre(self._tensor(embeddings)).flatten(1)
+        return self.scaler(output or self.main).centre(self.tensor(embeddings)).flatten(1)
 
     def scaler(self, name: str) -> TargetScaler:
+        """Of one output."""
         return checks.of_type("scaler", self.scalers[name], TargetScaler)
 
     def fitted_encoder(self) -> Encoder:
+        """The encoder; refused before `fit`."""
         if self.encoder is None:
             raise ValueError(
                 "this decoder is not fitted; call decoder.fit(dataset.part('train'), embeddings) first."
@@ -442,7 +396,3 @@ class BrainDecoder(nn.Module):
 def _unit(values: Tensor) -> Tensor:
     """Predictions (n, n_tokens, n_dims) at the length sqrt(n_tokens * n_dims): contrastive losses leave it free."""
     return normalize(values.flatten(1), dim=1).reshape(values.shape) * float(np.sqrt(values[0].numel()))
-
-
-def _as_tensor(out: Any, main: str) -> Tensor:
-    return out if isinstance(out, Tensor) else out[main]

@@ -95,6 +95,17 @@ def adapt_(
         train.forget_parts(folder)
 
 
+def named(decoder: BrainDecoder, embeddings: Embeddings | Mapping[str, Embeddings]) -> dict[str, Embeddings]:
+    """Embeddings by output name; another space than the decoder's is refused."""
+    out = {decoder.main: embeddings} if isinstance(embeddings, Embeddings) else dict(embeddings)
+    for name, info in decoder.outputs.items():
+        found = checks.known_key("embeddings", name, out)
+        checks.same_space(
+            "embeddings", found.space, info.space, "Embed the stimuli with the recipe's target."
+        )
+    return out
+
+
 def prepared_sets_(decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings]) -> Sets:
     """Each subject's training data; the decoder takes preprocessing fitted on all of it."""
     sets = {}

@@ -1,0 +1,99 @@
+"""What a fitted decoder makes of trials: stimuli found, embeddings imagined, pictures drawn, activations read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braindec import checks, seeding
+from braindec.decoder.prediction import Prediction, Repeats
+from braindec.maths import nearest
+from braindec.types import Embeddings, Trials
+
+if TYPE_CHECKING:
+    from braindec.decoder.brain_decoder import BrainDecoder
+
+
+def retrieve(
+    decoder: BrainDecoder, trials: Trials, gallery: Embeddings, k: int, repeats: Repeats
+) -> tuple[list[tuple[str, ...]], np.ndarray]:
+    """See `BrainDecoder.retrieve`."""
+    _check_space(decoder, "gallery", gallery.space, "Embed it with the decoder's target.")
+    checks.in_range("k", k, 1, len(gallery.ids))
+    prediction = decoder.predict(trials, repeats=repeats)
+    found = decoder.similarity(prediction, np.asarray(gallery.values[:], dtype=np.float32)).sort(
+        dim=1, descending=True, stable=True
+    )
+    ids = [tuple(gallery.ids[i] for i in row) for row in found.indices[:, :k].tolist()]
+    return ids, found.values[:, :k].numpy()
+
+
+def score(decoder: BrainDecoder, trials: Trials, embeddings: Embeddings, repeats: Repeats) -> float:
+    """See `BrainDecoder.score`."""
+    _check_space(decoder, "embeddings", embeddings.space, "Embed the stimuli with the decoder's target.")
+    prediction = decoder.predict(trials, repeats=repeats)
+    gallery, row = np.unique(prediction.ids, return_inverse=True)
+    found = decoder.similarity(prediction, embeddings.of(gallery.tolist()))
+    return float(nearest.hits_at(1, *nearest.ranks_in(found, torch.from_numpy(row))).mean())
+
+
+@torch.no_grad()
+def imagine(
+    decoder: BrainDecoder, prediction: Prediction, seed: int, n_steps: int | None, n_samples: int
+) -> np.ndarray:
+    """See `BrainDecoder.imagine`."""
+    if decoder.prior is None:
+        return np.repeat(prediction.values[None], n_samples, axis=0)
+    scaler = decoder.scaler(decoder.main)
+    condition = decoder.condition(scaler.centre(decoder.tensor(prediction.values)))
+    generator = seeding.torch_generator(seed, "prior")
+    samples = decoder.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
+    return scaler.restore(samples).cpu().numpy()
+
+
+@torch.no_grad()
+def imagine_nothing(decoder: BrainDecoder, n: int, seed: int, n_steps: int | None) -> np.ndarray:
+    """See `BrainDecoder.imagine_nothing`."""
+    if decoder.prior is None:
+        raise ValueError("this decoder has no prior; set one in its settings.")
+    generator = seeding.torch_generator(seed, "prior")
+    samples = decoder.prior.unconditional(n, generator=generator, n_steps=n_steps)
+    return decoder.scaler(decoder.main).restore(samples).cpu().numpy()
+
+
+def reconstruct(
+    decoder: BrainDecoder, trials: Trials, generator: Any, repeats: Repeats, seed: int, n_steps: int | None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """See `BrainDecoder.reconstruct`."""
+    _check_space(decoder, "generator", generator.space, "Choose a generator of this space.")
+    prediction = decoder.predict(trials, repeats=repeats)
+    embeddings = decoder.image_embedding(prediction, seed=seed)
+    drawn = generator.generate(
+        embeddings, generator=seeding.torch_generator(seed, "picture"), n_steps=n_steps
+    )
+    return prediction.ids, drawn
+
+
+@torch.no_grad()
+def activations(decoder: BrainDecoder, layer: str, trials: Trials) -> np.ndarray:
+    """See `BrainDecoder.activations`."""
+    encoder = decoder.fitted_encoder()
+    module = dict(encoder.named_modules())[checks.one_of("layer", layer, decoder.layers())]
+    caught: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _m, _i, out: caught.append(_as_tensor(out, decoder.main)))
+    try:
+        decoder.predict(trials)
+    finally:
+        handle.remove()
+    return torch.cat(caught).cpu().numpy()
+
+
+def _as_tensor(out: Any, main: str) -> Tensor:
+    return out if isinstance(out, Tensor) else out[main]
+
+
+def _check_space(decoder: BrainDecoder, name: str, found: str, way_out: str) -> None:
+    checks.same_space(name, found, decoder.outputs[decoder.main].space, way_out)
