@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 from braindec import checks, registry
+from braindec.cli import _protocols
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -28,6 +29,8 @@ def names(kind: str) -> list[str]:
         return sorted(path.parent.name for path in _beside("datasets").glob("*/prepare.py"))
     if kind == "recipes":
         return sorted(path.stem for path in _beside("recipes").glob("*.py") if not path.stem.startswith("_"))
+    if kind == "protocols":
+        return sorted(_protocols.protocols())
     return registry.names(kind)
 
 
@@ -49,6 +52,8 @@ def listing(kind: str | None, *, terminal: bool | None = None) -> str:
         name: (f"{len(names(name))} members" if kind is None else _sentence(kind, name)) for name in found
     }
     width = max((len(name) for name in found), default=0)
+    if kind == "protocols":  # what is frozen is read in full
+        return "\n".join(f"{name:<{width}}  {what}" for name, what in said.items())
     line = max(40, shutil.get_terminal_size().columns - width - 4)
     return "\n".join(
         f"  {name:<{width}}  {textwrap.shorten(what, line, placeholder=' …')}" for name, what in said.items()
@@ -68,7 +73,7 @@ def info(name: str) -> str:
         return _dataset(member)
     if kind == "recipes":
         return f"recipe {member}\n\n{_docstring(_beside('recipes') / f'{member}.py')}"
-    return _member(kind, member)
+    return _protocols.info(member) if kind == "protocols" else _member(kind, member)
 
 
 def _resolve(name: str) -> tuple[str, str]:
@@ -110,7 +115,7 @@ def _member(kind: str, name: str) -> str:
             for field in dataclasses.fields(config)
         ]
         lines += ["", inspect.cleandoc(config.__doc__ or "")]
-    for table in ("METRICS", "PROTOCOLS", "MEASURES"):
+    for table in ("METRICS", "MEASURES"):
         entries = vars(module).get(table)
         if isinstance(entries, dict):
             lines += [
@@ -135,6 +140,8 @@ def _default(field: dataclasses.Field[object]) -> str:
 
 def _sentence(kind: str, name: str) -> str:
     """The first line of a member's docstring, or the title on a dataset's card; nothing is imported."""
+    if kind == "protocols":
+        return _protocols.sentence(name)
     if kind == "datasets":
         from braindec.data import catalogue
 

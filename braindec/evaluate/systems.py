@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import seeding, store
+from braindec import checks, seeding, store
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import (
@@ -107,7 +107,7 @@ class RidgeSystem:
 
     def predict(self, trials: Trials, *, repeats: Repeats) -> Prediction:
         """Predicted embeddings."""
-        fit = self.fits[trials.key]
+        fit = checks.known_key("subject", trials.key, self.fits)
 
         def run(rows: np.ndarray) -> np.ndarray:
             flat = ridge.ridge_predict(torch.from_numpy(rows), fit).numpy()

@@ -138,6 +138,7 @@ class Protocol:
     Parameters
     ----------
     name : str
+        What a recipe and a score say; nothing else has to be said.
     version : int
         Raised when any other field changes.
     unit : str
@@ -161,9 +162,11 @@ class Protocol:
         scores are ranked over trials (the cosine to one of two classes only knows the side). ``"cosine"``: of the
         embeddings as they are. No other item of the test set enters a pair's value.
     pool : Pool
+        Which stimuli are candidates, how many, and whether their list is known by its hash.
     n_repeats : int or None
         Repeats of every test stimulus that are averaged; other numbers are refused. None: all there are.
     pictures : Pictures
+        Resizing, antialias, crop, colour and blend before any metric.
     layer : str
         What of which network is decoded and compared.
     ties : str

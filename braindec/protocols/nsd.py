@@ -103,6 +103,7 @@ PROTOCOLS = table(
         Departure("Weights and activations are in half precision."),
         Departure("30 random draws of 300 with numpy's seed, and an interval over the draws.", "drawn_pools"),
         Departure("Cosine of whole embeddings, no mean removed.", "raw_cosine"),
+        source=f"{_MINDEYE2}, final_evaluations: 30 draws of 300 images",
         similarity="cosine", seed=42, layer=_MINDEYE2_LAYER, ties="the first of the tied",
         pool=replace(RETRIEVAL_300.pool, n_draws=30),
     ),

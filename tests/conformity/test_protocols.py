@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from braindec import evaluate, registry
+from braindec.cli import _protocols
 from braindec.data import NeuralDataset, Split
 from braindec.decoder.prediction import Prediction, with_repeats
 from braindec.evaluate.measures import metric_table, protocol_table
@@ -150,17 +153,50 @@ def test_a_decoder_that_knows_nothing_is_at_the_protocol_s_chance(name):
         assert values.mean() == pytest.approx(chance, abs=4.5 * error), metric
 
 
-def test_every_field_is_explained_in_the_docs(repository):
-    text = (repository / "docs" / "judging.md").read_text()
+def field_rows() -> list[str]:
+    """The docs' tables of fields, made from the objects."""
+    rows = []
     for kind in (Protocol, Pool, Pictures, Windows, Departure):
-        for field in dataclasses.fields(kind):
-            assert f"`{field.name}`" in text, (kind.__name__, field.name)
+        prefix = "" if kind is Protocol else f"{kind.__name__.lower()}."
+        rows += [
+            f"| `{prefix}{f.name}` | {_protocols.meaning(kind, f.name)} |" for f in dataclasses.fields(kind)
+        ]
+    return rows
 
 
-def test_every_protocol_stands_in_the_docs(repository):
-    text = (repository / "docs" / "judging.md").read_text()
-    for name in PROTOCOLS:
-        assert f"`{name}`" in text
+def protocol_row(protocol: Protocol) -> str:
+    """A protocol's line in the docs, made from the object."""
+    size = protocol.pool.size or "all held out"
+    size = f"{size}, {protocol.pool.drawn} at a time" if protocol.pool.drawn else size
+    repeats = {"none": "single trials", "before": "mean response", "after": "mean prediction"}[
+        protocol.repeats
+    ]
+    repeats += f" of {protocol.n_repeats}" if protocol.n_repeats else ""
+    what = [*protocol.metrics, *protocol.picture_metrics, *protocol.caption_metrics, *protocol.video_metrics]
+    metrics = ", ".join([*what, *protocol.run_metrics])
+    return f"| `{protocol.name}` | {protocol.unit} | {size} | {repeats} | {metrics} |"
+
+
+def departure_rows(protocol: Protocol) -> list[str]:
+    """What a paper did otherwise, a line each."""
+    return [f"  - {d.what} {'*(computed)*' if d.how else '*(said only)*'}" for d in protocol.departures]
+
+
+def test_the_docs_tables_are_made_from_the_objects(repository):
+    lines = set((repository / "docs" / "judging.md").read_text().splitlines())
+    corrected = [p for p in PROTOCOLS.values() if p.published_by is None]
+    published = [p for p in PROTOCOLS.values() if p.published_by is not None]
+    wanted = field_rows() + [protocol_row(p) for p in corrected]
+    wanted += [f"- `{p.name}`" for p in published] + [row for p in published for row in departure_rows(p)]
+    assert [row for row in wanted if row not in lines] == []
+
+
+def test_an_as_published_variant_is_not_run_by_itself(planted):
+    protocol = PROTOCOLS["nsd_982_as_published_by_brain_diffuser"]
+    with pytest.raises(ValueError, match="shown beside 'nsd_982'"):
+        evaluate.cross_decode(
+            evaluate.fit_mean, planted.dataset, planted.embeddings, [planted.dataset.split], protocol, 0
+        )
 
 
 def test_a_tie_earns_what_a_random_order_would(generator):
@@ -168,3 +204,15 @@ def test_a_tie_earns_what_a_random_order_would(generator):
     for name in {m for p in PROTOCOLS.values() for m in p.metrics if "retrieval" in m}:
         metric = metric_table()[name]
         assert metric.value(constant, torch.arange(40)) == pytest.approx(metric.chance_of(40), abs=1e-9)
+
+
+@pytest.mark.slow
+def test_the_worked_example_in_the_docs_prints_what_the_docs_say(repository):
+    text = (repository / "docs" / "judging.md").read_text()
+    code, printed = text.split("```python\n")[1].split("```")[0], text.split("```python\n")[1].split("```")[2]
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
+    )
+    for ours, theirs in zip(run.stdout.strip().splitlines(), printed.strip().splitlines(), strict=True):
+        assert ours.split()[:2] == theirs.split()[:2]
+        assert float(ours.split()[2]) == pytest.approx(float(theirs.split()[2]), abs=0.003)
