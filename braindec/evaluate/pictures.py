@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,9 +15,13 @@ from torch.nn.functional import interpolate
 from braindec import checks, registry, seeding
 from braindec.decoder import Prediction
 from braindec.evaluate.measures import Measured, identification_interval, metric_table
-from braindec.metrics import Metric, mismatched
+from braindec.metrics import Metric, circular, mismatched
 from braindec.protocols import Pictures, Protocol
 from braindec.stats.scoring import summarise
+
+# What made or chose the pictures, by the words of `metrics.circular`: target, reranker, generator. A metric whose
+# network is of their family is left out and said to be circular.
+Stake = Mapping[str, str | None]
 
 
 def first(prediction: Prediction, n: int) -> Prediction:
@@ -34,34 +39,44 @@ def render(generator: Any, embeddings: np.ndarray, seed: int, n_steps: int | Non
 
 
 def measure_pictures(
-    presented: np.ndarray, decoded: np.ndarray, protocol: Protocol, generator: np.random.Generator
+    presented: np.ndarray,
+    decoded: np.ndarray,
+    protocol: Protocol,
+    generator: np.random.Generator,
+    stake: Stake | None = None,
 ) -> dict[str, Measured]:
-    """All picture metrics of a protocol.
+    """All picture metrics of a protocol that this machine can compute and whose network has no stake.
 
     Parameters
     ----------
     presented, decoded : uint8 array, shape (n, height, width, 3)
+    stake : mapping, optional
+        Spaces or members of the target, the re-ranker and the generator behind the decoded pictures.
     """
     shown, made = (shown_as(p, protocol.pictures) for p in (presented, decoded))
     out = {}
-    for name in metrics_here(protocol):
+    for name in metrics_here(protocol, stake):
         metric = metric_table()[name]
         out[name] = measured_pictures(metric, inputs_of(metric, shown), inputs_of(metric, made), generator)
     return out
 
 
-def metrics_here(protocol: Protocol) -> tuple[str, ...]:
-    """A protocol's picture metrics without those that this machine cannot compute (`not_computed`)."""
-    lacking = not_computed(protocol)
+def metrics_here(protocol: Protocol, stake: Stake | None = None) -> tuple[str, ...]:
+    """A protocol's picture metrics without those that this machine cannot or should not compute (`not_computed`)."""
+    lacking = not_computed(protocol, stake)
     return tuple(name for name in protocol.picture_metrics if name not in lacking)
 
 
-def not_computed(protocol: Protocol) -> dict[str, str]:
-    """What this machine lacks for picture metrics of a protocol, by metric: weights to download, packages."""
+def not_computed(protocol: Protocol, stake: Stake | None = None) -> dict[str, str]:
+    """Why picture metrics of a protocol are left out, by metric: circular, weights to download, packages."""
     found = {}
     for name in protocol.picture_metrics:
         metric = metric_table()[name]
-        lacking = metric.missing() or (_lacking(metric.network, metric.node) if metric.network else "")
+        lacking = (
+            circular(metric, **(stake or {}))
+            or metric.missing()
+            or (_lacking(metric.network, metric.node) if metric.network else "")
+        )
         if lacking:
             found[name] = lacking
     return found
@@ -94,11 +109,13 @@ def shown_as(pictures: np.ndarray, rule: Pictures) -> np.ndarray:
     return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def picture_values(presented: np.ndarray, decoded: np.ndarray, protocol: Protocol) -> dict[str, float]:
+def picture_values(
+    presented: np.ndarray, decoded: np.ndarray, protocol: Protocol, stake: Stake | None = None
+) -> dict[str, float]:
     """The bare values of a protocol's picture metrics, for nulls; pictures as in `measure_pictures`."""
     shown, drawn = (shown_as(p, protocol.pictures) for p in (presented, decoded))
     found = {}
-    for name in metrics_here(protocol):
+    for name in metrics_here(protocol, stake):
         metric = metric_table()[name]
         true, made = inputs_of(metric, shown), inputs_of(metric, drawn)
         pairs = identification_interval(metric.compute(true, made))[0] if metric.pairwise else None

@@ -93,13 +93,14 @@ def reconstructions(
     protocol = protocol_named(recipe.protocol)
     known = _Known(training, test, embeddings, target)
     draw = _Draw(recipe.build_generator(), recipe.seed, n_steps)
+    stake = {"target": embeddings.space, "generator": draw.generator.space}
     galleries, measured = {}, {}
     for key in tqdm(test.keys, desc="reconstruct", disable=not progress, leave=False):
         galleries[key] = _gallery(decoder, nulls[0], draw, known, key, protocol.repeats, n_images)
         generator_of = seeding.numpy_generator(recipe.seed, "pictures", key)
         measured[key] = {
             name: measure_pictures(
-                galleries[key].presented, galleries[key].pictures[name], protocol, generator_of
+                galleries[key].presented, galleries[key].pictures[name], protocol, generator_of, stake
             )
             for name in ("braindec", "shuffled", "oracle")
         }
@@ -107,7 +108,7 @@ def reconstructions(
     def redrawn(number: int) -> dict[str, dict[str, float]]:
         return {
             key: picture_values(
-                g.presented, _drawn(nulls[number], draw, test, key, protocol, n_images), protocol
+                g.presented, _drawn(nulls[number], draw, test, key, protocol, n_images), protocol, stake
             )
             for key, g in galleries.items()
         }
@@ -126,7 +127,7 @@ def reconstructions(
             *_scores(measured, null, protocol, {k: g.ids for k, g in galleries.items()}),
             *published_scores("braindec", published, FROM_PICTURES),
         ),
-        not_computed(protocol),
+        not_computed(protocol, stake),
     )
 
 

@@ -245,6 +245,14 @@ def test_a_network_that_cannot_be_had_is_named_and_left_out(monkeypatch):
     assert set(protocol.picture_metrics) - set(lacking) == {"pixel_correlation_425", "ssim_425"}
 
 
+def test_a_network_with_a_stake_is_left_out_and_called_circular():
+    protocol = replace(protocol_named("nsd_982"), picture_metrics=("two_way_clip", "pixel_correlation_425"))
+    stake = {"target": "openclip/ViT-L-14/openai/pooled"}
+    lacking = pictures_module.not_computed(protocol, stake)
+    assert list(lacking) == ["two_way_clip"] and lacking["two_way_clip"].startswith("circular: openclip")
+    assert pictures_module.metrics_here(protocol, stake) == ("pixel_correlation_425",)
+
+
 def test_pictures_are_compared_at_the_protocol_s_size(rng):
     drawn = rng.integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     small, smooth = (shown_as(drawn, Pictures(side=32, antialias=a)) for a in (False, True))
