@@ -46,7 +46,12 @@ RECIPE = Recipe(
     n_folds=3,
     protocol="heldout_stimuli",
     plan=evaluate.Plan(n_null=19, n_null_baselines=19, n_null_pictures=5, n_jobs=0),
-    settings={"newcomer": 4, "n_images": 30, "inverse_crime_world": "world_inverse_crime.json"},
+    settings={
+        "newcomer": 4,
+        "n_null_newcomer": 5,
+        "n_images": 30,
+        "inverse_crime_world": "world_inverse_crime.json",
+    },
 )
 SMOKE = (
     "data.subjects=[1,2,5]",
@@ -58,6 +63,7 @@ SMOKE = (
     "plan.n_null=1",
     "plan.n_null_baselines=3",
     "plan.n_null_pictures=2",
+    "settings.n_null_newcomer=1",
     "settings.n_images=8",
     "settings.inverse_crime_world=world_smoke_inverse_crime.json",
 )
@@ -88,7 +94,8 @@ def main(recipe, data_dir, out_dir):
 
     newcomer = replace(recipe.data, subjects=(recipe.settings["newcomer"],)).read(data_dir)
     told = evaluate.simulated_ceilings(data_dir, newcomer, embeddings)
-    adapted = evaluate.adaptation(decoder, recipe, newcomer, embeddings, plan=plan, ceilings=told)
+    few = replace(plan, n_null=recipe.settings["n_null_newcomer"])
+    adapted = evaluate.adaptation(decoder, recipe, newcomer, embeddings, plan=few, ceilings=told)
     lap("a new subject")
     key, metric = "sub-01_fmri", "image_retrieval_top1"
     where = evaluate.predictability(recipe, training, test, embeddings, key)

@@ -8,7 +8,7 @@ from typing import Any
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, steps_for
 from braindec.evaluate.audit import audit_splits, tell
-from braindec.evaluate.exam import Exam
+from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.scoring import Ceilings, compare, judge, scores_of
 from braindec.evaluate.systems import Fitter, NuisanceFitter, decoder_fitter
@@ -61,7 +61,13 @@ def adaptation(
     audit.refuse()
     tell(audit)
     exam = Exam(
-        newcomer, embeddings, [split], protocol, recipe.seed, n_jobs=plan.n_jobs, progress=plan.progress
+        in_memory(newcomer),
+        embeddings,
+        [split],
+        protocol,
+        recipe.seed,
+        n_jobs=plan.n_jobs,
+        progress=plan.progress,
     )
     judged = {name: judge(name, fit, exam, n_null) for name, (fit, n_null) in fits.items()}
     scores = [

@@ -13,6 +13,8 @@ from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.types import Embeddings, Trials
 
+IN_MEMORY = 2**29  # bytes of responses that are read once for all refits, instead of once for each
+
 
 @dataclass(frozen=True, eq=False)
 class Exam:
@@ -54,6 +56,17 @@ class Exam:
     def labels(self, decoded: Mapping[str, Decoded]) -> dict[str, np.ndarray | None]:
         """Each decoded row's class as text, by signal key; None without a label column."""
         return row_labels(decoded, self.dataset, self.label_column)
+
+
+def in_memory(dataset: NeuralDataset) -> NeuralDataset:
+    """The same dataset with its responses as arrays, where they are small enough: refits read them again and again."""
+    sizes = [int(np.prod(t.responses.shape)) * t.responses.dtype.itemsize for t in dataset.trials.values()]
+    if sum(sizes) > IN_MEMORY:
+        return dataset
+    rows = {key: np.asarray(t.responses[np.arange(t.n_trials)]) for key, t in dataset.trials.items()}
+    return replace(
+        dataset, trials={key: replace(t, responses=rows[key]) for key, t in dataset.trials.items()}
+    )
 
 
 def row_labels(

@@ -11,7 +11,7 @@ import numpy as np
 from braindec import seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder
-from braindec.evaluate.exam import Exam
+from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.jobs import refits
 from braindec.evaluate.measures import protocol_named, values
 from braindec.evaluate.systems import Fitter, System, decoder_fitter
@@ -56,6 +56,7 @@ def fit_nulls(
     They are the first `n` refits of `null_values` on this part, so that none is fitted twice.
     """
     protocol, fit = protocol_named(recipe.protocol), decoder_fitter(recipe, prior=True)
+    part = in_memory(part)
 
     def refit(number: int) -> Any:
         return fit(permuted(part, _draw(recipe.seed, number), protocol), embeddings, recipe.seed)

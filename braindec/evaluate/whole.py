@@ -13,7 +13,7 @@ from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
 from braindec.evaluate.audit import audit_splits, tell
 from braindec.evaluate.decoded import Decoded
-from braindec.evaluate.exam import Exam
+from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.nulls import permuted
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, scores_of
@@ -161,7 +161,9 @@ def _evaluate(
         "mean": (fit_mean, 0),
         "shuffled": ((lambda *_: nulls[0]) if nulls else _shuffled(recipe, protocol), 0),
     }
-    exam = Exam(dataset, embeddings, folds, protocol, recipe.seed, label_column, plan.n_jobs, plan.progress)
+    exam = Exam(
+        in_memory(dataset), embeddings, folds, protocol, recipe.seed, label_column, plan.n_jobs, plan.progress
+    )
     judged = {
         name: judge(name, f, exam, n, nulls if name == "braindec" else ()) for name, (f, n) in fits.items()
     }

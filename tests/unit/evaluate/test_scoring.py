@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from braindec.backbones import linear
 from braindec.data import splits
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder
+from braindec.evaluate.exam import in_memory
 from braindec.losses import mse
 from braindec.train import Config
 
@@ -275,3 +277,24 @@ def test_the_area_under_the_roc_ranks_trials_by_how_far_they_lie_from_the_classe
     # The values of single trials carry DeLong's error, so that a paired difference has the right width.
     half = found.per_sample.std() / np.sqrt(found.n) * 1.96
     assert half == pytest.approx((found.interval[1] - found.interval[0]) / 2, rel=0.1)
+
+
+def test_responses_are_read_once_for_all_refits_where_they_are_small(planted, monkeypatch):
+    kept = in_memory(planted.dataset)
+    for key, trials in planted.dataset.trials.items():
+        assert isinstance(kept.trials[key].responses, np.ndarray)
+        np.testing.assert_array_equal(kept.trials[key].responses, np.asarray(trials.responses[:]))
+    assert kept.split is planted.dataset.split
+    monkeypatch.setattr("braindec.evaluate.exam.IN_MEMORY", 1)
+    assert in_memory(planted.dataset) is planted.dataset
+
+
+def test_stages_are_timed_by_the_clock_and_by_the_processor():
+    lap = evaluate.Laps()
+    time.sleep(0.05)
+    lap("asleep")
+    lap("nothing")
+    said = lap.record()
+    assert list(said["stages"]) == ["asleep", "nothing"]
+    assert said["stages"]["asleep"] >= 0.05 > said["stages_cpu"]["asleep"]
+    assert said["stages"]["nothing"] < 0.05
