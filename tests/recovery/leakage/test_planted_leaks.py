@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,10 +12,10 @@ from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear
 from braindec.data import NeuralDataset, leakage, splits
 from braindec.data.leakage import Case
-from braindec.data.preprocessing import Preprocessing, Standardise, Whiten
+from braindec.data.preprocessing import Preprocessing, Standardise, Step, Whiten
 from braindec.decoder import BrainDecoder, Settings
-from braindec.evaluate import protocol_named
-from braindec.evaluate.audit import audit_splits
+from braindec.evaluate import cross_decode, cross_validate, protocol_named
+from braindec.evaluate.audit import audit_splits, tell
 from braindec.losses import mse
 from braindec.train import Config
 from braindec.types import Embeddings
@@ -75,7 +75,7 @@ def test_trials_that_were_doubled_under_new_names_before_the_split():
 
 
 def test_repeats_of_a_test_picture_in_training():
-    """Trials are dealt by run, and pictures are searched for: noise alone reaches 74 % instead of 1 %."""
+    """Trials are dealt by session, and pictures are searched for: whoever remembers finds them."""
     dataset = make(World())
     audit = audit_of(
         dataset, splits.leave_one_out(dataset, "session")[0], protocol=protocol_named("heldout_stimuli")
@@ -231,6 +231,37 @@ def test_head_motion_that_tells_the_class_is_a_warning():
     told = replace(dataset, trials={KEY: replace(trials, table=trials.table.replace(motion_x=moved))})
     audit = audit_of(told)
     assert not audit.leaks and {f.kind for f in audit.warnings} == {"nuisance"}
+
+
+@dataclass(frozen=True)
+class MiniRecipe:
+    """What an evaluation reads of a recipe before it fits anything."""
+
+    protocol: str = "heldout_stimuli"
+    preprocessing: tuple[Step, ...] = ()
+    seed: int = 0
+
+
+def test_an_evaluation_refuses_a_leak_before_it_fits_anything():
+    dataset = with_betas(noise_regressors_on="all")
+    with pytest.raises(checks.LeakageError, match="Noise regressors were chosen on all trials"):
+        cross_validate(MiniRecipe(), dataset, embeddings_of(dataset), [by_stimulus(dataset)])
+
+
+def test_a_decoder_of_other_rows_is_refused_when_its_fold_is_judged():
+    """A fitter that reaches beyond the training part it is given."""
+    dataset = make(World())
+    cheat = fitted_on(dataset)
+    protocol = protocol_named("heldout_stimuli")
+    with pytest.raises(checks.LeakageError, match="fitted_rows"):
+        cross_decode(lambda *_: cheat, dataset, embeddings_of(dataset), [by_stimulus(dataset)], protocol, 0)
+
+
+def test_a_warning_is_printed_and_stops_nothing(capsys):
+    audit = audit_of(with_betas(overlap="kept"))
+    audit.refuse()
+    tell(audit)
+    assert "audit: warning (response_windows; sub-01_fmri" in capsys.readouterr().err
 
 
 def test_a_fit_refuses_a_part_that_reaches_over_its_split():

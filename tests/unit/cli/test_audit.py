@@ -10,7 +10,7 @@ import pytest
 
 from braindec import cli, report
 from braindec.data import Split, layout
-from braindec.data.leakage import Audit, Finding
+from braindec.data.leakage import KINDS, Audit, Finding
 from braindec.types import ArraySpace, Report, Table, Trials
 
 LEAK = Finding(
@@ -78,6 +78,13 @@ def test_a_run_tells_the_audit_it_recorded_and_its_page_shows_it(tmp_path, capsy
     report.write(Report((), {"recipe": "demo"}), tmp_path)
     assert cli.main(["audit", str(tmp_path)]) == 2
     assert "--data" in capsys.readouterr().err
+
+
+def test_the_document_lists_every_kind_with_its_meaning(repository):
+    lines = (repository / "docs" / "judging.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+    told = {row[0].strip("`"): row[1] for row in rows if row[0].strip("`") in KINDS}
+    assert told == KINDS
 
 
 @pytest.mark.parametrize(("severity", "refused"), [("leak", True), ("warning", False), ("info", False)])
