@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv1d, interpolate
+from torch.nn.functional import interpolate
 
 from braindec import _compat, checks
 from braindec.maths.correlation import pearson
@@ -17,7 +17,7 @@ LUMINANCE = (0.2125, 0.7154, 0.0721)  # CIE 709 weights, as scikit-image's rgb2g
 SIGMA, WINDOW = 1.5, 11  # Wang et al. 2004: Gaussian window of 11 pixels
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, with a data range of 1
 MULTISCALE_SIZE = 256  # five scales of an 11-pixel window need more than 160 pixels
-AT_ONCE = 2**24  # values of resized pictures held together: 64 MiB of float32
+AT_ONCE = 2**21  # values of resized pictures held together: few enough to stay in a processor's cache
 
 
 def pixel_correlation(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
@@ -72,15 +72,7 @@ def ssim(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tens
 
 
 def _ssim(presented: Tensor, decoded: Tensor) -> Tensor:
-    _compat.ensure_torchvision()
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    first, second = _luminance(presented), _luminance(decoded)
-    settings = {"sigma": SIGMA, "data_range": 1.0, "k1": K1, "k2": K2, "reduction": "none"}
-    # Only the whole map leaves the choice of the border to us: the mean of torchmetrics includes reflected pixels.
-    _, likeness = structural_similarity_index_measure(second, first, return_full_image=True, **settings)
-    border = WINDOW // 2
-    return likeness[..., border:-border, border:-border].flatten(1).double().mean(1)
+    return _likeness(presented, decoded, axes=(-2, -1))
 
 
 def ssim_columns(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
@@ -104,20 +96,37 @@ def ssim_columns(presented: Tensor, decoded: Tensor, *, size: int | None = None)
 
 
 def _ssim_columns(presented: Tensor, decoded: Tensor) -> Tensor:
-    first, second = _luminance(presented)[:, 0], _luminance(decoded)[:, 0]
-    n, height, width = first.shape
-    x, y = (images.movedim(2, 1).reshape(n * width, 1, height).double() for images in (first, second))
+    return _likeness(presented, decoded, axes=(-2,))
+
+
+def _likeness(presented: Tensor, decoded: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Mean structural similarity under a Gaussian window along these axes, where the window lies inside, (item,)."""
+    checks.at_least("shorter side of a picture", min(presented.shape[-2:]), WINDOW, unit="pixels")
+    x, y = _luminance(presented)[:, 0].double(), _luminance(decoded)[:, 0].double()
+    mean_x, mean_y = _smooth(x, axes), _smooth(y, axes)
+    cov = _smooth(x * y, axes) - mean_x * mean_y
+    # The sum of variances at once: only their sum enters.
+    var = _smooth(x.square().add_(y.square()), axes) - mean_x.square() - mean_y.square()
+    c1, c2 = K1**2, K2**2
+    likeness = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
+    return (likeness / ((mean_x.square() + mean_y.square() + c1) * (var + c2))).flatten(1).mean(1)
+
+
+def _smooth(images: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Weighted mean over the window along each axis, shorter by 10 pixels there.
+
+    Sums of shifted views: on a CPU several times faster than a convolution.
+    """
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    window = (window / window.sum())[None, None]
-    mean_x, mean_y = conv1d(x, window), conv1d(y, window)
-    var_x, var_y = conv1d(x * x, window) - mean_x**2, conv1d(y * y, window) - mean_y**2
-    cov = conv1d(x * y, window) - mean_x * mean_y
-    c1, c2 = K1**2, K2**2
-    likeness = (
-        (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    )
-    return likeness.reshape(n, -1).mean(1)
+    weights = (window / window.sum()).tolist()
+    for axis in axes:
+        n = images.shape[axis] - WINDOW + 1
+        total = images.narrow(axis, 0, n) * weights[0]
+        for k in range(1, WINDOW):
+            total.add_(images.narrow(axis, k, n), alpha=weights[k])
+        images = total
+    return images
 
 
 def multiscale_ssim(presented: Tensor, decoded: Tensor, *, size: int = MULTISCALE_SIZE) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -91,3 +94,22 @@ def test_scale_and_offset_of_an_item_do_not_matter(rng, tiled):
     predicted, target = planted(rng)
     moved = predicted * rng.uniform(0.1, 10, (len(predicted), 1)) + rng.normal(0, 100, (len(predicted), 1))
     assert two_way_identification(moved, target).value == two_way_identification(predicted, target).value
+
+
+@pytest.mark.slow
+def test_ten_thousand_items_take_seconds_and_bounded_memory():
+    code = """
+import resource, time, torch
+from braindec.metrics.identification import two_way_identification
+target = torch.randn(10_000, 768, generator=torch.Generator().manual_seed(0))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.process_time()
+assert two_way_identification(target, target).value == 1.0
+print(time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
+    )
+    seconds, mib = map(float, run.stdout.split())
+    assert seconds < 60  # measured 3 on one core
+    assert mib < 400  # a matrix of all pairs alone is 763
