@@ -30,7 +30,8 @@ def write_weights(path: Path, module: nn.Module) -> None:
 
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
     with store.atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "braindec": __version__})
+        # One entry alone: safetensors writes several in an order that changes from file to file.
+        save_file(tensors, temporary, metadata={"format": "pt"})
 
 
 def read_weights(path: Path, module: nn.Module) -> None:

@@ -92,6 +92,12 @@ def test_a_saved_decoder_loads_to_the_same_bits(decoder, planted, trials, tmp_pa
     assert loaded.settings == decoder.settings
 
 
+def test_a_decoder_saved_again_is_the_same_file_for_file(decoder, tmp_path):
+    folders = [decoder.save_pretrained(tmp_path / str(i)) for i in range(12)]
+    first = {p.name: p.read_bytes() for p in folders[0].iterdir()}
+    assert all({p.name: p.read_bytes() for p in folder.iterdir()} == first for folder in folders[1:])
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "preprocessing.h5", "config.json"])
 def test_a_damaged_file_of_a_saved_decoder_is_refused(decoder, tmp_path, name):
     decoder.save_pretrained(tmp_path)
