@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -69,14 +69,16 @@ def metrics_here(protocol: Protocol, stake: Stake | None = None) -> tuple[str, .
 
 def not_computed(protocol: Protocol, stake: Stake | None = None) -> dict[str, str]:
     """Why picture metrics of a protocol are left out, by metric: circular, weights to download, packages."""
+    return left_out(protocol.picture_metrics, stake)
+
+
+def left_out(names: Sequence[str], stake: Stake | None = None) -> dict[str, str]:
+    """Why some of these metrics are left out, by metric: circular, weights to download, packages."""
     found = {}
-    for name in protocol.picture_metrics:
+    for name in names:
         metric = metric_table()[name]
-        lacking = (
-            circular(metric, **(stake or {}))
-            or metric.missing()
-            or (_lacking(metric.network, metric.node) if metric.network else "")
-        )
+        reason = circular(metric, **(stake or {})) or metric.missing()
+        lacking = reason or (_lacking(metric.network, metric.node) if metric.network else "")
         if lacking:
             found[name] = lacking
     return found
@@ -85,14 +87,14 @@ def not_computed(protocol: Protocol, stake: Stake | None = None) -> dict[str, st
 @lru_cache(maxsize=64)
 def _lacking(network: str, node: str | None) -> str:
     try:
-        _judge(network, node)
-    except (checks.DownloadError, checks.MissingPackageError) as error:
+        judge_of(network, node)
+    except (checks.DownloadError, checks.MissingPackageError, FileNotFoundError) as error:
         return str(error)
     return ""
 
 
 @lru_cache(maxsize=2)  # networks are large, and protocols ask for one after the other
-def _judge(network: str, node: str | None) -> Any:
+def judge_of(network: str, node: str | None) -> Any:
     """The network that a metric looks through, at its node."""
     module = registry.load("targets", network)
     has_nodes = any(field.name == "node" for field in dataclasses.fields(module.Config))
@@ -147,7 +149,7 @@ def inputs_of(metric: Metric, pictures: np.ndarray) -> Tensor:
         return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     key = (f"{metric.network}.{metric.node}", pictures.tobytes())
     if key not in _FEATURES:
-        values = _judge(metric.network, metric.node).embed_images(pictures)
+        values = judge_of(metric.network, metric.node).embed_images(pictures)
         while len(_FEATURES) >= 8:
             _FEATURES.pop(next(iter(_FEATURES)))
         _FEATURES[key] = torch.from_numpy(values).flatten(1)

@@ -237,7 +237,7 @@ def test_a_network_that_cannot_be_had_is_named_and_left_out(monkeypatch):
         raise checks.DownloadError(f"{network} could not be downloaded")
 
     pictures_module._lacking.cache_clear()
-    monkeypatch.setattr(pictures_module, "_judge", nothing)
+    monkeypatch.setattr(pictures_module, "judge_of", nothing)
     protocol = protocol_named("nsd_982")
     lacking = pictures_module.not_computed(protocol)
     pictures_module._lacking.cache_clear()
