@@ -183,11 +183,7 @@ class NeuralDataset:
             raise ValueError("this dataset has no split; give it one with with_split(...).")
         if self.part_name is not None:
             raise ValueError(f"this is already the part {self.part_name!r}; take parts of the whole dataset.")
-        wanted = self.split.values(name)
-        masks = {
-            k: np.isin(splits.unit_values(t, self.stimuli, self.split.unit), wanted)
-            for k, t in self.trials.items()
-        }
+        masks = {k: self.split.members(t, self.stimuli, name) for k, t in self.trials.items()}
         return replace(self._with_rows(masks, f"part {name!r}"), part_name=name)
 
     def select(

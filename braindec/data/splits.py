@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,16 +29,20 @@ class Split:
         ``"stimulus"``, ``"concept"``, ``"run"``, ``"session"`` or ``"subject"``.
     parts : mapping of str to tuple of str
         E.g. ``{"train": (...), "test": (...)}``: values of the unit as text; no value lies in two parts.
+    only : mapping of str to mapping of str to tuple of str
+        For some parts, columns of the trial table with the values (as text) that the part keeps: a test part by concept
+        that holds the trials of the test images alone is ``{"test": {"trial_type": ("test",)}}``.
 
     Raises
     ------
     ValueError
-        If two parts share a value, or a part is empty.
+        If two parts share a value, or a part is empty; if `only` names a part that there is not.
     """
 
     name: str
     unit: str
     parts: Mapping[str, tuple[str, ...]]
+    only: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks.one_of("unit", self.unit, UNITS)
@@ -53,6 +57,8 @@ class Split:
                         "parts must not share a unit."
                     )
                 owner[value] = part
+        for part in self.only:
+            checks.known_key("part of `only`", part, self.parts)
 
     def values(self, part: str) -> tuple[str, ...]:
         """The unit's values in a part; an unknown part is refused with the parts there are."""
@@ -61,18 +67,34 @@ class Split:
     @property
     def hash(self) -> str:
         """sha256 over unit and parts (not the name)."""
-        return store.content_hash(unit=self.unit, parts={name: sorted(v) for name, v in self.parts.items()})
+        kept = {"only": _sorted(self.only)} if self.only else {}
+        return store.content_hash(
+            unit=self.unit, parts={name: sorted(v) for name, v in self.parts.items()}, **kept
+        )
+
+    def members(self, trials: Trials, stimuli: StimulusSet | None, part: str) -> np.ndarray:
+        """Which trials lie in a part, bool (n_trials,)."""
+        found: np.ndarray = np.isin(unit_values(trials, stimuli, self.unit), self.values(part))
+        for column, values in self.only.get(part, {}).items():
+            found &= np.isin(stimulus_column(trials, stimuli, column).astype(str), values)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The form in dataset.json."""
-        return {"unit": self.unit, "parts": {name: list(values) for name, values in self.parts.items()}}
+        kept = {"only": _sorted(self.only)} if self.only else {}
+        return {
+            "unit": self.unit,
+            "parts": {name: list(values) for name, values in self.parts.items()},
+        } | kept
 
     @classmethod
     def from_json(cls, name: str, data: Mapping[str, Any]) -> Split:
         """The split written by `to_json`."""
-        return cls(
-            name, data["unit"], {part: tuple(map(str, values)) for part, values in data["parts"].items()}
-        )
+        parts = {part: tuple(map(str, values)) for part, values in data["parts"].items()}
+        only = {
+            p: {c: tuple(map(str, v)) for c, v in kept.items()} for p, kept in data.get("only", {}).items()
+        }
+        return cls(name, data["unit"], parts, only)
 
 
 def unit_values(trials: Trials, stimuli: StimulusSet | None, unit: str) -> np.ndarray:
@@ -114,6 +136,10 @@ def stimulus_column(trials: Trials, stimuli: StimulusSet | None, column: str) ->
             f"{len(missing)} trials show stimuli that are not in the stimulus set, first {missing[0]!r}."
         )
     return stimuli.table[column][[row[i] for i in trials.table["stimulus_id"].tolist()]]
+
+
+def _sorted(only: Mapping[str, Mapping[str, tuple[str, ...]]]) -> dict[str, dict[str, list[str]]]:
+    return {part: {column: sorted(values) for column, values in kept.items()} for part, kept in only.items()}
 
 
 def named(dataset: NeuralDataset, prefix: str) -> list[Split]:

@@ -121,8 +121,8 @@ def time_course(
     for fold, split in enumerate(folds):
         whole = dataset.with_split(split)
         leakage.check(whole.part("train"), whole.part("test"))
-        held = np.isin(splits.unit_values(trials, dataset.stimuli, split.unit), split.values("test"))
-        kept = np.isin(splits.unit_values(trials, dataset.stimuli, split.unit), split.values("train"))
+        held = split.members(trials, dataset.stimuli, "test")
+        kept = split.members(trials, dataset.stimuli, "train")
         fold_of[held] = fold
         margins[:, held] = _fold_margins(whole, windows, draws[kept], preprocessing, seed)
     if (fold_of < 0).any():

@@ -26,7 +26,6 @@ from braindec.data.leakage.case import Case
 from braindec.data.leakage.findings import Finding, Outcome, collect
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.data.rows import row_digests, rows_hash
-from braindec.data.splits import unit_values
 from braindec.types import Trials
 
 ANSWERS = {
@@ -272,8 +271,4 @@ def _in_default_train(case: Case) -> int:
     split = case.test.split
     if named is None or "train" not in named.parts or (split is not None and split.hash == named.hash):
         return 0
-    values = named.values("train")
-    return sum(
-        int(np.isin(unit_values(t, case.test.stimuli, named.unit), values).sum())
-        for t in case.test.trials.values()
-    )
+    return sum(int(named.members(t, case.test.stimuli, "train").sum()) for t in case.test.trials.values())

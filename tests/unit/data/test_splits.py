@@ -83,3 +83,17 @@ def test_named_splits_are_found_by_the_start_of_their_name(dataset):
     assert [s.name for s in splits.named(known, "leave_one_run_out/")] == sorted(s.name for s in folds)
     with pytest.raises(ValueError, match="leave_one_run_out"):
         splits.named(known, "leave_one_run_in/")
+
+
+def test_a_part_may_keep_some_trials_of_its_units_only(dataset):
+    runs = dataset.unit_values("run")
+    first = dataset.unit_values("stimulus")[0]
+    whole = Split("x", "run", {"train": runs[1:], "test": runs[:1]})
+    some = replace(whole, only={"test": {"stimulus_id": (first,)}})
+    test = dataset.with_split(some).part("test")
+    assert test.stimulus_ids == (first,)
+    assert dataset.with_split(some).part("train").n_trials == dataset.with_split(whole).part("train").n_trials
+    again = Split.from_json("x", some.to_json())
+    assert again.hash == some.hash != whole.hash and "only" not in whole.to_json()
+    with pytest.raises(checks.ConfigError, match="part of `only`"):
+        replace(whole, only={"tset": {"stimulus_id": (first,)}})
