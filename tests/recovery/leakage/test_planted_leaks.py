@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 from braindec import checks
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear
 from braindec.data import NeuralDataset, leakage, splits
 from braindec.data.leakage import Case
+from braindec.data.leakage.pictures import APART, worst_difference
 from braindec.data.preprocessing import Preprocessing, Standardise, Step, Whiten
 from braindec.decoder import BrainDecoder, Settings
 from braindec.evaluate import cross_decode, cross_validate, protocol_named
@@ -269,3 +271,23 @@ def test_a_fit_refuses_a_part_that_reaches_over_its_split():
     whole = dataset.with_split(by_stimulus(dataset))
     with pytest.raises(checks.LeakageError, match="stimulus"):
         fitted_on(replace(whole, part_name="train"))
+
+
+def _one_small_object(shape):
+    """A picture of a sky with one small purple object."""
+    sky = np.linspace(0, 140, 64)[:, None, None] * np.array([0.3, 0.4, 1.0])
+    image = np.broadcast_to(sky, (64, 64, 3)).copy()
+    y, x = np.mgrid[-6:7, -6:7]
+    inside = {"cross": (abs(x) < 2) | (abs(y) < 2), "square": (abs(x) < 4) & (abs(y) < 4)}[shape]
+    image[45:58, 30:43][inside] = (160, 40, 220)
+    return image.astype(np.uint8)
+
+
+def test_a_small_object_of_another_shape_is_not_a_copy_and_a_noisy_picture_is():
+    cross = _one_small_object("cross")
+    noise = np.random.default_rng(0).normal(0, 5, cross.shape)
+    noisy = np.clip(cross + noise, 0, 255).astype(np.uint8)
+    a, same, other = (
+        torch.from_numpy(i).permute(2, 0, 1)[None].float() for i in (cross, noisy, _one_small_object("square"))
+    )
+    assert worst_difference(a, same) < APART < worst_difference(a, other)
