@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,25 @@ import h5py
 import numpy as np
 
 from braindec import checks
-from braindec.data import nifti
+from braindec.data import hdf5, nifti
 from braindec.data.damage import COPY_AGAIN, reading
+from braindec.data.nsd_rows import (
+    OTHER_SUBJECT,
+    SessionRows,
+    SurfaceSession,
+    VoxelSession,
+    chunked_by_voxel,
+    read_mgh,
+)
+from braindec.data.nsd_space import SURFACE, read_space
 from braindec.data.tables import repeats
 from braindec.store import open_readonly
-from braindec.types import Table, Trials, VoxelSpace
+from braindec.types import Table, Trials, VertexSpace, VoxelSpace
 
 SCALE = 300.0  # betas are stored as int16 of 300 times the percent signal change; NSD data manual, "Betas"
 BLOCK_BYTES = 64 << 20
 BETAS = "betas_fithrf_GLMdenoise_RR"
+DESIGN = Path("nsddata/experiments/nsd/nsd_expdesign.mat")
 SHARED = 1000  # the first thousand of each subject's 10,000 images are shared; NSD data manual, "nsd_expdesign.mat"
 
 
@@ -42,9 +53,9 @@ def read_nsd(
     subject : int
         1 is subj01.
     betas, grid : str
-        Folder names of the preparation, e.g. ``"betas_assumehrf"`` and ``"func1pt8mm"``.
+        Folder names of the preparation, e.g. ``"betas_assumehrf"`` and ``"func1pt8mm"`` (or ``"fsaverage"``).
     mask : str
-        Name of the ROI image whose voxels > 0 are read.
+        Name of the ROI image whose voxels (or vertices) > 0 are read; ``"all"`` reads the brain mask (all vertices).
     regions : iterable of str, optional
         Names of further ROI images; None takes all in the folder. An image with several labels gives a region
         ``<name>-<label>`` for each, one with a single label gives ``<name>``.
@@ -63,29 +74,83 @@ def read_nsd(
         If a file is damaged, or betas, responses and design contradict each other.
     """
     raw = Path(raw)
-    base = checks.existing_folder(
-        raw / "nsddata" / "ppdata" / f"subj{subject:02d}", "Point raw at NSD's root folder."
+    space = read_space(raw, subject, grid=grid, mask=mask, regions=regions)
+    folder = betas_folder(raw, subject, grid, betas)
+    there = session_files(folder)
+    if not there:
+        raise FileNotFoundError(f"{folder} holds no betas of a session. Get the betas of this subject first.")
+    wanted = (
+        sorted(there)
+        if sessions is None
+        else sorted({checks.one_of("session", s, sorted(there)) for s in sessions})
     )
-    space = _space(base / grid / "roi", mask, regions)
-    folder = raw / "nsddata_betas" / "ppdata" / f"subj{subject:02d}" / grid / betas
-    files = _session_files(folder, sessions)
-    table = _table(raw, base / "behav" / "responses.tsv", subject, sorted(files))
-    ordered = [files[s] for s in sorted(files)]
-    counts = [int((table["session"] == str(s)).sum()) for s in sorted(files)]
-    return Trials(
-        NsdBetas(ordered, counts, space.mask), table, space, "percent signal change", subject, "fmri"
+    table = read_table(raw, subject, wanted)
+    counts = [int((table["session"] == str(s)).sum()) for s in wanted]
+    rows = session_rows([there[s] for s in wanted], counts, space)
+    return Trials(rows, table, space, "percent signal change", subject, "fmri")
+
+
+def betas_folder(raw: str | Path, subject: int, grid: str, betas: str) -> Path:
+    """Where a subject's betas of one preparation lie; an absent folder is refused."""
+    folder = Path(raw) / "nsddata_betas" / "ppdata" / f"subj{subject:02d}" / grid / betas
+    return checks.existing_folder(
+        folder, "Get the betas of this subject, or choose a preparation that is there."
     )
+
+
+def session_files(folder: Path, name: str = "session") -> dict[int, tuple[Path, ...]]:
+    """Files of every session by its number: one HDF5 or NIfTI file (HDF5 where there are both), or two hemispheres.
+
+    Parameters
+    ----------
+    folder : Path
+        From `betas_folder`.
+    name : str
+        ``"session"``; or ``"nsdimagery"`` and ``"nsdsynthetic"``, whose one session is number 0.
+    """
+    found: dict[int, tuple[Path, ...]] = {}
+    for suffix in (".nii.gz", ".hdf5", ".mgh"):
+        for path in sorted(folder.glob(f"*betas_{name}*{suffix}")):
+            matched = re.fullmatch(rf"((?:lh|rh)\.)?betas_{name}(\d*){re.escape(suffix)}", path.name)
+            if matched and matched[1] != "rh.":
+                other = (path.with_name(path.name.replace("lh.", "rh.", 1)),) if matched[1] else ()
+                found[int(matched[2] or 0)] = (path, *other)
+    return found
+
+
+def session_rows(files: list[tuple[Path, ...]], counts: list[int], space: VoxelSpace | VertexSpace) -> Any:
+    """The betas of sessions by row, read on demand.
+
+    Parameters
+    ----------
+    files : list of tuple of Path
+        From `session_files`.
+    counts : list of int
+        Trials that each must have.
+    space : VoxelSpace or VertexSpace
+    """
+    if isinstance(space, VertexSpace):
+        size = SURFACE[space.mesh]
+        return SessionRows(
+            [SurfaceSession(f[0], f[1], n, space.left, space.right, size) for f, n in zip(files, counts, strict=True)]
+        )
+    paths = [f[0] for f in files]
+    if all(path.suffix == ".hdf5" for path in paths) and not any(chunked_by_voxel(path) for path in paths):
+        return NsdBetas(paths, counts, space.mask)
+    return SessionRows([VoxelSession(p, n, space.mask, SCALE) for p, n in zip(paths, counts, strict=True)])
 
 
 def read_nsd_ncsnr(
     raw: str | Path, subject: int, *, betas: str = BETAS, grid: str = "func1pt8mm", mask: str = "nsdgeneral"
 ) -> np.ndarray:
-    """NSD's own noise-ceiling SNR of each voxel inside the mask, float32 (n_voxels,)."""
-    raw = Path(raw)
-    space = nifti.read_mask(
-        raw / "nsddata" / "ppdata" / f"subj{subject:02d}" / grid / "roi" / f"{mask}.nii.gz"
-    )
-    folder = raw / "nsddata_betas" / "ppdata" / f"subj{subject:02d}" / grid / betas
+    """NSD's own noise-ceiling SNR of each voxel (vertex) inside the mask, float32 (n_voxels,)."""
+    space = read_space(raw, subject, grid=grid, mask=mask, regions=())
+    folder = betas_folder(raw, subject, grid, betas)
+    if isinstance(space, VertexSpace):
+        sides = (("lh", space.left), ("rh", space.right))
+        return np.concatenate([read_mgh(folder / f"{h}.ncsnr.mgh")[kept] for h, kept in sides]).astype(
+            np.float32
+        )
     values, _ = nifti.read_volume(folder / "ncsnr.nii.gz")
     return values[space.mask]
 
@@ -155,54 +220,17 @@ class NsdBetas:
 
 
 def _check_session(path: Path, count: int, grid: tuple[int, ...]) -> None:
-    with reading(path), open_readonly(path) as file:
-        data = file["betas"]
-        shape, dtype = tuple(data.shape), data.dtype
-    if dtype != np.int16 or shape != (count, *grid):
-        found = f"holds betas {dtype} {shape}, expected int16 {(count, *grid)} (trial, z, y, x)"
-        raise checks.DataFileError(
-            path, found, "Check that betas, mask and responses.tsv are of one subject and grid."
-        )
-
-
-def _session_files(folder: Path, sessions: Iterable[int] | None) -> dict[int, Path]:
-    checks.existing_folder(folder, "Get the betas of this subject first.")
-    there = {int(p.stem.removeprefix("betas_session")): p for p in sorted(folder.glob("betas_session*.hdf5"))}
-    if not there:
-        raise FileNotFoundError(
-            f"{folder} holds no betas_sessionSS.hdf5. Get the betas of this subject first."
-        )
-    if sessions is None:
-        return there
-    return {s: there[checks.one_of("session", s, sorted(there))] for s in sessions}
-
-
-def _space(folder: Path, mask: str, regions: Iterable[str] | None) -> VoxelSpace:
-    space = nifti.read_mask(folder / f"{mask}.nii.gz")
-    names = (
-        sorted(p.name.removesuffix(".nii.gz") for p in folder.glob("*.nii.gz"))
-        if regions is None
-        else list(regions)
+    hdf5.require(
+        path, "betas", dtype=np.int16, shape=(count, *grid), axes="trial, z, y, x", way_out=OTHER_SUBJECT
     )
-    found: dict[str, np.ndarray] = {}
-    for name in names:
-        if name == mask or name.startswith(("lh.", "rh.")):  # one-hemisphere copies of the same labels
-            continue
-        path = folder / f"{name}.nii.gz"
-        labels, affine = nifti.read_volume(path)
-        if labels.shape != space.mask.shape or not np.allclose(affine, space.affine, atol=1e-3):
-            raise checks.DataFileError(
-                path, f"is not on the grid of {mask}", "Get the regions of this subject and grid."
-            )
-        inside = labels[space.mask]
-        values = [v for v in np.unique(inside).tolist() if v > 0]
-        found |= {(name if len(values) == 1 else f"{name}-{int(v)}"): inside == v for v in values}
-    return VoxelSpace(space.mask, space.affine, found)
 
 
-def _table(raw: Path, responses: Path, subject: int, sessions: list[int]) -> Table:
+def read_table(raw: str | Path, subject: int, sessions: list[int]) -> Table:
+    """The trials of these sessions, without their responses; see `read_nsd`."""
+    raw = Path(raw)
+    responses = raw / "nsddata" / "ppdata" / f"subj{subject:02d}" / "behav" / "responses.tsv"
     design = _design(raw, subject)
-    session, run, trial, nsd_id, onset = _responses(responses)
+    session, run, trial, nsd_id, onset = _responses(responses, subject)
     kept = np.isin(session, sessions)
     missing = sorted(set(sessions) - set(session.tolist()))
     if missing:
@@ -231,7 +259,7 @@ def _table(raw: Path, responses: Path, subject: int, sessions: list[int]) -> Tab
     return Table(columns)
 
 
-def _responses(path: Path) -> tuple[np.ndarray, ...]:
+def _responses(path: Path, subject: int) -> tuple[np.ndarray, ...]:
     """Session, run, trial (1-based), 0-based image id and onset in the run (s) of every trial in order."""
     import pandas as pd
 
@@ -240,6 +268,11 @@ def _responses(path: Path) -> tuple[np.ndarray, ...]:
         frame = pd.read_csv(path, sep="\t")
         session, run, trial, image = (
             frame[n].to_numpy(dtype=np.int64) for n in ("SESSION", "RUN", "TRIAL", "73KID")
+        )
+        of = sorted(set(frame["SUBJECT"].tolist())) if "SUBJECT" in frame else [subject]
+    if of != [subject]:
+        raise checks.DataFileError(
+            path, f"holds 'SUBJECT' {of}, expected [{subject}]", "Get this subject's own file."
         )
     if not len(session) or (image < 1).any() or (np.diff(session) < 0).any():
         raise checks.DataFileError(
@@ -264,14 +297,29 @@ def _onset(frame: Any, session: np.ndarray, run: np.ndarray, path: Path) -> np.n
 
 def _design(raw: Path, subject: int) -> tuple[np.ndarray, np.ndarray] | None:
     """0-based image id and whether it is shared, for every trial in order; None where the design file is absent."""
-    path = raw / "nsddata" / "experiments" / "nsd" / "nsd_expdesign.mat"
+    path = raw / DESIGN
     if not path.is_file():
         return None
+    held = read_mat(path, ("masterordering", "subjectim"))
+    order, images = held["masterordering"].ravel(), held["subjectim"]
+    if not 1 <= subject <= len(images) or order.min() < 1 or order.max() > images.shape[1]:
+        found = f"holds 'subjectim' {images.shape} and 'masterordering' {order.min()}..{order.max()}"
+        raise checks.DataFileError(
+            path, f"{found}, expected a row for subject {subject} and 1-based places", COPY_AGAIN
+        )
+    return images[subject - 1][order - 1] - 1, order <= SHARED
+
+
+def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Whole-number matrices of a MATLAB file (before 7.3) by name; a missing one is refused."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
+    path = checks.existing_file(path, "Get the experiment's design file.")
     with reading(path, MatReadError):
         held = loadmat(path)
-        order = np.asarray(held["masterordering"], dtype=np.int64).ravel()
-        images = np.asarray(held["subjectim"], dtype=np.int64)
-        return images[subject - 1][order - 1] - 1, order <= SHARED
+        missing = [key for key in keys if key not in held]
+        if missing:
+            there = sorted(key for key in held if not key.startswith("__"))
+            raise checks.DataFileError(path, f"lacks {missing}; it has {there}", COPY_AGAIN)
+        return {key: np.asarray(held[key], dtype=np.int64) for key in keys}

@@ -1,0 +1,168 @@
+"""Large datasets prepared session by session, several at a time: what is done is kept, and nothing shows before all is.
+
+Each session's responses become one file in a hidden folder beside the prepared one. A run that was stopped goes on with
+the sessions that are missing; one whose raw files and settings did not change does nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, store
+from braindec.data import layout
+
+PIECE_BYTES = 32 << 20  # responses are copied in pieces of about this size
+NOT_FINITE, CONSTANT = 1, 2  # flags of a feature
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One session of one subject.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, e.g. ``"sub-01_ses-03"``.
+    files : tuple of Path
+        Raw files that the responses are made from.
+    settings : mapping
+        JSON values: what else decides them.
+    read : callable () -> rows
+        What gives (n_trials, n_features) by ``[slice]`` and has ``shape``; called in the process that does the job.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    settings: Mapping[str, Any]
+    read: Callable[[], Any]
+
+
+class Staged:
+    """Sessions that were staged, one after the other, by row: float32 (n_trials, n_kept).
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, paths: Sequence[Path]):
+        self._stored = [store.Stored(path) for path in paths]
+        self._rows = [stored.rows("responses") for stored in self._stored]
+        self._first = np.concatenate([[0], np.cumsum([len(rows) for rows in self._rows])])
+        self.flags = np.bitwise_or.reduce([stored.array("flags") for stored in self._stored])
+        self.members = np.ones(len(self.flags), dtype=bool)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_trials, n_kept)."""
+        return int(self._first[-1]), int(self.members.sum())
+
+    @property
+    def raw_files(self) -> dict[str, str]:
+        """sha256 of every raw file by its path as given."""
+        return {path: sha for stored in self._stored for path, sha in stored.attributes["raw_files"].items()}
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows by slice, mask or positions."""
+        wanted = np.arange(len(self))[rows]
+        out = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
+        of = np.searchsorted(self._first, wanted, side="right") - 1
+        for s in np.unique(of).tolist():
+            places = np.flatnonzero(of == s)
+            out[places] = self._rows[s][wanted[places] - self._first[s]][:, self.members]
+        return out
+
+
+def folder_of(out: str | Path) -> Path:
+    """Where the sessions of a prepared folder are staged."""
+    out = Path(out).resolve()
+    return out.with_name(f".{out.name}.staging")
+
+
+def stage(out: str | Path, jobs: Sequence[Job], n_jobs: int = 1) -> dict[str, Path]:
+    """Reads every session that is not there yet and returns their files by name.
+
+    Parameters
+    ----------
+    out : path
+        The prepared folder to be.
+    jobs : sequence of Job
+    n_jobs : int
+        Processes at work (joblib: `joblib.parallel_config` chooses another backend).
+
+    Raises
+    ------
+    DataFileError
+        Of the first session that cannot be read; those that were stay.
+    """
+    import joblib
+
+    checks.unique("names of jobs", [job.name for job in jobs])
+    folder = folder_of(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {job.name: folder / f"{job.name}.h5" for job in jobs}
+    missing = [job for job in jobs if not _is_done(paths[job.name], job)]
+    joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_do)(paths[job.name], job) for job in missing)
+    return paths
+
+
+def finish(out: str | Path, made: Path) -> None:
+    """Puts a folder that is complete in place of `out`, dataset.json last, and forgets the staged sessions."""
+    out = Path(out)
+    if out.exists():
+        for path in sorted(made.iterdir(), key=lambda p: p.name == layout.MANIFEST):
+            path.replace(out / path.name)
+    else:
+        made.replace(out)
+    shutil.rmtree(folder_of(out))
+
+
+def stamps(files: Sequence[Path]) -> dict[str, list[int]]:
+    """Size and time of change of each file: what tells cheaply that it is still the same."""
+    return {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
+
+
+def _do(path: Path, job: Job) -> None:
+    rows = job.read()
+    n_trials, n_features = rows.shape
+    step = max(1, PIECE_BYTES // (4 * n_features))
+    constant, bad, first = np.ones(n_features, bool), np.zeros(n_features, bool), None
+    with store.writer(path) as out:
+        bulk = out.bulk("responses", (n_trials, n_features), np.float32)
+        for start in range(0, n_trials, step):
+            piece = np.asarray(rows[start : start + step], dtype=np.float32)
+            bad |= ~np.isfinite(piece).all(0)
+            first = piece[0].copy() if first is None else first
+            constant &= (piece == first).all(0)
+            bulk.append(piece)
+        out.array("flags", NOT_FINITE * bad.astype(np.uint8) + CONSTANT * constant.astype(np.uint8))
+        out.attributes(
+            {
+                "settings": dict(job.settings),
+                "stamps": stamps(job.files),
+                "raw_files": {str(file): store.sha256_of(file) for file in job.files},
+            }
+        )
+
+
+def _is_done(path: Path, job: Job) -> bool:
+    """Whether the staged file is whole and was made from what the raw files hold now."""
+    if not path.is_file():
+        return False
+    about = store.Stored(path).attributes
+    if about["settings"] != dict(job.settings) or set(about["raw_files"]) != {str(f) for f in job.files}:
+        return False
+    return about["stamps"] == stamps(job.files) or about["raw_files"] == {
+        str(file): store.sha256_of(file) for file in job.files
+    }
