@@ -77,7 +77,8 @@ def left_out(names: Sequence[str], stake: Stake | None = None) -> dict[str, str]
     found = {}
     for name in names:
         metric = metric_table()[name]
-        reason = circular(metric, **(stake or {})) or metric.missing()
+        needs = metric.missing()
+        reason = circular(metric, **(stake or {})) or (f"needs {needs}" if needs else "")
         lacking = reason or (_lacking(metric.network, metric.node) if metric.network else "")
         if lacking:
             found[name] = lacking

@@ -50,7 +50,7 @@ def measure_captions(
     checks.same_length("item", references=references, decoded=decoded)
     table, names = metric_table(), protocol.caption_metrics
     blind = [n for n in names if pictures is None and table[n].needs.startswith("image_text")]
-    lacking = dict.fromkeys(blind, "the presented pictures")
+    lacking = dict.fromkeys(blind, "needs the presented pictures")
     lacking |= left_out([n for n in names if n not in blind], stake)
     found = {}
     for name in names:
@@ -117,6 +117,6 @@ def _video_input(metric: Metric, clips: np.ndarray) -> Tensor:
 def said(lacking: Mapping[str, str]) -> dict[str, str]:
     """What a report shows in place of a value: ``"not computed: ..."`` or ``"circular: ..."``, by metric."""
     return {
-        name: reason if reason.startswith("circular") else f"not computed: needs {reason}"
+        name: reason if reason.startswith("circular") else f"not computed: {reason}"
         for name, reason in lacking.items()
     }
