@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from braindec import checks
-from braindec.cli import _audit, _multiverse, _parser, _saved, _show
+from braindec.cli import _audit, _multiverse, _parser, _saved, _show, _twin
 
 
 def run(verb: str, words: Sequence[str]) -> int:
@@ -48,6 +48,8 @@ def _prepare(options: Any) -> None:
     for key, n_trials in counts.trials.items():
         print(f"{key}: {n_trials} trials {verb}")
     print(f"{counts.n_stimuli} stimuli{'' if options.dry_run else f' in {options.out}'}")
+    for line in (*(f"missing: {m}" for m in counts.missing), *counts.plan):
+        print(line)
 
 
 def _report(options: Any) -> None:
@@ -88,6 +90,7 @@ _ACTIONS: dict[str, Callable[[Any], int | None]] = {
     "decode": _saved.decode,
     "report": _report,
     "multiverse": _multiverse.run,
+    "twin": _twin.run,
     "list": _list,
     "info": _info,
 }

@@ -21,14 +21,27 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Counts:
-    """What `prepare` made: trials by key (``sub-01_fmri``) and the number of stimuli."""
+    """What `prepare` made, or would make.
+
+    Parameters
+    ----------
+    trials : mapping of str to int
+        By key (``sub-01_fmri``).
+    n_stimuli : int
+    missing : tuple of str
+        What the complete dataset holds and these raw files do not, a sentence each.
+    plan : tuple of str
+        Of a dry run: what would be read, written and needed, a sentence each.
+    """
 
     trials: Mapping[str, int]
     n_stimuli: int
+    missing: tuple[str, ...] = ()
+    plan: tuple[str, ...] = field(default=(), compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        return {"trials": dict(self.trials), "n_stimuli": self.n_stimuli}
+        return {"trials": dict(self.trials), "n_stimuli": self.n_stimuli, "missing": list(self.missing)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +106,8 @@ def counts(prepared: str | Path) -> Counts:
     """What lies in a prepared folder."""
     manifest = layout.read_manifest(prepared)
     stimuli = layout.read_stimuli(Path(prepared) / manifest["stimuli"]["file"])
-    return Counts({e["key"]: int(e["n_trials"]) for e in manifest["recordings"]}, len(stimuli.ids))
+    trials = {e["key"]: int(e["n_trials"]) for e in manifest["recordings"]}
+    return Counts(trials, len(stimuli.ids), tuple(manifest.get("missing", ())))
 
 
 def raw_folder(raw: str | Path, expected: str, *nested: str) -> Path:
