@@ -19,6 +19,9 @@ class DataFileError(BraindecError, ValueError):
         self.path, self.found, self.way_out = Path(path), found, way_out
         super().__init__(f"{path}: {found}. {way_out}")
 
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it comes whole out of another process
+        return type(self), (self.path, self.found, self.way_out)
+
 
 class LeakageError(BraindecError, ValueError):
     """Training and test data share what they must not share."""

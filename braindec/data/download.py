@@ -44,18 +44,42 @@ def fetch(files: str | Path, raw: str | Path, *, dry_run: bool = False) -> list[
     return [raw / relative for relative, _, _ in rows]
 
 
+def fetch_unlisted(urls: dict[str, str], raw: str | Path, *, dry_run: bool = False) -> list[Path]:
+    """Downloads what is not there yet of files whose sha256 their owner does not publish, and returns all paths.
+
+    Parameters
+    ----------
+    urls : dict
+        By path below `raw`.
+    raw : path
+    dry_run : bool
+        Download nothing.
+
+    Raises
+    ------
+    DownloadError
+        If a file cannot be had.
+    """
+    raw = Path(raw)
+    for relative, url in urls.items() if not dry_run else ():
+        if not (raw / relative).is_file():
+            _download(url, None, raw / relative)
+    return [raw / relative for relative in urls]
+
+
 def hashes(raw: str | Path, paths: list[Path]) -> dict[str, str]:
     """sha256 of each raw file by its path below `raw`: what a prepared dataset was made from."""
     return {str(path.relative_to(raw)): store.sha256_of(path) for path in sorted(paths)}
 
 
-def _download(url: str, sha256: str, target: Path) -> None:
+def _download(url: str, sha256: str | None, target: Path) -> None:
     import pooch
     from requests.exceptions import RequestException
 
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pooch.retrieve(url, f"sha256:{sha256}", fname=target.name, path=target.parent, progressbar=True)
+        known = None if sha256 is None else f"sha256:{sha256}"
+        pooch.retrieve(url, known, fname=target.name, path=target.parent, progressbar=True)
     except (RequestException, OSError, ValueError) as error:  # ValueError: pooch's word for another hash
         raise checks.DownloadError(
             f"{url} could not be fetched ({error}). The dataset's card names other sources."

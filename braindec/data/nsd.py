@@ -22,7 +22,7 @@ from braindec.data.nsd_rows import (
     chunked_by_voxel,
     read_mgh,
 )
-from braindec.data.nsd_space import SURFACE, read_space
+from braindec.data.nsd_space import mesh_size, read_space
 from braindec.data.tables import repeats
 from braindec.store import open_readonly
 from braindec.types import Table, Trials, VertexSpace, VoxelSpace
@@ -86,7 +86,8 @@ def read_nsd(
     )
     table = read_table(raw, subject, wanted)
     counts = [int((table["session"] == str(s)).sum()) for s in wanted]
-    rows = session_rows([there[s] for s in wanted], counts, space)
+    size = mesh_size(raw, grid) if isinstance(space, VertexSpace) else 0
+    rows = session_rows([there[s] for s in wanted], counts, space, size)
     return Trials(rows, table, space, "percent signal change", subject, "fmri")
 
 
@@ -118,7 +119,9 @@ def session_files(folder: Path, name: str = "session") -> dict[int, tuple[Path, 
     return found
 
 
-def session_rows(files: list[tuple[Path, ...]], counts: list[int], space: VoxelSpace | VertexSpace) -> Any:
+def session_rows(
+    files: list[tuple[Path, ...]], counts: list[int], space: VoxelSpace | VertexSpace, size: int = 0
+) -> Any:
     """The betas of sessions by row, read on demand.
 
     Parameters
@@ -128,11 +131,15 @@ def session_rows(files: list[tuple[Path, ...]], counts: list[int], space: VoxelS
     counts : list of int
         Trials that each must have.
     space : VoxelSpace or VertexSpace
+    size : int
+        Vertices of a hemisphere, where `space` is one of vertices.
     """
     if isinstance(space, VertexSpace):
-        size = SURFACE[space.mesh]
         return SessionRows(
-            [SurfaceSession(f[0], f[1], n, space.left, space.right, size) for f, n in zip(files, counts, strict=True)]
+            [
+                SurfaceSession(f[0], f[1], n, space.left, space.right, size)
+                for f, n in zip(files, counts, strict=True)
+            ]
         )
     paths = [f[0] for f in files]
     if all(path.suffix == ".hdf5" for path in paths) and not any(chunked_by_voxel(path) for path in paths):

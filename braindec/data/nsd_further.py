@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,10 +33,34 @@ SYNTHETIC_SHARED, SYNTHETIC_STIMULI = 220, 284  # the last 64 differ in colour b
 SYNTHETIC_DESIGN = Path("nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat")
 
 
+@dataclass(frozen=True, eq=False)
+class Further:
+    """What one further experiment holds of a subject.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        Of the betas.
+    n_betas : int
+        Rows that they must have.
+    kept : int array, shape (n_trials,)
+        Rows that are trials of ours.
+    table : Table
+    read : tuple of Path
+        The other files that were read.
+    """
+
+    files: tuple[Path, ...]
+    n_betas: int
+    kept: np.ndarray
+    table: Table
+    read: tuple[Path, ...]
+
+
 def read_further(
-    raw: str | Path, subject: int, experiment: str, space: Any, *, betas: str, grid: str, first: int
-) -> tuple[Any, np.ndarray, Table]:
-    """Betas, the rows of them that are trials of ours, and the table of those.
+    raw: str | Path, subject: int, experiment: str, *, betas: str, grid: str, first: int
+) -> Further:
+    """The trials of a further experiment.
 
     Parameters
     ----------
@@ -46,19 +70,11 @@ def read_further(
         ``"nsdimagery"``: pictures seen and imagined, ids ``nsdimagery-seen-H`` and ``nsdimagery-imagined-H``; runs of
         attention and of words (set C) are left out. ``"nsdsynthetic"``: ids ``nsdsynthetic-000``, and
         ``nsdsynthetic-220-subj01`` for the 64 that differ between subjects.
-    space : VoxelSpace or VertexSpace
-        Of the main experiment.
     betas : str
         Preparation of the main experiment, ``"betas_fithrf"``; this one's is called ``nsdimagerybetas_fithrf``.
     grid : str
     first : int
         Place of the first trial in the order of acquisition.
-
-    Returns
-    -------
-    rows : read by ``[...]``, shape (n_betas, n_features)
-    kept : int array, shape (n_trials,)
-    table : Table
     """
     checks.one_of("experiment", experiment, EXPERIMENTS)
     folder = nsd.betas_folder(raw, subject, grid, f"{experiment}{betas}")
@@ -70,10 +86,11 @@ def read_further(
     if experiment == "nsdimagery":
         kept, columns = _imagery(Path(raw), subject)
         n_betas = sum(IMAGERY_RUNS.values())
+        read = tuple(_imagery_path(Path(raw), subject, run) for run in IMAGERY_RUNS if _is_ours(run))
     else:
         columns = _synthetic(Path(raw), subject)
         n_betas = SYNTHETIC_RUNS * SYNTHETIC_TRIALS
-        kept = np.arange(n_betas)
+        kept, read = np.arange(n_betas), (Path(raw) / SYNTHETIC_DESIGN,)
     n = len(kept)
     table = Table(
         columns
@@ -85,14 +102,22 @@ def read_further(
             "shared": np.zeros(n, dtype=bool),
         }
     )
-    return nsd.session_rows([files[0]], [n_betas], space), kept, table
+    return Further(files[0], n_betas, kept, table, read)
+
+
+def _is_ours(run: str) -> bool:
+    return run[:3] in TASKS and run[3] != "C"
+
+
+def _imagery_path(raw: Path, subject: int, run: str) -> Path:
+    return raw / "nsddata" / "bdata" / "nsdimagery" / f"nsdimagery_subj{subject:02d}_{run}.tsv"
 
 
 def _imagery(raw: Path, subject: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     kept, ids, runs, tasks, place, onset = [], [], [], [], [], []
     first = 0
     for run, n_betas in IMAGERY_RUNS.items():
-        if run[:3] in TASKS and run[3] != "C":
+        if _is_ours(run):
             letters, onsets = _imagery_run(raw, subject, run)
             kept.append(np.arange(first, first + n_betas))
             ids += [f"nsdimagery-{TASKS[run[:3]]}-{letter}" for letter in letters]
@@ -110,8 +135,8 @@ def _imagery_run(raw: Path, subject: int, run: str) -> tuple[list[str], np.ndarr
     """What each of a run's 48 trials asked for, by its letter, and seconds since the first."""
     import pandas as pd
 
-    path = raw / "nsddata" / "bdata" / "nsdimagery" / f"nsdimagery_subj{subject:02d}_{run}.tsv"
-    path = checks.existing_file(path, "Get nsddata/bdata/nsdimagery, or leave nsdimagery out.")
+    way_out = "Get nsddata/bdata/nsdimagery, or leave nsdimagery out."
+    path = checks.existing_file(_imagery_path(raw, subject, run), way_out)
     with reading(path):
         frame = pd.read_csv(path, sep="\t")
         letters = frame["CONDITION"].astype(str).tolist()

@@ -13,7 +13,7 @@ from braindec.data.damage import reading
 from braindec.data.nsd_rows import read_mgh
 from braindec.types import VertexSpace, VoxelSpace
 
-SURFACE = {"fsaverage": 163_842}  # vertices a hemisphere
+SURFACES = ("fsaverage",)
 
 
 def read_space(
@@ -28,8 +28,8 @@ def read_space(
     base = checks.existing_folder(
         Path(raw) / "nsddata" / "ppdata" / f"subj{subject:02d}", "Point raw at NSD's root folder."
     )
-    if grid in SURFACE:
-        return _vertices(Path(raw) / "nsddata" / "freesurfer" / grid / "label", grid, mask, regions)
+    if grid in SURFACES:
+        return _vertices(raw, grid, mask, regions)
     labels = Path(raw) / "nsddata" / "freesurfer" / f"subj{subject:02d}" / "label"
     path = base / grid / "brainmask.nii.gz" if mask == "all" else base / grid / "roi" / f"{mask}.nii.gz"
     return _voxels(path, base / grid / "roi", labels, mask, regions)
@@ -56,21 +56,19 @@ def _voxels(path: Path, folder: Path, labels: Path, mask: str, regions: Iterable
     return VoxelSpace(space.mask, space.affine, found)
 
 
-def _vertices(folder: Path, mesh: str, mask: str, regions: Iterable[str] | None) -> VertexSpace:
-    def both(name: str) -> list[np.ndarray]:
-        maps = [read_mgh(folder / f"{hemi}.{name}.mgz") for hemi in ("lh", "rh")]
-        for hemi, values in zip(("lh", "rh"), maps, strict=True):
-            if len(values) != SURFACE[mesh]:
-                found = f"holds {len(values)} vertices, expected {SURFACE[mesh]} of {mesh}"
-                raise checks.DataFileError(
-                    folder / f"{hemi}.{name}.mgz", found, "Get the labels of this mesh."
-                )
-        return maps
+def mesh_size(raw: str | Path, mesh: str) -> int:
+    """Vertices of one hemisphere (163,842 of fsaverage): as many as its label maps have."""
+    return len(read_mgh(_label_folder(raw, mesh) / "lh.nsdgeneral.mgz"))
 
+
+def _label_folder(raw: str | Path, mesh: str) -> Path:
+    return Path(raw) / "nsddata" / "freesurfer" / mesh / "label"
+
+
+def _vertices(raw: str | Path, mesh: str, mask: str, regions: Iterable[str] | None) -> VertexSpace:
+    folder, size = _label_folder(raw, mesh), mesh_size(raw, mesh)
     kept = (
-        [np.arange(SURFACE[mesh])] * 2
-        if mask == "all"
-        else [np.flatnonzero(values > 0) for values in both(mask)]
+        [np.arange(size)] * 2 if mask == "all" else [np.flatnonzero(m > 0) for m in _both(folder, mask, size)]
     )
     if not sum(map(len, kept)):
         raise checks.DataFileError(folder / f"lh.{mask}.mgz", "marks no vertex", "Choose another mask.")
@@ -82,9 +80,19 @@ def _vertices(folder: Path, mesh: str, mask: str, regions: Iterable[str] | None)
     found: dict[str, np.ndarray] = {}
     for name in names:
         if name != mask:
-            inside = np.concatenate([values[k] for values, k in zip(both(name), kept, strict=True)])
+            maps = _both(folder, name, size)
+            inside = np.concatenate([values[k] for values, k in zip(maps, kept, strict=True)])
             found |= _labelled(name, inside, _label_names(folder / f"{name}.mgz.ctab"))
     return VertexSpace(mesh, kept[0], kept[1], found)
+
+
+def _both(folder: Path, name: str, size: int) -> list[np.ndarray]:
+    maps = {hemi: read_mgh(folder / f"{hemi}.{name}.mgz") for hemi in ("lh", "rh")}
+    for hemi, values in maps.items():
+        if len(values) != size:
+            found = f"holds {len(values)} vertices, expected {size}"
+            raise checks.DataFileError(folder / f"{hemi}.{name}.mgz", found, "Get the labels of this mesh.")
+    return list(maps.values())
 
 
 def _labelled(name: str, inside: np.ndarray, words: dict[int, str]) -> dict[str, np.ndarray]:

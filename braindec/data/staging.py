@@ -34,13 +34,16 @@ class Job:
     settings : mapping
         JSON values: what else decides them.
     read : callable () -> rows
-        What gives (n_trials, n_features) by ``[slice]`` and has ``shape``; called in the process that does the job.
+        What gives (n_rows, n_features) by ``[positions]`` and has ``shape``; called in the process that does the job.
+    index : int array, shape (n_trials,), optional
+        The rows that are trials; None: all.
     """
 
     name: str
     files: tuple[Path, ...]
     settings: Mapping[str, Any]
     read: Callable[[], Any]
+    index: np.ndarray | None = None
 
 
 class Staged:
@@ -57,8 +60,8 @@ class Staged:
         self._stored = [store.Stored(path) for path in paths]
         self._rows = [stored.rows("responses") for stored in self._stored]
         self._first = np.concatenate([[0], np.cumsum([len(rows) for rows in self._rows])])
-        self.flags = np.bitwise_or.reduce([stored.array("flags") for stored in self._stored])
-        self.members = np.ones(len(self.flags), dtype=bool)
+        self.flags = np.stack([stored.array("flags") for stored in self._stored])  # (session, feature)
+        self.members = np.ones(self.flags.shape[1], dtype=bool)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -135,13 +138,14 @@ def stamps(files: Sequence[Path]) -> dict[str, list[int]]:
 
 def _do(path: Path, job: Job) -> None:
     rows = job.read()
-    n_trials, n_features = rows.shape
+    index = np.arange(rows.shape[0]) if job.index is None else job.index
+    n_trials, n_features = len(index), rows.shape[1]
     step = max(1, PIECE_BYTES // (4 * n_features))
     constant, bad, first = np.ones(n_features, bool), np.zeros(n_features, bool), None
     with store.writer(path) as out:
         bulk = out.bulk("responses", (n_trials, n_features), np.float32)
         for start in range(0, n_trials, step):
-            piece = np.asarray(rows[start : start + step], dtype=np.float32)
+            piece = np.asarray(rows[index[start : start + step]], dtype=np.float32)
             bad |= ~np.isfinite(piece).all(0)
             first = piece[0].copy() if first is None else first
             constant &= (piece == first).all(0)
