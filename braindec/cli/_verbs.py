@@ -48,6 +48,8 @@ def _prepare(options: Any) -> None:
     for key, n_trials in counts.trials.items():
         print(f"{key}: {n_trials} trials {verb}")
     print(f"{counts.n_stimuli} stimuli{'' if options.dry_run else f' in {options.out}'}")
+    for remark in counts.remarks:
+        print(remark)
     for line in (*(f"missing: {m}" for m in counts.missing), *counts.plan):
         print(line)
 

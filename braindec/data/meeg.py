@@ -13,7 +13,8 @@ from braindec.data import safe_npy
 from braindec.data.damage import COPY_AGAIN, finite, reading
 from braindec.data.sensors import positions_of, sensor_space
 from braindec.data.tables import complete_table
-from braindec.data.things_eeg2 import read_things_eeg2, read_things_eeg2_raw
+from braindec.data.things_eeg2 import read_things_eeg2
+from braindec.data.things_eeg2_raw import read_things_eeg2_raw
 from braindec.types import UNKNOWN, Recording, SensorSpace, Table, Trials
 
 __all__ = [

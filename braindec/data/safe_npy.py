@@ -251,7 +251,7 @@ class _Restricted(
             if held is array:  # it was noted before its values were known
                 self.memo[key] = mapped  # type: ignore[attr-defined]
 
-    dispatch: ClassVar[dict[int, Any]] = {  # noqa: RUF012  # pickle's own way to say which code is which method
+    dispatch: ClassVar[dict[int, Any]] = {  # pickle's own way to say which code is which method
         **pickle._Unpickler.dispatch,
         pickle.BINBYTES[0]: _load_binbytes,
         pickle.BINBYTES8[0]: _load_binbytes8,

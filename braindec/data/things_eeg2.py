@@ -1,4 +1,4 @@
-"""THINGS-EEG2's pickled dictionaries, preprocessed and raw, to Trials and Recording."""
+"""THINGS-EEG2's preprocessed dictionaries, in every pickled flavour, to Trials whose rows stay in the file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import safe_npy
+from braindec.data import safe_npy, safe_pt
 from braindec.data.damage import COPY_AGAIN, finite, reading
-from braindec.data.sensors import KEPT_KINDS, sensor_space
+from braindec.data.sensors import sensor_space
 from braindec.data.tables import complete_table
-from braindec.types import Recording, Table, Trials
+from braindec.types import Trials
+
+# Channels of the 250 Hz files in their order; .pt files do not name them. NICE-EEG, issue 3.
+CHANNELS = (
+    "Fp1 Fp2 AF7 AF3 AFz AF4 AF8 F7 F5 F3 F1 F2 F4 F6 F8 FT9 FT7 FC5 FC3 FC1 FCz FC2 FC4 FC6 FT8 FT10 T7 C5 C3 C1 Cz "
+    "C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 TP8 TP10 P7 P5 P3 P1 Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2"
+).split()
 
 
 def read_things_eeg2(
@@ -24,13 +30,13 @@ def read_things_eeg2(
     montage: str | None = "standard_1005",
     extra: Mapping[str, Sequence[Any]] | None = None,
 ) -> Trials:
-    """THINGS-EEG2's preprocessed dictionary (either pickled flavour) as trials, condition by condition.
+    """THINGS-EEG2's preprocessed dictionary (any pickled flavour) as trials, condition by condition.
 
     Parameters
     ----------
     path : path
         ``preprocessed_eeg_{training,test}.npy``: keys preprocessed_eeg_data (n_conditions, n_repeats,
-        n_channels, n_times), ch_names, times.
+        n_channels, n_times), ch_names, times; or ``{train,test}.pt``: keys eeg and times.
     conditions : sequence of str
         Stimulus id of each condition, in the file's order (image_metadata.npy).
     subject : int
@@ -42,31 +48,33 @@ def read_things_eeg2(
     Returns
     -------
     Trials
-        float32; the order of acquisition is not in the file: `acquisition_order` is -1 and
+        float32, read by rows; the order of acquisition is not in the file: `acquisition_order` is -1 and
         `onset_s` 0. All trials form one session, run and exchangeability block.
 
     Raises
     ------
     DataFileError
-        If the file is damaged, is not such a dictionary, or would run code when opened.
+        If the file is damaged, is not such a dictionary, or would run code when opened; when rows are read, if
+        they hold NaN or infinities.
 
     Notes
     -----
     Where `times` has more entries than the data have samples, the first ones were dropped by the authors: the data
     end with the last time (the 250 Hz files keep 250 of 300 samples).
     """
-    held = _dictionary(path, ("preprocessed_eeg_data", "ch_names", "times"))
+    rows = ConditionRows(path)
     with reading(path):
-        data = np.asarray(held["preprocessed_eeg_data"])
-        times = np.asarray(held["times"], dtype=np.float64).ravel()
-        names = [str(n) for n in held["ch_names"]]
-        n_conditions, n_repeats, n_channels, n_times = data.shape
-        times = times[len(times) - n_times :]
-        step = float(np.diff(times).mean())
-    if len(names) != n_channels or len(times) != n_times or not step > 0 or data.dtype.kind != "f":
-        found = f"has data {data.dtype} {data.shape} for {len(names)} channels and {len(times)} times"
+        times = rows.times[len(rows.times) - rows.shape[2] :]
+        step = float(np.diff(times).mean()) if len(times) > 1 else 0.0
+    if len(rows.names) != rows.shape[1] or len(times) != rows.shape[2] or not step > 0:
+        found = f"has data {rows.held} for {len(rows.names)} channels and {len(rows.times)} times"
         raise checks.DataFileError(path, found, COPY_AGAIN)
-    checks.same_length("condition", conditions=conditions, preprocessed_eeg_data=data)
+    n_conditions, n_repeats = rows.held[:2]
+    if n_conditions != len(conditions):
+        found = f"holds {n_conditions} conditions, expected {len(conditions)}"
+        raise checks.DataFileError(
+            path, found, "Check that image_metadata.npy, subject and part belong together."
+        )
     ids = np.repeat(np.array(conditions, dtype=str), n_repeats)
     columns = {
         "stimulus_id": ids,
@@ -75,59 +83,67 @@ def read_things_eeg2(
         "acquisition_order": np.full(len(ids), -1),
     }
     columns |= {name: np.repeat(np.array(values), n_repeats) for name, values in (extra or {}).items()}
-    responses = data.reshape(-1, n_channels, n_times).astype(np.float32)
-    finite(path, responses)
-    space = sensor_space(names, "eeg", montage)
+    space = sensor_space(rows.names, "eeg", montage)
     sfreq = round(1.0 / step, 3)
     return Trials(
-        responses, complete_table(columns, "1"), space, "noise SD", subject, "eeg", sfreq, float(times[0])
+        rows, complete_table(columns, "1"), space, "noise SD", subject, "eeg", sfreq, float(times[0])
     )
 
 
-def read_things_eeg2_raw(
-    path: str | Path,
-    *,
-    subject: int,
-    session: str,
-    conditions: Sequence[str],
-    montage: str | None = "standard_1005",
-) -> Recording:
-    """THINGS-EEG2's raw dictionary of one session and part as a recording with its events.
+class ConditionRows:
+    """Trials of a preprocessed dictionary by row, float32 (n_conditions * n_repeats, n_channels, n_times).
 
     Parameters
     ----------
     path : path
-        ``raw_eeg_{training,test}.npy``: keys raw_eeg_data (n_channels, n_times), ch_names, ch_types, sfreq.
-    subject : int
-    session : str
-    conditions : sequence of str
-        Stimulus id of each 1-based condition code of the channel ``stim``; 99999 marks a target, which is skipped.
-    montage : str, optional
+        As in `read_things_eeg2`.
     """
-    held = _dictionary(path, ("raw_eeg_data", "ch_names", "ch_types", "sfreq"))
-    with reading(path):
-        data = np.asarray(held["raw_eeg_data"], dtype=np.float64)
-        kinds = [str(k) for k in held["ch_types"]]
-        sfreq = float(held["sfreq"])
-        stim = data[kinds.index("stim")]
-        rising = np.flatnonzero((stim[1:] != stim[:-1]) & (stim[1:] > 0)) + 1
-        codes = stim[rising].astype(np.int64)
-        kept = codes != 99_999  # a target image, asked about, without a condition
-        rows = [i for i, kind in enumerate(kinds) if kind in KEPT_KINDS]
-        names = [str(held["ch_names"][i]) for i in rows]
-        stimuli = np.array([conditions[c - 1] for c in codes[kept].tolist()], dtype=str)
-    onsets = rising[kept] / sfreq
-    events = Table({"onset_s": onsets, "duration_s": np.zeros(len(onsets)), "stimulus_id": stimuli})
-    space = sensor_space(names, [kinds[i] for i in rows], montage)
-    signal = finite(path, data[rows].astype(np.float32))
-    return Recording(signal, sfreq, "V", events, space, subject, session, "1", "eeg")
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        held = _preprocessed(self.path)
+        with reading(path):
+            self._data: np.ndarray | None = _four_axes(self.path, held["data"])
+            self.held: tuple[int, ...] = self._data.shape
+            self.names = tuple(str(n) for n in held["names"])
+            self.times = np.asarray(held["times"], dtype=np.float64).ravel()
+        self.shape = (self.held[0] * self.held[1], *self.held[2:])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_data": None}  # a map would be pickled as what it maps
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows by slice, mask, position or positions."""
+        if self._data is None:
+            self._data = _four_axes(self.path, _preprocessed(self.path)["data"])
+        if isinstance(rows, int | np.integer):
+            return self[np.array([rows])][0]
+        condition, repeat = np.divmod(np.arange(len(self))[rows], self.held[1])
+        with reading(self.path):
+            found = self._data[condition, repeat].astype(np.float32)
+        return finite(self.path, found)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
 
 
-def _dictionary(path: str | Path, keys: Sequence[str]) -> dict[str, Any]:
-    held = safe_npy.load(path)
-    missing = [k for k in keys if not isinstance(held, dict) or k not in held]
-    if missing:
-        raise checks.DataFileError(
-            path, f"is not the dictionary expected: {missing} missing", "Choose another file."
-        )
-    return held
+def _preprocessed(path: Path) -> dict[str, Any]:
+    if path.suffix == ".pt":
+        held = safe_npy.dictionary(path, ("eeg", "times"), safe_pt.load(path))
+        return {"data": held["eeg"], "names": held.get("ch_names", CHANNELS), "times": held["times"]}
+    keys = ("preprocessed_eeg_data", "ch_names", "times")
+    held = safe_npy.dictionary(path, keys, safe_npy.load(path))
+    return {"data": held[keys[0]], "names": held["ch_names"], "times": held["times"]}
+
+
+def _four_axes(path: Path, data: Any) -> np.ndarray:
+    if not isinstance(data, np.ndarray) or data.ndim != 4 or data.dtype.kind != "f":
+        what = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        found = f"holds {what}, expected floats of the axes condition, repeat, channel, time"
+        raise checks.DataFileError(path, found, COPY_AGAIN)
+    return data
