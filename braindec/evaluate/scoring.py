@@ -17,7 +17,7 @@ from braindec.evaluate.nulls import null_values
 from braindec.evaluate.published import AsPublished, Published, published_scores
 from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
-from braindec.stats.intervals import subject_interval
+from braindec.stats.intervals import Interval, subject_interval
 from braindec.stats.paired import paired_difference
 from braindec.stats.permutation import p_value
 from braindec.types import Score
@@ -148,7 +148,7 @@ def group_scores(rows: Sequence[Score]) -> list[Score]:
         out.append(
             Score(
                 name, system, found[0].protocol, "group", modality, float(np.mean([s.value for s in found])),
-                (float(summary.interval.low), float(summary.interval.high)), float(np.mean([s.chance for s in found])),
+                _possible(name, summary.interval), float(np.mean([s.chance for s in found])),
                 float(np.mean([s.null for s in found])), len(found), found[0].direction,
                 float(np.mean([s.ceiling for s in found])) if with_ceiling else None,
                 found[0].ceiling_kind if with_ceiling else None, None, min(s.null_n for s in found),
@@ -157,6 +157,15 @@ def group_scores(rows: Sequence[Score]) -> list[Score]:
             )
         )  # fmt: skip
     return out
+
+
+def _possible(name: str, interval: Interval) -> tuple[float, float]:
+    """An interval cut at the values that a metric can take: it covers as before, and two subjects make no 2.17."""
+    metric = metric_table().get(name)
+    if metric is None or metric.best_value != 1:
+        return float(interval.low), float(interval.high)
+    lowest = -1.0 if metric.chance is None else 0.0  # correlations and the like; shares
+    return max(lowest, float(interval.low)), min(1.0, float(interval.high))
 
 
 def compare(

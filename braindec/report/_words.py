@@ -41,7 +41,8 @@ CEILINGS = {
 def title_of(name: str) -> str:
     """A metric's or system's name for a heading: words instead of underscores."""
     words = (
-        name.replace("_top1", " top-1")
+        name.replace("top1_of_10000_predicted", "top-1 of 10,000, predicted")
+        .replace("_top1", " top-1")
         .replace("_top5", " top-5")
         .replace("roc_auc", "ROC AUC")
         .replace("_", " ")

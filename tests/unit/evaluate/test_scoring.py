@@ -17,8 +17,10 @@ from braindec.data import splits
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder
 from braindec.evaluate.exam import in_memory
+from braindec.evaluate.scoring import group_scores
 from braindec.losses import mse
 from braindec.train import Config
+from braindec.types import Score
 
 
 @dataclass(frozen=True)
@@ -298,3 +300,15 @@ def test_stages_are_timed_by_the_clock_and_by_the_processor():
     assert list(said["stages"]) == ["asleep", "nothing"]
     assert said["stages"]["asleep"] >= 0.05 > said["stages_cpu"]["asleep"]
     assert said["stages"]["nothing"] < 0.05
+
+
+def test_the_interval_of_two_subjects_stays_among_possible_values():
+    rows = [
+        Score("image_retrieval_top5", "braindec", "p", subject, "fmri", value, (0.7, 1.0), 0.025, 0.025, 40)
+        for subject, value in ((1, 0.8), (2, 1.0))
+    ]
+    (group,) = group_scores(rows)
+    assert group.value == pytest.approx(0.9) and group.interval == (0.0, 1.0)
+    bits = [replace(row, name="bits_per_trial", value=row.value * 8) for row in rows]
+    (group,) = group_scores(bits)
+    assert group.interval[1] > 8  # nothing bounds bits
