@@ -23,6 +23,7 @@ VERBS = {
     "decode": ("DIR INPUT", "decode recordings with a saved decoder"),
     "report": ("DIR | --compare A B", "draw report.html again, or compare two runs on the same samples"),
     "multiverse": ("RECIPE --data DIR --out DIR", "analyse in every declared way: how far choices move the score"),
+    "twin": ("DIR --recipe RECIPE", "say which score a recording allows, and which would be a leak"),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }
