@@ -21,10 +21,12 @@ from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, splits
 from braindec.data.simulated import twin as simulated
 from braindec.evaluate.exam import Exam
+from braindec.evaluate.honest_folds import honest_folds
 from braindec.evaluate.measures import metric_table, protocol_named, values
-from braindec.evaluate.systems import Fitter, RidgeFitter, System, decoder_fitter, signal_features
+from braindec.evaluate.systems import Fitter, RidgeFitter, decoder_fitter, signal_features
+from braindec.evaluate.twin_sizes import resized
 from braindec.protocols import Protocol
-from braindec.types import Embeddings, Table, Trials
+from braindec.types import Embeddings, Trials
 
 SYSTEMS = ("braindec", "ridge")
 GAINS = (0.0, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)  # of the signal, tried on every copy
@@ -193,7 +195,7 @@ def twin(
     anchor = RidgeFitter(signal_features(recipe.preprocessing))
     own = fit or (decoder_fitter(recipe) if settings.system == "braindec" else anchor)
     twins = {key: _fit(trials, embeddings, protocol) for key, trials in dataset.trials.items()}
-    honest, said = _honest(exam, twins)
+    honest, said = honest_folds(exam, twins)
     reached = None if honest is None else scores(honest, anchor)
     # Copies know no trick either: what is tested is not trained on under another name. (Runs need no such care: the
     # noise of a copy is drawn for each run by itself.)
@@ -350,69 +352,6 @@ def _with(dataset: NeuralDataset, responses: Mapping[str, np.ndarray]) -> Neural
     return replace(dataset, trials=made)
 
 
-def _honest(exam: Exam, twins: Mapping[str, simulated.Twin]) -> tuple[Exam | None, str]:
-    """The exam with folds that divide no cell, and what was done; None where no such folds exist."""
-    if not any(_straddled(exam, key, twin).any() for key, twin in twins.items()):
-        return exam, "the recipe's own"
-    if exam.protocol.unit in ("stimulus", "concept"):
-        return _without_doubles(exam, twins), "the recipe's, without training stimuli tested by another name"
-    folded = _by_block(exam, twins)
-    return (
-        folded,
-        "whole blocks" if folded is not None else "none: every class is one block, so time tells as much",
-    )
-
-
-def _straddled(exam: Exam, key: str, twin: simulated.Twin) -> np.ndarray:
-    """Which trials share their cell with a trial on the other side of a fold, bool (n_trials,)."""
-    out = np.zeros(len(twin.cell), dtype=bool)
-    for split in exam.folds:
-        unit = splits.unit_values(exam.dataset.trials[key], exam.dataset.stimuli, split.unit)
-        sides = [np.isin(unit, split.values(part)) for part in ("train", "test")]
-        both = np.intersect1d(twin.cell[sides[0]], twin.cell[sides[1]])
-        out |= np.isin(twin.cell, both) & (sides[0] | sides[1])
-    return out
-
-
-def _without_doubles(exam: Exam, twins: Mapping[str, simulated.Twin]) -> Exam | None:
-    folds = []
-    for split in exam.folds:
-        doubles: set[str] = set()
-        for key, twin in twins.items():
-            unit = splits.unit_values(exam.dataset.trials[key], exam.dataset.stimuli, split.unit)
-            tested = np.isin(twin.cell, twin.cell[np.isin(unit, split.values("test"))])
-            doubles |= set(unit[tested].tolist())
-        kept = tuple(v for v in split.values("train") if v not in doubles)
-        if len(kept) < 2:
-            return None
-        folds.append(Split(split.name, split.unit, {"train": kept, "test": split.values("test")}))
-    return replace(exam, folds=folds)
-
-
-def _by_block(exam: Exam, twins: Mapping[str, simulated.Twin]) -> Exam | None:
-    """Folds over whole blocks, every class in each; they take the place of runs in the trial table."""
-    trials = {}
-    n_folds = 10
-    for twin in twins.values():
-        kind = np.unique(twin.scores.round(9), axis=0, return_inverse=True)[1].reshape(-1)
-        first = np.unique(twin.cell, return_index=True)[1]
-        n_folds = min(n_folds, int(np.bincount(kind[first]).min()))
-    if n_folds < 3:  # two to train on, so that training can choose its penalty
-        return None
-    for key, twin in twins.items():
-        kind = np.unique(twin.scores.round(9), axis=0, return_inverse=True)[1].reshape(-1)
-        first = np.unique(twin.cell, return_index=True)[1]
-        fold = np.empty(len(first), dtype=np.int64)
-        for k in np.unique(kind[first]):
-            members = np.flatnonzero(kind[first] == k)
-            fold[members] = np.arange(len(members)) % n_folds
-        t = exam.dataset.trials[key]
-        names = np.array([f"blocks-{i}" for i in fold[twin.cell]])
-        trials[key] = replace(t, table=t.table.replace(run=names))
-    dataset = replace(exam.dataset, trials=trials)
-    return replace(exam, dataset=dataset, folds=splits.leave_one_out(dataset, "run"))
-
-
 def _growth(
     exam: Exam,
     fit: Fitter,
@@ -425,52 +364,9 @@ def _growth(
     out: dict[float, list[Values]] = {1.0: list(found)}
     jobs = [(size, copy) for size in settings.sizes for copy in copies[: settings.n_growth]]
     for size, copy in tqdm(jobs, desc="sizes", disable=not progress, leave=False):
-        resized = replace(exam, dataset=copy.of(exam.dataset))
-        out.setdefault(size, []).append(scores(resized, _resized(fit, copy, size)))
+        own = replace(exam, dataset=copy.of(exam.dataset))
+        out.setdefault(size, []).append(scores(own, resized(fit, copy.more, size)))
     return out
-
-
-def _resized(fit: Fitter, copy: _Copy, size: float) -> Fitter:
-    """`fit` on a share of the training units, or on the training trials and further recordings of the same design."""
-
-    def fit_resized(part: NeuralDataset, embeddings: Embeddings, seed: int) -> System:
-        if size < 1:
-            return fit(_fewer(part, size, seeding.numpy_generator(seed, "fewer", size)), embeddings, seed)
-        trials = {key: _longer(t, copy, int(size)) for key, t in part.trials.items()}
-        return fit(replace(part, trials=trials), embeddings, seed)
-
-    return fit_resized
-
-
-def _fewer(part: NeuralDataset, share: float, generator: np.random.Generator) -> NeuralDataset:
-    unit = "stimulus" if part.split is None else part.split.unit
-    rows = {}
-    for key, trials in part.trials.items():
-        unit_of = splits.unit_values(trials, part.stimuli, unit)
-        units = np.unique(unit_of)
-        kept = generator.permutation(units)[: max(min(3, len(units)), round(share * len(units)))]
-        rows[key] = np.isin(unit_of, kept)
-    return part.select(rows=rows)
-
-
-def _longer(trials: Trials, copy: _Copy, times: int) -> Trials:
-    index = getattr(trials.responses, "index", np.arange(trials.n_trials))
-    shape = trials.responses.shape
-    responses = [np.asarray(trials.responses[np.arange(trials.n_trials)])]
-    tables = [_renamed(trials.table, 0)]
-    for again in range(1, times):
-        responses.append(copy.more(trials.key, again)[index].reshape(shape).astype(np.float32))
-        tables.append(_renamed(trials.table, again))
-    table = Table({name: np.concatenate([t[name] for t in tables]) for name in tables[0]})
-    return replace(trials, responses=np.concatenate(responses), table=table)
-
-
-def _renamed(table: Table, again: int) -> Table:
-    """The table of a further recording: its runs, sessions and blocks are others."""
-    names = ("run", "session", "exchangeability_block")
-    other = {n: [f"{v}+{again}" if again else str(v) for v in table[n].tolist()] for n in names if n in table}
-    moved = {"repeat": table["repeat"] + again * (table["repeat"].max() + 1)} if "repeat" in table else {}
-    return table.replace(**other, **moved)
 
 
 def _expectation(
