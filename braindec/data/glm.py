@@ -87,7 +87,9 @@ def single_trials(
     checks.one_of("method", method, METHODS)
     checks.one_of("noise", noise, NOISE_MODELS)
     if fraction is not None and method != "lsa":
-        raise checks.ConfigError("a ridge fraction needs method 'lsa': lss is another way to steady its betas.")
+        raise checks.ConfigError(
+            "a ridge fraction needs method 'lsa': lss is another way to steady its betas."
+        )
     checks.same_length("time", signal=signal, trials=trials, nuisance=nuisance)
     trials, nuisance = trials.astype(np.float64), nuisance.astype(np.float64)
     rho = (
@@ -146,7 +148,9 @@ def basis(columns: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(u[:, s > RANK * s.max(initial=0.0)])
 
 
-def shrunken(svd: tuple[np.ndarray, np.ndarray, np.ndarray], y: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+def shrunken(
+    svd: tuple[np.ndarray, np.ndarray, np.ndarray], y: np.ndarray, fraction: np.ndarray
+) -> np.ndarray:
     """Ridge betas whose length is a given share of that of the least-squares ones.
 
     Parameters
@@ -168,7 +172,9 @@ def shrunken(svd: tuple[np.ndarray, np.ndarray, np.ndarray], y: np.ndarray, frac
     """
     u, s, vt = svd
     plain = (u.T @ y) / s[:, None]  # least-squares betas along the singular vectors
-    penalties = np.concatenate([[0.0], s[-1] ** 2 * np.logspace(-3, 0, 25), s[0] ** 2 * np.logspace(-6, 4, 81)])
+    penalties = np.concatenate(
+        [[0.0], s[-1] ** 2 * np.logspace(-3, 0, 25), s[0] ** 2 * np.logspace(-6, 4, 81)]
+    )
     penalties = np.unique(penalties)
     kept = s**2 / (s**2 + penalties[:, None])  # (penalty, trial)
     length = np.sqrt((kept**2 @ plain**2) / np.maximum((plain**2).sum(0), 1e-300))  # falls along axis 0

@@ -1,0 +1,390 @@
+"""fMRIPrep derivatives to single-trial betas and t values: one design per run holds everything that is modelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks
+from braindec.data import bids, bids_events, glm_choices, glm_design, nifti
+from braindec.data.bids_events import Events
+from braindec.data.bids_settings import BidsSettings, FmriSettings
+from braindec.data.damage import reading
+from braindec.data.glm_choices import Choices, Run
+from braindec.data.tables import repeats
+from braindec.types import Table, Trials, VoxelSpace
+
+MOTION = tuple(f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz")
+FURTHER = {
+    6: ("",),
+    12: ("", "_derivative1"),
+    24: ("", "_derivative1", "_power2", "_derivative1_power2"),
+    0: (),
+}
+SAME_T_R = 1e-3  # s
+SEEN = 0.1  # a trial is estimated if its expected response reaches this share of its peak in a volume that is kept
+RESPONSE_S = 12.0  # framewise displacement of a trial is the mean over this time from its onset
+
+
+@dataclass(frozen=True, eq=False)
+class BoldRun:
+    """A run of BOLD with all that is known of it but the signal.
+
+    Parameters
+    ----------
+    file : BidsFile
+        The preprocessed BOLD image.
+    events : Events
+    t_r, start_s : float
+        Seconds a volume, and from the first volume's start to the time that its values stand for (slice timing).
+    n_times : int
+    confounds : float array, shape (n_times, n_columns)
+        Motion and anatomical components.
+    fd_mm : float array, shape (n_times,)
+        Framewise displacement; 0 for the first volume.
+    censored : bool array, shape (n_times,)
+    """
+
+    file: bids.BidsFile
+    events: Events
+    t_r: float
+    start_s: float
+    n_times: int
+    confounds: np.ndarray
+    fd_mm: np.ndarray
+    censored: np.ndarray
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """When each volume was taken."""
+        return self.start_s + self.t_r * np.arange(self.n_times)
+
+    def nuisance(self, high_pass_hz: float) -> np.ndarray:
+        """Drift, confounds, censored volumes and events that are no trials: (n_times, n_columns)."""
+        others = [
+            glm_design.responses(onset, duration, self.times_s).sum(1)
+            for onset, duration in self.events.others.values()
+        ]
+        return np.concatenate(
+            [
+                glm_design.drift(self.times_s, high_pass_hz),
+                glm_design.standardised(self.confounds),
+                glm_design.spikes(self.censored),
+                *(o[:, None] for o in others),
+            ],
+            axis=1,
+        )
+
+
+def bold_files(root: Path, label: str, settings: BidsSettings) -> list[bids.BidsFile]:
+    """The preprocessed BOLD images of a subject in the chosen task and space; empty without derivatives.
+
+    Raises
+    ------
+    ConfigError
+        If there are several spaces and none is chosen.
+    """
+    derived = derivatives(root, settings.fmri)
+    if not derived.is_dir():
+        return []
+    found = [
+        f
+        for f in bids.files(derived, label, "func")
+        if f.suffix == "bold" and f.extension in (".nii.gz", ".nii") and f.entities.get("desc") == "preproc"
+    ]
+    spaces = sorted({f.entities.get("space", "") for f in found})
+    if settings.fmri.space is not None and found:
+        checks.one_of("fmri.space", settings.fmri.space, spaces)
+        found = [f for f in found if f.entities.get("space", "") == settings.fmri.space]
+    elif len(spaces) > 1:
+        raise checks.ConfigError(f"{derived} holds the spaces {spaces}: choose one with --set fmri.space=...")
+    return bids.of_task(found, settings.task, derived) if found else []
+
+
+def derivatives(root: Path, settings: FmriSettings) -> Path:
+    """Where fMRIPrep's output lies."""
+    return root / settings.derivatives  # an absolute path stays itself
+
+
+def read_runs(root: Path, files: Sequence[bids.BidsFile], settings: BidsSettings) -> list[BoldRun]:
+    """Everything but the signals of a subject's runs, checked.
+
+    Raises
+    ------
+    DataFileError
+        If events, sidecar, confounds and image of a run contradict each other.
+    """
+    return [_read_run(root, file, settings) for file in files]
+
+
+def mask_of(root: Path, files: Sequence[bids.BidsFile], settings: FmriSettings) -> VoxelSpace:
+    """The own mask where one is given, or else the voxels inside the brain masks of all runs; nothing is written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a run has no brain mask.
+    DataFileError
+        If the masks have no common grid or no common voxel.
+    """
+    if settings.mask is not None:
+        return nifti.read_mask(root / settings.mask)
+    space: VoxelSpace | None = None
+    for file in files:
+        path = _derived(file, "desc-brain_mask")
+        checks.existing_file(
+            path, "fMRIPrep writes it beside the BOLD image; or give a mask: --set fmri.mask=PATH."
+        )
+        one = nifti.read_mask(path)
+        if space is not None:
+            nifti.same_grid(path, nifti.load(path), space)
+            one = VoxelSpace(one.mask & space.mask, space.affine)
+        space = one
+    if space is None or not space.mask.any():
+        raise checks.DataFileError(
+            files[0].path.parent, "has brain masks without a common voxel", "Check the masks."
+        )
+    return space
+
+
+def read_signals(
+    runs: Sequence[BoldRun], space: VoxelSpace, settings: FmriSettings, folder: Path
+) -> tuple[list[Any], np.ndarray, VoxelSpace]:
+    """Signals in percent of each voxel's mean, memory-mapped below `folder`; temporal SNR; and the voxels that were kept.
+
+    Returns
+    -------
+    signals : list of float32 arrays, shape (n_voxels, n_times)
+    tsnr : float32 array, shape (n_runs, n_voxels)
+        Mean over standard deviation in time of the volumes that are not censored, nothing removed.
+    space : VoxelSpace
+        Smaller than the given one where bad voxels were dropped.
+
+    Raises
+    ------
+    DataFileError
+        If voxels are bad and the policy is to refuse.
+    """
+    signals, tsnr, bad = [], [], np.zeros(space.n_features, dtype=bool)
+    for i, run in enumerate(runs):
+        image = nifti.load(run.file.path)
+        nifti.same_grid(run.file.path, image, space)
+        with reading(run.file.path):
+            values = np.asarray(image.dataobj, dtype=np.float32)[space.mask]  # (voxel, time)
+        kept = values[:, ~run.censored].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            mean, sd = kept.mean(1), kept.std(1)
+            finite = np.isfinite(values).all(1)
+            wrong = ~finite | ~(mean > 0) | ~(sd > 1e-6 * np.abs(mean))
+            percent = 100.0 * (values / mean[:, None] - 1.0)
+            tsnr.append((mean / sd).astype(np.float32))
+        if wrong.any() and settings.bad_voxels == "refuse":
+            raise checks.DataFileError(run.file.path, *_bad_voxels(finite, mean, wrong))
+        bad |= wrong
+        np.save(folder / f"signal-{i}.npy", percent.astype(np.float32))
+        signals.append(np.load(folder / f"signal-{i}.npy", mmap_mode="r"))
+    if not bad.any():
+        return signals, np.stack(tsnr), space
+    if bad.all():
+        raise checks.DataFileError(
+            runs[0].file.path.parent, "has no voxel that is good in all runs", "Check the mask."
+        )
+    mask = space.mask.copy()
+    mask[space.mask] = ~bad
+    return [s[~bad] for s in signals], np.stack(tsnr)[:, ~bad], VoxelSpace(mask, space.affine)
+
+
+def model_runs(runs: Sequence[BoldRun], signals: Sequence[Any], high_pass_hz: float) -> list[Run]:
+    """The runs as the single-trial model sees them."""
+    return [
+        Run(
+            s,
+            r.events.onset_s,
+            r.events.duration_s,
+            r.events.stimulus_id,
+            r.times_s,
+            r.nuisance(high_pass_hz),
+        )
+        for r, s in zip(runs, signals, strict=True)
+    ]
+
+
+def estimated(
+    runs: Sequence[BoldRun],
+    models: Sequence[Run],
+    choices: Choices,
+    settings: FmriSettings,
+    space: VoxelSpace,
+    subject: int,
+    tsnr: np.ndarray,
+) -> tuple[Trials, np.ndarray, dict[str, Any]]:
+    """The trials of a subject, the values that are not the responses (t or betas), and what each run's noise was."""
+    found = []
+    for run, model in zip(runs, models, strict=True):
+        try:
+            found.append(glm_choices.estimate(model, choices, settings.glm))
+        except ValueError as error:
+            way_out = "Censor less, model fewer confounds, or --set bad_events=drop."
+            raise checks.DataFileError(run.events.path, f"cannot be estimated: {error}", way_out) from error
+    beta, t = (np.concatenate([getattr(f, name) for f in found]) for name in ("beta", "t"))
+    table = _table(runs, tsnr)
+    responses, other, units = (
+        (beta, t, "percent signal change") if settings.values == "beta" else (t, beta, "t")
+    )
+    about = {
+        "dof": [f.dof for f in found],
+        "autocorrelation_median": [round(float(np.median(f.autocorrelation)), 3) for f in found],
+        "censored": [int(r.censored.sum()) for r in runs],
+        "volumes": [r.n_times for r in runs],
+        "t_r_s": runs[0].t_r,
+        "fd_mm_mean": [round(float(r.fd_mm.mean()), 4) for r in runs],
+        "tsnr_median": [round(float(np.median(v)), 2) for v in tsnr],
+        "events_dropped": [r.events.dropped for r in runs],
+        "other_events": sorted({name for r in runs for name in r.events.others}),
+    }
+    return Trials(responses, table, space, units, subject, "fmri"), other, about
+
+
+def _table(runs: Sequence[BoldRun], tsnr: np.ndarray) -> Table:
+    shared = [n for n in runs[0].events.columns if all(n in r.events.columns for r in runs)]
+    parts: dict[str, list[np.ndarray]] = {}
+    for run, snr in zip(runs, tsnr, strict=True):
+        events, n = run.events, len(run.events.onset_s)
+        window = (run.times_s[None] >= events.onset_s[:, None]) & (
+            run.times_s[None] < events.onset_s[:, None] + RESPONSE_S
+        )
+        columns = {
+            "stimulus_id": events.stimulus_id,
+            "session": np.full(n, run.file.session),
+            "run": np.full(n, run.file.run),
+            "onset_s": events.onset_s,
+            "duration_s": events.duration_s,
+            "run_position": np.arange(n),
+            "fd_mm": (window * run.fd_mm).sum(1) / np.maximum(window.sum(1), 1),
+            "censored_share": (window * run.censored).sum(1) / np.maximum(window.sum(1), 1),
+            "run_tsnr": np.full(n, float(np.median(snr))),
+            **{name: events.columns[name] for name in shared},
+        }
+        for name, column in columns.items():
+            parts.setdefault(name, []).append(column)
+    table = {name: np.concatenate(column) for name, column in parts.items()}
+    table["repeat"] = repeats(table["stimulus_id"].tolist())
+    table["acquisition_order"] = np.arange(len(table["onset_s"]))
+    table["exchangeability_block"] = np.char.add(np.char.add(table["session"], "/"), table["run"])
+    return Table(table)
+
+
+def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRun:
+    image = nifti.load(file.path)
+    if len(image.shape) != 4:
+        raise checks.DataFileError(
+            file.path, f"has shape {image.shape}, expected (x, y, z, time)", "Choose the BOLD image."
+        )
+    sidecars = [*bids.of_recording(root, file, "bold", ".json"), *_own_sidecar(file)]
+    about = bids.metadata(sidecars)
+    t_r = _t_r(image, file, about, sidecars, settings.fmri)
+    n_times = int(image.shape[3])
+    fd, confounds, steady = _confounds(file, n_times, settings.fmri)
+    censored = steady | (fd > settings.fmri.fd_mm if settings.fmri.fd_mm is not None else False)
+    if censored.mean() > settings.fmri.max_censored:
+        found = (
+            f"has {int(censored.sum())} of {n_times} volumes above {settings.fmri.fd_mm} mm of displacement"
+        )
+        raise checks.DataFileError(
+            file.path, found, "Remove the run, or raise --set fmri.fd_mm=.. or --set fmri.max_censored=.."
+        )
+    events = bids_events.read(bids.of_recording(root, file, "events", ".tsv"), file.path, settings)
+    run = BoldRun(file, events, t_r, float(about.get("StartTime", 0.0)), n_times, confounds, fd, censored)
+    length = n_times * t_r
+    inside = (events.onset_s >= 0) & (events.onset_s < length)
+    events = bids_events.within(
+        events, inside, f"the run's {n_times} volumes of {t_r:g} s", settings.bad_events
+    )
+    seen = glm_design.responses(events.onset_s, events.duration_s, run.times_s)[~censored].max(0) > SEEN
+    span = f"what was recorded and not censored of {length:g} s"
+    return BoldRun(
+        file, bids_events.within(events, seen, span, settings.bad_events), t_r, run.start_s, n_times, confounds, fd, censored
+    )  # fmt: skip
+
+
+def _t_r(
+    image: Any, file: bids.BidsFile, about: dict[str, Any], sidecars: list[Path], settings: FmriSettings
+) -> float:
+    """Seconds a volume, where header, sidecar and setting agree."""
+    if settings.t_r is not None:
+        return settings.t_r
+    header = nifti.repetition_time(image, file.path)
+    said = about.get("RepetitionTime")
+    if said is not None and not (isinstance(said, int | float) and abs(said - header) <= SAME_T_R):
+        found = f"says RepetitionTime {said} but the header of {file.path.name} says {header:g} s"
+        raise checks.DataFileError(
+            sidecars[-1], found, "Correct the wrong one, or say --set fmri.t_r=SECONDS."
+        )
+    return header
+
+
+def _confounds(
+    file: bids.BidsFile, n_times: int, settings: FmriSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(displacement in mm, columns of the design (n_times, n_columns), volumes before the steady state)."""
+    path = _derived(file, "desc-confounds_timeseries", ".tsv", spaceless=True)
+    checks.existing_file(path, "fMRIPrep writes it beside the BOLD image.")
+    table = bids.read_tsv(path)
+    n_rows = len(next(iter(table.values())))
+    if n_rows != n_times:
+        found = f"has {n_rows} rows but {file.path.name} has {n_times} volumes"
+        raise checks.DataFileError(path, found, "Take both from one fMRIPrep run.")
+    names = [m + end for end in FURTHER[settings.motion] for m in MOTION]
+    names += [f"a_comp_cor_{i:02d}" for i in range(settings.n_acompcor)]
+    columns = [_from_first(table, name, path) for name in names]
+    fd = (
+        _from_first(table, "framewise_displacement", path)
+        if settings.fd_mm is not None
+        else np.zeros(n_times)
+    )
+    outliers = [bids.numbers(table, n, path) for n in table if n.startswith("non_steady_state_outlier")]
+    unsteady = np.sum(outliers, axis=0) > 0 if outliers else np.zeros(n_times, dtype=bool)
+    return fd, np.stack(columns, axis=1) if columns else np.empty((n_times, 0)), unsteady
+
+
+def _from_first(table: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
+    """A column whose first value may be n/a (differences have none): it becomes 0."""
+    values = bids.column(table, name, path)
+    if len(values) and values[0] in bids.MISSING:
+        table = table | {name: np.concatenate([["0"], values[1:]])}
+    return bids.numbers(table, name, path)
+
+
+def _derived(
+    file: bids.BidsFile, ending: str, extension: str = ".nii.gz", *, spaceless: bool = False
+) -> Path:
+    """The derivative beside a BOLD image with another ending."""
+    kept = file.recorded if spaceless else {k: v for k, v in file.entities.items() if k != "desc"}
+    stem = "_".join(f"{k}-{v}" for k, v in kept.items())
+    path = file.path.with_name(f"{stem}_{ending}{extension}")
+    return path if path.exists() or not extension.endswith(".gz") else _unzipped(path)
+
+
+def _unzipped(path: Path) -> Path:
+    plain = path.with_suffix("")
+    return plain if plain.exists() else path
+
+
+def _own_sidecar(file: bids.BidsFile) -> list[Path]:
+    path = file.path.with_name(file.path.name.removesuffix(file.extension) + ".json")
+    return [path] if path.is_file() else []
+
+
+def _bad_voxels(finite: np.ndarray, mean: np.ndarray, wrong: np.ndarray) -> tuple[str, str]:
+    n_nan = int((~finite).sum())
+    n_low = int((finite & ~(mean > 0)).sum())
+    n_constant = int(wrong.sum()) - n_nan - n_low
+    found = (
+        f"holds {int(wrong.sum())} bad of {len(wrong)} voxels inside the mask ({n_nan} with NaN, {n_constant} constant, "
+        f"{n_low} without a positive mean)"
+    )
+    return found, "Use a tighter mask (--set fmri.mask=PATH), or --set fmri.bad_voxels=drop."

@@ -1,0 +1,271 @@
+"""EEG, MEG and iEEG recordings of a BIDS folder to epochs: whole recordings are filtered, never epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks
+from braindec.data import bids, bids_events, meeg
+from braindec.data.bids_settings import BidsSettings, MeegSettings
+from braindec.data.damage import COPY_AGAIN, finite, reading
+from braindec.data.sensors import positions_of, sensor_space
+from braindec.types import Recording, SensorSpace, Table, Trials
+
+KINDS = {"eeg": ("eeg",), "meg": ("mag", "grad"), "ieeg": ("seeg", "ecog")}
+BIDS_KINDS = {
+    "EEG": "eeg", "MEGMAG": "mag", "MEGGRADAXIAL": "mag", "MEGGRADPLANAR": "grad", "SEEG": "seeg", "ECOG": "ecog",
+    "DBS": "dbs",
+}  # fmt: skip
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+UNITS = {"eeg": "V", "meg": "T", "ieeg": "V"}
+
+
+def recordings(root: Path, label: str, modality: str, settings: BidsSettings) -> list[bids.BidsFile]:
+    """The recordings of a subject in the chosen task; the first part only of a recording that was split."""
+    found = [
+        f
+        for f in bids.files(root, label, modality)
+        if f.suffix == modality
+        and f.extension in bids.EXTENSIONS
+        and f.entities.get("split", "01") in ("01", "1")
+    ]
+    return bids.of_task(found, settings.task, root / f"sub-{label}") if found else []
+
+
+def read_trials(
+    root: Path, files: Sequence[bids.BidsFile], modality: str, subject: int, settings: BidsSettings
+) -> tuple[Trials, dict[str, Any]]:
+    """The epochs of a subject in one modality, and what was done to the recordings.
+
+    Raises
+    ------
+    DataFileError
+        If a recording is damaged, or contradicts its channels, electrodes or events.
+    """
+    bad = (
+        {name for f in files for name in _bad_names(root, f)}
+        if settings.meeg.bad_channels == "drop"
+        else set()
+    )
+    runs = [_read_run(root, f, modality, subject, bad, settings) for f in files]
+    names = runs[0][0].space.names  # type: ignore[attr-defined]  # a SensorSpace
+    for file, (recording, _) in zip(files, runs, strict=True):
+        found = recording.space.names  # type: ignore[attr-defined]
+        if found != names or recording.sfreq != runs[0][0].sfreq:
+            said = f"has {len(found)} channels at {recording.sfreq:g} Hz, the first run {len(names)} at {runs[0][0].sfreq:g}"
+            raise checks.DataFileError(
+                file.path, said, "Prepare runs of one set of channels and one rate only."
+            )
+    prepared = [_signal(r, settings.meeg) for r, _ in runs]
+    trials = meeg.cut_epochs(prepared, settings.meeg.tmin, settings.meeg.tmax)
+    about = {
+        "channels": len(names),
+        "bad_channels": sorted(bad),
+        "sfreq_hz": prepared[0].sfreq,
+        "events_dropped": [dropped for _, dropped in runs],
+        "filter": _filter_words(settings.meeg),
+        "reference": settings.meeg.reference,
+        "positions_known": int(np.isfinite(prepared[0].space.positions).all(1).sum()),  # type: ignore[attr-defined]
+    }
+    return trials, about
+
+
+def filtered(recording: Recording, settings: MeegSettings) -> Recording:
+    """The whole recording, detrended and filtered as the settings say.
+
+    Parameters
+    ----------
+    recording : Recording
+    settings : MeegSettings
+        `causal`: a Butterworth filter of order 4 run forwards; else mne's zero-phase FIR.
+    """
+    import mne
+    from scipy.signal import detrend
+
+    x = np.asarray(recording.signal, dtype=np.float64)
+    if settings.detrend:
+        x = detrend(x, axis=1)
+    low, high = settings.high_pass_hz, settings.low_pass_hz
+    if low is not None or high is not None:
+        how: dict[str, Any] = {"phase": "zero", "fir_design": "firwin"}
+        if settings.causal:
+            x = x - x[:, :1]  # starts at rest: a step at the first sample would ring for seconds
+            how = {
+                "phase": "forward",
+                "method": "iir",
+                "iir_params": {"order": 4, "ftype": "butter", "output": "sos"},
+            }
+        x = mne.filter.filter_data(x, recording.sfreq, low, high, verbose="error", **how)
+    return replace(recording, signal=x.astype(np.float32))
+
+
+def _signal(recording: Recording, settings: MeegSettings) -> Recording:
+    """Referenced, filtered and decimated."""
+    if settings.reference == "average":
+        x = np.asarray(recording.signal, dtype=np.float64)
+        recording = replace(recording, signal=x - x.mean(0))
+    out = filtered(recording, settings)
+    if settings.decimate == 1:
+        return out
+    rate = out.sfreq / settings.decimate
+    if settings.low_pass_hz is None or settings.low_pass_hz > rate / 3 + 1e-9:
+        raise checks.ConfigError(
+            f"meeg.decimate={settings.decimate} leaves {rate:g} Hz and needs meeg.low_pass_hz of at most {rate / 3:g}, "
+            f"got {settings.low_pass_hz}."
+        )
+    return replace(out, signal=np.ascontiguousarray(out.signal[:, :: settings.decimate]), sfreq=rate)
+
+
+def _read_run(
+    root: Path, file: bids.BidsFile, modality: str, subject: int, bad: set[str], settings: BidsSettings
+) -> tuple[Recording, int]:
+    """A run's good channels and events, and how many events were dropped."""
+    raw = open_raw(file.path, truncated=settings.meeg.truncated)
+    kinds = _kinds(root, file, raw, modality)
+    names = tuple(
+        n
+        for n in kinds
+        if n not in bad and not (settings.meeg.bad_channels == "drop" and n in raw.info["bads"])
+    )
+    if not names:
+        raise checks.DataFileError(file.path, f"has no good {modality} channel", "Check channels.tsv.")
+    with reading(file.path, Exception):  # mne reads the samples now
+        signal = raw.get_data(picks=list(names), verbose="error")
+        at = positions_of(raw.copy().pick(list(names), verbose="error").info)
+    finite(file.path, signal)
+    _not_flat(file.path, signal, names)
+    sfreq = float(raw.info["sfreq"])
+    events = bids_events.read(bids.of_recording(root, file, "events", ".tsv"), file.path, settings)
+    start, stop = (
+        round(settings.meeg.tmin * sfreq),
+        round(settings.meeg.tmax * sfreq) + settings.meeg.decimate,
+    )
+    sample = np.round(events.onset_s * sfreq)
+    fits = (sample + start >= 0) & (sample + stop < signal.shape[1])
+    span = f"windows of {settings.meeg.tmin:g} to {settings.meeg.tmax:g} s in the recording's {signal.shape[1] / sfreq:g} s"
+    events = bids_events.within(events, fits, span, settings.bad_events)
+    table = Table(
+        {"onset_s": events.onset_s, "duration_s": events.duration_s, "stimulus_id": events.stimulus_id}
+        | events.columns
+    )
+    space = SensorSpace(
+        names, _positions(root, file, names, at, modality, settings.meeg), tuple(kinds[n] for n in names)
+    )
+    return Recording(
+        signal, sfreq, UNITS[modality], table, space, subject, file.session, file.run, modality
+    ), events.dropped
+
+
+def open_raw(path: Path, *, truncated: bool = False) -> Any:
+    """An mne Raw of any container that BIDS allows, not yet loaded.
+
+    Raises
+    ------
+    DataFileError
+        If it cannot be read, or an EDF or BDF is shorter than its header says.
+    """
+    import mne
+
+    readers: dict[str, Callable[..., Any]] = {
+        ".vhdr": mne.io.read_raw_brainvision, ".edf": mne.io.read_raw_edf, ".bdf": mne.io.read_raw_bdf,
+        ".set": mne.io.read_raw_eeglab, ".fif": mne.io.read_raw_fif, ".ds": mne.io.read_raw_ctf,
+        ".sqd": mne.io.read_raw_kit, ".con": mne.io.read_raw_kit,
+    }  # fmt: skip
+    if path.suffix in (".edf", ".bdf") and not truncated:
+        _whole_edf(path)
+    with reading(path, Exception):  # mne raises bare Exceptions on unknown tags
+        return readers[checks.one_of("container", path.suffix, list(readers))](path, verbose="error")
+
+
+def _whole_edf(path: Path) -> None:
+    """Refuses an EDF or BDF whose records do not fill the length that its header says."""
+    with reading(path):
+        head = path.read_bytes()[:256]
+        n_head, n_records, n_signals = int(head[184:192]), int(head[236:244]), int(head[252:256])
+        with path.open("rb") as file:
+            fields = file.read(n_head)
+        samples = [int(fields[256 + 216 * n_signals + 8 * i :][:8]) for i in range(n_signals)]
+        expected = n_head + n_records * sum(samples) * (2 if path.suffix == ".edf" else 3)
+    if n_records >= 0 and path.stat().st_size < expected:
+        found = f"holds {path.stat().st_size} bytes but its header asks for {expected}"
+        raise checks.DataFileError(path, found, f"{COPY_AGAIN} Or accept it: --set meeg.truncated=true.")
+
+
+def _kinds(root: Path, file: bids.BidsFile, raw: Any, modality: str) -> dict[str, str]:
+    """The channels of this modality by name, each with its kind: channels.tsv where there is one, else the recording."""
+    own = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
+    paths = bids.of_recording(root, file, "channels", ".tsv")
+    if not paths:
+        return {n: k for n, k in own.items() if k in KINDS[modality]}
+    table = bids.read_tsv(paths[-1])
+    names, types = (bids.column(table, c, paths[-1]).tolist() for c in ("name", "type"))
+    wanted = {n: BIDS_KINDS[t.upper()] for n, t in zip(names, types, strict=True) if t.upper() in BIDS_KINDS}
+    wanted = {n: k if modality != "meg" else own.get(n, k) for n, k in wanted.items() if k in KINDS[modality]}
+    absent = [n for n in wanted if n not in own]
+    if absent:
+        found = f"names {len(absent)} channels that {file.path.name} lacks, first {absent[0]!r}"
+        raise checks.DataFileError(
+            paths[-1], found, f"The recording has {list(own)[:8]} ...; correct the table."
+        )
+    return wanted
+
+
+def _bad_names(root: Path, file: bids.BidsFile) -> list[str]:
+    """Channels that channels.tsv marks as bad."""
+    paths = bids.of_recording(root, file, "channels", ".tsv")
+    if not paths:
+        return []
+    table = bids.read_tsv(paths[-1])
+    names = bids.column(table, "name", paths[-1])
+    return names[table["status"] == "bad"].tolist() if "status" in table else []
+
+
+def _positions(
+    root: Path,
+    file: bids.BidsFile,
+    names: tuple[str, ...],
+    own: np.ndarray,
+    modality: str,
+    settings: MeegSettings,
+) -> np.ndarray:
+    """Metres, (n_channels, 3): electrodes.tsv, else the recording, else (EEG) a standard montage by name."""
+    paths = bids.of_recording(root, file, "electrodes", ".tsv")
+    if modality != "meg" and paths:
+        about = bids.metadata(bids.of_recording(root, file, "coordsystem", ".json"))
+        prefix = "iEEG" if modality == "ieeg" else "EEG"
+        unit = str(about.get(f"{prefix}CoordinateUnits", "m"))
+        if unit not in METRES:
+            return np.full((len(names), 3), np.nan)  # pixels: positions in a picture, not in a head
+        table = bids.read_tsv(paths[-1])
+        rows = {n: i for i, n in enumerate(bids.column(table, "name", paths[-1]).tolist())}
+        at = np.full((len(names), 3), np.nan)
+        for axis, c in enumerate("xyz"):
+            text = bids.column(table, c, paths[-1])
+            table[c] = np.where(np.isin(text, bids.MISSING), "n/a", text)
+            for i, name in enumerate(names):
+                if name in rows and table[c][rows[name]] != "n/a":
+                    at[i, axis] = float(table[c][rows[name]]) * METRES[unit]
+        return at
+    if np.isfinite(own).any() or modality != "eeg":
+        return own
+    return sensor_space(names, "eeg", settings.montage).positions
+
+
+def _not_flat(path: Path, signal: np.ndarray, names: tuple[str, ...]) -> None:
+    flat = [n for n, x in zip(names, signal, strict=True) if np.ptp(x) == 0]
+    if flat:
+        found = f"has {len(flat)} of {len(names)} channels that never change, first {flat[0]!r}"
+        raise checks.DataFileError(
+            path, found, "Mark them as bad in channels.tsv (status), or as another type."
+        )
+
+
+def _filter_words(settings: MeegSettings) -> str:
+    band = f"{settings.high_pass_hz or 0:g} to {settings.low_pass_hz or 'Nyquist'} Hz"
+    how = "causal Butterworth, order 4" if settings.causal else "zero-phase FIR (mne, firwin)"
+    return f"{band}, {how}, over the whole recording{', after a linear detrend' if settings.detrend else ''}"

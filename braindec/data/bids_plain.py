@@ -1,0 +1,120 @@
+"""Trials that already are arrays: a folder with arrays.npy, events.csv and about.json, or one such folder a subject."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, store
+from braindec.data import bids
+from braindec.data.damage import COPY_AGAIN, finite, reading
+from braindec.data.sensors import sensor_space
+from braindec.data.tables import complete_table
+from braindec.types import ArraySpace, Space, Trials
+
+ARRAYS, EVENTS, ABOUT = "arrays.npy", "events.csv", "about.json"
+KEYS = ("modality", "units", "sfreq", "tmin", "channels", "montage")
+
+
+def folders(root: Path) -> dict[int, Path]:
+    """The folder of each subject: `root` itself (subject 1), or its folders sub-*; empty where there are no arrays."""
+    if (root / ARRAYS).is_file():
+        return {1: root}
+    found = [p.parent.name.removeprefix("sub-") for p in root.glob(f"sub-*/{ARRAYS}")]
+    return (
+        {n: root / f"sub-{label}" for n, label in bids.numbered(sorted(found, key=bids.natural)).items()}
+        if found
+        else {}
+    )
+
+
+def read_trials(folder: Path, subject: int) -> Trials:
+    """The trials of one folder; the array stays on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``arrays.npy``, float or int, (trial, feature) or (trial, channel, time); ``events.csv``, a row a trial in the
+        same order with a column `stimulus_id` and, where known, session, run, onset_s and any further ones; and
+        ``about.json``, optional for betas: modality, units, sfreq (Hz), tmin (s), channels (names), montage.
+    subject : int
+
+    Raises
+    ------
+    DataFileError
+        If rows do not match, a value is NaN, or epochs come without sfreq and tmin.
+    """
+    path = checks.existing_file(folder / ARRAYS, "It holds a row a trial.")
+    with reading(path):
+        responses = np.load(path, mmap_mode="r", allow_pickle=False)
+    if responses.ndim not in (2, 3) or responses.dtype.kind not in "fiu":
+        found = f"has shape {responses.shape} of {responses.dtype}, expected numbers (trial, feature[, time])"
+        raise checks.DataFileError(path, found, "Save it with numpy.save, a row a trial.")
+    for start in range(0, len(responses), 1024):
+        finite(path, responses[start : start + 1024])
+    columns = _events(folder / EVENTS)
+    if len(columns["stimulus_id"]) != len(responses):
+        found = f"has {len(columns['stimulus_id'])} rows but {ARRAYS} has {len(responses)}"
+        raise checks.DataFileError(
+            folder / EVENTS, found, "Write a row for each trial, in the order of the array."
+        )
+    about = _about(folder, responses)
+    session = "1"
+    return Trials(
+        responses, complete_table(columns, session), _space(about, responses), str(about.get("units", "a.u.")), subject,
+        about["modality"], about.get("sfreq"), about.get("tmin"),
+    )  # fmt: skip
+
+
+def files(folder: Path) -> list[Path]:
+    """The raw files of one folder."""
+    return [folder / n for n in (ARRAYS, EVENTS, ABOUT) if (folder / n).is_file()]
+
+
+def _events(path: Path) -> dict[str, np.ndarray]:
+    checks.existing_file(path, f"It holds a row for each trial of {ARRAYS}.")
+    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
+        names, *rows = [row for row in csv.reader(file) if row]
+    if any(len(row) != len(names) for row in rows):
+        raise checks.DataFileError(
+            path, "has rows with other numbers of cells than columns", "Write it again."
+        )
+    table = {n: np.array([row[i] for row in rows], dtype=str) for i, n in enumerate(names)}
+    bids.column(table, "stimulus_id", path)
+    known: dict[str, np.ndarray] = {
+        n: c for n, c in table.items() if n not in ("onset_s", "acquisition_order")
+    }
+    known["onset_s"] = (
+        bids.numbers(table, "onset_s", path) if "onset_s" in table else np.arange(float(len(rows)))
+    )
+    return known
+
+
+def _about(folder: Path, responses: np.ndarray) -> dict[str, Any]:
+    path = folder / ABOUT
+    about = store.read_json(path) if path.is_file() else {}
+    unknown = sorted(set(about) - set(KEYS))
+    if unknown:
+        raise checks.DataFileError(path, f"holds {unknown}", f"It may hold {list(KEYS)}.")
+    about.setdefault("modality", "fmri" if responses.ndim == 2 else "eeg")
+    checks.one_of(f"modality in {path}", about["modality"], ("fmri", "eeg", "meg", "ieeg", "array"))
+    if responses.ndim == 3 and not {"sfreq", "tmin"} <= set(about):
+        raise checks.DataFileError(
+            path, f"says {sorted(about)}, epochs need sfreq and tmin", "Add them (Hz and s)."
+        )
+    n_channels = len(about.get("channels", range(responses.shape[1])))
+    if n_channels != responses.shape[1]:
+        raise checks.DataFileError(path, f"names {n_channels} channels of {responses.shape[1]}", COPY_AGAIN)
+    return about
+
+
+def _space(about: dict[str, Any], responses: np.ndarray) -> Space:
+    channels: Iterable[str] | None = about.get("channels")
+    if channels is None:
+        return ArraySpace(int(responses.shape[1]))
+    kind = "mag" if about["modality"] == "meg" else "seeg" if about["modality"] == "ieeg" else "eeg"
+    return sensor_space(tuple(channels), kind, about.get("montage"))
