@@ -69,6 +69,13 @@ def _prepare(parser: Any) -> None:
         "--fetch", action="store_true", help="download the raw files first, where that is possible"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="a.b=VALUE",
+        help="change a setting of the preparation, of datasets that have some (bids); repeatable",
+    )
 
 
 def _run(parser: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,15 +42,17 @@ def _prepare(options: Any) -> None:
         "subjects": None if options.subjects is None else tuple(options.subjects),
         "dry_run": options.dry_run,
     }
+    if options.set and "sets" not in inspect.signature(functions["prepare"]).parameters:
+        raise checks.ConfigError(f"{options.name} is prepared in one way and has no settings; leave out --set.")
     if options.fetch:
         functions["fetch"](options.raw, **said)
+    if options.set:
+        said["sets"] = tuple(options.set)
     counts = functions["prepare"](options.raw, options.out, n_jobs=options.jobs, **said)
     verb = "would be prepared" if options.dry_run else "prepared"
     for key, n_trials in counts.trials.items():
         print(f"{key}: {n_trials} trials {verb}")
     print(f"{counts.n_stimuli} stimuli{'' if options.dry_run else f' in {options.out}'}")
-    for remark in counts.remarks:
-        print(remark)
     for line in (*(f"missing: {m}" for m in counts.missing), *counts.plan):
         print(line)
 
