@@ -276,12 +276,10 @@ def _fit(trials: Trials, embeddings: Embeddings, protocol: Protocol) -> simulate
 
 
 class _Copy:
-    """One copy of every subject: a signal from the posterior, its gain, and noise."""
+    """One copy of every subject: a signal from the posterior, its gain, and noise; drawn again when needed."""
 
     def __init__(self, twins: Mapping[str, simulated.Twin], seed: int, number: int):
         self._twins, self._seed, self._number = twins, seed, number
-        self.signal = {k: simulated.draw_signal(t, self._generator("signal", k)) for k, t in twins.items()}
-        self.noise = {k: simulated.draw_noise(t, self._generator("noise", k)) for k, t in twins.items()}
         self.gain = dict.fromkeys(twins, 1.0)
 
     def calibrate(self, exam: Exam, anchor: Fitter, reached: Values | None) -> None:
@@ -293,14 +291,12 @@ class _Copy:
             self.gain = dict.fromkeys(self._twins, 0.0)
             return
         name = exam.protocol.metrics[0]
-        noise = {
-            k: simulated.draw_noise(t, self._generator("calibration", k)) for k, t in self._twins.items()
-        }
+        signal, noise = self._signals(), self._noises("calibration")
         found: dict[float, Values] = {}
 
         def at(gain: float) -> Values:
             if gain not in found:
-                part = _with(exam.dataset, {k: self._made(k, gain, noise[k]) for k in self._twins})
+                part = _with(exam.dataset, {k: self._made(k, gain, signal[k], noise[k]) for k in self._twins})
                 found[gain] = scores(replace(exam, dataset=part), anchor)
             return found[gain]
 
@@ -318,15 +314,25 @@ class _Copy:
 
     def of(self, dataset: NeuralDataset) -> NeuralDataset:
         """The dataset with this copy's responses."""
-        return _with(dataset, {k: self._made(k, self.gain[k], self.noise[k]) for k in self._twins})
+        signal, noise = self._signals(), self._noises("noise")
+        return _with(dataset, {k: self._made(k, self.gain[k], signal[k], noise[k]) for k in self._twins})
 
     def more(self, key: str, number: int) -> np.ndarray:
         """Responses of the same design recorded once more, (n_trials, n_features)."""
         noise = simulated.draw_more_noise(self._twins[key], self._generator("more", key, number))
-        return self._made(key, self.gain[key], noise)
+        return self._made(key, self.gain[key], self._signal(key), noise)
 
-    def _made(self, key: str, gain: float, noise: np.ndarray) -> np.ndarray:
-        return self._twins[key].baseline + gain * self.signal[key] + noise
+    def _made(self, key: str, gain: float, signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return self._twins[key].baseline + gain * signal + noise
+
+    def _signal(self, key: str) -> np.ndarray:
+        return simulated.draw_signal(self._twins[key], self._generator("signal", key))
+
+    def _signals(self) -> dict[str, np.ndarray]:
+        return {key: self._signal(key) for key in self._twins}
+
+    def _noises(self, purpose: str) -> dict[str, np.ndarray]:
+        return {k: simulated.draw_noise(t, self._generator(purpose, k)) for k, t in self._twins.items()}
 
     def _generator(self, *purpose: Any) -> np.random.Generator:
         return seeding.numpy_generator(self._seed, "twin", self._number, *purpose)

@@ -11,14 +11,13 @@ within a run, and none that training and test trials share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from braindec import checks
 
-MAX_VALUES = 2**28  # responses held at once: 1 GiB of float32
+MAX_VALUES = 2**26  # responses: 512 MiB of float64, of which a few copies are held
 LIMIT_SD = 4.0  # robust SDs beyond which a response does not inform the signal; it stays in the noise
 GRID = np.concatenate([[0.0], np.logspace(-3, 1.5, 22)])  # signal over noise variance of a cell
 N_STEPS = 60  # of the distribution over the grid
@@ -349,8 +348,3 @@ def _mixture(log_likelihood: np.ndarray) -> tuple[float, np.ndarray]:
         weights /= total
         prior = weights.mean(0)
     return float((np.log(total) + top).sum()), weights
-
-
-def stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Copies of trials one after another, float32, as responses are stored."""
-    return np.concatenate(parts).astype(np.float32)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
+from braindec import report
 from braindec.data import NeuralDataset, Split
 from braindec.data.preprocessing import Standardise
 from braindec.data.simulated import twin as simulated
@@ -15,7 +17,7 @@ from braindec.evaluate import twin_panels
 from braindec.evaluate.twin import Expectation, Settings, band, twin
 from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
-FEW = Settings("ridge", n_copies=8, n_growth=2, sizes=(0.5, 2.0))
+FEW = Settings("ridge", n_copies=6, n_growth=2, sizes=(0.5, 2.0))
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def runs_of_classes(rng, strength, n_runs=8, n_classes=4, times=4, p=80):
 CLASSES = MiniRecipe("leave_one_run_out_categories", "category")
 
 
-def test_an_honest_score_lies_in_the_band_and_more_trials_raise_it(rng):
+def test_an_honest_score_lies_in_the_band_and_more_trials_raise_it(rng, tmp_path):
     dataset, embeddings = runs_of_classes(rng, 0.4)
     found = twin(CLASSES, dataset, embeddings, settings=FEW, progress=False)
     expected = found.of("category_accuracy")
@@ -66,11 +68,16 @@ def test_an_honest_score_lies_in_the_band_and_more_trials_raise_it(rng):
     assert expected.growth[0.5].mean() < expected.growth[2.0].mean()
     assert 0.5 <= expected.size_for(expected.copies.mean()) <= 2.0
     assert expected.size_for(1.5) is None
+    made = twin_panels.report(found, CLASSES, dataset, target=0.999, score=1.0)
+    page = report.write(made, tmp_path).read_text()
+    assert "What to expect of this recording" in page and "not reached with 2 times" in page
+    written = json.loads((tmp_path / "report.json").read_text())["run"]["twin"]
+    assert written["expectations"][0]["verdict"] == "inside"
 
 
 def test_responses_without_signal_expect_chance(rng):
     dataset, embeddings = runs_of_classes(rng, 0.0)
-    expected = twin(CLASSES, dataset, embeddings, settings=Settings("ridge", 8, 0, ()), progress=False).of(
+    expected = twin(CLASSES, dataset, embeddings, settings=Settings("ridge", 6, 0, ()), progress=False).of(
         "category_accuracy"
     )
     assert expected.copies.mean() == pytest.approx(0.25, abs=0.1)
@@ -83,7 +90,7 @@ def test_classes_in_blocks_on_both_sides_of_interleaved_runs_lie_above(rng):
     walk = np.cumsum(rng.standard_normal((len(label), 20)), 0) / np.sqrt(len(label))
     responses = 6 * walk @ rng.standard_normal((20, 80)) + rng.standard_normal((len(label), 80))
     dataset, embeddings = class_dataset(rng, label, np.arange(len(label)) % 4, responses)
-    found = twin(CLASSES, dataset, embeddings, settings=Settings("ridge", 8, 0, ()), progress=False)
+    found = twin(CLASSES, dataset, embeddings, settings=Settings("ridge", 6, 0, ()), progress=False)
     assert found.honest_folds == "whole blocks"
     assert found.of("category_accuracy").verdict == "above"
 
@@ -120,7 +127,7 @@ def pictures(rng, doubled):
 @pytest.mark.parametrize("doubled", [False, True])
 def test_test_trials_that_are_in_training_by_another_name_lie_above(rng, doubled):
     dataset, embeddings = pictures(rng, doubled)
-    settings = Settings("ridge", 8, 0, ())
+    settings = Settings("ridge", 6, 0, ())
     expected = twin(MiniRecipe("heldout_stimuli"), dataset, embeddings, settings=settings, progress=False).of(
         "image_retrieval_top1"
     )

@@ -107,12 +107,12 @@ def test_intervals_cover_the_scores_of_a_fixed_gallery(rng):
 
     everything = surprisal(*draw(6000))
     bits, top1 = information(everything).mean(), predicted_top1(everything, 1000).mean()
-    found = [pool_free(*draw(n), rng, ways=1000) for _ in range(150)]
+    found = [pool_free(*draw(n), rng, ways=1000) for _ in range(100)]
     covered = np.array(
         [
             (f.bits_interval.low <= bits <= f.bits_interval.high, f.top1_interval.low <= top1 <= f.top1_interval.high)
             for f in found
         ]
     ).mean(0)  # fmt: skip
-    assert (covered >= 0.88).all()  # 150 worlds: a true 0.93 falls below once in a hundred
-    assert (covered <= 0.99).all()
+    assert (covered >= 0.86).all()  # 100 worlds
+    assert (covered < 1).all()
