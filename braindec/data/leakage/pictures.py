@@ -98,7 +98,7 @@ def equal_pictures(case: Case) -> Outcome:
 
 
 def near_pictures(case: Case) -> Outcome:
-    """Test pictures that are copies of a training picture but for encoding, size, a thin border or noise, or look like one."""
+    """Test pictures that copy a training picture but for encoding, size, a thin border or noise, or look like one."""
     if case.pictures is None:
         return _why_not(case)
     train, test = _sides(case)
