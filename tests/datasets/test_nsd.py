@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import pickle
 import shutil
 import tarfile
 import tracemalloc
 
 import h5py
+import joblib
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -158,11 +160,18 @@ def test_a_run_that_was_stopped_goes_on_and_nothing_shows_before_all_is_done(fun
         functions["prepare"](copy, out, image_side=16)
     assert not out.exists()
     damaged.write_bytes(whole)
-    functions["prepare"](copy, out, image_side=16, n_jobs=2)
+    with joblib.parallel_config("threading"):  # a worker process would not find a checkout taken off sys.path
+        functions["prepare"](copy, out, image_side=16, n_jobs=2)
     assert not staging.folder_of(out).exists()
     before = (out / "sub-01_fmri.h5").stat().st_mtime_ns
     functions["prepare"](copy, out, image_side=16)
     assert (out / "sub-01_fmri.h5").stat().st_mtime_ns == before
+
+
+def test_an_error_of_a_worker_process_arrives_whole():
+    sent = checks.DataFileError("a.hdf5", "lacks 'betas'", "Copy it again.")
+    got = pickle.loads(pickle.dumps(sent))
+    assert (str(got), got.path, got.way_out) == (str(sent), sent.path, sent.way_out)
 
 
 def swap_subject(copy):
