@@ -82,8 +82,8 @@ class Whole:
         Further entries of dataset.json.
     settings : mapping
         JSON values that decide, beside the raw files, what is written.
-    remarks : tuple of str
-        What is missing beside the whole dataset, for the reader.
+    missing : tuple of str
+        What the complete dataset holds and these raw files do not, a sentence each.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Whole:
     splits: Callable[[NeuralDataset], Iterable[Split]]
     notes: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def dry_run(self) -> Counts:
         """What preparing would read, write and need; only headers and tables are read.
@@ -117,7 +117,7 @@ class Whole:
             f"Reads {n_read / GIGABYTE:.1f} GB in {len(self._files())} files; writes {written / GIGABYTE:.1f} GB; "
             "needs less than 2 GB of memory a job."
         )
-        return Counts(n_trials, len(self.pictures.ids), (size, *self.remarks))
+        return Counts(n_trials, len(self.pictures.ids), self.missing, (size,))
 
     def prepare(self, out: str | Path, n_jobs: int = 1) -> Counts:
         """Writes the prepared folder; `out` is touched when everything is there.
@@ -177,7 +177,7 @@ class Whole:
             splits={split.name: split for split in self.splits(dataset)},
             recordings=recordings,
             **self.notes,
-            missing=list(self.remarks),
+            missing=list(self.missing),
             raw_files=dict(
                 pair for s in self.sources for pair in store.read_json(_mark(made, s))["raw_files"].items()
             ),
@@ -200,7 +200,7 @@ class Whole:
 
     def _counts(self, out: Path) -> Counts:
         found = counts(out)
-        return Counts(found.trials, found.n_stimuli, self.remarks)
+        return Counts(found.trials, found.n_stimuli, self.missing)
 
 
 def _file(folder: Path, source: Source) -> Path:
