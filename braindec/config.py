@@ -123,7 +123,8 @@ def override(settings: T, assignments: Iterable[str], load: Callable[[str, str],
     settings : dataclass
         Left unchanged.
     assignments : iterable of str
-        ``"train.n_steps=30"``; a component is replaced by another member of its kind with ``"backbone=linear"``.
+        ``"train.n_steps=30"``; an entry of a tuple by its place, ``"preprocessing.0.scale=false"``; a component is
+        replaced by another member of its kind with ``"backbone=linear"``.
     load : callable, optional
         ``registry.load``; needed only to replace a component by name.
 
@@ -147,6 +148,11 @@ def _assign(
     if isinstance(node, dict):
         current = checks.known_key(where, head, node)
         return node | {head: _assign(current, rest, value, where, load) if rest else value}
+    if isinstance(node, tuple):
+        checks.one_of(f"place in {where}", head, [str(i) for i in range(len(node))])
+        i = int(head)
+        entry = _assign(node[i], rest, value, where, load) if rest else value
+        return (*node[:i], entry, *node[i + 1 :])
     if not dataclasses.is_dataclass(node) or isinstance(node, type):
         raise checks.ConfigError(f"{where}: {type(node).__name__} has no settings below it.")
     fields = [f.name for f in dataclasses.fields(node)]

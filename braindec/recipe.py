@@ -12,6 +12,7 @@ from typing import Any
 
 from braindec import checks, config, registry
 from braindec.data import NeuralDataset, catalogue
+from braindec.data.preprocessing import steps_from
 from braindec.decoder import versions
 from braindec.decoder.settings import PRIOR_TRAIN, TRAIN
 from braindec.evaluate import Plan
@@ -56,6 +57,7 @@ class Recipe:
     target, adapter, backbone, loss, prior, generator : a component's Config
         `adapter` may be a dict by modality.
     preprocessing : tuple of steps, or dict of such by modality
+        A step may be written as JSON: ``--set 'preprocessing=["Standardise", {"name": "Pca", "n_components": 20}]'``.
     train, prior_train : train.Config
     prior_samples, n_folds, calibrate : int, int, bool
         As in `decoder.Settings`.
@@ -88,6 +90,9 @@ class Recipe:
     label_column: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "preprocessing", steps_from(self.preprocessing))
 
     def embed(
         self, dataset: NeuralDataset, data_dir: str | Path, *, everything: bool = False, progress: bool = True
@@ -190,7 +195,9 @@ def run(
     with tempfile.TemporaryDirectory(prefix="braindec-") as temporary:
         target = Path(out) if out is not None else _needed(smoke, Path(temporary) / "out")
         target.mkdir(parents=True, exist_ok=True)
-        prepared = Path(data) if data is not None else _synthesise(recipe, target if out else Path(temporary), smoke)
+        prepared = (
+            Path(data) if data is not None else _synthesise(recipe, target if out else Path(temporary), smoke)
+        )
         started = time.time()
         report = loaded.main(recipe, prepared, target)
         record = {

@@ -10,10 +10,13 @@ import numpy as np
 
 from braindec import checks, config
 from braindec.data import spaces
-from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Vectorise
+from braindec.data.components import Pca
+from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Resample, Vectorise
 from braindec.data.rows import RowsView, row_digests, rows_hash
+from braindec.data.selection import SelectRegion, SelectReliable
 from braindec.data.step import State, Step
-from braindec.data.steps import ClipMad, Detrend, Standardise, Whiten
+from braindec.data.steps import ClipMad, Detrend, Whiten
+from braindec.data.unit_steps import PercentSignalChange, RobustScale, Standardise
 from braindec.types import SubjectSignal, Trials
 
 __all__ = [
@@ -23,7 +26,13 @@ __all__ = [
     "Crop",
     "Detrend",
     "FittedPreprocessing",
+    "Pca",
+    "PercentSignalChange",
     "Preprocessing",
+    "Resample",
+    "RobustScale",
+    "SelectRegion",
+    "SelectReliable",
     "Standardise",
     "Step",
     "Vectorise",
@@ -32,8 +41,45 @@ __all__ = [
 
 STEPS: dict[str, type[Step]] = {
     cls.__name__: cls
-    for cls in (Standardise, Detrend, ClipMad, Whiten, Baseline, Crop, AverageTime, Vectorise)
+    for cls in (
+        Standardise,
+        PercentSignalChange,
+        RobustScale,
+        Detrend,
+        ClipMad,
+        Whiten,
+        Pca,
+        SelectRegion,
+        SelectReliable,
+        Baseline,
+        Crop,
+        Resample,
+        AverageTime,
+        Vectorise,
+    )
 }
+
+
+def steps_from(value: Any) -> Any:
+    """A tuple of steps (or a dict of such by modality), in which steps may be written as JSON.
+
+    Parameters
+    ----------
+    value : sequence, or mapping of sequences by modality
+        Of steps, their names (``"Standardise"``), or ``{"name": "Pca", "n_components": 20}``.
+    """
+    if isinstance(value, Mapping):
+        return {modality: steps_from(steps) for modality, steps in value.items()}
+    if isinstance(value, str):
+        raise checks.ConfigError(f'preprocessing is a list of steps, got {value!r}; write ["{value}"].')
+    return tuple(step if isinstance(step, Step) else _step_from(step) for step in value)
+
+
+def _step_from(entry: Any) -> Step:
+    data = {"name": entry} if isinstance(entry, str) else checks.of_type("preprocessing step", entry, Mapping)
+    kind = checks.known_key("preprocessing step", str(data.get("name")), STEPS)
+    settings = {k: v for k, v in data.items() if k != "name"}
+    return config.from_json(kind, settings, where=f"preprocessing.{kind.__name__}")
 
 
 @dataclass(frozen=True)
@@ -69,12 +115,7 @@ class Preprocessing:
     @classmethod
     def from_json(cls, data: list[dict[str, Any]]) -> Preprocessing:
         """The steps written by `to_json`; unknown names and settings are refused."""
-        steps = []
-        for entry in data:
-            kind = checks.known_key("preprocessing step", str(entry.get("name")), STEPS)
-            settings = {k: v for k, v in entry.items() if k != "name"}
-            steps.append(config.from_json(kind, settings, where=f"preprocessing.{kind.__name__}"))
-        return cls(tuple(steps))
+        return cls(tuple(_step_from(entry) for entry in data))
 
     def fit(self, trials: Trials) -> FittedPreprocessing:
         """Statistics of these (training) trials.
@@ -113,9 +154,13 @@ class Preprocessing:
         for step in self.steps:
             state = step.fit(x if rows is None else x[rows], kept, signal)
             x = step.apply(x, trials.table, signal, state)
-            signal = step.output(signal)
+            signal = step.output(signal, state)
             states.append(state)
-        used = trials if rows is None else replace(trials, responses=RowsView(trials.responses, rows), table=kept)
+        used = (
+            trials
+            if rows is None
+            else replace(trials, responses=RowsView(trials.responses, rows), table=kept)
+        )
         return FittedPreprocessing(
             self.steps, tuple(states), trials.signal, signal, rows_hash(used), row_digests(used)
         ), x
@@ -164,13 +209,18 @@ class FittedPreprocessing:
         x, signal = _responses(trials), self.source
         for step, state in zip(self.steps, self.states, strict=True):
             x = step.apply(x, trials.table, signal, state)
-            signal = step.output(signal)
+            signal = step.output(signal, state)
         return x
 
     @property
     def learnt(self) -> bool:
         """Whether any step has statistics: fitted on other training rows, it would be another map."""
         return any(len(state) > 0 for state in self.states)
+
+    @property
+    def sized(self) -> Preprocessing:
+        """The steps, told to keep as many features as they did here, so that fits on fewer rows have one shape."""
+        return Preprocessing(tuple(s.sized(state) for s, state in zip(self.steps, self.states, strict=True)))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -199,9 +249,9 @@ class FittedPreprocessing:
         place = spaces.from_arrays(about.pop("space"), _below(arrays, "space"))
         source = SubjectSignal(**(about | {"shape": tuple(about["shape"]), "space": place}))
         signal = source
-        for step in steps:
-            signal = step.output(signal)
         states = tuple(_below(arrays, str(i)) for i in range(len(steps)))
+        for step, state in zip(steps, states, strict=True):
+            signal = step.output(signal, state)
         rows = arrays.get("fit_rows", np.empty(0, dtype=np.uint64))  # decoders saved before it was recorded
         return cls(steps, states, source, signal, config["fit_rows_hash"], rows)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from braindec import checks
+from braindec.data import repeats
 from braindec.data.preprocessing import Preprocessing, Standardise
 from braindec.stats import ceilings
-from braindec.types import UNKNOWN, Trials
+from braindec.types import UNKNOWN, Table, Trials
 
 
 def ncsnr(trials: Trials, *, per_session: bool = True) -> np.ndarray:
@@ -51,13 +51,66 @@ def split_half(
         As in `ncsnr`.
     """
     flat, known = _flat(trials, per_session)
-    ids, counts = np.unique(known, return_counts=True)
-    checks.at_least("most frequent number of repeats", int(counts.max()), 2)
-    repeated = counts[counts > 1]
-    n_repeats = int(np.bincount(repeated).argmax())
-    rows = np.stack([np.flatnonzero(known == i)[:n_repeats] for i in ids[counts >= n_repeats]], axis=1)
+    rows = repeats.repeated_rows(known)
     values = ceilings.split_half_reliability(torch.from_numpy(flat[rows]), generator, n_splits)
     return values.numpy().astype(np.float32).reshape(trials.responses.shape[1:])
+
+
+def noise_ceiling(trials: Trials, n_repeats: int | None = None, *, per_session: bool = True) -> np.ndarray:
+    """Share of the variance of responses averaged over repeats that a perfect model explains, float32 (*signal.shape,).
+
+    Parameters
+    ----------
+    trials : Trials
+        With repeats of at least one stimulus.
+    n_repeats : int, optional
+        Trials averaged into each response; by default as many as each stimulus of these trials has.
+    per_session : bool
+        As in `ncsnr`.
+
+    Notes
+    -----
+    ncsnr^2 / (ncsnr^2 + mean(1 / n_repeats)), in [0, 1): the variance (R^2) of Allen et al. 2022,
+    doi:10.1038/s41593-021-00962-x; its square root bounds a correlation.
+    """
+    ids = trials.table["stimulus_id"].astype(str)
+    counts = np.unique(ids[ids != UNKNOWN], return_counts=True)[1]
+    averaged = counts.tolist() if n_repeats is None else n_repeats
+    values = torch.from_numpy(ncsnr(trials, per_session=per_session).astype(np.float64))
+    return ceilings.noise_ceiling(values, averaged).numpy().astype(np.float32)
+
+
+def by_region(
+    trials: Trials, generator: torch.Generator, *, n_repeats: int | None = None, per_session: bool = True
+) -> Table:
+    """How repeatable each region is: a row a region of the space, and one of all features, named ``all``.
+
+    Parameters
+    ----------
+    trials : Trials
+    generator : torch.Generator
+        As in `split_half`.
+    n_repeats : int, optional
+        As in `noise_ceiling`.
+    per_session : bool
+        As in `ncsnr`.
+
+    Returns
+    -------
+    Table
+        region, n_features, and medians over features (for epochs, over channels and times): ncsnr, noise_ceiling (R^2),
+        split_half (a correlation). Empty regions are left out.
+    """
+    maps = {
+        "ncsnr": ncsnr(trials, per_session=per_session),
+        "noise_ceiling": noise_ceiling(trials, n_repeats, per_session=per_session),
+        "split_half": split_half(trials, generator, per_session=per_session),
+    }
+    members = {n: np.asarray(m) for n, m in trials.space.regions.items() if np.any(m)}
+    members["all"] = np.ones(trials.space.n_features, dtype=bool)
+    medians = {what: [float(np.median(values[m])) for m in members.values()] for what, values in maps.items()}
+    sizes = [int(m.sum()) for m in members.values()]
+    return Table({"region": list(members), "n_features": sizes, **medians})
 
 
 def _flat(trials: Trials, per_session: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -28,11 +29,15 @@ class Step(abc.ABC):
 
     @abc.abstractmethod
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        """float32 (n_trials, *output(signal).shape)."""
+        """float32 (n_trials, *output(signal, state).shape)."""
 
-    def output(self, signal: SubjectSignal) -> SubjectSignal:
+    def output(self, signal: SubjectSignal, state: State) -> SubjectSignal:
         """The signal after this step."""
         return signal
+
+    def sized(self, state: State) -> Step:
+        """This step, told to keep as many features as were found here, so that fits on fewer rows have one shape."""
+        return self
 
 
 class FixedStep(Step):
@@ -41,3 +46,21 @@ class FixedStep(Step):
     def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
         """Nothing to take."""
         return {}
+
+
+class JointStep(Step):
+    """A step whose statistics come from several subjects together; `fit` is that of one subject alone."""
+
+    @abc.abstractmethod
+    def fit_jointly(
+        self,
+        x: Mapping[str, np.ndarray],
+        tables: Mapping[str, Table],
+        signals: Mapping[str, SubjectSignal],
+        reference: State | None = None,
+    ) -> dict[str, State]:
+        """Statistics of each subject's training rows, by signal key.
+
+        A `reference` is the state of a subject that was fitted earlier: these subjects are brought into its space,
+        which stays as it is.
+        """

@@ -129,9 +129,8 @@ def refit_of(decoder: BrainDecoder, part: NeuralDataset, sets: Sets) -> Refit:
     def refit(key: str, kept: np.ndarray) -> Tensor:
         if not decoder.preprocessing[key].learnt:
             return sets[key].signals
-        trials = part.trials[key]
-        steps = steps_for(decoder.settings.preprocessing, trials.modality)
-        return torch.from_numpy(steps.fit_apply(trials, kept)[1])
+        # Every fold's encoder has the shape of the whole fit's, whatever a threshold would keep of fewer rows.
+        return torch.from_numpy(decoder.preprocessing[key].sized.fit_apply(part.trials[key], kept)[1])
 
     return refit
 

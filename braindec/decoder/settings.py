@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from braindec import checks, config, registry
-from braindec.data.preprocessing import Preprocessing
+from braindec.data.preprocessing import Preprocessing, steps_from
 from braindec.train import Config as TrainConfig
 from braindec.types import EmbeddingsInfo
 
@@ -20,7 +20,8 @@ PRIOR_TRAIN = TrainConfig(n_steps=1500, batch_size=256, lr=1e-3)
 class Settings:
     """What a decoder is made of: the components' Configs, how they are trained, and the seed.
 
-    `preprocessing` is a tuple of steps, or a dict of such tuples by modality; `adapter` a Config, or a dict likewise.
+    `preprocessing` is a tuple of steps, or a dict of such tuples by modality, each step itself or as JSON;
+    `adapter` a Config, or a dict likewise.
     `loss` and the targets may be single (the output is then called ``main``) or a dict by output name, with
     `loss_weights` beside it. A picture is drawn from the mean of `prior_samples` draws of the prior: one alone is as
     sharp as a real embedding, but lies further from the truth than their mean. Cross-fitting in `n_folds` chooses the
@@ -42,6 +43,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "preprocessing", steps_from(self.preprocessing))
         if self.calibrate and self.n_folds < 2:
             raise checks.ConfigError(
                 f"calibrate needs n_folds of at least 2, got {self.n_folds}; raise it or set calibrate=false."

@@ -72,6 +72,14 @@ def estimate_ncsnr(responses: Tensor, stimulus: Any, *, total_variance: float | 
     Noise SD = sqrt(mean over stimuli of the unbiased variance across repeats), signal SD = sqrt(max(0, total variance -
     noise variance)); Allen et al. 2022, doi:10.1038/s41593-021-00962-x.
     """
+    signal, noise = variance_components(responses, stimulus, total_variance=total_variance)
+    return ratio_of_sds(signal, noise)
+
+
+def variance_components(
+    responses: Tensor, stimulus: Any, *, total_variance: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Variance of the signal and of the noise of a single trial, each (n_voxels,); see `estimate_ncsnr`."""
     n_trials, _ = checks.n_axes("responses", responses, ("trial", "voxel")).shape
     groups = torch.from_numpy(as_labels("stimulus", stimulus, n_trials)).to(responses.device)
     counts = torch.bincount(groups).to(responses.dtype)
@@ -82,7 +90,11 @@ def estimate_ncsnr(responses: Tensor, stimulus: Any, *, total_variance: float | 
     squares = zeros.index_add(0, groups, (responses - means[groups]).square())
     noise = (squares[repeated] / (counts[repeated] - 1)[:, None]).mean(0)
     total = responses.var(0) if total_variance is None else torch.full_like(noise, total_variance)
-    signal = (total - noise).clamp_min(0.0)
+    return (total - noise).clamp_min(0.0), noise
+
+
+def ratio_of_sds(signal: Tensor, noise: Tensor) -> Tensor:
+    """sqrt(signal / noise) of two variances, >= 0; 0 where there is no signal, infinite where there is no noise."""
     # A voxel without any variance has neither signal nor noise; it counts as no signal.
     return torch.where(signal > 0, (signal / noise).sqrt(), torch.zeros_like(signal))
 
