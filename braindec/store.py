@@ -197,6 +197,21 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def block_rows(self) -> int:
+        """Rows that share one sha256."""
+        return self._block_rows
+
+    def placed(self) -> tuple[int, np.ndarray]:
+        """Where the array's one contiguous block begins in the file, in bytes, and the sha256 of its parts (n, 32)."""
+        with damage_named(self.path):
+            data = self._file()[self.name]
+            offset, digests = data.id.get_offset(), self._file()[f"{self.name}.sha256"][()]
+        n_blocks = -(-self.shape[0] // self._block_rows) if data.size else 0
+        if (offset is None and data.size) or digests.shape[0] < n_blocks:
+            raise checks.DataFileError(self.path, f"holds {self.name!r} in pieces", "Prepare it again.")
+        return int(offset or 0), digests
+
     def _file(self) -> h5py.File:
         if self._open is None or self._open[0] != os.getpid():
             self._open = (os.getpid(), open_readonly(self.path))

@@ -1,0 +1,322 @@
+"""Batches of 64 trials in random order from data as large as NSD and THINGS-EEG2: braindec's loader and what is usual.
+
+Run     OMP_NUM_THREADS=1 python benchmarks/loader.py [--folder /tmp/loader] [--seconds 6] [--small]
+Needs   25 GB of disk in --folder and 6 GB of memory; what is generated is removed
+Writes  benchmarks/results/loader.json
+
+One pass over all trials (cut off after --seconds) by, in the same order of trials:
+  preloaded       indexing a tensor that is in memory
+  braindec        `braindec.data.loader`: the memory map of a prepared file, into two buffers used in turn; its first
+                  pass checks the sha256 of every block that it meets, later ones do not
+  h5py            torch's DataLoader over rows of the same file, read by h5py (no worker, and two)
+  h5py chunked    the same over a file with h5py's automatic chunks
+  tars            torch's DataLoader over shards of .npy members, read in sequence and shuffled in a buffer (no worker)
+Cold means that the system was told to forget the files' pages (POSIX_FADV_DONTNEED); `disk_mb` says what was then read
+from the disk, of which the host of a virtual machine may have a cache of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from braindec import store
+from braindec.data.loader import Ahead, MappedRows
+
+BATCH, SHARD = 64, 500
+SIZES = {"nsd": (30_000, 15_724), "things_eeg2": (16_540, 4, 63, 250)}
+SMALL = {"nsd": (600, 200), "things_eeg2": (300, 4, 5, 10)}
+LIBRARIES = ("torch", "numpy", "h5py")
+System = Callable[[np.ndarray], Iterator[torch.Tensor]]
+
+
+def main() -> None:
+    """Generates each dataset, measures every system warm and cold, and writes the table."""
+    options = parse()
+    rows = []
+    sizes = SMALL if options.small else SIZES
+    for name in options.data:
+        shape = sizes[name]
+        folder = Path(tempfile.mkdtemp(dir=options.folder, prefix=f"{name}-"))
+        try:
+            rows += measure(name, generate(folder, shape), shape, options)
+        finally:
+            shutil.rmtree(folder)
+    for row in rows:
+        print(
+            f"{row['data']:12s} {row['state']:6s} {row['system']:24s} {row['ms_per_batch']:9.3f} ms a batch"
+        )
+    write(rows, options)
+
+
+def parse() -> argparse.Namespace:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", default=tempfile.gettempdir())
+    parser.add_argument(
+        "--seconds", type=float, default=6.0, help="longest warm pass; cold ones take 5 times as long"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="warm passes of each system, interleaved")
+    parser.add_argument("--data", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--small", action="store_true", help="tiny data, for the tests")
+    parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "loader.json"))
+    return parser.parse_args()
+
+
+def generate(folder: Path, shape: tuple[int, ...]) -> Path:
+    """The same float32 rows as a prepared file, an automatically chunked one and tar shards."""
+    n = shape[0]
+    with (
+        store.writer(folder / "prepared.h5") as out,
+        h5py.File(folder / "chunked.h5", "w") as chunked,
+    ):
+        bulk = out.bulk("responses", shape, np.float32)
+        data = chunked.create_dataset("responses", shape=shape, dtype=np.float32, chunks=True)
+        for start in range(0, n, SHARD):
+            piece = rows_of(start, min(SHARD, n - start), shape)
+            bulk.append(piece)
+            data[start : start + len(piece)] = piece
+            write_shard(folder / f"{start // SHARD:05d}.tar", piece, start)
+    os.sync()
+    return folder
+
+
+def rows_of(start: int, n: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Noise whose first value is the number of the row."""
+    values = np.random.default_rng(start).standard_normal((n, *shape[1:]), dtype=np.float32)
+    values.reshape(n, -1)[:, 0] = np.arange(start, start + n)
+    return values
+
+
+def write_shard(path: Path, rows: np.ndarray, start: int) -> None:
+    """One tar of .npy members."""
+    with tarfile.open(path, "w") as tar:
+        for i, row in enumerate(rows):
+            content = io.BytesIO()
+            np.save(content, row)
+            member = tarfile.TarInfo(f"{start + i:08d}.npy")
+            member.size = content.tell()
+            content.seek(0)
+            tar.addfile(member, content)
+
+
+class H5Rows(Dataset):
+    """Rows of an HDF5 dataset, opened where they are read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.data: Any = None
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        if self.data is None:
+            self.data = h5py.File(self.path, "r")["responses"]
+        return torch.from_numpy(self.data[row])
+
+
+class TarRows(IterableDataset):
+    """Samples of shuffled shards, through a shuffle buffer."""
+
+    def __init__(self, shards: list[Path]):
+        self.shards = shards
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        rng, held = np.random.default_rng(0), []
+        for shard in rng.permutation(len(self.shards)):
+            with tarfile.open(self.shards[shard], "r|") as tar:
+                for member in tar:
+                    content: Any = tar.extractfile(member)
+                    held.append(np.load(io.BytesIO(content.read())))
+                    if len(held) > SHARD:
+                        yield torch.from_numpy(held.pop(int(rng.integers(len(held)))))
+        yield from (torch.from_numpy(held.pop()) for _ in range(len(held)))
+
+
+def braindec(rows: MappedRows) -> System:
+    """Batches in two buffers, used in turn."""
+    buffers = [np.empty((BATCH, *rows.shape[1:]), np.float32) for _ in range(2)]
+    tensors = [torch.from_numpy(buffer) for buffer in buffers]
+
+    def batches(order: np.ndarray) -> Iterator[torch.Tensor]:
+        def make(step: int, slot: int) -> torch.Tensor:
+            chosen = order[step * BATCH % len(order) :][:BATCH]
+            rows.read(chosen, buffers[slot][: len(chosen)])
+            return tensors[slot][: len(chosen)]
+
+        ahead = Ahead(make)
+        return (ahead(step) for step in range(len(order) // BATCH))
+
+    return batches
+
+
+def h5py_rows(path: Path, n_workers: int) -> System:
+    """What a first Dataset over HDF5 looks like."""
+    return lambda order: iter(
+        DataLoader(H5Rows(path), BATCH, sampler=order.tolist(), num_workers=n_workers, drop_last=True)
+    )
+
+
+def preloaded(path: Path) -> System:
+    """A tensor in memory, indexed."""
+    with h5py.File(path, "r") as file:
+        tensor = torch.from_numpy(file["responses"][()])
+    return lambda order: (
+        tensor[torch.from_numpy(order[i : i + BATCH])] for i in range(0, len(order) - BATCH + 1, BATCH)
+    )
+
+
+def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.Namespace) -> list[dict]:
+    """All systems over one dataset: cold first, then warm in turn, the preloaded tensor last (it needs the memory)."""
+    order = np.random.default_rng(1).permutation(shape[0])
+    prepared, shards = folder / "prepared.h5", sorted(folder.glob("*.tar"))
+
+    def fresh() -> MappedRows:
+        return MappedRows(store.Stored(prepared).rows("responses"))
+
+    systems: dict[str, Callable[[], System]] = {
+        "braindec": lambda: braindec(fresh()),
+        "h5py": lambda: h5py_rows(prepared, 0),
+        "h5py, 2 workers": lambda: h5py_rows(prepared, 2),
+        "h5py chunked": lambda: h5py_rows(folder / "chunked.h5", 0),
+        "tars": lambda: lambda order: iter(DataLoader(TarRows(shards), BATCH, drop_last=True)),
+    }
+    found: dict[tuple[str, str], list[dict]] = {}
+    for system, make in systems.items():
+        for path in folder.iterdir():
+            forget(path)
+        found["cold", system] = [run(make(), order, 5 * options.seconds)]
+        gc.collect()
+    anonymous = rss_anon_mb()
+    kept = fresh()
+    found["warm", "braindec, first pass"] = [run(braindec(kept), order, 10 * options.seconds)]
+    del systems["braindec"]
+    made = {"braindec": braindec(kept)} | {system: make() for system, make in systems.items()}
+    grown = rss_anon_mb() - anonymous
+    warmed = {s: run(m, order, options.seconds) for s, m in made.items()}  # pages of the other files come in
+    made["preloaded"] = preloaded(prepared)
+    for _ in range(options.rounds):
+        for system, batches in made.items():
+            if system in warmed and warmed[system]["ms_per_batch"] > 1000 and ("warm", system) in found:
+                continue  # once is enough of what takes seconds a batch
+            found.setdefault(("warm", system), []).append(run(batches, order, options.seconds))
+    rows = [
+        {"data": name, "shape": list(shape), "state": k[0], "system": k[1]} | best(v)
+        for k, v in found.items()
+    ]
+    for row in rows:
+        row |= ratios(row, rows)
+        if row["system"] == "braindec, first pass":
+            row["rss_anon_grown_mb"] = round(grown, 1)
+    return rows
+
+
+def run(batches: System, order: np.ndarray, seconds: float) -> dict:
+    """Milliseconds a batch of one pass, cut off after some seconds; every batch is looked at."""
+    read, processor, start, n = disk_mb(), time.process_time(), time.perf_counter(), 0
+    seen = 0.0
+    for batch in batches(order):
+        seen += float(batch[0].flatten()[0])
+        n += 1
+        if time.perf_counter() - start > seconds:
+            break
+    spent = time.perf_counter() - start
+    busy = time.process_time() - processor
+    return {
+        "ms_per_batch": 1000 * spent / n, "processor_ms": 1000 * busy / n, "batches": n,
+        "disk_mb": round(disk_mb() - read),
+    }  # fmt: skip
+
+
+def best(passes: list[dict]) -> dict:
+    """The median pass, with the range of all."""
+    times = [p["ms_per_batch"] for p in passes]
+    busy = statistics.median(p["processor_ms"] for p in passes)
+    return {
+        "ms_per_batch": round(statistics.median(times), 4), "processor_ms_per_batch": round(busy, 4),
+        "range": [round(min(times), 4), round(max(times), 4)],
+        "passes": len(times), "batches": passes[0]["batches"], "disk_mb": passes[0]["disk_mb"],
+    }  # fmt: skip
+
+
+def ratios(row: dict, rows: list[dict]) -> dict:
+    """How many times faster than the faster DataLoader over contiguous rows, and how many times a preloaded tensor."""
+    same = [r for r in rows if r["state"] == row["state"]]
+    usual = min(r["ms_per_batch"] for r in same if r["system"] in ("h5py", "h5py, 2 workers"))
+    out = {"times_faster_than_h5py": round(usual / row["ms_per_batch"], 2)}
+    memory = [r["ms_per_batch"] for r in rows if r["system"] == "preloaded"]
+    return out | {"times_preloaded": round(row["ms_per_batch"] / memory[0], 2)}
+
+
+def forget(path: Path) -> None:
+    """Drops a file's pages from memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+
+
+def disk_mb() -> float:
+    """What this process and its finished children have read from disks so far."""
+    lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(lines["read_bytes"]) / 1e6
+
+
+def rss_anon_mb() -> float:
+    """Anonymous memory of this process."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("RssAnon"))
+    return int(line.split()[1]) / 1024
+
+
+def write(rows: list[dict], options: argparse.Namespace) -> None:
+    """The table as JSON with the machine, the versions and the command."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    record = {
+        "measured": True,
+        "command": f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}python {' '.join(sys.argv)}",
+        "options": {key: value for key, value in vars(options).items() if key not in ("out", "folder")},
+        "batch": BATCH,
+        "machine": {
+            "cpu": cpu_name(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": None,
+        },
+        "load_average": list(os.getloadavg()),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "values": rows,
+    }
+    path = Path(options.out)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def cpu_name() -> str:
+    """Model name of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
