@@ -91,7 +91,9 @@ class BData:
         nearest = numbers[np.abs(values[:, None] - numbers).argmin(1)]
         if not (np.abs(nearest - values) <= NEAR).all():
             bad = values[~(np.abs(nearest - values) <= NEAR)][0]
-            raise checks.DataFileError(self.path, f"has no name for the value {bad!r} of {key!r}", KEYS_THERE)
+            raise checks.DataFileError(
+                self.path, f"has no name for the value {float(bad)} of {key!r}", KEYS_THERE
+            )
         return np.array([known[n] for n in nearest.tolist()])
 
     def block(self, rows: slice, columns: np.ndarray) -> np.ndarray:
@@ -159,7 +161,7 @@ def image_names(path: str | Path, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     total = np.rint(np.where(fine, labels, 0) * IMAGES_A_SYNSET).astype(np.int64)
     fine &= np.abs(labels * IMAGES_A_SYNSET - total) < 0.25
     if not fine.all():
-        found = f"holds the label {labels[~fine][0]!r}, expected synset.image as in 1518878.010042"
+        found = f"holds the label {float(labels[~fine][0])!r}, expected synset.image as in 1518878.010042"
         raise checks.DataFileError(path, found, "Choose the column of stimulus ids.")
     synset, image = np.divmod(total, IMAGES_A_SYNSET)
     if image.any() and np.array_equal(labels.astype(np.float32), labels):

@@ -78,6 +78,7 @@ def prepare(
     dry_run: bool = False,
     n_jobs: int = 1,
     release: str | None = None,
+    side: int = SIDE,
     bad_voxels: str = "drop",
 ) -> Counts:
     """Reads betas and presentation lists and writes the prepared dataset; see `braindec.data.assembly.prepare`.
@@ -92,13 +93,15 @@ def prepare(
     release : str, optional
         ``"volumes"`` (release 2.0, a NIfTI a session), ``"regions"`` (release 2.0, an .npy a region) or ``"first"``
         (release 1.0, an HDF5 a subject). None: the one that is there.
+    side : int
+        Pixels of the pictures.
     bad_voxels : str
         ``"drop"`` (volumes hold NaN at the rim of the brain) or ``"refuse"``.
     """
     raw = raw_folder(raw, str(LISTS))
     release = _release(raw, release)
     chosen = _there(raw, release) if subjects is None else _chosen(subjects)
-    content = _content(raw, release, chosen)
+    content = _content(raw, release, chosen, side)
     return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, bad_voxels=bad_voxels)
 
 
@@ -134,7 +137,7 @@ def synthetic(raw: str | Path, *, seed: int = 0, release: str = "regions") -> Tr
     return Truth({"sub-01_fmri": responses}, {"sub-01_fmri": table}, {"names": names})
 
 
-def _content(raw: Path, release: str, subjects: tuple[int, ...]) -> Assembly:
+def _content(raw: Path, release: str, subjects: tuple[int, ...], side: int) -> Assembly:
     signals: list[Signal] = []
     missing: list[str] = []
     kinds: dict[str, str] = {}
@@ -173,7 +176,7 @@ def _content(raw: Path, release: str, subjects: tuple[int, ...]) -> Assembly:
         ids=ids,
         table=table,
         splits=_splits,
-        pictures=None if found is None else Pictures(partial(image_files.batches, found, SIDE), SIDE),
+        pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
         files=files,
         missing=tuple(missing),
         notes={
@@ -184,7 +187,6 @@ def _content(raw: Path, release: str, subjects: tuple[int, ...]) -> Assembly:
             else "not known",
             "betas": _PLAIN if release == "first" else _GLMSINGLE,
             "features": {"selected_on": "none", "aligned_on": "none"},  # regions by localisers
-            "pictures": f"central square, {SIDE} x {SIDE}, bicubic",
         },
     )
 

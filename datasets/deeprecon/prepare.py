@@ -40,7 +40,6 @@ NOTES = {
         "overlap": "kept",
     },
     "features": {"selected_on": "none", "aligned_on": "none"},  # visual cortex by localisers of their own
-    "pictures": f"central square, {SIDE} x {SIDE}, bicubic",
 }  # fmt: skip
 
 
@@ -57,6 +56,7 @@ def prepare(
     subjects: Iterable[int] | None = None,
     dry_run: bool = False,
     n_jobs: int = 1,
+    side: int = SIDE,
     bad_voxels: str = "refuse",
 ) -> Counts:
     """Reads the subjects' files and writes the prepared dataset; see `braindec.data.assembly.prepare`.
@@ -68,13 +68,15 @@ def prepare(
         None prepares those whose training file is there.
     dry_run : bool
     n_jobs : int
+    side : int
+        Pixels of the pictures.
     bad_voxels : str
         ``"refuse"`` or ``"drop"``.
     """
     raw = raw_folder(raw, "sub-0*_*.h5", "fmri", "data")
     chosen = [s for s in SUBJECTS if _file(raw, s, "training")] if subjects is None else _chosen(subjects)
     files = {s: {name: path for name in FILES if (path := _file(raw, s, name))} for s in chosen}
-    content = _content(raw, files)
+    content = _content(raw, files, side)
     return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, bad_voxels=bad_voxels)
 
 
@@ -105,7 +107,7 @@ def synthetic(raw: str | Path, *, seed: int = 0, fmriprep: bool = False) -> Trut
     return Truth({"sub-01_fmri": np.concatenate(responses)}, {"sub-01_fmri": table})
 
 
-def _content(raw: Path, files: dict[int, dict[str, Path]]) -> Assembly:
+def _content(raw: Path, files: dict[int, dict[str, Path]], side: int) -> Assembly:
     signals, missing = [], []
     concept: dict[str, str] = {}
     for subject, own in files.items():
@@ -132,9 +134,9 @@ def _content(raw: Path, files: dict[int, dict[str, Path]]) -> Assembly:
         ids=ids,
         table=Table({"concept": np.array([concept[i] for i in ids])}),
         splits=_splits,
-        pictures=None if found is None else Pictures(partial(image_files.batches, found, SIDE), SIDE),
+        pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
         missing=tuple(missing),
-        notes=NOTES,
+        notes=NOTES | {"pictures": f"central square, {side} x {side}, bicubic"},
     )
 
 

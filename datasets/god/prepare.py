@@ -32,7 +32,6 @@ NOTES = {
         "overlap": "kept",
     },
     "features": {"selected_on": "none", "aligned_on": "none"},  # regions come from localisers of their own
-    "pictures": f"central square, {SIDE} x {SIDE}, bicubic",
 }  # fmt: skip
 
 
@@ -48,6 +47,7 @@ def prepare(
     subjects: Iterable[int] | None = None,
     dry_run: bool = False,
     n_jobs: int = 1,
+    side: int = SIDE,
     bad_voxels: str = "refuse",
 ) -> Counts:
     """Reads the subjects' files and writes the prepared dataset; see `braindec.data.assembly.prepare`.
@@ -59,13 +59,15 @@ def prepare(
         None prepares those whose file is there.
     dry_run : bool
     n_jobs : int
+    side : int
+        Pixels of the pictures.
     bad_voxels : str
         ``"refuse"`` or ``"drop"``.
     """
     raw = raw_folder(raw, "Subject*.*", "data")
     files = _files(raw, subjects)
     return assembly.prepare(
-        raw, out, _content(raw, files), dry_run=dry_run, n_jobs=n_jobs, bad_voxels=bad_voxels
+        raw, out, _content(raw, files, side), dry_run=dry_run, n_jobs=n_jobs, bad_voxels=bad_voxels
     )
 
 
@@ -112,7 +114,7 @@ def synthetic(raw: str | Path, *, seed: int = 0, container: str = "h5", pictures
     return Truth({"sub-01_fmri": responses}, {"sub-01_fmri": table}, {"images": images})
 
 
-def _content(raw: Path, files: dict[int, Path]) -> Assembly:
+def _content(raw: Path, files: dict[int, Path], side: int) -> Assembly:
     signals, missing = [], []
     for subject, path in files.items():
         experiments = _experiments(path)
@@ -134,9 +136,9 @@ def _content(raw: Path, files: dict[int, Path]) -> Assembly:
         ids=ids,
         table=Table({"concept": np.array([first[i] for i in ids])}),
         splits=_splits,
-        pictures=None if found is None else Pictures(partial(image_files.batches, found, SIDE), SIDE),
+        pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
         missing=tuple(missing),
-        notes=NOTES,
+        notes=NOTES | {"pictures": f"central square, {side} x {side}, bicubic"},
     )
 
 

@@ -22,7 +22,13 @@ def bold():
 def made(bold, request, tmp_path_factory):
     base = tmp_path_factory.mktemp(request.param)
     truth = bold["synthetic"](base / "raw", release=request.param)
-    return request.param, base / "raw", truth, base / "out", bold["prepare"](base / "raw", base / "out")
+    return (
+        request.param,
+        base / "raw",
+        truth,
+        base / "out",
+        bold["prepare"](base / "raw", base / "out", side=16),
+    )
 
 
 @pytest.fixture
@@ -96,7 +102,7 @@ def test_pictures_belong_to_their_ids(made):
     names = made[2].details["names"]
     for i in (0, 113, 143):
         picture = stimuli.images([names[i].rsplit(".", 1)[0]])[0]
-        assert picture.shape == (256, 256, 3)
+        assert picture.shape == (16, 16, 3)
         assert picture[..., 2].mean() == pytest.approx(i, abs=3)
     assert set(stimuli.table["source"]) == {"COCO", "ImageNet", "Scene"}
 
@@ -146,7 +152,7 @@ def test_two_releases_in_one_folder_are_asked_about(bold, raw):
     bold["synthetic"](raw, release="first")
     with pytest.raises(checks.ConfigError, match="choose one"):
         bold["prepare"](raw, raw.parent / "out")
-    assert bold["prepare"](raw, raw.parent / "out", release="first").trials == {KEY: 370}
+    assert bold["prepare"](raw, raw.parent / "out", release="first", side=8).trials == {KEY: 370}
 
 
 def test_fetch_lists_every_session(bold, tmp_path):

@@ -22,7 +22,7 @@ def god():
 def made(god, tmp_path_factory):
     base = tmp_path_factory.mktemp("god")
     truth = god["synthetic"](base / "raw")
-    counts = god["prepare"](base / "raw", base / "out")
+    counts = god["prepare"](base / "raw", base / "out", side=16)
     return base / "raw", truth, base / "out", counts
 
 
@@ -80,7 +80,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(god, made, tmp_pat
 def test_preparing_again_changes_nothing(god, made):
     raw, _, out, counts = made
     before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
-    assert god["prepare"](raw, out) == counts
+    assert god["prepare"](raw, out, side=16) == counts
     assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == before
 
 
