@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, store
+from braindec import checks, config, store
 from braindec.data import download, layout, mindeye, nsd, nsd_further, spaces, staging
 from braindec.data.catalogue import Counts, Truth, counts
 from braindec.types import Trials
@@ -71,6 +71,7 @@ def prepare(
     experiments: Iterable[str] = ("nsd",),
     image_side: int = 256,
     invalid: str = "refuse",
+    sets: Iterable[str] = (),
 ) -> Counts:
     """Reads the raw files, a job a session, and writes the prepared dataset; a run that was stopped goes on.
 
@@ -98,6 +99,8 @@ def prepare(
         Pixels; pictures are cropped to a central square and resized.
     invalid : str
         Of voxels that are NaN or constant in a session: ``"refuse"`` or ``"drop"``.
+    sets : iterable of str
+        The same from a command line: ``"betas=betas_fithrf"``, ``"sessions=[1,2]"``; they win.
 
     Returns
     -------
@@ -116,6 +119,7 @@ def prepare(
         tuple(there if subjects is None else subjects), None if sessions is None else tuple(sessions), betas, space,
         roi, tuple(experiments), image_side, invalid,
     )  # fmt: skip
+    chosen = config.override(chosen, sets)
     _is_there(raw, chosen.subjects, there)
     read = _beside("sources")["packed" if packed else "distributed"]
     sources = [read(raw, subject, chosen) for subject in chosen.subjects]
@@ -124,7 +128,10 @@ def prepare(
     if dry_run:
         trials = {f"sub-{s.subject:02d}_fmri": s.table.n_rows for s in sources}
         return Counts(
-            trials, len(shown), missing, _plan(sources, len(shown), mindeye.SIDE if packed else image_side)
+            trials,
+            len(shown),
+            missing,
+            _plan(sources, len(shown), mindeye.SIDE if packed else chosen.image_side),
         )
     record = _record(raw, sources, chosen, packed)
     if (out / layout.MANIFEST).is_file() and layout.read_manifest(out).get("made_from") == record:
@@ -173,8 +180,8 @@ def fetch(
     elif not accept_terms:
         raise checks.DownloadError(
             "NSD is shared under terms that every user signs (https://naturalscenesdataset.org, 'Data access'). Having "
-            "signed: braindec prepare nsd --fetch --set accept_terms=true, or copy the files that a dry run lists with "
-            "aws s3 cp --no-sign-request s3://natural-scenes-dataset/..."
+            "signed: catalogue.load('nsd')['fetch'](raw, subjects=[1], accept_terms=True), or copy what a dry run "
+            "lists: aws s3 cp --no-sign-request s3://natural-scenes-dataset/..."
         )
     return download.fetch_unlisted({p: url for p, (url, _) in wanted.items()}, raw, dry_run=dry_run)
 

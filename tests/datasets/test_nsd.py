@@ -82,6 +82,9 @@ def test_a_dry_run_counts_the_same_and_says_what_is_missing(functions, raw, prep
     counts = functions["prepare"](raw[0], tmp_path / "none", experiments=ALL, dry_run=True)
     assert counts == prepared[1] == catalogue.counts(prepared[0])
     assert counts.trials == dict.fromkeys(KEYS, 1500 + 288 + 744)
+    sets = ('experiments=["nsd","nsdimagery"]', "sessions=[2]")
+    by_words = functions["prepare"](raw[0], tmp_path / "none", sets=sets, dry_run=True)
+    assert by_words.trials == dict.fromkeys(KEYS, 750 + 288)
     assert "subject 1: 38 of 40 sessions (3-40)" in counts.missing
     assert any("reads" in line and "writes" in line for line in counts.plan)
     assert list(tmp_path.iterdir()) == []
