@@ -20,6 +20,26 @@ from braindec.types import Space, StimulusSet, Table, Trials, signal_key
 POLICIES = ("refuse", "drop")
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What every such `prepare` can be asked for.
+
+    Parameters
+    ----------
+    image_side : int
+        Pixels of the stored pictures.
+    invalid : str
+        See `prepare`.
+    """
+
+    image_side: int = 256
+    invalid: str = "refuse"
+
+    def __post_init__(self) -> None:
+        checks.in_range("image_side", self.image_side, 1, 2048, unit="pixels")
+        checks.one_of("invalid", self.invalid, POLICIES)
+
+
 @dataclass(frozen=True, eq=False)
 class Signal:
     """One subject's responses before they are read.
@@ -121,7 +141,7 @@ def prepare(
     *,
     dry_run: bool = False,
     n_jobs: int = 1,
-    bad_voxels: str = "refuse",
+    invalid: str = "refuse",
 ) -> Counts:
     """Writes the prepared dataset, or says what that would read, write and need.
 
@@ -135,7 +155,7 @@ def prepare(
     dry_run : bool
     n_jobs : int
         Processes that read raw files at a time.
-    bad_voxels : str
+    invalid : str
         What is done about features with NaN or without variance: ``"refuse"`` or ``"drop"``.
 
     Raises
@@ -144,12 +164,13 @@ def prepare(
         If a raw file is damaged, or features are bad and to be refused.
     """
     checks.at_least("n_jobs", n_jobs, 1)
-    checks.one_of("bad_voxels", bad_voxels, POLICIES)
+    checks.one_of("invalid", invalid, POLICIES)
     if dry_run:
         trials = {s.key: s.table.n_rows for s in content.signals}
         return Counts(trials, len(content.ids), content.missing, _plan(out, content, n_jobs))
     settings = {
-        "bad_voxels": bad_voxels,
+        "invalid": invalid,
+        "image_side": None if content.pictures is None else content.pictures.side,
         "jobs": {j.name: dict(j.settings) for s in content.signals for j in s.jobs},
     }
     if not _is_made(Path(raw), Path(out), content, settings):
@@ -158,7 +179,7 @@ def prepare(
         made = staging.folder_of(out) / "made"
         shutil.rmtree(made, ignore_errors=True)
         try:
-            _write(Path(raw), made, content, paths, settings, bad_voxels)
+            _write(Path(raw), made, content, paths, settings, invalid)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
             raise
@@ -227,7 +248,7 @@ def _usable(signal: Signal, staged: staging.Staged, policy: str) -> tuple[Space,
             f"holds {found['not_finite']} voxels with NaN or infinities and {found['constant']} that never vary, of "
             f"{len(bad)}, first at {int(np.argmax(bad))} (counted over all {len(signal.jobs)} files of the subject)"
         )
-        way_out = "Get the file again, or leave such voxels out: prepare(..., bad_voxels='drop')."
+        way_out = "Get the file again, or leave such voxels out: --set invalid=drop."
         raise checks.DataFileError(job.files[0], said, way_out)
     if bad.all():
         raise checks.DataFileError(signal.jobs[0].files[0], "holds no usable voxel", "Get the file again.")
@@ -241,10 +262,15 @@ def _is_made(raw: Path, out: Path, content: Assembly, settings: Mapping[str, Any
         return False
     held = layout.read_manifest(out)
     keys = sorted(s.key for s in content.signals)
-    if held.get("settings") != dict(settings) or sorted(e["key"] for e in held["recordings"]) != keys:
+    same = held.get("settings") == dict(settings) and sorted(e["key"] for e in held["recordings"]) == keys
+    if not same or not _same_notes(held, content):
         return False
     files = {f for s in content.signals for j in s.jobs for f in j.files} | set(content.files)
     return held.get("raw_files") == download.hashes(raw, sorted(files)) and _is_whole(out)
+
+
+def _same_notes(held: Mapping[str, Any], content: Assembly) -> bool:
+    return all(held.get(k) == v for k, v in {**content.notes, "missing": list(content.missing)}.items())
 
 
 def _is_whole(out: Path) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from braindec import checks, seeding
+from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split, assembly, figshare, image_files
 from braindec.data.assembly import Assembly, Pictures, Signal
 from braindec.data.catalogue import Counts, Truth, raw_folder
@@ -48,6 +49,13 @@ _PLAIN = dict.fromkeys(_GLMSINGLE, "none") | {"overlap": "kept"}  # mean of volu
 UNITS = {"volumes": "percent signal change", "regions": "percent signal change", "first": "authors' units"}
 
 
+@dataclass(frozen=True)
+class Choice(assembly.Choice):
+    """What `prepare` can be asked for."""
+
+    release: str | None = None
+
+
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
     """Downloads betas and brain masks of release 2.0 from figshare (MD5); says where the stimuli and regions are.
 
@@ -78,8 +86,9 @@ def prepare(
     dry_run: bool = False,
     n_jobs: int = 1,
     release: str | None = None,
-    side: int = SIDE,
-    bad_voxels: str = "drop",
+    image_side: int = SIDE,
+    invalid: str = "drop",
+    sets: Iterable[str] = (),
 ) -> Counts:
     """Reads betas and presentation lists and writes the prepared dataset; see `braindec.data.assembly.prepare`.
 
@@ -93,16 +102,19 @@ def prepare(
     release : str, optional
         ``"volumes"`` (release 2.0, a NIfTI a session), ``"regions"`` (release 2.0, an .npy a region) or ``"first"``
         (release 1.0, an HDF5 a subject). None: the one that is there.
-    side : int
+    image_side : int
         Pixels of the pictures.
-    bad_voxels : str
+    invalid : str
         ``"drop"`` (volumes hold NaN at the rim of the brain) or ``"refuse"``.
+    sets : iterable of str
+        The same from a command line, e.g. ``"invalid=drop"``; they win.
     """
+    choice = config.override(Choice(image_side, invalid, release), sets)
     raw = raw_folder(raw, str(LISTS))
-    release = _release(raw, release)
+    release = _release(raw, choice.release)
     chosen = _there(raw, release) if subjects is None else _chosen(subjects)
-    content = _content(raw, release, chosen, side)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, bad_voxels=bad_voxels)
+    content = _content(raw, release, chosen, choice.image_side)
+    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, release: str = "regions") -> Truth:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from braindec import checks, seeding
+from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split, assembly, clips, spaces
 from braindec.data.assembly import Assembly, Pictures, Signal
 from braindec.data.catalogue import Counts, Truth
@@ -34,6 +35,13 @@ SERVED = {
     3: "ftp://purr.purdue.edu/10_4231_R7J101BV.zip",
 }  # fmt: skip
 FILMS_URL = "https://purr.purdue.edu/publications/2808/serve/1?render=archive"
+
+
+@dataclass(frozen=True)
+class Choice(assembly.Choice):
+    """What `prepare` can be asked for."""
+
+    lag_s: float = 4.0
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
@@ -68,8 +76,9 @@ def prepare(
     dry_run: bool = False,
     n_jobs: int = 1,
     lag_s: float = 4.0,
-    side: int = SIDE,
-    bad_voxels: str = "refuse",
+    image_side: int = SIDE,
+    invalid: str = "refuse",
+    sets: Iterable[str] = (),
 ) -> Counts:
     """Reads the runs and writes the prepared dataset; see `braindec.data.assembly.prepare`.
 
@@ -82,13 +91,16 @@ def prepare(
     n_jobs : int
     lag_s : float
         Seconds from a clip's onset to the volume that is its trial: 0, 2, 4, 6 or 8; recorded in dataset.json.
-    side : int
+    image_side : int
         Pixels of the clips' frames.
-    bad_voxels : str
+    invalid : str
         ``"refuse"`` or ``"drop"`` vertices that hold NaN or never vary in a run.
+    sets : iterable of str
+        The same from a command line, e.g. ``"invalid=drop"``; they win.
     """
     raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
-    checks.one_of("lag_s", lag_s, tuple(T_R * i for i in range(TAIL + 1)))
+    choice = config.override(Choice(image_side, invalid, lag_s), sets)
+    checks.one_of("lag_s", choice.lag_s, tuple(T_R * i for i in range(TAIL + 1)))
     chosen = [s for s in SUBJECTS if _folder(raw, s)] if subjects is None else list(_chosen(subjects))
     folders = {s: folder for s in chosen if (folder := _folder(raw, s)) is not None}
     if not folders or len(folders) < len(chosen):
@@ -96,8 +108,8 @@ def prepare(
         raise FileNotFoundError(
             f"{raw} holds no {PLACES[0].format(s=absent)}. Point --raw at it; see the card."
         )
-    content = _content(raw, folders, round(lag_s / T_R), side)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, bad_voxels=bad_voxels)
+    content = _content(raw, folders, round(choice.lag_s / T_R), choice.image_side)
+    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
 
 
 def synthetic(

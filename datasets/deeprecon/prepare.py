@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, seeding
+from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split, assembly, bdata, figshare, image_files
 from braindec.data.assembly import Assembly, Pictures
 from braindec.data.bdata import BData
@@ -56,8 +56,9 @@ def prepare(
     subjects: Iterable[int] | None = None,
     dry_run: bool = False,
     n_jobs: int = 1,
-    side: int = SIDE,
-    bad_voxels: str = "refuse",
+    image_side: int = SIDE,
+    invalid: str = "refuse",
+    sets: Iterable[str] = (),
 ) -> Counts:
     """Reads the subjects' files and writes the prepared dataset; see `braindec.data.assembly.prepare`.
 
@@ -68,16 +69,19 @@ def prepare(
         None prepares those whose training file is there.
     dry_run : bool
     n_jobs : int
-    side : int
+    image_side : int
         Pixels of the pictures.
-    bad_voxels : str
+    invalid : str
         ``"refuse"`` or ``"drop"``.
+    sets : iterable of str
+        The same from a command line, e.g. ``"invalid=drop"``; they win.
     """
+    choice = config.override(assembly.Choice(image_side, invalid), sets)
     raw = raw_folder(raw, "sub-0*_*.h5", "fmri", "data")
     chosen = [s for s in SUBJECTS if _file(raw, s, "training")] if subjects is None else _chosen(subjects)
     files = {s: {name: path for name in FILES if (path := _file(raw, s, name))} for s in chosen}
-    content = _content(raw, files, side)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, bad_voxels=bad_voxels)
+    content = _content(raw, files, choice.image_side)
+    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, fmriprep: bool = False) -> Truth:

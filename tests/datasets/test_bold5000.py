@@ -27,7 +27,7 @@ def made(bold, request, tmp_path_factory):
         base / "raw",
         truth,
         base / "out",
-        bold["prepare"](base / "raw", base / "out", side=16),
+        bold["prepare"](base / "raw", base / "out", image_side=16),
     )
 
 
@@ -137,7 +137,7 @@ def test_nan_is_refused_when_that_is_asked_for(bold, raw):
     values[5, 1] = np.nan
     np.save(betas(raw), values)
     first = betas(raw, "LHEarlyVis")
-    assert "1 voxels with NaN" in refused(bold, raw, first, bad_voxels="refuse")
+    assert "1 voxels with NaN" in refused(bold, raw, first, invalid="refuse")
 
 
 def test_a_list_that_is_short_or_misnamed_is_refused(bold, raw):
@@ -152,7 +152,7 @@ def test_two_releases_in_one_folder_are_asked_about(bold, raw):
     bold["synthetic"](raw, release="first")
     with pytest.raises(checks.ConfigError, match="choose one"):
         bold["prepare"](raw, raw.parent / "out")
-    assert bold["prepare"](raw, raw.parent / "out", release="first", side=8).trials == {KEY: 370}
+    assert bold["prepare"](raw, raw.parent / "out", release="first", image_side=8).trials == {KEY: 370}
 
 
 def test_fetch_lists_every_session(bold, tmp_path):

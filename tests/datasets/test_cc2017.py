@@ -24,7 +24,7 @@ def wen():
 def made(wen, tmp_path_factory):
     base = tmp_path_factory.mktemp("cc2017")
     truth = wen["synthetic"](base / "raw", films=SOME, frames=True)
-    return base / "raw", truth, base / "out", wen["prepare"](base / "raw", base / "out", side=8)
+    return base / "raw", truth, base / "out", wen["prepare"](base / "raw", base / "out", image_side=8)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_all_runs_give_the_clips_that_the_protocol_is_judged_on(wen, tmp_path):
 
 def test_another_lag_is_another_volume_and_is_recorded(wen, made, tmp_path):
     raw, truth, out, _ = made
-    wen["prepare"](raw, tmp_path / "out", side=8, lag_s=6.0)
+    wen["prepare"](raw, tmp_path / "out", image_side=8, lag_s=6.0)
     later = NeuralDataset.read(tmp_path / "out")
     assert later.about["hrf_lag_s"] == 6.0 and NeuralDataset.read(out).about["hrf_lag_s"] == 4.0
     first = truth.responses[KEY][:240]
@@ -185,7 +185,7 @@ def test_vertices_with_nan_or_without_variance_are_refused_or_dropped(wen, raw):
     rewritten(path_of(raw, "seg1", 2), spoil)
     message = refused(wen, raw, path_of(raw, "seg1", 2))
     assert "1 voxels with NaN" in message and "1 that never vary" in message
-    wen["prepare"](raw, raw.parent / "dropped", bad_voxels="drop")
+    wen["prepare"](raw, raw.parent / "dropped", invalid="drop")
     space = NeuralDataset.read(raw.parent / "dropped").trials[KEY].space
     assert (len(space.left), len(space.right)) == (19, 15)
 

@@ -22,7 +22,7 @@ def god():
 def made(god, tmp_path_factory):
     base = tmp_path_factory.mktemp("god")
     truth = god["synthetic"](base / "raw")
-    counts = god["prepare"](base / "raw", base / "out", side=16)
+    counts = god["prepare"](base / "raw", base / "out", image_side=16)
     return base / "raw", truth, base / "out", counts
 
 
@@ -80,8 +80,19 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(god, made, tmp_pat
 def test_preparing_again_changes_nothing(god, made):
     raw, _, out, counts = made
     before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
-    assert god["prepare"](raw, out, side=16) == counts
+    assert god["prepare"](raw, out, image_side=16) == counts
     assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == before
+
+
+def test_another_setting_prepares_again_and_an_unknown_one_is_refused(god, broken):
+    out = broken.parent.parent / "out"
+    god["prepare"](broken.parent, out)
+    before = (out / "dataset.json").read_bytes()
+    god["prepare"](broken.parent, out, sets=("invalid=drop",))
+    assert (out / "dataset.json").read_bytes() != before
+    assert layout.read_manifest(out)["settings"]["invalid"] == "drop"
+    with pytest.raises(checks.ConfigError, match="invalid"):
+        god["prepare"](broken.parent, out, sets=("invalid=keep",))
 
 
 def test_the_test_part_is_what_the_protocol_judges_and_shares_no_category(made):
@@ -160,11 +171,9 @@ def test_voxels_with_nan_or_without_variance_are_refused_unless_they_are_dropped
     with h5py.File(broken, "r+") as file:
         file["dataset"][7, 3], file["dataset"][:, 5] = np.nan, 1.0
     message = refused(god, broken)
-    assert (
-        "1 voxels with NaN" in message and "1 that never vary" in message and "bad_voxels='drop'" in message
-    )
+    assert "1 voxels with NaN" in message and "1 that never vary" in message and "invalid=drop" in message
     out = broken.parent.parent / "dropped"
-    god["prepare"](broken.parent, out, bad_voxels="drop")
+    god["prepare"](broken.parent, out, invalid="drop")
     trials = NeuralDataset.read(out).trials[KEY]
     assert trials.responses.shape == (3450, 28) and trials.space.mask.sum() == 28
     assert layout.read_manifest(out)["voxels_left_out"] == {KEY: {"not_finite": 1, "constant": 1}}
