@@ -10,13 +10,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from braindec import checks, seeding, train
+from braindec.data.loader import Ahead
 from braindec.decoder.fitting import SubjectSet
+from braindec.decoder.rows import Rows, RowTensor
 from braindec.encoder import Encoder
 from braindec.losses import Loss, Mix, join
 
 
 class Batches:
-    """The batch of every step, a function of (seed, step): equal numbers of trials from every subject."""
+    """The batch of every step, a function of (seed, step): equal numbers of trials from every subject.
+
+    Rows that are read on demand come into two sets of buffers in turn, where reading waits for the disk ahead of the
+    step that needs them: a batch is good until the next one but one is asked for.
+    """
 
     def __init__(self, sets: Mapping[str, SubjectSet], settings: train.Config, seed: int, name: str):
         self._sets, self._settings, self._seed, self._name = sets, settings, seed, name
@@ -28,30 +34,47 @@ class Batches:
             for key, s in self._sets.items()
         }
         self._repeats = {key: _repeat_table(s.stimuli) for key, s in self._sets.items()}
+        self._buffers: dict[tuple[str, int], Tensor] = {}
+        unread = [v for s in self._sets.values() for v in (s.signals, *s.targets.values())]
+        self._ahead = Ahead(self._make) if any(isinstance(v, RowTensor) for v in unread) else None
 
     def __call__(self, step: int) -> dict[str, Any]:
+        return self._make(step, 0) if self._ahead is None else self._ahead(step)
+
+    def _make(self, step: int, slot: int) -> dict[str, Any]:
         batch: dict[str, Any] = {"keys": list(self._sets)}
         for key, data in self._sets.items():
             rows = self._orders[key].rows(step)
             generator = seeding.torch_generator(self._seed, "repeats", self._name, key, step)
-            batch[f"signals/{key}"] = self._responses(key, rows, generator)
+            batch[f"signals/{key}"] = self._responses(key, rows, generator, slot)
             batch[f"stimuli/{key}"] = data.stimuli[rows]
             for output, target in data.targets.items():
-                batch[f"{output}/{key}"] = target[rows]
+                batch[f"{output}/{key}"] = self._rows(f"{output}/{key}", target, rows, slot)
         return batch
 
-    def _responses(self, key: str, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def _rows(self, name: str, values: Rows, rows: Tensor, slot: int) -> Tensor:
+        """Rows at positions of any shape, in this slot's buffer where they are read."""
+        if not isinstance(values, RowTensor):
+            return values[rows]
+        shape = (rows.numel(), *values.shape[1:])
+        buffer = self._buffers.get((name, slot))
+        if buffer is None or buffer.shape != shape:
+            buffer = self._buffers[name, slot] = torch.empty(shape, dtype=values.dtype)
+        return values.read(rows, buffer)
+
+    def _responses(self, key: str, rows: Tensor, generator: torch.Generator, slot: int) -> Tensor:
         """Single responses, or each averaged with a random subset of its stimulus' other repeats."""
         data, repeats = self._sets[key], self._repeats[key]
         if self._settings.repeats != "mixed" or repeats.shape[1] == 1:
-            return data.signals[rows]
+            return self._rows(f"signals/{key}", data.signals, rows, slot)
         others = repeats[rows]  # (trial, repeat), -1 where there is none
         kept = (torch.rand(others.shape, generator=generator) < 0.5) & (others >= 0) | (
             others == rows[:, None]
         )
         weight = kept.to(data.signals.dtype)
         weight = weight / weight.sum(1, keepdim=True)
-        return torch.einsum("nr,nr...->n...", weight, data.signals[others.clamp_min(0)])
+        responses = self._rows(f"signals/{key}", data.signals, others.clamp_min(0), slot)
+        return torch.einsum("nr,nr...->n...", weight, responses)
 
 
 def _repeat_table(stimuli: Tensor) -> Tensor:

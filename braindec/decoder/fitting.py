@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from braindec import seeding
+from braindec import checks, seeding
 from braindec.data import NeuralDataset, splits
 from braindec.decoder.prediction import average_groups, group_repeats
+from braindec.decoder.rows import Rows, RowTensor, means, take, whole
 from braindec.encoder import Encoder
 from braindec.maths import folds, ridge
 from braindec.types import Trials
@@ -22,6 +23,8 @@ from braindec.types import Trials
 ALPHAS = tuple(
     float(a) for a in torch.logspace(-1, 7, 17)
 )  # penalties for standardised signals, a factor 3.2 apart
+MAX_RIDGE_VALUES = 32_000_000  # signal values of a ridge; float64 copies and factors of more take over 1.5 GB
+MAX_RIDGE_WEIGHTS = 128_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +33,9 @@ class SubjectSet:
 
     Parameters
     ----------
-    signals : Tensor, shape (n_trials, *signal)
+    signals : Tensor or RowTensor, shape (n_trials, *signal)
         Preprocessed.
-    targets : mapping of str to Tensor, shape (n_trials, n_tokens, n_dims)
+    targets : mapping of str to Tensor or RowTensor, shape (n_trials, n_tokens, n_dims)
         Centred embeddings of what was presented, by output name.
     stimuli : int Tensor, shape (n_trials,)
         Equal where the stimulus is.
@@ -40,17 +43,16 @@ class SubjectSet:
         The split's unit of each trial; validation and folds never divide one.
     """
 
-    signals: Tensor
-    targets: Mapping[str, Tensor]
+    signals: Rows
+    targets: Mapping[str, Rows]
     stimuli: Tensor
     units: tuple[str, ...]
 
     def take(self, rows: Tensor) -> SubjectSet:
         """These rows."""
-        targets = {name: t[rows] for name, t in self.targets.items()}
-        return SubjectSet(
-            self.signals[rows], targets, self.stimuli[rows], tuple(self.units[i] for i in rows.tolist())
-        )
+        targets = {name: take(t, rows) for name, t in self.targets.items()}
+        units = tuple(self.units[i] for i in rows.tolist())
+        return SubjectSet(take(self.signals, rows), targets, self.stimuli[rows], units)
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Group of each row and first row of each group: repeats of a stimulus in the same unit."""
@@ -65,8 +67,14 @@ class SubjectSet:
         group, first = self.groups()
         if len(first) == len(group):
             return self
-        mean = torch.from_numpy(average_groups(self.signals.numpy(), group, len(first)))
-        return replace(self.take(torch.from_numpy(first)), signals=mean)
+        mean: Rows
+        if isinstance(self.signals, RowTensor):
+            mean = means(self.signals, group, len(first))
+        else:
+            mean = torch.from_numpy(average_groups(self.signals.numpy(), group, len(first)))
+        chosen = torch.from_numpy(first)
+        targets = {name: take(t, chosen) for name, t in self.targets.items()}
+        return SubjectSet(mean, targets, self.stimuli[chosen], tuple(self.units[i] for i in first.tolist()))
 
 
 def inner_units(part: NeuralDataset, trials: Trials) -> np.ndarray:
@@ -89,15 +97,28 @@ def group_folds(units: tuple[str, ...], n_folds: int, generator: torch.Generator
 
 
 def ridge_to(
-    data: SubjectSet, target: Tensor, seed: int, *purpose: object, score: Any = None
+    data: SubjectSet, target: Rows, seed: int, *purpose: object, score: Any = None
 ) -> ridge.RidgeFit:
     """Ridge from flattened signals (n, p) to any target (n, q), its penalty chosen on whole units of these rows.
 
-    The choice is by `identification_score` unless another score of `maths.ridge` is asked for.
+    The choice is by `identification_score` unless another score of `maths.ridge` is asked for. Of more than
+    `MAX_RIDGE_VALUES` signal values, as many rows as have so many are drawn.
     """
+    n_features, n_targets = (int(np.prod(values.shape[1:])) for values in (data.signals, target))
+    if n_features * n_targets > MAX_RIDGE_WEIGHTS:
+        raise checks.ConfigError(
+            f"a ridge from {n_features} signal values to {n_targets} has more than {MAX_RIDGE_WEIGHTS} weights; "
+            "set train.ridge_start=false, or choose a region or a smaller target."
+        )
+    n_kept = max(2, MAX_RIDGE_VALUES // n_features)
+    if n_kept < len(data.stimuli):
+        generator = seeding.torch_generator(seed, "ridge rows", *purpose)
+        rows = torch.randperm(len(data.stimuli), generator=generator)[:n_kept].sort().values
+        data, target = data.take(rows), take(target, rows)
     parts = group_folds(data.units, 5, seeding.torch_generator(seed, "ridge", *purpose))
     score = identification_score if score is None else score
-    return ridge.fit_ridge(data.signals.flatten(1), target.flatten(1), ALPHAS, parts, score=score)
+    x, y = whole(data.signals), whole(target)
+    return ridge.fit_ridge(x.flatten(1), y.flatten(1), ALPHAS, parts, score=score)
 
 
 def identification_score(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -112,6 +133,8 @@ def identification_score(prediction: Tensor, truth: Tensor) -> Tensor:
 
 def start_from_ridge_(encoder: Encoder, sets: Mapping[str, SubjectSet], *, output: str, seed: int) -> None:
     """Sets adapters and backbone so that the encoder begins as each subject's closed-form ridge, where it can."""
+    if encoder.backbone.linear_path(output) is None:
+        return
     averaged = {key: data.averaged() for key, data in sets.items()}
     fits = {key: ridge_to(data, data.targets[output], seed, key) for key, data in averaged.items()}
     encoder.start_from_ridge_({key: (fit.weights.T, fit.intercept) for key, fit in fits.items()}, output)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec import checks
+from braindec.decoder.rows import Rows, parts
 from braindec.losses import Loss, Mix
 
 
@@ -27,11 +28,18 @@ class TargetScaler(nn.Module):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(()))
 
-    def fit_(self, embeddings: Tensor) -> None:
-        """Takes mean and scale of (n_stimuli, n_tokens, n_dims); every stimulus counts once."""
-        checks.n_axes("embeddings", embeddings, ("stimulus", "token", "dim"))
-        self.mean.copy_(embeddings.mean(0))
-        self.scale.copy_((embeddings - embeddings.mean(0)).square().mean().sqrt().clamp_min(1e-8))
+    def fit_(self, embeddings: Rows) -> None:
+        """Takes mean and scale of (n_stimuli, n_tokens, n_dims), read in parts; every stimulus counts once."""
+        checks.n_axes("embeddings", torch.empty((0,) * len(embeddings.shape)), ("stimulus", "token", "dim"))
+        total = torch.zeros(self.mean.shape, dtype=torch.float64)
+        for rows in parts(embeddings):
+            total += embeddings[rows].sum(0)
+        self.mean.copy_(total / len(embeddings))
+        squares = torch.zeros((), dtype=torch.float64)
+        for rows in parts(embeddings):
+            squares += (embeddings[rows] - self.mean).square().sum()
+        squares /= len(embeddings) * self.mean.numel()
+        self.scale.copy_(squares.float().sqrt().clamp_min(1e-8))
 
     def centre(self, embeddings: Tensor) -> Tensor:
         """Own space to centred space."""

@@ -102,12 +102,15 @@ class Embeddings:
         n_tokens, n_dims = self.values.shape[1:]
         return EmbeddingsInfo(self.space, (int(n_tokens), int(n_dims)), self.identity)
 
-    def of(self, ids: Sequence[str]) -> np.ndarray:
-        """float32 (n, n_tokens, n_dims) for these stimulus ids, in that order, repeats allowed."""
+    def positions(self, ids: Sequence[str]) -> np.ndarray:
+        """Row of each of these stimulus ids, int64 (n,)."""
         row: dict[str, int] = self._row  # type: ignore[attr-defined]  # set in __post_init__ of a frozen dataclass
         missing = [i for i in ids if i not in row]
         if missing:
             raise ValueError(f"{len(missing)} of {len(ids)} stimuli have no embedding, first {missing[0]!r}.")
-        wanted = np.array([row[i] for i in ids], dtype=np.int64)
-        rows, back = np.unique(wanted, return_inverse=True)
+        return np.array([row[i] for i in ids], dtype=np.int64)
+
+    def of(self, ids: Sequence[str]) -> np.ndarray:
+        """float32 (n, n_tokens, n_dims) for these stimulus ids, in that order, repeats allowed."""
+        rows, back = np.unique(self.positions(ids), return_inverse=True)
         return np.asarray(self.values[rows], dtype=np.float32)[back]
