@@ -10,16 +10,19 @@ import numpy as np
 
 from braindec import checks, config
 from braindec.data import spaces
+from braindec.data.alignment import AlignProcrustes, AlignShared
 from braindec.data.components import Pca
 from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Resample, Vectorise
 from braindec.data.rows import RowsView, row_digests, rows_hash
 from braindec.data.selection import SelectRegion, SelectReliable
-from braindec.data.step import State, Step
+from braindec.data.step import JointStep, State, Step
 from braindec.data.steps import ClipMad, Detrend, Whiten
 from braindec.data.unit_steps import PercentSignalChange, RobustScale, Standardise
 from braindec.types import SubjectSignal, Trials
 
 __all__ = [
+    "AlignProcrustes",
+    "AlignShared",
     "AverageTime",
     "Baseline",
     "ClipMad",
@@ -37,6 +40,8 @@ __all__ = [
     "Step",
     "Vectorise",
     "Whiten",
+    "fit_together",
+    "steps_from",
 ]
 
 STEPS: dict[str, type[Step]] = {
@@ -51,6 +56,8 @@ STEPS: dict[str, type[Step]] = {
         Pca,
         SelectRegion,
         SelectReliable,
+        AlignShared,
+        AlignProcrustes,
         Baseline,
         Crop,
         Resample,
@@ -148,22 +155,8 @@ class Preprocessing:
         ValueError
             If a response is NaN or infinite.
         """
-        signal, states = trials.signal, []
-        x = _responses(trials)
-        kept = trials.table if rows is None else trials.table.take(rows)
-        for step in self.steps:
-            state = step.fit(x if rows is None else x[rows], kept, signal)
-            x = step.apply(x, trials.table, signal, state)
-            signal = step.output(signal, state)
-            states.append(state)
-        used = (
-            trials
-            if rows is None
-            else replace(trials, responses=RowsView(trials.responses, rows), table=kept)
-        )
-        return FittedPreprocessing(
-            self.steps, tuple(states), trials.signal, signal, rows_hash(used), row_digests(used)
-        ), x
+        kept = None if rows is None else {trials.key: rows}
+        return fit_together({trials.key: self}, {trials.key: trials}, kept)[trials.key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +211,17 @@ class FittedPreprocessing:
         return any(len(state) > 0 for state in self.states)
 
     @property
+    def known_rows(self) -> np.ndarray:
+        """Digests of all rows that these statistics know of: `fit_rows` and `aligned_rows`."""
+        return np.unique(np.concatenate([self.fit_rows, self.aligned_rows]))
+
+    @property
+    def aligned_rows(self) -> np.ndarray:
+        """Digests of the rows of all subjects that these were aligned on, uint64; empty without an alignment."""
+        found = [state["aligned_rows"] for state in self.states if "aligned_rows" in state]
+        return np.concatenate([np.empty(0, dtype=np.uint64), *found])
+
+    @property
     def sized(self) -> Preprocessing:
         """The steps, told to keep as many features as they did here, so that fits on fewer rows have one shape."""
         return Preprocessing(tuple(s.sized(state) for s, state in zip(self.steps, self.states, strict=True)))
@@ -266,6 +270,84 @@ class FittedPreprocessing:
         if not spaces.same(signal.space, self.source.space):
             kind = self.source.space.kind
             checks.same_space(f"space of {signal.key}", f"other {kind}", f"the {kind} fitted on", way_out)
+
+
+def fit_together(
+    chains: Mapping[str, Preprocessing],
+    trials: Mapping[str, Trials],
+    rows: Mapping[str, np.ndarray] | None = None,
+    reference: Mapping[str, FittedPreprocessing] | None = None,
+) -> dict[str, tuple[FittedPreprocessing, np.ndarray]]:
+    """`Preprocessing.fit_apply` of several subjects; alignments are fitted on all subjects of a modality together.
+
+    Parameters
+    ----------
+    chains, trials : mappings by signal key
+        The chains of one modality have the same steps (their sizes may differ).
+    rows : mapping of str to int array, optional
+        What statistics are made of, by signal key; all rows by default.
+    reference : mapping of str to FittedPreprocessing, optional
+        By modality: a subject that was fitted earlier, into whose space these are brought.
+
+    Returns
+    -------
+    dict of str to (FittedPreprocessing, float32 array (n_trials, *signal.shape))
+    """
+    out: dict[str, tuple[FittedPreprocessing, np.ndarray]] = {}
+    for modality in dict.fromkeys(t.modality for t in trials.values()):
+        group = {key: t for key, t in trials.items() if t.modality == modality}
+        kept = {key: np.arange(t.n_trials) if rows is None else rows[key] for key, t in group.items()}
+        earlier = None if reference is None else reference.get(modality)
+        out |= _fit_group({key: chains[key].steps for key in group}, group, kept, earlier)
+    return {key: out[key] for key in trials}
+
+
+def _fit_group(
+    chains: Mapping[str, tuple[Step, ...]],
+    trials: Mapping[str, Trials],
+    rows: Mapping[str, np.ndarray],
+    reference: FittedPreprocessing | None,
+) -> dict[str, tuple[FittedPreprocessing, np.ndarray]]:
+    """`fit_together` of one modality, step by step."""
+    x = {key: _responses(t) for key, t in trials.items()}
+    signals = {key: t.signal for key, t in trials.items()}
+    tables = {key: t.table.take(rows[key]) for key, t in trials.items()}
+    states: dict[str, list[State]] = {key: [] for key in trials}
+    used = {key: _rows_of(t, rows[key]) for key, t in trials.items()}
+    digests = {key: row_digests(t) for key, t in used.items()}
+    for number, first in enumerate(next(iter(chains.values()))):
+        if isinstance(first, JointStep) and (len(trials) > 1 or reference is not None):
+            earlier = None if reference is None else reference.states[number]
+            training = {key: _some(x[key], rows[key]) for key in trials}
+            found = first.fit_jointly(training, tables, signals, earlier)
+            seen = np.concatenate([*digests.values(), *([] if reference is None else [reference.known_rows])])
+            found = {key: state | {"aligned_rows": seen} for key, state in found.items()}
+        else:
+            found = {
+                key: chains[key][number].fit(_some(x[key], rows[key]), tables[key], signals[key])
+                for key in trials
+            }
+        for key, state in found.items():
+            x[key] = chains[key][number].apply(x[key], trials[key].table, signals[key], state)
+            signals[key] = chains[key][number].output(signals[key], state)
+            states[key].append(state)
+    return {
+        key: (
+            FittedPreprocessing(
+                chains[key], tuple(states[key]), t.signal, signals[key], rows_hash(used[key]), digests[key]
+            ),
+            x[key],
+        )
+        for key, t in trials.items()
+    }
+
+
+def _some(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return x if len(rows) == len(x) and np.array_equal(rows, np.arange(len(x))) else x[rows]
+
+
+def _rows_of(trials: Trials, rows: np.ndarray) -> Trials:
+    return replace(trials, responses=RowsView(trials.responses, rows), table=trials.table.take(rows))
 
 
 def _responses(trials: Trials) -> np.ndarray:

@@ -11,17 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import seeding, train
+from braindec import checks, seeding, train
 from braindec.decoder.batches import Batches, Trainee, objective
 from braindec.decoder.fitting import SubjectSet
+from braindec.decoder.rows import parts, whole
 from braindec.encoder import Encoder
 from braindec.losses import Loss
 from braindec.maths import nearest
 
+MAX_HELD_BYTES = 1 << 30
 Sets = Mapping[str, SubjectSet]
 Start = Callable[[Encoder, Sets], None]
 Rank = Callable[[Tensor, Tensor], float]
-Refit = Callable[[str, np.ndarray], Tensor]
+Refit = Callable[[Mapping[str, np.ndarray]], Mapping[str, Rows]]
 Predicted = dict[
     str, tuple[Tensor, Tensor, Tensor]
 ]  # by signal key: predictions, targets, whether a row is a mean
@@ -63,6 +65,7 @@ def cross_fit(
     rank: Rank | None = None,
     refit: Refit | None = None,
     about: str = "",
+    keep: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> tuple[Encoder, CrossFit]:
     """An encoder trained on everything for as many steps as held-out units prefer, and its out-of-fold predictions.
 
@@ -85,14 +88,18 @@ def cross_fit(
         ``rank(raw outputs, truth)``, each (n, dim): scores one subject's out-of-fold predictions, higher is better;
         by default the mean reciprocal rank by cosine.
     refit : callable, optional
-        ``refit(key, kept)``: a subject's signals, all of them, with preprocessing fitted on the rows `kept` alone.
+        ``refit(kept)``: every subject's signals, all of them, with preprocessing fitted on the rows `kept` alone, by
+        signal key.
     about : str
         Names data and settings; what is found in `folder` must have been made with the same.
+    keep : callable
+        Where predictions wait for the choice of the number of steps: gives an equal tensor.
     """
+    _refuse_too_many(sets, next(iter(losses)), n_folds)
     looks = [
         _fold(
             _trainee(build(), copy.deepcopy(dict(losses)), weights, trainable), kept, held, settings, seed,
-            f"{name}-fold-{number}", folder, progress, start, about,
+            f"{name}-fold-{number}", folder, progress, start, about, keep,
         )
         for number, (kept, held) in enumerate(fold_sets(sets, n_folds, seed, refit))
     ]  # fmt: skip
@@ -111,6 +118,16 @@ def cross_fit(
     return trainee.encoder, CrossFit(log, _join([look[best][1] for look in looks]) if looks else {})
 
 
+def _refuse_too_many(sets: Sets, output: str, n_folds: int) -> None:
+    """Out-of-fold predictions are compared whole, so they must fit into memory."""
+    n_bytes = sum(4 * int(np.prod(s.targets[output].shape)) for s in sets.values())
+    if n_folds > 1 and n_bytes > MAX_HELD_BYTES:
+        raise checks.ConfigError(
+            f"out-of-fold predictions of {output!r} would take {n_bytes / 1e9:.1f} GB; set n_folds=0 (and "
+            "calibrate=false), or choose a smaller target."
+        )
+
+
 def _score(looks: Sequence[tuple[float, Predicted]], rank: Rank | None) -> float:
     if rank is None:
         return float(np.mean([value for value, _ in looks]))
@@ -121,7 +138,7 @@ def _score(looks: Sequence[tuple[float, Predicted]], rank: Rank | None) -> float
 
 def _fold(
     trainee: Trainee, kept: Sets, held: Sets, settings: train.Config, seed: int, name: str, folder: Path | None,
-    progress: bool, start: Start, about: str,
+    progress: bool, start: Start, about: str, keep: Callable[[Tensor], Tensor],
 ) -> Looks:  # fmt: skip
     """Looks at one fold, made now or found in `folder`."""
     batches = Batches(kept, settings, seed, name)
@@ -131,7 +148,8 @@ def _fold(
         found: list[tuple[float, Predicted]] = []
 
         def look(module: nn.Module) -> float:
-            predicted = _predict(trainee.encoder, held, main)
+            made = _predict(trainee.encoder, held, main)
+            predicted = {key: (keep(raw), keep(truth), mean) for key, (raw, truth, mean) in made.items()}
             found.append((reciprocal_rank(predicted), predicted))
             return found[-1][0]
 
@@ -154,9 +172,14 @@ def _predict(encoder: Encoder, sets: Sets, output: str) -> Predicted:
     for key, data in sets.items():
         averaged = data.averaged()
         single = [] if averaged is data else [data]
-        values = [encoder({key: p.signals.to(device)})[key][output].cpu() for p in (averaged, *single)]
+        values = [
+            encoder({key: p.signals[rows].to(device)})[key][output].cpu()
+            for p in (averaged, *single)
+            for rows in parts(p.signals, p.targets[output])
+        ]
         is_mean = torch.arange(sum(len(v) for v in values)) < len(averaged.stimuli)
-        out[key] = (torch.cat(values), torch.cat([p.targets[output] for p in (averaged, *single)]), is_mean)
+        truth = torch.cat([whole(p.targets[output]) for p in (averaged, *single)])
+        out[key] = (torch.cat(values), truth, is_mean)
     return out
 
 
@@ -206,14 +229,13 @@ def _split_sets(
     A subject with nothing held is not predicted; one with nothing kept has no adapter to predict with, and is left out.
     """
     kept, held = {}, {}
-    for key, data in sets.items():
-        mask = torch.tensor([u in held_units for u in data.units])
-        if bool(mask.all()):
-            continue
-        rows = torch.nonzero(~mask).flatten()
-        if refit is not None:
-            data = replace(data, signals=refit(key, rows.numpy()))
-        kept[key] = data.take(rows)
+    masks = {key: torch.tensor([u in held_units for u in data.units]) for key, data in sets.items()}
+    masks = {key: mask for key, mask in masks.items() if not bool(mask.all())}
+    rows = {key: torch.nonzero(~mask).flatten() for key, mask in masks.items()}
+    signals = {} if refit is None else refit({key: r.numpy() for key, r in rows.items()})
+    for key, mask in masks.items():
+        data = replace(sets[key], signals=signals[key]) if key in signals else sets[key]
+        kept[key] = data.take(rows[key])
         if bool(mask.any()):
             held[key] = data.take(torch.nonzero(mask).flatten())
     return kept, held

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from braindec import checks, seeding, store, train
-from braindec.data import NeuralDataset, leakage
-from braindec.decoder import fitting, saving
+from braindec.data import NeuralDataset, leakage, mapped
+from braindec.data.preprocessing import FittedPreprocessing, fit_together
+from braindec.decoder import fitting, rows, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -40,16 +41,18 @@ def fit_(
     audit = leakage.audit_part(part)
     audit.refuse()
     for name in decoder.outputs:
-        decoder.scaler(name).fit_(torch.from_numpy(named[name].of(part.stimulus_ids)))
+        decoder.scaler(name).fit_(embedded(named[name], list(part.stimulus_ids)))
     decoder.preprocessing = {}
-    sets = prepared_sets_(decoder, part, named)
+    place = rows.place_of(part, folder)
+    sets = prepared_sets_(decoder, part, named, place)
     settings = decoder.settings
     start = partial(fitting.start_from_ridge_, output=decoder.main, seed=settings.seed)
     decoder.encoder, fitted = cross_fit(
         decoder.build_encoder, told_losses(decoder), loss_weights(decoder), sets, settings.train,
         n_folds=settings.n_folds, seed=settings.seed, name="encoder", folder=folder, progress=progress,
         start=start if settings.train.ridge_start else start_at_random, rank=rank_of(decoder),
-        refit=refit_of(decoder, part, sets), about=identity_of(decoder, part, named),
+        refit=refit_of(decoder, part, sets, place), about=identity_of(decoder, part, named),
+        keep=kept_in(place),
     )  # fmt: skip
     decoder.log = fitted.log
     fit_gain_(decoder, fitted, sets)
@@ -73,14 +76,16 @@ def adapt_(
     """See `BrainDecoder.adapt`, of which this decoder is already the copy."""
     leakage.audit_part(part).refuse()
     decoder.info = SignalInfo({**decoder.info.signals, **part.info.signals})
-    sets = prepared_sets_(decoder, part, named)
+    place = rows.place_of(part, folder)
+    sets = prepared_sets_(decoder, part, named, place)
     for key in part.keys:
         decoder.encoder.add_subject(decoder.preprocessing[key].signal)
     fresh = copy.deepcopy(decoder.encoder)
     decoder.encoder, fitted = cross_fit(
         lambda: copy.deepcopy(fresh), told_losses(decoder), loss_weights(decoder), sets, settings,
         n_folds=decoder.settings.n_folds, seed=decoder.settings.seed, name="adapt", folder=folder, progress=progress,
-        start=partial(start_adapters_, decoder), rank=rank_of(decoder), refit=refit_of(decoder, part, sets),
+        start=partial(start_adapters_, decoder), rank=rank_of(decoder), keep=kept_in(place),
+        refit=refit_of(decoder, part, sets, place),
         trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
         about=identity_of(decoder, part, named),
     )  # fmt: skip
@@ -106,33 +111,78 @@ def named(decoder: BrainDecoder, embeddings: Embeddings | Mapping[str, Embedding
     return out
 
 
-def prepared_sets_(decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings]) -> Sets:
-    """Each subject's training data; the decoder takes preprocessing fitted on all of it."""
+def prepared_sets_(
+    decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings], place: Path | None
+) -> Sets:
+    """Each subject's training data; the decoder takes preprocessing fitted on all of it.
+
+    With a `place`, signals stay in files there and are read by row; so are targets that are too large for memory.
+    """
     sets = {}
+    chains = {key: steps_for(decoder.settings.preprocessing, t.modality) for key, t in part.trials.items()}
+    earlier = earlier_subjects(decoder, part)
+    on_disk = place is not None and not any(chain.joint for chain in chains.values())
+    fitted = {} if on_disk else fit_together(chains, part.trials, reference=earlier)
     for key, trials in part.trials.items():
         ids = trials.table["stimulus_id"]
         targets = {
-            name: decoder.scaler(name).centre(torch.from_numpy(named[name].of(ids.tolist())))
-            for name in decoder.outputs
+            name: embedded(named[name], ids.tolist(), decoder.scaler(name).centre) for name in decoder.outputs
         }
-        steps = steps_for(decoder.settings.preprocessing, trials.modality)
-        decoder.preprocessing[key], signals = steps.fit_apply(trials)
+        signals: rows.Rows
+        if place is not None and on_disk:
+            decoder.preprocessing[key], found = mapped.cached(chains[key], trials, place)
+            signals = rows.of_array(found)
+        else:
+            decoder.preprocessing[key], x = fitted[key]
+            signals = torch.from_numpy(x)
         numbers = torch.from_numpy(np.unique(ids, return_inverse=True)[1])
         units = tuple(fitting.inner_units(part, trials).tolist())
-        sets[key] = SubjectSet(torch.from_numpy(signals), targets, numbers, units)
+        sets[key] = SubjectSet(signals, targets, numbers, units)
     return sets
 
 
-def refit_of(decoder: BrainDecoder, part: NeuralDataset, sets: Sets) -> Refit:
+def embedded(
+    embeddings: Embeddings, ids: list[str], finish: Callable[[Tensor], Tensor] = lambda values: values
+) -> rows.Rows:
+    """What `finish` makes of the embeddings of these stimuli; read by row where they are too large for memory."""
+    if rows.is_large(len(ids), embeddings.info.shape):
+        return rows.of_embeddings(embeddings, ids, finish)
+    return finish(torch.from_numpy(embeddings.of(ids)))
+
+
+def kept_in(place: Path | None) -> Callable[[Tensor], Tensor]:
+    """Where out-of-fold predictions wait until the number of steps is chosen: in a file where signals are in files."""
+    if place is None:
+        return lambda values: values
+    scratch = mapped.Scratch(place)
+    return lambda values: torch.from_numpy(scratch.copy(values.numpy()))
+
+
+def refit_of(decoder: BrainDecoder, part: NeuralDataset, sets: Sets, place: Path | None) -> Refit:
     """Signals whose preprocessing has seen only some rows: whitening by repeats would tell folds their labels."""
 
-    def refit(key: str, kept: np.ndarray) -> Tensor:
-        if not decoder.preprocessing[key].learnt:
-            return sets[key].signals
+    earlier = earlier_subjects(decoder, part)
+
+    def refit(kept: Mapping[str, np.ndarray]) -> dict[str, rows.Rows]:
+        learnt = [key for key in kept if decoder.preprocessing[key].learnt]
         # Every fold's encoder has the shape of the whole fit's, whatever a threshold would keep of fewer rows.
-        return torch.from_numpy(decoder.preprocessing[key].sized.fit_apply(part.trials[key], kept)[1])
+        chains = {key: decoder.preprocessing[key].sized for key in learnt}
+        out = {key: sets[key].signals for key in kept}
+        if place is not None and not any(chain.joint for chain in chains.values()):
+            scratch = mapped.Scratch(place)
+            for key, chain in chains.items():
+                out[key] = rows.of_array(mapped.fit_apply(chain, part.trials[key], scratch, kept[key])[1])
+            return out
+        found = fit_together(chains, {key: part.trials[key] for key in learnt}, kept, earlier)
+        return out | {key: torch.from_numpy(x) for key, (_, x) in found.items()}
 
     return refit
+
+
+def earlier_subjects(decoder: BrainDecoder, part: NeuralDataset) -> dict[str, FittedPreprocessing]:
+    """By modality, the preprocessing of a subject that the decoder knows and that is not in this part."""
+    known = {key: f for key, f in decoder.preprocessing.items() if key not in part.trials}
+    return {fitted.source.modality: fitted for fitted in reversed(known.values())}
 
 
 def identity_of(decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings]) -> str:
@@ -171,13 +221,20 @@ def start_at_random(encoder: Encoder, sets: Sets) -> None:
 
 def fit_gain_(decoder: BrainDecoder, fitted: CrossFit, sets: Sets) -> None:
     """Least-squares length of the predictions, out of fold where there are folds: some losses leave it free."""
+    cross, power = 0.0, 0.0
     with torch.no_grad():
-        pairs = [(raw, truth) for raw, truth, _ in fitted.held_out.values()] or [
-            (decoder.raw(key, s.signals), s.targets[decoder.main]) for key, s in sets.items()
-        ]
-    cross = sum(float((p * t).sum()) for p, t in pairs)
-    power = sum(float(p.square().sum()) for p, _ in pairs)
+        for p, t in [(raw, truth) for raw, truth, _ in fitted.held_out.values()] or fitted_pairs(decoder, sets):
+            cross += float((p * t).sum())
+            power += float(p.square().sum())
     decoder.gain.fill_(max(cross, 0.0) / max(power, 1e-12))
+
+
+def fitted_pairs(decoder: BrainDecoder, sets: Sets) -> Iterator[tuple[Tensor, Tensor]]:
+    """Predictions and targets of the training data itself, some rows at a time."""
+    for key, data in sets.items():
+        targets = data.targets[decoder.main]
+        for some in rows.parts(data.signals, targets):
+            yield decoder.raw(key, data.signals[some]), targets[some]
 
 
 def calibrate_(decoder: BrainDecoder, fitted: CrossFit) -> None:
@@ -201,8 +258,12 @@ def fit_shared_map_(decoder: BrainDecoder, sets: Sets) -> None:
         return
     averaged = {key: s.averaged() for key, s in sets.items()}
     with torch.no_grad():
-        shared = torch.cat([encoder.adapter(key)(s.signals).flatten(1) for key, s in averaged.items()])
-    targets = torch.cat([s.targets[decoder.main] for s in averaged.values()])
+        shared = torch.cat([
+            encoder.adapter(key)(s.signals[some]).flatten(1)
+            for key, s in averaged.items()
+            for some in rows.parts(s.signals)
+        ])  # fmt: skip
+    targets = torch.cat([rows.whole(s.targets[decoder.main]) for s in averaged.values()])
     units = tuple(u for s in averaged.values() for u in s.units)
     pairs = SubjectSet(targets, {"shared": shared}, torch.arange(len(targets)), units)
     fit = fitting.ridge_to(pairs, shared, decoder.settings.seed, "shared map", score="correlation")
@@ -215,7 +276,8 @@ def start_adapters_(decoder: BrainDecoder, encoder: Encoder, sets: Sets) -> None
         return
     for key, data in sets.items():
         averaged = data.averaged()
-        expected = averaged.targets[decoder.main].flatten(1) @ decoder.shared_weight.T + decoder.shared_bias
+        targets = rows.whole(averaged.targets[decoder.main]).flatten(1)
+        expected = targets @ decoder.shared_weight.T + decoder.shared_bias
         fit = fitting.ridge_to(averaged, expected, decoder.settings.seed, "adapt", key)
         encoder.adapter(key).start_from_(fit.weights.T, fit.intercept)
 

@@ -156,9 +156,13 @@ def fitted_rows(case: Case) -> Outcome:
         if key not in case.fitted or not len(case.fitted[key].fit_rows):
             unknown.append(key)
             continue
-        n = int(np.isin(row_digests(trials), case.fitted[key].fit_rows).sum())
+        # Another subject's chain may have been aligned on rows of this one that its own was not fitted on.
+        known = np.unique(
+            np.concatenate([case.fitted[key].fit_rows, *(f.aligned_rows for f in case.fitted.values())])
+        )
+        n = int(np.isin(row_digests(trials), known).sum())
         if n:
-            n_fitted = len(case.fitted[key].fit_rows)
+            n_fitted = len(known)
             said = f"{n} of {trials.n_trials} test trials are among the {n_fitted} that the decoder was fitted on."
             found.append(Finding("fitted_rows", "leak", said, case.where(key), {"trials": n}, REFIT))
     if len(unknown) == len(case.test.trials):

@@ -122,7 +122,7 @@ def test_constants_keep_their_value_and_voxels_have_no_rate(epochs, voxels):
     with pytest.raises(ValueError, match="no time axis"):
         fitted(Resample(50.0), voxels)
     with pytest.raises(ValueError, match="no ratio of whole numbers"):
-        fitted(Resample(100 / 3.14159265), epochs)
+        fitted(Resample(100 / 1.41421356), epochs)
 
 
 def test_components_are_scikit_learns_with_the_largest_loading_positive(voxels):

@@ -74,7 +74,10 @@ def test_preprocessing_without_statistics_is_not_done_again(planted):
     decoder = BrainDecoder.build(settings, part.info, planted.embeddings.info)
     named = {"main": planted.embeddings}
     sets = learning.prepared_sets_(decoder, part, named)
-    assert learning.refit_of(decoder, part, sets)("sub-01_fmri", np.arange(50)) is sets["sub-01_fmri"].signals
+    assert (
+        learning.refit_of(decoder, part, sets)({"sub-01_fmri": np.arange(50)})["sub-01_fmri"]
+        is sets["sub-01_fmri"].signals
+    )
 
 
 def test_a_subject_with_nothing_kept_is_predicted_by_nobody(planted):
