@@ -23,6 +23,17 @@ N_IMAGES, BATCH = 73_000, 64
 KINDS = ("nsd", "nsdimagery", "nsdsynthetic")  # as their ids begin, and sort
 
 
+def check(raw: Path, packed: bool) -> None:
+    """Refuses absent or other pictures before anything else is read."""
+    if packed:
+        checks.existing_file(raw / mindeye.IMAGES, "Get it from MindEye2's files.")
+        return
+    path = checks.existing_file(raw / STIMULI, "Get NSD's nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5.")
+    hdf5.require(
+        path, "imgBrick", dtype=np.uint8, shape=(N_IMAGES, None, None, 3), axes="image, y, x, colour"
+    )
+
+
 def pictures_of(raw: Path, ids: list[str], packed: bool, side: int) -> Iterator[np.ndarray]:
     """Batches of uint8 (n, side, side, 3) in the order of the ids, which are sorted.
 

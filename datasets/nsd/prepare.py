@@ -121,6 +121,7 @@ def prepare(
     )  # fmt: skip
     chosen = config.override(chosen, sets)
     _is_there(raw, chosen.subjects, there)
+    _beside("pictures")["check"](raw, bool(packed))
     read = _beside("sources")["packed" if packed else "distributed"]
     sources = [read(raw, subject, chosen) for subject in chosen.subjects]
     shown = _shown(sources)

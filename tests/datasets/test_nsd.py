@@ -11,6 +11,7 @@ import tracemalloc
 import h5py
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.io import loadmat, savemat
 
@@ -76,6 +77,11 @@ def test_pictures_stand_under_the_ids_of_the_trials_that_showed_them(raw, prepar
     fields = stimuli.images(core)[:, 4::8, 4::8]  # a pixel inside each of the 4 x 4 fields
     assert np.array_equal(fields, colours[[int(i[4:]) for i in core]])
     assert len(stimuli.ids) == 904 + 24 + 220 + 2 * 64
+    listed = pd.read_csv(raw[0] / "nsddata/experiments/nsd/nsd_stim_info_merged.csv").set_index("nsdId")
+    numbers = [int(i[4:]) if i.startswith("nsd-") else -1 for i in stimuli.ids]
+    assert stimuli.table["nsd_id"].tolist() == numbers
+    coco = [int(listed["cocoId"][i]) if i >= 0 else -1 for i in numbers]
+    assert stimuli.table["coco_id"].tolist() == coco
 
 
 def test_a_dry_run_counts_the_same_and_says_what_is_missing(functions, raw, prepared, tmp_path):
@@ -280,6 +286,13 @@ def test_what_is_not_there_is_named_with_what_is(functions, raw, tmp_path):
         prepare(raw[0], tmp_path, betas="betas_fithr")
     with pytest.raises(FileNotFoundError, match="--fetch --dry-run"):
         prepare(tmp_path, tmp_path / "out")
+
+
+def test_absent_pictures_are_named_before_anything_is_staged(functions, copy, tmp_path):
+    (copy / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5").unlink()
+    with pytest.raises(FileNotFoundError, match=r"nsd_stimuli\.hdf5 does not exist. Get NSD's"):
+        functions["prepare"](copy, tmp_path / "out")
+    assert not staging.folder_of(tmp_path / "out").exists()
 
 
 def test_fetch_lists_addresses_and_sizes_and_downloads_nothing_without_the_terms(functions, tmp_path, capsys):
