@@ -106,7 +106,7 @@ def files(root: Path, label: str, folder: str) -> list[BidsFile]:
     found = []
     for path in sorted([*root.glob(f"sub-{label}/{folder}/*"), *root.glob(f"sub-{label}/ses-*/{folder}/*")]):
         file = parsed(path)
-        if file is None:
+        if file is None or not file.entities:
             continue
         parts = path.relative_to(root).parts
         session = parts[1].removeprefix("ses-") if len(parts) == 4 else None
@@ -138,8 +138,8 @@ def of_task(found: list[BidsFile], task: str | None, where: Path) -> list[BidsFi
 def of_recording(root: Path, file: BidsFile, suffix: str, extension: str) -> list[Path]:
     """Files of a suffix that apply to a recording, the most general first (BIDS: the inheritance principle).
 
-    They lie in the recording's folder or above it, up to `root`, and name no entity that the recording has otherwise. Of a
-    processed file, those of the recording that it was made from.
+    They lie in the recording's folder or above it, up to `root`, and name no entity that the recording has otherwise.
+    Of a processed file, those of the recording that it was made from.
     """
     subject = root / f"sub-{file.entities['sub']}"
     inner = subject / f"ses-{file.entities['ses']}" if "ses" in file.entities else subject

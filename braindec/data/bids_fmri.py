@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def mask_of(root: Path, files: Sequence[bids.BidsFile], settings: FmriSettings) 
 def read_signals(
     runs: Sequence[BoldRun], space: VoxelSpace, settings: FmriSettings, folder: Path
 ) -> tuple[list[Any], np.ndarray, VoxelSpace]:
-    """Signals in percent of each voxel's mean, memory-mapped below `folder`; temporal SNR; and the voxels that were kept.
+    """Signals in percent of each voxel's mean, memory-mapped below `folder`; temporal SNR; and the voxels kept.
 
     Returns
     -------
@@ -306,9 +306,7 @@ def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRu
     )
     seen = glm_design.responses(events.onset_s, events.duration_s, run.times_s)[~censored].max(0) > SEEN
     span = f"what was recorded and not censored of {length:g} s"
-    return BoldRun(
-        file, bids_events.within(events, seen, span, settings.bad_events), t_r, run.start_s, n_times, confounds, fd, censored
-    )  # fmt: skip
+    return replace(run, events=bids_events.within(events, seen, span, settings.bad_events))
 
 
 def _t_r(
@@ -384,7 +382,7 @@ def _bad_voxels(finite: np.ndarray, mean: np.ndarray, wrong: np.ndarray) -> tupl
     n_low = int((finite & ~(mean > 0)).sum())
     n_constant = int(wrong.sum()) - n_nan - n_low
     found = (
-        f"holds {int(wrong.sum())} bad of {len(wrong)} voxels inside the mask ({n_nan} with NaN, {n_constant} constant, "
-        f"{n_low} without a positive mean)"
+        f"holds {int(wrong.sum())} bad of {len(wrong)} voxels inside the mask ({n_nan} with NaN, {n_constant} "
+        f"constant, {n_low} without a positive mean)"
     )
     return found, "Use a tighter mask (--set fmri.mask=PATH), or --set fmri.bad_voxels=drop."

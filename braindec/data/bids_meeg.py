@@ -53,11 +53,11 @@ def read_trials(
         else set()
     )
     runs = [_read_run(root, f, modality, subject, bad, settings) for f in files]
-    names = runs[0][0].space.names  # type: ignore[attr-defined]  # a SensorSpace
-    for file, (recording, _) in zip(files, runs, strict=True):
-        found = recording.space.names  # type: ignore[attr-defined]
-        if found != names or recording.sfreq != runs[0][0].sfreq:
-            said = f"has {len(found)} channels at {recording.sfreq:g} Hz, the first run {len(names)} at {runs[0][0].sfreq:g}"
+    spaces = [_sensors(recording) for recording, _ in runs]
+    names, rate = spaces[0].names, runs[0][0].sfreq
+    for file, space, (recording, _) in zip(files, spaces, runs, strict=True):
+        if space.names != names or recording.sfreq != rate:
+            said = f"has {len(space.names)} channels at {recording.sfreq:g} Hz, the first run {len(names)} at {rate:g}"
             raise checks.DataFileError(
                 file.path, said, "Prepare runs of one set of channels and one rate only."
             )
@@ -70,7 +70,7 @@ def read_trials(
         "events_dropped": [dropped for _, dropped in runs],
         "filter": _filter_words(settings.meeg),
         "reference": settings.meeg.reference,
-        "positions_known": int(np.isfinite(prepared[0].space.positions).all(1).sum()),  # type: ignore[attr-defined]
+        "positions_known": int(np.isfinite(spaces[0].positions).all(1).sum()),
     }
     return trials, about
 
@@ -127,11 +127,7 @@ def _read_run(
     """A run's good channels and events, and how many events were dropped."""
     raw = open_raw(file.path, truncated=settings.meeg.truncated)
     kinds = _kinds(root, file, raw, modality)
-    names = tuple(
-        n
-        for n in kinds
-        if n not in bad and not (settings.meeg.bad_channels == "drop" and n in raw.info["bads"])
-    )
+    names = tuple(n for n in kinds if n not in bad)
     if not names:
         raise checks.DataFileError(file.path, f"has no good {modality} channel", "Check channels.tsv.")
     with reading(file.path, Exception):  # mne reads the samples now
@@ -147,7 +143,8 @@ def _read_run(
     )
     sample = np.round(events.onset_s * sfreq)
     fits = (sample + start >= 0) & (sample + stop < signal.shape[1])
-    span = f"windows of {settings.meeg.tmin:g} to {settings.meeg.tmax:g} s in the recording's {signal.shape[1] / sfreq:g} s"
+    seconds = signal.shape[1] / sfreq
+    span = f"windows of {settings.meeg.tmin:g} to {settings.meeg.tmax:g} s in the recording's {seconds:g} s"
     events = bids_events.within(events, fits, span, settings.bad_events)
     table = Table(
         {"onset_s": events.onset_s, "duration_s": events.duration_s, "stimulus_id": events.stimulus_id}
@@ -178,8 +175,13 @@ def open_raw(path: Path, *, truncated: bool = False) -> Any:
     }  # fmt: skip
     if path.suffix in (".edf", ".bdf") and not truncated:
         _whole_edf(path)
-    with reading(path, Exception):  # mne raises bare Exceptions on unknown tags
-        return readers[checks.one_of("container", path.suffix, list(readers))](path, verbose="error")
+    read = readers[checks.one_of("container", path.suffix, list(readers))]
+    try:
+        with reading(path, Exception):  # mne raises bare Exceptions on unknown tags
+            return read(path, verbose="error")
+    except FileNotFoundError as error:
+        found = f"cannot be read: it belongs with {error.filename}, which is not there"
+        raise checks.DataFileError(path, found, "Copy the files of a recording together.") from error
 
 
 def _whole_edf(path: Path) -> None:
@@ -197,7 +199,7 @@ def _whole_edf(path: Path) -> None:
 
 
 def _kinds(root: Path, file: bids.BidsFile, raw: Any, modality: str) -> dict[str, str]:
-    """The channels of this modality by name, each with its kind: channels.tsv where there is one, else the recording."""
+    """The channels of this modality by name, each with its kind: by channels.tsv where there is one."""
     own = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
     paths = bids.of_recording(root, file, "channels", ".tsv")
     if not paths:
@@ -216,13 +218,14 @@ def _kinds(root: Path, file: bids.BidsFile, raw: Any, modality: str) -> dict[str
 
 
 def _bad_names(root: Path, file: bids.BidsFile) -> list[str]:
-    """Channels that channels.tsv marks as bad."""
+    """Channels that channels.tsv marks as bad, or a FIF file's own header."""
+    own = list(open_raw(file.path).info["bads"]) if file.extension == ".fif" else []
     paths = bids.of_recording(root, file, "channels", ".tsv")
     if not paths:
-        return []
+        return own
     table = bids.read_tsv(paths[-1])
     names = bids.column(table, "name", paths[-1])
-    return names[table["status"] == "bad"].tolist() if "status" in table else []
+    return own + (names[table["status"] == "bad"].tolist() if "status" in table else [])
 
 
 def _positions(
@@ -265,7 +268,13 @@ def _not_flat(path: Path, signal: np.ndarray, names: tuple[str, ...]) -> None:
         )
 
 
+def _sensors(recording: Recording) -> SensorSpace:
+    return checks.of_type("space", recording.space, SensorSpace)
+
+
 def _filter_words(settings: MeegSettings) -> str:
-    band = f"{settings.high_pass_hz or 0:g} to {settings.low_pass_hz or 'Nyquist'} Hz"
-    how = "causal Butterworth, order 4" if settings.causal else "zero-phase FIR (mne, firwin)"
-    return f"{band}, {how}, over the whole recording{', after a linear detrend' if settings.detrend else ''}"
+    words = ["linear detrend"] if settings.detrend else []
+    if settings.high_pass_hz is not None or settings.low_pass_hz is not None:
+        band = f"{settings.high_pass_hz or 0:g} to {settings.low_pass_hz or 'Nyquist'} Hz"
+        words += [band, "causal Butterworth, order 4" if settings.causal else "zero-phase FIR (mne, firwin)"]
+    return f"{', '.join(words)}, over the whole recording" if words else "none"

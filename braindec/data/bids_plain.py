@@ -38,8 +38,8 @@ def read_trials(folder: Path, subject: int) -> Trials:
     Parameters
     ----------
     folder : Path
-        With ``arrays.npy``, float or int, (trial, feature) or (trial, channel, time); ``events.csv``, a row a trial in the
-        same order with a column `stimulus_id` and, where known, session, run, onset_s and any further ones; and
+        With ``arrays.npy``, float or int, (trial, feature) or (trial, channel, time); ``events.csv``, a row a trial in
+        the same order with a column `stimulus_id` and, where known, session, run, onset_s and any further ones; and
         ``about.json``, optional for betas: modality, units, sfreq (Hz), tmin (s), channels (names), montage.
     subject : int
 

@@ -1,4 +1,4 @@
-"""Brings one's own recordings (a BIDS folder, or plain arrays with a table) into the prepared form, whole or not at all."""
+"""Brings one's own recordings (a BIDS folder, or arrays with a table) into the prepared form, whole or not at all."""
 
 from __future__ import annotations
 

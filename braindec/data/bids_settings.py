@@ -25,7 +25,7 @@ class FmriSettings:
         Own mask (NIfTI, absolute or below the BIDS root): only its voxels are read. None: voxels inside the brain masks
         of all of a subject's runs. It is only ever read.
     values : str
-        What the responses are: ``"beta"`` (percent signal change at the peak) or ``"t"``. The other lies in the maps file.
+        What the responses are: ``"beta"`` (percent signal change at the peak) or ``"t"``; the maps file has the other.
     glm : GlmConfig
         Method, noise, HRF, components, ridge.
     high_pass_hz : float
@@ -50,7 +50,7 @@ class FmriSettings:
     values: Literal["beta", "t"] = "beta"
     glm: GlmConfig = field(default_factory=GlmConfig)
     high_pass_hz: float = 1 / 128
-    motion: int = 12
+    motion: int = 6
     n_acompcor: int = 5
     fd_mm: float | None = 0.5
     max_censored: float = 0.3
@@ -72,18 +72,20 @@ class MeegSettings:
     tmin, tmax : float
         Window in seconds from the event.
     high_pass_hz, low_pass_hz : float or None
-        Of the filter over the whole recording. A zero-phase high-pass of 1 Hz carries a response to before its cause, so
-        more than 0.1 Hz is refused unless `causal` or `allow_high_pass`.
+        Of the filter over the whole recording. A zero-phase high-pass carries a response to before its cause: 14 % of
+        the height of a wave of 0.35 s at 1 Hz, 2 % at 0.1 Hz (`tests/datasets/test_bids_meeg.py`). So none is the
+        default, and more than 0.1 Hz is refused unless `causal` or `allow_high_pass`.
     causal : bool
         A filter that looks at the past only: for claims about when something begins.
     allow_high_pass : bool
         Accepts a zero-phase high-pass above 0.1 Hz.
     detrend : bool
-        Removes each channel's straight line over the recording.
+        Removes each channel's straight line over the recording, which moves no response. Slower waves that remain are
+        taken away by a recipe's `Baseline`.
     decimate : int
         Keeps every n-th sample; needs a low-pass of at most a third of the new rate.
     reference : str
-        ``"as_recorded"`` or ``"average"`` (of the good EEG channels; the data then have one dimension less than channels).
+        ``"as_recorded"`` or ``"average"`` (of the good channels; the data then have a dimension less than channels).
     bad_channels : str
         ``"drop"`` those that any run marks, or ``"keep"``.
     montage : str or None
@@ -94,11 +96,11 @@ class MeegSettings:
 
     tmin: float = -0.2
     tmax: float = 0.8
-    high_pass_hz: float | None = 0.1
+    high_pass_hz: float | None = None
     low_pass_hz: float | None = None
     causal: bool = False
     allow_high_pass: bool = False
-    detrend: bool = False
+    detrend: bool = True
     decimate: int = 1
     reference: Literal["as_recorded", "average"] = "as_recorded"
     bad_channels: Literal["drop", "keep"] = "drop"
@@ -112,7 +114,7 @@ class MeegSettings:
         if (self.high_pass_hz or 0) > 0.1 and not (self.causal or self.allow_high_pass):
             raise checks.ConfigError(
                 f"meeg.high_pass_hz is {self.high_pass_hz}: a zero-phase high-pass above 0.1 Hz makes responses begin "
-                "before their cause. Use 0.1, or detrend, or --set meeg.causal=true; "
+                "before their cause. Use 0.1 or none, or --set meeg.causal=true; "
                 "--set meeg.allow_high_pass=true where time does not matter."
             )
 
@@ -166,8 +168,8 @@ class BidsSettings:
             checks.one_of("modalities", modality, ("fmri", "eeg", "meg", "ieeg"))
         if self.split == "stimulus" and not self.within_run:
             raise checks.ConfigError(
-                "split=stimulus tests trials in the runs that are trained on: neighbouring responses overlap and share slow "
-                "noise. Use split=run, or --set within_run=true where every stimulus has runs of its own or you know why."
+                "split=stimulus tests trials in the runs that are trained on: neighbouring responses overlap and share "
+                "slow noise. Use split=run; or --set within_run=true, where every stimulus has runs of its own."
             )
         if self.split == "stimulus" and self.fmri.glm.chooses:
             raise checks.ConfigError(

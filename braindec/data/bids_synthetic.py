@@ -63,7 +63,9 @@ def write(root: Path, *, seed: int = 0, fmri: bool = True, eeg: bool = True, noi
     for subject in (1, 2) if fmri else ():
         rng = seeding.numpy_generator(seed, "bids", "fmri", subject)
         patterns = rng.standard_normal((N_PICTURES, int(brain().sum()))) + 0.5
-        runs = [_write_bold(root, subject, run, patterns, pictures, rng, noise) for run in range(1, N_RUNS + 1)]
+        runs = [
+            _write_bold(root, subject, run, patterns, pictures, rng, noise) for run in range(1, N_RUNS + 1)
+        ]
         key = f"sub-{subject:02d}_fmri"
         responses[key], tables[key] = _joined(runs, pictures)
         details[key] = {"patterns": patterns}
@@ -91,7 +93,7 @@ def wave(times_s: np.ndarray) -> np.ndarray:
 
 
 def write_brainvision(stem: Path, signal: np.ndarray, channels: tuple[str, ...], sfreq: float) -> Path:
-    """Writes `signal` (n_channels, n_times) in V as stem.vhdr, .vmrk and .eeg (float32, microvolts); returns the header."""
+    """Writes `signal` (n_channels, n_times) in V as stem.vhdr, .vmrk and .eeg (float32, uV); returns the header."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     (signal.T * 1e6).astype("<f4").tofile(stem.with_suffix(".eeg"))
     marker = "Brain Vision Data Exchange Marker File, Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
@@ -110,7 +112,13 @@ def write_brainvision(stem: Path, signal: np.ndarray, channels: tuple[str, ...],
 
 
 def _write_bold(
-    root: Path, subject: int, run: int, patterns: np.ndarray, pictures: list[str], rng: np.random.Generator, noise: float
+    root: Path,
+    subject: int,
+    run: int,
+    patterns: np.ndarray,
+    pictures: list[str],
+    rng: np.random.Generator,
+    noise: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """A run's files; returns planted betas (n_trials, n_voxels), picture numbers, onsets and the run."""
     order = rng.permutation(N_PICTURES)
@@ -120,7 +128,8 @@ def _write_bold(
     design = glm_design.responses(onsets, np.full(N_PICTURES, SHOWN_S), times)
     presses = onsets[::3] + 3.0
     press = glm_design.responses(presses, np.zeros(len(presses)), times).sum(1)
-    motion = 0.03 * rng.standard_normal((N_VOLUMES, 6)).cumsum(0)
+    steps = 0.02 + 0.15 * (rng.random((N_VOLUMES, 6)) < 0.04)  # mm; a head moves now and then
+    motion = (steps * rng.standard_normal((N_VOLUMES, 6))).cumsum(0)
     motion[:, 3:] *= 0.01  # rotations in radians
     physiology = rng.standard_normal((N_VOLUMES, 5)).cumsum(0) * 0.2
     jump = int(rng.integers(60, 90))
@@ -128,22 +137,33 @@ def _write_bold(
     fd[jump] = 1.2
     n_voxels = betas.shape[1]
     percent = design @ betas + press[:, None] * rng.uniform(0.2, 0.6, n_voxels)
-    percent += noise * _nuisance(motion, physiology, n_voxels, rng) + noise * NOISE * _autoregressive(rng, n_voxels)
+    percent += noise * _nuisance(motion, physiology, n_voxels, rng) + noise * NOISE * _autoregressive(
+        rng, n_voxels
+    )
     percent[jump] += 8 * noise * rng.standard_normal(n_voxels)
     label = f"sub-{subject:02d}"
     name = f"{label}_task-{TASK}_run-{run}"
     _write_images(root / f"derivatives/fmriprep/{label}/func", name, MEAN * (1 + percent / 100))
-    _write_confounds(root / f"derivatives/fmriprep/{label}/func/{name}_desc-confounds_timeseries.tsv", motion, physiology, fd)
+    _write_confounds(
+        root / f"derivatives/fmriprep/{label}/func/{name}_desc-confounds_timeseries.tsv",
+        motion,
+        physiology,
+        fd,
+    )
     rows = [(o, SHOWN_S, CATEGORIES[p % 4], pictures[p]) for o, p in zip(onsets, order, strict=True)]
     rows += [(o, 0.0, "press", "n/a") for o in presses]
     _write_events(root / f"{label}/func/{name}_events.tsv", sorted(rows))
     return betas, order, onsets, run
 
 
-def _nuisance(motion: np.ndarray, physiology: np.ndarray, n_voxels: int, rng: np.random.Generator) -> np.ndarray:
+def _nuisance(
+    motion: np.ndarray, physiology: np.ndarray, n_voxels: int, rng: np.random.Generator
+) -> np.ndarray:
     """Percent signal that motion, physiology and slow drift make, (n_times, n_voxels)."""
     slow = np.cos(np.pi / N_VOLUMES * (np.arange(N_VOLUMES)[:, None] + 0.5) * np.arange(1, 3))
-    columns = np.concatenate([motion * np.r_[np.ones(3), 100 * np.ones(3)], physiology, slow], axis=1)
+    columns = np.concatenate(
+        [motion * np.repeat([6.0, 600.0], 3), physiology, slow], axis=1
+    )  # mm and radians
     return columns @ rng.normal(0, 0.5, (columns.shape[1], n_voxels))
 
 
@@ -176,8 +196,12 @@ def _write_confounds(path: Path, motion: np.ndarray, physiology: np.ndarray, fd:
     names = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
     columns = {n: [f"{v:.8g}" for v in motion[:, i]] for i, n in enumerate(names)}
     derivative = np.diff(motion, axis=0)
-    columns |= {f"{n}_derivative1": ["n/a", *(f"{v:.8g}" for v in derivative[:, i])] for i, n in enumerate(names)}
-    columns |= {f"a_comp_cor_{i:02d}": [f"{v:.8g}" for v in physiology[:, i]] for i in range(physiology.shape[1])}
+    columns |= {
+        f"{n}_derivative1": ["n/a", *(f"{v:.8g}" for v in derivative[:, i])] for i, n in enumerate(names)
+    }
+    columns |= {
+        f"a_comp_cor_{i:02d}": [f"{v:.8g}" for v in physiology[:, i]] for i in range(physiology.shape[1])
+    }
     columns["framewise_displacement"] = ["n/a", *(f"{v:.6g}" for v in fd[1:])]
     rows = ["\t".join(columns), *("\t".join(row) for row in zip(*columns.values(), strict=True))]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -190,9 +214,14 @@ def _write_events(path: Path, rows: list[tuple[float, float, str, str]]) -> None
 
 
 def _write_eeg(
-    root: Path, run: int, topographies: np.ndarray, pictures: list[str], rng: np.random.Generator, noise: float
+    root: Path,
+    run: int,
+    topographies: np.ndarray,
+    pictures: list[str],
+    rng: np.random.Generator,
+    noise: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """A run's files; returns the planted epochs (n_trials, n_channels, n_times), picture numbers, onsets and the run."""
+    """A run's files; returns planted epochs (n_trials, n_channels, n_times), picture numbers, onsets and the run."""
     order = np.concatenate([rng.permutation(N_PICTURES) for _ in range(EEG_TRIALS // N_PICTURES)])
     samples = 300 + np.cumsum(rng.integers(240, 300, len(order)))
     n_times = int(samples[-1]) + 400
@@ -205,9 +234,16 @@ def _write_eeg(
     recorded = signal + noise * _eeg_noise(rng, n_times)
     folder, name = root / "sub-01/eeg", f"sub-01_task-{TASK}_run-{run}"
     channels = (*CHANNELS, "T7", "VEOG")
-    further = np.stack([1e-4 * rng.standard_normal(n_times), 5e-5 * rng.standard_normal(n_times)])  # broken; eye
+    further = np.stack(
+        [1e-4 * rng.standard_normal(n_times), 5e-5 * rng.standard_normal(n_times)]
+    )  # broken; eye
     write_brainvision(folder / f"{name}_eeg", np.concatenate([recorded, further]), channels, SFREQ)
-    lines = ["name\ttype\tunits\tstatus", *(f"{c}\tEEG\tuV\tgood" for c in CHANNELS), "T7\tEEG\tuV\tbad", "VEOG\tVEOG\tuV\tgood"]
+    lines = [
+        "name\ttype\tunits\tstatus",
+        *(f"{c}\tEEG\tuV\tgood" for c in CHANNELS),
+        "T7\tEEG\tuV\tbad",
+        "VEOG\tVEOG\tuV\tgood",
+    ]
     (folder / f"{name}_channels.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     store.write_json(folder / f"{name}_eeg.json", {"SamplingFrequency": SFREQ, "TaskName": TASK})
     rows = [(s / SFREQ, 0.5, CATEGORIES[p % 4], pictures[p]) for s, p in zip(samples, order, strict=True)]
@@ -221,7 +257,9 @@ def _eeg_noise(rng: np.random.Generator, n_times: int) -> np.ndarray:
     spectrum = np.fft.rfft(white, axis=1)
     f = np.fft.rfftfreq(n_times, 1 / SFREQ)
     pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(f, 0.02)), n_times, axis=1)
-    return EEG_NOISE * pink / pink.std() + 2e-5 * np.linspace(-1, 1, n_times) * rng.standard_normal((len(CHANNELS), 1))
+    return EEG_NOISE * pink / pink.std() + 2e-5 * np.linspace(-1, 1, n_times) * rng.standard_normal(
+        (len(CHANNELS), 1)
+    )
 
 
 def _write_pictures(folder: Path, names: list[str], seed: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import nifti
+from braindec.data import glm, nifti
 from braindec.data.damage import reading
 from braindec.data.nsd import read_nsd, read_nsd_ncsnr
 from braindec.data.tables import repeats
@@ -161,8 +161,10 @@ def glm_betas(
         ``"lsa"``: one model with a regressor for each event. ``"lss"``: a model for each event with a regressor
         for it and one for all others, steadier for close events (Mumford et al. 2012,
         doi:10.1016/j.neuroimage.2011.08.076).
-    hrf_model, drift_model, high_pass, noise_model
-        As in nilearn's `make_first_level_design_matrix` (high_pass in Hz) and `run_glm`.
+    hrf_model, drift_model, high_pass
+        As in nilearn's `make_first_level_design_matrix` (high_pass in Hz).
+    noise_model : str
+        ``"ols"`` or ``"ar1"``, as nilearn's `run_glm`.
 
     Returns
     -------
@@ -172,21 +174,19 @@ def glm_betas(
     Raises
     ------
     ValueError
-        If a voxel's mean over a run is not positive (percent signal change has no meaning there).
+        If a voxel's mean over a run is not positive (percent signal change has no meaning there), or a trial cannot be
+        told from the others.
     """
-    checks.one_of("method", method, ("lss", "lsa"))
     responses, rows = [], []
     for recording in recordings:
         events = list(_events(recording))
         design = _design(recording, len(events), hrf_model, drift_model, high_pass)
         signal = _percent_change(recording)
-        if method == "lsa":
-            betas = _fit(signal, design, noise_model)[: len(events)]
-        else:
-            betas = np.stack(
-                [_fit(signal, _apart(design, i, len(events)), noise_model)[0] for i in range(len(events))]
-            )
-        responses.append(betas)
+        n = len(events)
+        found = glm.single_trials(
+            signal, design[:, :n], design[:, n:], method=method, noise=noise_model, bias_corrected=False
+        )
+        responses.append(found.beta)
         rows += [event | {"run_position": i} for i, event in enumerate(events)]
     return _trials(np.concatenate(responses), rows, recordings, units="percent signal change")
 
@@ -267,22 +267,3 @@ def _design(
         n for n in frame.columns if n not in set(trial_names)
     ]
     return frame[names].to_numpy(dtype=np.float64)
-
-
-def _apart(design: np.ndarray, i: int, n_events: int) -> np.ndarray:
-    """Event `i`, the sum of all other events, and the rest of the design."""
-    events = design[:, :n_events]
-    others = events.sum(1) - events[:, i]
-    parts = [events[:, [i]], *([others[:, None]] if n_events > 1 else []), design[:, n_events:]]
-    return np.concatenate(parts, axis=1)
-
-
-def _fit(signal: np.ndarray, design: np.ndarray, noise_model: str) -> np.ndarray:
-    """Betas (n_columns, n_voxels) by nilearn's GLM."""
-    from nilearn.glm.first_level import run_glm
-
-    labels, results = run_glm(signal, design, noise_model=noise_model)
-    betas = np.empty((design.shape[1], signal.shape[1]))
-    for label, result in results.items():
-        betas[:, labels == label] = result.theta
-    return betas

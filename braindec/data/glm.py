@@ -222,7 +222,7 @@ def _lss(x: np.ndarray, y: np.ndarray, usual: float, dof: int) -> tuple[np.ndarr
 def _expected_ratio(full: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Neighbours' products over squares that the residuals of a model have for each autocorrelation, increasing.
 
-    With residuals R e and cov(e)_ij = rho^|i-j| these are tr(R D R V) and tr(R V), sums over the diagonals of R D R and R.
+    With residuals R e and cov(e)_ij = rho^|i-j| these are tr(R D R V) and tr(R V): sums over diagonals of R D R and R.
     """
     n = len(full)
     r = np.eye(n) - full @ full.T

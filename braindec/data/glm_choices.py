@@ -1,4 +1,4 @@
-"""What a single-trial model leaves open (shape of the response, noise components, ridge), chosen on training runs alone.
+"""What a single-trial model leaves open (HRF, noise components, ridge), chosen on training runs alone.
 
 The steps are those of GLMsingle (Prince et al. 2022, doi:10.7554/eLife.77599), but nothing is chosen on runs that are
 later tested: `choose` sees training runs, `estimate` applies what was chosen to any run.
@@ -21,7 +21,6 @@ FRACTIONS = tuple(round(0.1 * i, 1) for i in range(1, 11))
 BLOCK = 4096  # voxels at a time
 MIN_POOL = 20  # voxels without reliable responses from which noise components may be made
 N_JUDGES = 2000  # reliable voxels by which their number is chosen
-ENOUGH = 0.95  # share of the best improvement at which no more components are added
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,12 @@ class GlmConfig:
     noise : str
         ``"ar1"`` or ``"ols"``.
     hrf : str
-        ``"canonical"``, or ``"library"``: for each voxel that of 19 shapes under which training runs are explained best.
+        ``"canonical"``, or ``"library"``: each voxel has that of 19 shapes which explains training runs best.
     max_components : int
         Up to this many time courses of voxels without reliable responses enter the model; the number is chosen by how
         well training runs predict each other. 0: none.
     ridge : bool
-        ``"lsa"`` only: each voxel's betas are shrunk to the share of their length that predicts other training runs best.
+        ``"lsa"`` only: each voxel's betas are shrunk to the share of their length that predicts training runs best.
     """
 
     method: Literal["lss", "lsa"] = "lss"
@@ -167,7 +166,7 @@ def estimate(run: Run, choices: Choices, config: GlmConfig) -> glm.Estimates:
 
 
 def best_hrf(runs: Sequence[Run]) -> np.ndarray:
-    """For each voxel the shape whose model (a regressor a trial) leaves the least of all runs unexplained, int (n_voxels,)."""
+    """For each voxel the shape whose model (a regressor a trial) explains most of all runs, int (n_voxels,)."""
     n_voxels = runs[0].signal.shape[0]
     explained = np.zeros((len(LIBRARY), n_voxels))
     for run in runs:
@@ -215,7 +214,7 @@ def _across_runs(runs: Sequence[Run]) -> tuple[sparse.csr_matrix, np.ndarray]:
 def _cross_validated(
     runs: Sequence[Run], hrf: np.ndarray, across: tuple[sparse.csr_matrix, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Best ridge fraction and R^2 without ridge of each voxel: shrunk betas of other runs predict a run's plain betas."""
+    """Best ridge fraction and plain R^2 of each voxel: shrunk betas of other runs predict a run's plain betas."""
     average, rows = across
     fraction = np.ones(len(hrf), dtype=np.float32)
     reliability = np.zeros(len(hrf), dtype=np.float32)
@@ -227,16 +226,23 @@ def _cross_validated(
         ]
         for voxels in _blocks(np.flatnonzero(hrf == h)):
             ys = [_without(run.block(voxels), base) for run, base in zip(runs, bases, strict=True)]
-            plain, errors = None, []
-            for f in FRACTIONS[::-1]:
-                share = np.full(len(voxels), f)
-                betas = np.concatenate([glm.shrunken(svd, y, share) for svd, y in zip(svds, ys, strict=True)])
-                plain = betas[rows] if plain is None else plain
-                errors.append(((plain - average @ betas) ** 2).sum(0))
+            betas = [_shrunken(svds, ys, f) for f in FRACTIONS[::-1]]  # the first is not shrunk
+            plain = betas[0][rows]
+            errors = [((plain - average @ b) ** 2).sum(0) for b in betas]
             total = ((plain - plain.mean(0)) ** 2).sum(0)
             reliability[voxels] = 1 - errors[0] / np.maximum(total, 1e-300)
             fraction[voxels] = np.array(FRACTIONS[::-1])[np.argmin(errors, axis=0)]
     return fraction, reliability
+
+
+def _shrunken(
+    svds: Sequence[tuple[np.ndarray, ...]], ys: Sequence[np.ndarray], fraction: float
+) -> np.ndarray:
+    """Betas of all runs (n_trials, n_voxels) at one ridge fraction."""
+    share = np.full(ys[0].shape[1], fraction)
+    return np.concatenate(
+        [glm.shrunken((u, s, vt), y, share) for (u, s, vt), y in zip(svds, ys, strict=True)]
+    )
 
 
 def _count_components(
@@ -247,23 +253,26 @@ def _count_components(
     across: tuple[sparse.csr_matrix, np.ndarray],
     most: int,
 ) -> int:
-    """The smallest number of components with (nearly) the best median R^2 over reliable voxels; 0 where none helps."""
+    """The smallest number of components whose error over reliable voxels is within a standard error of the smallest.
+
+    The error of a trial is the squared difference between its betas and the mean of its repeats in other runs, as a share
+    of the voxels' variance; the standard error is that of the difference over trials.
+    """
     judges = np.argsort(-reliability)[:N_JUDGES]
     judges = np.sort(judges[reliability[judges] > 0])
     if int(pool.sum()) < MIN_POOL or not len(judges):
         return 0
     average, rows = across
     courses = [components(run, pool, most) for run in runs]
-    plain, scores = None, []
+    errors: list[np.ndarray] = []
     for k in range(most + 1):
         betas = np.concatenate(
             [_betas_of(run, hrf, judges, course[:, :k]) for run, course in zip(runs, courses, strict=True)]
         )
-        plain = betas[rows] if plain is None else plain
-        total = ((plain - plain.mean(0)) ** 2).sum(0)
-        scores.append(np.median(1 - ((plain - average @ betas) ** 2).sum(0) / np.maximum(total, 1e-300)))
-    gain = np.array(scores) - scores[0]
-    return int(np.flatnonzero(gain >= ENOUGH * gain.max())[0]) if gain.max() > 0 else 0
+        share = (betas[rows] - average @ betas) ** 2 / np.maximum(betas[rows].var(0), 1e-300)
+        errors.append(share.mean(1))  # (trial,)
+    worse = np.stack(errors) - errors[int(np.argmin([e.mean() for e in errors]))]
+    return int(np.flatnonzero(worse.mean(1) <= worse.std(1) / np.sqrt(len(rows)))[0])
 
 
 def _betas_of(run: Run, hrf: np.ndarray, voxels: np.ndarray, course: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a run's signal is expected to hold: responses to trials under several shapes, drift, motion, censored volumes."""
+"""What a run's signal is expected to hold: responses to trials under several shapes, drift, censored volumes."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def responses(
 
     Notes
     -----
-    The integral of the response is known in closed form, so nothing is sampled and interpolated. With a peak of 1 a beta
-    is the height of the trial's response, whatever its shape and duration.
+    The integral of the response is known in closed form, so nothing is sampled and interpolated. With a peak of 1 a
+    beta is the height of the trial's response, whatever its shape and duration.
     """
     checks.same_length("event", onsets_s=onsets_s, durations_s=durations_s)
     lasts = np.maximum(np.asarray(durations_s, dtype=np.float64), BRIEF_S)
@@ -83,7 +83,7 @@ def drift(times_s: np.ndarray, high_pass_hz: float) -> np.ndarray:
 
 
 def spikes(censored: np.ndarray) -> np.ndarray:
-    """A column for each censored volume, (n_times, n_censored): in a model it takes the volume out, and nothing else."""
+    """A column for each censored volume, (n_times, n_censored): in a model it takes the volume out, no more."""
     return np.eye(len(censored))[:, np.flatnonzero(censored)]
 
 

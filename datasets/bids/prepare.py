@@ -1,4 +1,4 @@
-"""One's own recordings: a BIDS folder, or plain arrays with a table. The work is done by `braindec.data.bids_prepare`."""
+"""One's own recordings: a BIDS folder, or plain arrays with a table; `braindec.data.bids_prepare` does the work."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def prepare(
     )
 
 
-def synthetic(raw: str | Path, *, seed: int = 0, fmri: bool = True, eeg: bool = True, noise: float = 1.0) -> Truth:
+def synthetic(
+    raw: str | Path, *, seed: int = 0, fmri: bool = True, eeg: bool = True, noise: float = 1.0
+) -> Truth:
     """A miniature BIDS dataset with planted responses; see `bids_synthetic.write`."""
     planted = bids_synthetic.write(Path(raw), seed=seed, fmri=fmri, eeg=eeg, noise=noise)
     return Truth(planted.responses, planted.tables, planted.details)

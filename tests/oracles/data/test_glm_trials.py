@@ -159,5 +159,5 @@ def test_trials_that_cannot_be_told_apart_are_refused(run, method):
         with pytest.raises(ValueError, match="1 of 14 trials cannot be told"):
             glm.single_trials(signal, changed, nuisance, method=method)
     many = np.concatenate([nuisance, np.eye(N_TIMES)[:, 10:-16]], axis=1)
-    with pytest.raises(ValueError, match="degrees of freedom|cannot be told"):
+    with pytest.raises(ValueError, match=r"degrees of freedom|cannot be told"):
         glm.single_trials(signal, trials, many, method=method)

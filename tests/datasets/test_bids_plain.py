@@ -1,0 +1,120 @@
+"""Plain arrays with a table: the simplest way to bring one's own trials."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from braindec import checks
+from braindec.data import NeuralDataset, catalogue, layout
+
+
+@pytest.fixture(scope="module")
+def prepare():
+    return catalogue.load("bids")["prepare"]
+
+
+def write(folder, rng, *, shape=(24, 10), about=None, runs=3):
+    folder.mkdir(parents=True, exist_ok=True)
+    x = rng.standard_normal(shape).astype(np.float32)
+    np.save(folder / "arrays.npy", x)
+    rows = [f"s{i % 8},{i // (len(x) // runs) + 1},{3.0 * (i % 8)},{'ab'[i % 2]}" for i in range(len(x))]
+    (folder / "events.csv").write_text("stimulus_id,run,onset_s,trial_type\n" + "\n".join(rows) + "\n")
+    if about:
+        (folder / "about.json").write_text(json.dumps(about))
+    return x
+
+
+def test_betas_and_their_table_come_back_as_they_were(prepare, rng, tmp_path):
+    x = write(tmp_path / "raw", rng)
+    counts = prepare(tmp_path / "raw", tmp_path / "out")
+    assert counts.trials == {"sub-01_fmri": 24} and counts.n_stimuli == 8
+    dataset = NeuralDataset.read(tmp_path / "out")
+    trials = dataset.trials["sub-01_fmri"]
+    assert np.array_equal(trials.responses[:], x)
+    assert trials.table["repeat"].tolist() == [0] * 8 + [1] * 8 + [2] * 8
+    assert dataset.part("test").trials["sub-01_fmri"].table["run"].tolist() == ["3"] * 8
+    assert dataset.about["betas"]["hrf_chosen_on"] == "unknown"  # nobody said how these were made
+    layout.verify(tmp_path / "out")
+
+
+def test_epochs_of_several_subjects_have_their_clock_and_sensors(prepare, rng, tmp_path):
+    about = {
+        "modality": "eeg",
+        "units": "V",
+        "sfreq": 100,
+        "tmin": -0.1,
+        "channels": ["Cz", "Pz"],
+        "montage": "standard_1005",
+    }
+    made = {s: write(tmp_path / f"raw/sub-{s}", rng, shape=(24, 2, 30), about=about) for s in ("03", "11")}
+    prepare(tmp_path / "raw", tmp_path / "out")
+    dataset = NeuralDataset.read(tmp_path / "out")
+    assert set(dataset.trials) == {"sub-03_eeg", "sub-11_eeg"}
+    trials = dataset.trials["sub-11_eeg"]
+    assert np.array_equal(trials.responses[:], made["11"])
+    assert trials.times[10] == pytest.approx(0.0) and np.isfinite(trials.space.positions).all()
+    prepare(tmp_path / "raw", tmp_path / "out", subjects=[3])
+    assert set(NeuralDataset.read(tmp_path / "out").trials) == {"sub-03_eeg"}
+    assert not (tmp_path / "out/sub-11_eeg.h5").exists()
+
+
+def short_table(folder):
+    text = (folder / "events.csv").read_text().splitlines()
+    (folder / "events.csv").write_text("\n".join(text[:-1]) + "\n")
+
+
+def no_stimulus(folder):
+    text = (folder / "events.csv").read_text()
+    (folder / "events.csv").write_text(text.replace("stimulus_id", "picture"))
+
+
+def nan(folder):
+    x = np.load(folder / "arrays.npy")
+    x[3, 4] = np.nan
+    np.save(folder / "arrays.npy", x)
+
+
+def truncated(folder):
+    path = folder / "arrays.npy"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def pickled(folder):
+    np.save(folder / "arrays.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+def epochs_without_clock(folder):
+    np.save(folder / "arrays.npy", np.zeros((24, 2, 5)))
+
+
+def misspelt(folder):
+    (folder / "about.json").write_text('{"sampling": 100}')
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (short_table, r"events.csv: has 23 rows but arrays.npy has 24. Write a row"),
+        (no_stimulus, r"has no column 'stimulus_id'; it has \['picture'"),
+        (nan, r"arrays.npy: holds 1 NaN or infinite of 240 values"),
+        (truncated, r"arrays.npy: cannot be read"),
+        (pickled, r"arrays.npy: cannot be read"),
+        (epochs_without_clock, r"epochs need sfreq and tmin"),
+        (misspelt, r"about.json: holds \['sampling'\]. It may hold"),
+    ],
+)
+def test_damage_is_one_error_and_nothing_is_written(damage, found, prepare, rng, tmp_path):
+    write(tmp_path / "raw", rng)
+    damage(tmp_path / "raw")
+    with pytest.raises(checks.DataFileError, match=found):
+        prepare(tmp_path / "raw", tmp_path / "out")
+    assert {p.name for p in tmp_path.iterdir()} == {"raw"}
+
+
+def test_one_run_alone_gets_no_split(prepare, rng, tmp_path):
+    write(tmp_path / "raw", rng, runs=1)
+    prepare(tmp_path / "raw", tmp_path / "out")
+    assert dict(NeuralDataset.read(tmp_path / "out").splits) == {}
