@@ -111,6 +111,11 @@ class Preprocessing:
         return any(step.scope == "unit_unlabelled" for step in self.steps)
 
     @property
+    def joint(self) -> bool:
+        """Whether a step is fitted on several subjects together (`fit_together`)."""
+        return any(isinstance(step, JointStep) for step in self.steps)
+
+    @property
     def scopes(self) -> tuple[str, ...]:
         """The scope of each step."""
         return tuple(step.scope for step in self.steps)
