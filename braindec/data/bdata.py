@@ -121,7 +121,8 @@ class BDataRows:
     def __getitem__(self, rows: Any) -> np.ndarray:
         """Rows by slice or positions."""
         if isinstance(rows, slice):
-            return self._data.block(rows, self._columns).astype(np.float32)
+            with np.errstate(over="ignore"):  # infinities are counted by whoever stages the rows
+                return self._data.block(rows, self._columns).astype(np.float32)
         wanted = np.arange(len(self))[rows]
         if not len(wanted):
             return np.empty((0, self.shape[1]), dtype=np.float32)

@@ -65,20 +65,25 @@ class DenseSeries:
         """Volumes by slice, mask or positions; the run is read when first asked for, NaN stay."""
         if self._held is None:
             image = _load(self.path)
-            with reading(self.path):
+            with (
+                reading(self.path),
+                np.errstate(over="ignore", invalid="ignore"),
+            ):  # infinities are counted later
                 self._held = np.asarray(image.dataobj, dtype=np.float32)[:, self._columns]
         return self._held[rows]
 
 
 def _load(path: Path) -> Any:
     """The image, whose file holds what its header asks for."""
+    from xml.parsers.expat import ExpatError
+
     import nibabel
     from nibabel.cifti2 import Cifti2HeaderError
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
 
     path = checks.existing_file(path, "Check the path.")
-    with reading(path, ImageFileError, HeaderDataError, Cifti2HeaderError, SyntaxError):
+    with reading(path, ImageFileError, HeaderDataError, Cifti2HeaderError, ExpatError):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Cifti2Image) or len(image.shape) != 2:
             raise checks.DataFileError(

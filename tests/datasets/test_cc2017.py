@@ -163,6 +163,13 @@ def test_a_truncated_run_is_refused(wen, raw):
     assert "its header asks for" in refused(wen, raw, path)
 
 
+def test_a_header_that_is_no_longer_xml_is_refused(wen, raw):
+    path = path_of(raw)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"<Matrix", b"<<atrix", 1))
+    assert "cannot be read" in refused(wen, raw, path)
+
+
 def test_vertices_of_another_mesh_are_refused(wen, raw):
     other = raw.parent / "other"
     wen["synthetic"](other, films=("seg2",), seed=1)
