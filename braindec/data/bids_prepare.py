@@ -168,17 +168,22 @@ def _jobs(raw: Path, subject: int, label: str, settings: BidsSettings) -> list[J
 
 
 def _counted(raw: Path, jobs: Sequence[Job], settings: BidsSettings) -> Counts:
-    """Trials and stimuli as the tables and headers say."""
-    n_trials, ids = {}, set()
+    """Trials and stimuli as the tables and headers say, and what would be read and written."""
+    n_trials, ids, plan = {}, set(), []
     for job in jobs:
+        size = sum(f.path.stat().st_size for f in job.files) / 1e6
+        plan.append(f"{job.key}: would read {len(job.files)} recordings of {size:,.1f} MB")
         if job.modality == "fmri":
             events = [run.events for run in bids_fmri.read_runs(raw, job.files, settings)]
+            n_voxels = bids_fmri.mask_of(raw, job.files, settings.fmri).n_features
+            written = 8 * n_voxels * sum(len(e.onset_s) for e in events) / 1e6
+            plan[-1] += f" and write about {written:,.1f} MB (betas and t values of {n_voxels} voxels)"
         else:
             paths = [(bids.of_recording(raw, f, "events", ".tsv"), f.path) for f in job.files]
             events = [bids_events.read(tables, path, settings) for tables, path in paths]
         n_trials[job.key] = sum(len(e.onset_s) for e in events)
         ids |= {i for e in events for i in e.stimulus_id.tolist()}
-    return Counts(n_trials, len(ids))
+    return Counts(n_trials, len(ids), plan=tuple(plan))
 
 
 def _do(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: frozenset[str] | None) -> Made:
