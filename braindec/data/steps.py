@@ -118,7 +118,8 @@ class Whiten(Step):
         return {"matrix": covariance.fit_whitening(torch.from_numpy(rows), self.shrinkage).matrix.numpy()}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        return np.asarray(np.moveaxis(np.moveaxis(x, 1, -1) @ state["matrix"], -1, 1), dtype=np.float32)
+        white = np.moveaxis(np.moveaxis(x, 1, -1) @ state["matrix"], -1, 1)
+        return np.ascontiguousarray(white, dtype=np.float32)  # sums over it then do not depend on how it lay
 
 
 def _within_repeats(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:

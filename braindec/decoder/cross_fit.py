@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from braindec import checks, seeding, train
 from braindec.decoder.batches import Batches, Trainee, objective
 from braindec.decoder.fitting import SubjectSet
-from braindec.decoder.rows import parts, whole
+from braindec.decoder.rows import Rows, parts, whole
 from braindec.encoder import Encoder
 from braindec.losses import Loss
 from braindec.maths import nearest

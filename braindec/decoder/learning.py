@@ -242,10 +242,10 @@ def calibrate_(decoder: BrainDecoder, fitted: CrossFit) -> None:
     if not decoder.settings.calibrate:
         return
     others = [decoder.calibration(key) for key in decoder.calibrations]
-    for key, (raw, truth, rows) in fitted.held_out.items():
+    for key, (raw, truth, mean) in fitted.held_out.items():
         calibration = Calibration(truth[0].numel())
         generator = seeding.torch_generator(decoder.settings.seed, "calibration", key)
-        calibration.fit_(raw[rows].flatten(1), truth[rows].flatten(1), generator, others)
+        calibration.fit_(raw[mean].flatten(1), truth[mean].flatten(1), generator, others)
         decoder.calibrations[key] = calibration
 
 

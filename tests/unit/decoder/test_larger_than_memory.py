@@ -1,0 +1,248 @@
+"""Data that stay on disk are trained on to the same bits as in memory, and take no memory of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import checks, store, train
+from braindec.adapters import linear as linear_adapter
+from braindec.backbones import linear
+from braindec.data import NeuralDataset, layout, mapped
+from braindec.data.preprocessing import (
+    AverageTime,
+    Baseline,
+    ClipMad,
+    Detrend,
+    Preprocessing,
+    Standardise,
+    Vectorise,
+    Whiten,
+)
+from braindec.decoder import BrainDecoder, Settings, cross_fit, fitting, rows
+from braindec.losses import soft_clip
+from braindec.types import SensorSpace, Table, Trials
+
+STEPS = (Detrend("run"), Standardise("run", "unit_unlabelled"), ClipMad(), Standardise())
+TRAIN = train.Config(n_steps=6, batch_size=24, validate_every=3, device="cpu")
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Everything counts as larger than memory, and is computed on in many blocks."""
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(store, "BLOCK_BYTES", 5_000)
+
+
+@pytest.fixture
+def written(planted, tmp_path):
+    """The planted dataset as a prepared folder, and its embeddings in a file."""
+    dataset, folder = planted.dataset, tmp_path / "prepared"
+    layout.write_stimuli(folder, dataset.stimuli.ids, kind="none", table=dataset.stimuli.table)
+    layout.write_manifest(
+        folder, name="planted", licence="none", source="a test", splits={"default": dataset.split},
+        recordings=[layout.write_trials(folder, t) for t in dataset.trials.values()],
+    )  # fmt: skip
+    values = planted.embeddings.values
+    with store.writer(tmp_path / "embeddings.h5") as out:
+        out.bulk("values", values.shape, values.dtype).append(values)
+    on_disk = replace(planted.embeddings, values=store.Stored(tmp_path / "embeddings.h5").rows("values"))
+    return NeuralDataset.read(folder), on_disk
+
+
+def fitted(dataset, embeddings, **changes):
+    settings = Settings(
+        adapter=linear_adapter.Config(shared_dim=16), backbone=linear.Config(), loss=soft_clip.Config(),
+        **{"preprocessing": STEPS, "train": TRAIN, "n_folds": 2, **changes},
+    )  # fmt: skip
+    decoder = BrainDecoder.build(settings, dataset.info, embeddings.info)
+    return decoder.fit(dataset.part("train"), embeddings, prior=False, progress=False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"train": replace(TRAIN, repeats="average")},
+        {"train": replace(TRAIN, ridge_start=False), "n_folds": 0, "calibrate": False},
+    ],
+    ids=["folds", "averaged", "no folds"],
+)
+def test_a_decoder_fitted_from_disk_equals_the_one_fitted_in_memory(changes, written, request):
+    dataset, embeddings = written
+    expected = fitted(dataset, embeddings, **changes)
+    request.getfixturevalue("small_memory")
+    found = fitted(dataset, embeddings, **changes)
+    again = fitted(dataset, embeddings, **changes)  # from the cache of the one before
+    for decoder in (found, again):
+        for name, value in expected.state_dict().items():
+            assert torch.equal(decoder.state_dict()[name], value), name
+        assert decoder.log.rows == expected.log.rows
+        for key in dataset.keys:
+            trials = dataset.part("test").trials[key]
+            assert np.array_equal(decoder.predict(trials).values, expected.predict(trials).values)
+    assert (
+        len(list((dataset.folder / "preprocessed").iterdir())) == 2
+    )  # a file a subject, nothing left beside it
+
+
+def test_the_cache_knows_rows_steps_and_content(written, small_memory, tmp_path):
+    dataset, _ = written
+    trials = dataset.trials["sub-01_fmri"]
+    one = Preprocessing(STEPS)
+    made = [
+        mapped.cached(one, trials, tmp_path / "c"),
+        mapped.cached(Preprocessing(STEPS[:2]), trials, tmp_path / "c"),
+        mapped.cached(one, dataset.part("train").trials["sub-01_fmri"], tmp_path / "c"),
+        mapped.cached(one, replace(trials, responses=trials.responses[:] + 1), tmp_path / "c"),
+        mapped.cached(one, trials, tmp_path / "c"),
+    ]
+    assert len(list((tmp_path / "c").iterdir())) == 4
+    assert np.array_equal(made[0][1][:], made[4][1][:])
+    assert made[0][0].fit_rows_hash == made[4][0].fit_rows_hash
+
+
+def test_a_damaged_cache_is_refused(written, small_memory, tmp_path):
+    trials = written[0].trials["sub-01_fmri"]
+    mapped.cached(Preprocessing(STEPS), trials, tmp_path / "c")
+    path = next((tmp_path / "c").iterdir())
+    content = bytearray(path.read_bytes())
+    signals = mapped.cached(Preprocessing(STEPS), trials, tmp_path / "c")[1]
+    at = content.index(signals[77].tobytes())
+    content[at] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(checks.DataFileError, match="damaged"):
+        mapped.cached(Preprocessing(STEPS), trials, tmp_path / "c")[1][:]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (Standardise("session", "causal"),),
+        (Standardise("session", "unit_train_rows"),),
+        (Baseline(-0.1, 0.0), Whiten(), Standardise(), AverageTime(4), Vectorise()),
+        (Whiten("repeats"), ClipMad(2.0)),
+        (),
+    ],
+)
+@pytest.mark.parametrize("some", [False, True])
+def test_every_chain_computes_the_same_bits_in_files(steps, some, small_memory, tmp_path, rng):
+    trials = epochs(rng)
+    kept = rng.permutation(trials.n_trials)[:70] if some else None
+    expected, x = Preprocessing(steps).fit_apply(trials, kept)
+    found, y = mapped.fit_apply(Preprocessing(steps), trials, mapped.Scratch(tmp_path), kept)
+    assert np.array_equal(x, y)
+    for name, value in expected.to_arrays().items():
+        assert np.array_equal(found.to_arrays()[name], value, equal_nan=value.dtype.kind == "f"), name
+    assert found.config == expected.config and found.signal.shape == expected.signal.shape
+    assert list(tmp_path.iterdir()) == []
+
+
+def epochs(rng, n=120):
+    order = np.arange(n)
+    table = Table(
+        {
+            "stimulus_id": np.array([f"s{i % 40:03d}" for i in order]), "session": (order // 60).astype(str),
+            "run": (order // 30).astype(str), "repeat": order // 40, "onset_s": (order % 30) * 2.0,
+            "acquisition_order": order, "exchangeability_block": (order // 30).astype(str),
+        }
+    )  # fmt: skip
+    space = SensorSpace(("Oz", "Pz", "Fz"), np.full((3, 3), np.nan), ("eeg",) * 3)
+    values = (1e-5 * rng.standard_normal((n, 3, 40))).astype(np.float32)
+    return Trials(values, table, space, "V", 2, "eeg", sfreq=100.0, tmin=-0.1)
+
+
+def test_targets_too_large_to_compare_are_refused_before_training(planted, monkeypatch):
+    monkeypatch.setattr(cross_fit, "MAX_HELD_BYTES", 1000)
+    with pytest.raises(checks.ConfigError, match="n_folds=0"):
+        fitted(planted.dataset, planted.embeddings)
+
+
+def test_a_ridge_takes_no_more_rows_than_there_is_memory_for(planted, monkeypatch):
+    seen = []
+    data = fitting.SubjectSet(torch.randn(100, 6), {}, torch.arange(100), tuple(map(str, range(100))))
+    monkeypatch.setattr(fitting, "MAX_RIDGE_VALUES", 300)
+    monkeypatch.setattr(fitting.ridge, "fit_ridge", lambda x, y, *_, **__: seen.append((len(x), len(y))))
+    fitting.ridge_to(data, torch.randn(100, 2), 0, "a")
+    assert seen == [(50, 50)]
+    monkeypatch.setattr(fitting, "MAX_RIDGE_WEIGHTS", 11)
+    with pytest.raises(checks.ConfigError, match="ridge_start=false"):
+        fitting.ridge_to(data, torch.randn(100, 2), 0, "a")
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from braindec import store, train
+from braindec.adapters import linear as adapter
+from braindec.backbones import linear
+from braindec.data import NeuralDataset, Split, layout, mapped
+from braindec.data.preprocessing import ClipMad, Standardise
+from braindec.decoder import BrainDecoder, Settings
+from braindec.losses import mse
+from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
+
+N, P, TOKENS, DIMS = 5000, 15724, 32, 768
+folder = Path(sys.argv[1])
+
+class Noise:
+    shape, dtype = (N, P), np.dtype(np.float32)
+    def __getitem__(self, rows):
+        return np.stack([np.random.default_rng(i).standard_normal(P, dtype=np.float32) for i in np.arange(N)[rows]])
+
+ids = [f"s{i:04d}" for i in range(N // 2)]
+order = np.arange(N)
+table = Table({"stimulus_id": np.array(ids)[order % len(ids)], "session": (order // 500).astype(str),
+    "run": (order // 50).astype(str), "repeat": order // len(ids), "onset_s": 4.0 * (order % 50),
+    "acquisition_order": order, "exchangeability_block": (order // 500).astype(str)})
+trials = Trials(Noise(), table, ArraySpace(P), "a.u.", 1, "fmri")
+split = Split("default", "stimulus", {"train": tuple(ids[100:]), "test": tuple(ids[:100])})
+layout.write_stimuli(folder, ids, kind="none", table={"n": np.arange(len(ids))})
+layout.write_manifest(folder, name="large", licence="none", source="a test", splits={"default": split},
+    recordings=[layout.write_trials(folder, trials)])
+with store.writer(folder / "tokens.h5") as out:
+    bulk = out.bulk("values", (len(ids), TOKENS, DIMS), np.float16)
+    for i in range(len(ids)):
+        bulk.append(np.random.default_rng(i).standard_normal((1, TOKENS, DIMS)).astype(np.float16))
+tokens = Embeddings(tuple(ids), store.Stored(folder / "tokens.h5").rows("values"), "tokens", {}, "0" * 64)
+
+def anonymous():
+    line = next(x for x in open("/proc/self/status") if x.startswith("RssAnon"))
+    return int(line.split()[1]) // 1024
+
+import threading, time
+peak, done = [0], threading.Event()
+def watch():
+    while not done.wait(0.02):
+        peak[0] = max(peak[0], anonymous())
+
+part = NeuralDataset.read(folder)
+settings = Settings(adapter=adapter.Config(shared_dim=8), backbone=linear.Config(), loss=mse.Config(),
+    preprocessing=(Standardise("session", "unit_train_rows"), ClipMad()), n_folds=0, calibrate=False,
+    train=train.Config(n_steps=5, batch_size=64, ridge_start=False, device="cpu"))
+decoder = BrainDecoder.build(settings, part.info, tokens.info)
+torch.ones(3, requires_grad=True).sum().backward()
+before = anonymous()
+threading.Thread(target=watch, daemon=True).start()
+decoder.fit(part.part("train"), tokens, prior=False, progress=False)
+done.set()
+print(before, peak[0] - before)
+"""
+
+
+@pytest.mark.slow
+def test_training_on_much_data_takes_little_anonymous_memory(tmp_path):
+    """290 MB of responses and 940 MB of targets (as float32 and by trial) come by on the way."""
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path / "large")], capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    _, grown = map(int, run.stdout.split())
+    assert grown < 450, f"{grown} MB"
