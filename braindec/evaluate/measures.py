@@ -11,6 +11,7 @@ from torch import Tensor
 
 from braindec import checks, registry
 from braindec.evaluate.decoded import BRAIN_RETRIEVAL, Decoded
+from braindec.maths import nearest
 from braindec.metrics import Metric, item_means
 from braindec.protocols import Protocol
 from braindec.stats.auc import area_interval, roc_auc
@@ -19,6 +20,7 @@ from braindec.stats.scoring import summarise
 
 # What is told beside every retrieval, so that galleries of all sizes share one axis, and how many entries that takes.
 POOL_FREE, POOL_FREE_GALLERY = ("bits_per_trial", "top1_of_10000_predicted"), 20
+MIN_ISOLATION = 0.75  # of a gallery's embeddings: independent draws have 0.95, pairs of look-alikes 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +84,16 @@ def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> d
 def metrics_of(protocol: Protocol, decoded: Decoded) -> tuple[str, ...]:
     """A protocol's metrics, and beside retrieval among enough candidates the two that know no gallery's size.
 
-    What was published stands alone: its variants keep their own numbers only.
+    What was published stands alone: its variants keep their own numbers only. A gallery of look-alikes gets none of the
+    two: they take other pictures for draws from one pool, which a picture's twin is not.
     """
     retrieves = any(name.startswith("image_retrieval") for name in protocol.metrics)
-    enough = len(decoded.candidates) >= POOL_FREE_GALLERY
-    return protocol.metrics + (POOL_FREE if retrieves and enough and protocol.published_by is None else ())
+    enough = len(decoded.candidates) >= POOL_FREE_GALLERY and len(set(decoded.ids)) >= POOL_FREE_GALLERY
+    if not retrieves or not enough or protocol.published_by is not None:
+        return protocol.metrics
+    first = np.unique(decoded.ids, return_index=True)[1]
+    exchangeable = nearest.isolation(decoded.truth[torch.from_numpy(first)]) >= MIN_ISOLATION
+    return protocol.metrics + (POOL_FREE if exchangeable else ())
 
 
 def units_of(metric: Metric, decoded: Decoded) -> np.ndarray | None:
