@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from braindec import checks
 from braindec.data.step import FixedStep, State, Step
-from braindec.data.unit_steps import check_unit, over_time, units
+from braindec.data.unit_steps import BLOCK_BYTES, blocks, check_unit, medians, over_time, units
 from braindec.maths import covariance
 from braindec.maths.groups import group_means
 from braindec.types import SubjectSignal, Table
@@ -76,9 +78,8 @@ class ClipMad(Step):
             raise ValueError(f"limit must be positive, got {self.limit}.")
 
     def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        axes = (0, *range(2, x.ndim))
-        centre = np.median(x, axis=axes).astype(np.float64)
-        spread = np.median(np.abs(x - over_time(centre, x)), axis=axes).astype(np.float64)
+        centre = medians(x)
+        spread = medians(x, centre)
         return {"low": centre - self.limit * spread, "high": centre + self.limit * spread}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
@@ -113,21 +114,41 @@ class Whiten(Step):
             raise ValueError(
                 f"whitening takes at most {MAX_WHITENED} features, got {x.shape[1]}; choose a region first."
             )
-        noise = x - x.mean(0) if self.noise == "residual" else _within_repeats(x, table["stimulus_id"])
-        rows = np.moveaxis(noise.astype(np.float64), 1, -1).reshape(-1, x.shape[1])  # (trial * time, channel)
-        return {"matrix": covariance.fit_whitening(torch.from_numpy(rows), self.shrinkage).matrix.numpy()}
+        noise = _residual if self.noise == "residual" else partial(_within_repeats, table["stimulus_id"])
+
+        def samples() -> Iterator[torch.Tensor]:
+            for part in noise(x):
+                rows = np.moveaxis(part.astype(np.float64), 1, -1)
+                yield torch.from_numpy(rows.reshape(-1, x.shape[1]))  # (trial * time, channel)
+
+        return {"matrix": covariance.whitening_of(samples, self.shrinkage).matrix.numpy()}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         white = np.moveaxis(np.moveaxis(x, 1, -1) @ state["matrix"], -1, 1)
         return np.ascontiguousarray(white, dtype=np.float32)  # sums over it then do not depend on how it lay
 
 
-def _within_repeats(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:
-    """Rows minus the mean of their stimulus, scaled so that their variance is that of single trials."""
+def _residual(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows minus the mean row, some at a time."""
+    mean = x.mean(0)
+    for rows in blocks(x):
+        yield x[rows] - mean
+
+
+def _within_repeats(stimulus_ids: np.ndarray, x: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows minus the mean of their stimulus, scaled so that their variance is that of single trials; some stimuli at a
+    time."""
     _, group, counts = np.unique(stimulus_ids, return_inverse=True, return_counts=True)
-    repeated = counts[group] > 1
-    if not repeated.any():
+    several = np.flatnonzero(counts > 1)
+    if not len(several):
         raise ValueError("no stimulus is repeated in the training rows; whiten with noise='residual'.")
-    mean = group_means(x, group, len(counts))
-    scale = np.sqrt(counts / np.maximum(counts - 1, 1))[group][repeated]
-    return (x[repeated] - mean[group][repeated]) * scale.reshape(-1, *[1] * (x.ndim - 1))
+    n_rows = np.cumsum(counts[several])
+    part = (n_rows - 1) * x[0].size * 8 // BLOCK_BYTES  # of each stimulus
+    for number in np.unique(part):
+        chosen = several[part == number]
+        rows = np.flatnonzero(np.isin(group, chosen))
+        local = np.searchsorted(chosen, group[rows])
+        some = x[rows]
+        mean = group_means(some, local, len(chosen))
+        scale = np.sqrt(counts / np.maximum(counts - 1, 1))[group[rows]]
+        yield (some - mean[local]) * scale.reshape(-1, *[1] * (x.ndim - 1))

@@ -194,8 +194,8 @@ class RobustScale(UnitStep):
 
     def statistics(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         axes = (0, *range(2, x.ndim))
-        median = np.median(x, axis=axes).astype(np.float64)
-        spread = MAD_TO_SD * np.median(np.abs(x - over_time(median, x)), axis=axes)
+        median = medians(x)
+        spread = MAD_TO_SD * medians(x, median)
         flat = spread <= ROUNDING * np.abs(median)
         varying = flat & (np.ptp(x, axis=axes) > ROUNDING * np.abs(median))
         if varying.any():
@@ -220,6 +220,19 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sd = np.sqrt(squares / (x.size / max(1, x.shape[1])))
     sd[sd <= ROUNDING * np.abs(mean)] = 1.0
     return mean, sd
+
+
+def medians(x: np.ndarray, about: np.ndarray | None = None) -> np.ndarray:
+    """float64 median of axis 1, or of the distance from values `about`, (n_features,); some features at a time."""
+    axes = (0, *range(2, x.ndim))
+    step = max(1, BLOCK_BYTES * x.shape[1] // (8 * max(1, x.size)))
+    out = np.empty(x.shape[1])
+    for start in range(0, x.shape[1], step):
+        some = x[:, start : start + step]
+        if about is not None:
+            some = np.abs(some - over_time(about[start : start + step], x))
+        out[start : start + step] = np.median(some, axis=axes)
+    return out
 
 
 def earlier_moments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -9,13 +10,16 @@ from torch import Tensor
 
 from braindec import checks
 
+Parts = Callable[[], Iterable[Tensor]]
+
 
 class Covariance(NamedTuple):
-    """Mean (p,), covariance (p, p) and the share of the target that was mixed in, in [0, 1]."""
+    """Mean (p,), covariance (p, p), the share of the target mixed in, in [0, 1], and the covariance without it."""
 
     mean: Tensor
     matrix: Tensor
     shrinkage: float
+    sample: Tensor
 
 
 class Whitening(NamedTuple):
@@ -50,17 +54,30 @@ def ledoit_wolf(x: Tensor, *, centred: bool = False) -> Covariance:
     -----
     Ledoit & Wolf 2004, doi:10.1016/S0047-259X(03)00096-4. The sum over squared products needs no (n, p, p) array.
     """
-    n, p = checks.n_axes("x", x, ("observation", "feature")).shape
+    checks.n_axes("x", x, ("observation", "feature"))
+    return _estimate(lambda: (x,), centred=centred)
+
+
+def _estimate(parts: Parts, *, centred: bool = False) -> Covariance:
+    """`ledoit_wolf` of rows that come in parts, the same ones at each call."""
+    n, total = 0, torch.zeros(())
+    for x in parts():
+        n, total = n + len(x), total.to(x) + x.sum(0)
     checks.at_least("number of rows of x", n, 2)
-    mean = torch.zeros_like(x[0]) if centred else x.mean(0)
-    z = x - mean
-    sample = z.T @ z / n
+    mean = torch.zeros_like(total) if centred else total / n
+    p = len(mean)
+    products, fourth = mean.new_zeros(p, p), mean.new_zeros(())
+    for x in parts():
+        z = x - mean
+        products += z.T @ z
+        fourth += z.square().sum(1).square().sum()
+    sample = products / n
     level = sample.diagonal().mean()
-    spread = (sample - level * torch.eye(p, dtype=x.dtype, device=x.device)).square().sum()
+    spread = (sample - level * torch.eye(p, dtype=mean.dtype, device=mean.device)).square().sum()
     # sum_ij Var(z_i z_j) / n = (mean ||z||^4 - ||S||^2) / n
-    noise = (z.square().sum(1).square().mean() - sample.square().sum()) / n
+    noise = (fourth / n - sample.square().sum()) / n
     share = float((noise / spread).clamp(0.0, 1.0)) if float(spread) > 0 else 0.0
-    return Covariance(mean, shrink(sample, share), share)
+    return Covariance(mean, shrink(sample, share), share, sample)
 
 
 def shrink(matrix: Tensor, share: float) -> Tensor:
@@ -109,11 +126,24 @@ def fit_whitening(x: Tensor, shrinkage: float | None = None) -> Whitening:
     -------
     Whitening
     """
-    estimate = ledoit_wolf(x)
+    checks.n_axes("x", x, ("observation", "feature"))
+    return whitening_of(lambda: (x,), shrinkage)
+
+
+def whitening_of(parts: Parts, shrinkage: float | None = None) -> Whitening:
+    """`fit_whitening` of rows that are too many for memory.
+
+    Parameters
+    ----------
+    parts : callable
+        ``parts()`` gives tensors (n_i, p), the same ones at each call.
+    shrinkage : float or None
+        In [0, 1]; None estimates it (Ledoit-Wolf).
+    """
+    estimate = _estimate(parts)
     if shrinkage is None:
         return Whitening(estimate.mean, inverse_root(estimate.matrix), estimate.shrinkage)
-    z = x - estimate.mean
-    return Whitening(estimate.mean, inverse_root(shrink(z.T @ z / len(x), shrinkage)), float(shrinkage))
+    return Whitening(estimate.mean, inverse_root(shrink(estimate.sample, shrinkage)), float(shrinkage))
 
 
 def whiten(x: Tensor, whitening: Whitening) -> Tensor:

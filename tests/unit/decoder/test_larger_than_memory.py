@@ -13,7 +13,7 @@ import torch
 from braindec import checks, store, train
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear
-from braindec.data import NeuralDataset, layout, mapped
+from braindec.data import NeuralDataset, layout, mapped, steps, unit_steps
 from braindec.data.preprocessing import (
     AverageTime,
     Baseline,
@@ -37,6 +37,8 @@ def small_memory(monkeypatch):
     """Everything counts as larger than memory, and is computed on in many blocks."""
     monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(mapped, "BLOCK_BYTES", 20_000)
+    for module in (steps, unit_steps):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 20_000)
     monkeypatch.setattr(store, "BLOCK_BYTES", 5_000)
 
 
