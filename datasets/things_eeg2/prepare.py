@@ -364,7 +364,7 @@ def synthetic(
     seed: int = 0,
     files: str = "250hz",
     subjects: Iterable[int] = (1,),
-    n_concepts: tuple[int, int] = (12, 20),
+    n_concepts: tuple[int, int] = (10, 20),
     n_repeats: tuple[int, int] = (4, 8),
     noise: float = 1.0,
 ) -> Truth:
