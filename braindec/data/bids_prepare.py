@@ -171,7 +171,8 @@ def _counted(raw: Path, jobs: Sequence[Job], settings: BidsSettings) -> Counts:
     """Trials and stimuli as the tables and headers say, and what would be read and written."""
     n_trials, ids, plan = {}, set(), []
     for job in jobs:
-        size = sum(f.path.stat().st_size for f in job.files) / 1e6
+        parts = {p for f in job.files for p in f.path.parent.glob(f"{f.path.name.partition('.')[0]}.*")}
+        size = sum(p.stat().st_size for p in parts) / 1e6
         plan.append(f"{job.key}: would read {len(job.files)} recordings of {size:,.1f} MB")
         if job.modality == "fmri":
             events = [run.events for run in bids_fmri.read_runs(raw, job.files, settings)]

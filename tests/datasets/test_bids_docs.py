@@ -1,0 +1,62 @@
+"""The page on one's own data is typed as it stands: its commands print what it says, its code runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from braindec import checks
+from braindec.cli import _verbs
+from braindec.data import catalogue
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring-your-own-data.md"
+
+
+def commands(text):
+    """(words after braindec, the lines printed below) of every `$ braindec` of the page."""
+    found = []
+    for block in re.findall(r"(?:^    .*\n?)+", text.replace("\\\n          ", ""), flags=re.M):
+        for part in block.replace("\n    ", "\n").strip().split("$ braindec ")[1:]:
+            line, _, printed = part.partition("\n")
+            found.append((shlex.split(line), " ".join(printed.split())))
+    return found
+
+
+def test_every_command_of_the_page_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    text = PAGE.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    catalogue.load("bids")["synthetic"]("my_bids")
+    (tmp_path / "plain").mkdir()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    exec(next(b for b in blocks if "arrays.npy" in b), {})
+    typed = [c for c in commands(text) if c[0][0] in ("prepare", "audit")]
+    assert len(typed) >= 7
+    for (verb, *words), expected in typed:
+        try:
+            _verbs.run(verb, words)
+            said = " ".join(capsys.readouterr().out.split())
+        except checks.BraindecError as error:
+            said = "braindec: " + " ".join(str(error).split())
+        assert said.startswith(expected.removesuffix(" ..."))
+    monkeypatch.setattr("builtins.print", lambda *a: printed.append(str(a)))
+    printed = []
+    exec(next(b for b in blocks if "store.Stored" in b), {})
+    assert "(64, 172)" in printed[0] and "(4, 172)" in printed[-1]
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_page_decodes_the_planted_categories(tmp_path, monkeypatch, capsys):
+    text = PAGE.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    functions = catalogue.load("bids")
+    functions["synthetic"]("my_bids")
+    functions["prepare"]("my_bids", "prepared/mine")
+    Path("mine.py").write_text(
+        next(b for b in re.findall(r"```python\n(.*?)```", text, flags=re.S) if "RECIPE" in b)
+    )
+    _verbs.run("run", ["./mine.py", "--data", "prepared/mine", "--out", "runs/mine"])
+    accuracy = re.search(r"category_accuracy .* (0\.\d+) \[", capsys.readouterr().out)
+    assert float(accuracy[1]) > 0.8
