@@ -19,6 +19,7 @@ CATCH = 999_999  # event code of a picture that is no object, asked about
 STIM, PICTURE_ON = "UPPT001", 64  # trigger channel of the recordings and its value while a picture is on
 COLUMNS = ("trial_type", "session_nr", "run_nr", "image_path", "image_on")
 KINDS = ("exp", "test", "catch")
+ALL_PARTS = "Get all of its parts: preprocessed_P*-epo-1.fif and so on, under their own names."
 
 
 def read_things_meg(path: str | Path, attributes: str | Path, *, subject: int) -> Trials:
@@ -48,7 +49,7 @@ def read_things_meg(path: str | Path, attributes: str | Path, *, subject: int) -
     table = read_attributes(attributes)
     if table.n_rows != rows.n_epochs:
         found = f"and the files it names hold {rows.n_epochs} epochs, {Path(attributes).name} has {table.n_rows} rows"
-        raise checks.DataFileError(path, found, "Get all of its parts: preprocessed_P*-epo-1.fif and so on.")
+        raise checks.DataFileError(path, found, ALL_PARTS)
     is_catch = table["trial_type"] == "catch"
     n_other = int((is_catch != (rows.codes == CATCH)).sum())
     if n_other:
@@ -117,11 +118,15 @@ class EpochRows:
     dtype = np.dtype(np.float32)
 
     def __init__(self, path: str | Path, rows: np.ndarray | None = None):
+        import mne
+
         self.path = checks.existing_file(path, "Get derivatives/preprocessed/preprocessed_P*-epo.fif.")
         epochs = self._open()
         with reading(self.path, Exception):  # mne raises bare Exceptions on unknown tags
-            names, kinds = tuple(epochs.ch_names), tuple(epochs.get_channel_types())
-            self.space = SensorSpace(names, positions_of(epochs.info), kinds)
+            self._picks = mne.pick_types(epochs.info, meg=True, exclude=())
+            info = mne.pick_info(epochs.info, self._picks)
+            names, kinds = tuple(info["ch_names"]), tuple(info.get_channel_types())
+            self.space = SensorSpace(names, positions_of(info), kinds)
             self.sfreq, self.tmin = round(float(epochs.info["sfreq"]), 6), float(epochs.tmin)
             self.codes = np.asarray(epochs.events[:, 2], dtype=np.int64)
             self.n_epochs, n_times = len(epochs.events), len(epochs.times)
@@ -143,8 +148,10 @@ class EpochRows:
         if isinstance(rows, int | np.integer):
             return self[np.array([rows])][0]
         wanted = self._rows[np.arange(len(self))[rows]]
-        with reading(self.path, Exception):
-            found = self._opened.get_data(item=wanted, copy=False).astype(np.float32)
+        from mne.utils import use_log_level
+
+        with reading(self.path, Exception), use_log_level("error"):
+            found = self._opened.get_data(self._picks, item=wanted, copy=False).astype(np.float32)
         return finite(self.path, found)
 
     @functools.cached_property
@@ -155,8 +162,11 @@ class EpochRows:
         import mne
 
         with reading(self.path, Exception):
-            epochs = mne.read_epochs(self.path, proj=False, preload=False, verbose="error")
-            return epochs.pick("meg", exclude=(), verbose="error")
+            try:
+                return mne.read_epochs(self.path, proj=False, preload=False, verbose="error")
+            except FileNotFoundError as error:
+                found = f"goes on in {Path(str(error.filename)).name}, which is not there"
+                raise checks.DataFileError(self.path, found, ALL_PARTS) from error
 
 
 def stim_onsets(values: np.ndarray, code: int = PICTURE_ON) -> np.ndarray:

@@ -1,0 +1,174 @@
+"""THINGS-MEG: preprocessed epochs in FIF and their table to trials of four subjects."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from braindec import checks
+from braindec.data import large, things
+from braindec.data.catalogue import Counts, Truth
+from braindec.data.things_meg import read_attributes, read_things_meg
+from braindec.types import Trials
+
+HERE = Path(__file__).resolve().parent
+SUBJECTS = (1, 2, 3, 4)
+EPOCHS = ("derivatives/preprocessed", "preprocessed", ".")
+TABLES = ("sourcedata", ".")
+WHOLE = {"exp": 22_248, "test": 2_400, "catch": 2_400}  # epochs of a subject; Hebart et al. 2023
+N_REPEATS = 12
+SIDE = 224  # px of the stored pictures
+ADDRESS = "s3://openneuro.org/ds004212"
+
+
+def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
+    """The paths that preparing reads; what is missing is named with the command that gets it.
+
+    Raises
+    ------
+    DownloadError
+        If a file is missing (not in a dry run).
+    """
+    raw = Path(raw)
+    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    paths = [raw / EPOCHS[0] / f"preprocessed_P{s}-epo.fif" for s in chosen]
+    paths += [raw / TABLES[0] / f"sample_attributes_P{s}.csv" for s in chosen]
+    paths += [raw / things.FOLDERS[0]]
+    missing = [path for path in paths if not path.exists()]
+    if missing and not dry_run:
+        raise checks.DownloadError(
+            f"{len(missing)} of {len(paths)} are not there, first {missing[0]}. Get the recordings with: aws s3 sync "
+            f"--no-sign-request {ADDRESS} {raw} --exclude '*' --include 'derivatives/preprocessed/*' "
+            f"--include 'sourcedata/*'. Pictures: {things.WHERE}"
+        )
+    return paths
+
+
+def prepare(
+    raw: str | Path,
+    out: str | Path,
+    *,
+    subjects: Iterable[int] | None = None,
+    dry_run: bool = False,
+    n_jobs: int = 1,
+    images: bool = True,
+) -> Counts:
+    """Reads epochs, tables and pictures and writes the prepared dataset; catch trials are left out and counted.
+
+    Parameters
+    ----------
+    raw, out : path
+    subjects : iterable of int, optional
+        None prepares all that have files.
+    dry_run : bool
+        Only say what would be read, written and needed.
+    n_jobs : int
+        Subjects at a time.
+    images : bool
+        False leaves the pictures out: concepts and names alone.
+
+    Raises
+    ------
+    DataFileError
+        If a file is damaged, or epochs and table contradict each other.
+    FileNotFoundError
+        If something is missing; says what.
+    """
+    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
+    checks.at_least("n_jobs", n_jobs, 1)
+    folder = next(
+        (raw / f for f in EPOCHS if any((raw / f).glob("preprocessed_P*-epo.fif"))), raw / EPOCHS[0]
+    )
+    found = [s for s in SUBJECTS if (folder / f"preprocessed_P{s}-epo.fif").is_file()]
+    chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "preprocessed_P{}-epo.fif")
+    sources, ids, tested = [], set(), set()
+    catch: dict[str, int] = {}
+    for subject in chosen:
+        source, trials, n_catch = _source(raw, folder, subject)
+        sources.append(source)
+        catch[source.key] = n_catch
+        ids |= set(trials.table["stimulus_id"].tolist())
+        tested |= set(trials.table["stimulus_id"][trials.table["trial_type"] == "test"].tolist())
+        missing += _missing(trials, n_catch)
+    whole = large.Whole(
+        name="things_meg",
+        licence="CC0 (recordings); the pictures have their own terms",
+        source="OpenNeuro ds004212; Hebart et al. 2023, doi:10.7554/eLife.82580",
+        raw=raw,
+        sources=tuple(sources),
+        pictures=things.pictures_of(raw, sorted(ids), sorted(tested), SIDE, images=images),
+        splits=things.splits,
+        notes={
+            "label": "concept",
+            "catch_trials_left_out": catch,
+            "transductive": "no: filtered 0.1-40 Hz over each run, each epoch in units of its own baseline",
+            "epochs": {"whitened_on": "none", "ica_fitted_on": "none", "z_scored_on": "none"},
+            "features": {"selected_on": "none", "aligned_on": "none"},
+        },
+        settings={"images": images, "side": SIDE},
+        missing=missing,
+    )
+    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
+
+
+def _source(raw: Path, folder: Path, subject: int) -> tuple[large.Source, Trials, int]:
+    """A subject's files, its trials (unread), and the number of its catch trials."""
+    name = f"sample_attributes_P{subject}.csv"
+    table = next((raw / f / name for f in TABLES if (raw / f / name).is_file()), raw / TABLES[0] / name)
+    first = folder / f"preprocessed_P{subject}-epo.fif"
+    read = partial(read_things_meg, first, table, subject=subject)
+    trials = read()  # checks headers and table before anything is written
+    further = sorted(folder.glob(f"preprocessed_P{subject}-epo-*.fif"))
+    n_catch = int((read_attributes(table)["trial_type"] == "catch").sum())
+    return large.Source(trials.key, (first, *further, table), read), trials, n_catch
+
+
+def _missing(trials: Trials, n_catch: int) -> tuple[str, ...]:
+    kinds = trials.table["trial_type"]
+    counts = {"exp": int((kinds == "exp").sum()), "test": int((kinds == "test").sum()), "catch": n_catch}
+    said = tuple(
+        f"{trials.key}: {counts[kind]} of {n} epochs of the type {kind}."
+        for kind, n in WHOLE.items()
+        if counts[kind] != n
+    )
+    _, repeats = np.unique(trials.table["stimulus_id"][kinds == "test"], return_counts=True)
+    odd = int((repeats != N_REPEATS).sum())
+    return said + ((f"{trials.key}: {odd} test images were not shown {N_REPEATS} times.",) if odd else ())
+
+
+def synthetic(
+    raw: str | Path,
+    *,
+    seed: int = 0,
+    subjects: Iterable[int] = (1,),
+    n_concepts: tuple[int, int] = (12, 4),
+    n_channels: int = 40,
+    noise: float = 1.0,
+) -> Truth:
+    """A small dataset in the distributed files: drawn pictures, and responses planted from their blocks.
+
+    Parameters
+    ----------
+    raw : path
+    seed : int
+    subjects : iterable of int
+    n_concepts : (int, int)
+        All of them (three pictures each), and how many of these have a further picture that is tested (12 times).
+    n_channels : int
+    noise : float
+        SD of the noise over that of the planted responses.
+
+    Returns
+    -------
+    Truth
+        Responses as written. `details` holds the pictures.
+    """
+    make = runpy.run_path(str(HERE / "_synthetic.py"))["synthetic"]
+    made: Truth = make(
+        raw, seed=seed, subjects=subjects, n_concepts=n_concepts, n_channels=n_channels, noise=noise
+    )
+    return made
