@@ -12,6 +12,7 @@ from braindec.evaluate.measures import Measured, measure, protocol_named
 from braindec.evaluate.nulls import fit_nulls, null_values, permuted
 from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
+from braindec.evaluate.pseudo_trials import AveragingCurve, averaging_curve, pseudo_trials
 from braindec.evaluate.reconstructions import reconstructions
 from braindec.evaluate.regions import by_region, predictability
 from braindec.evaluate.saved import Seen, fitted_on, seen_trials, unseen
@@ -33,10 +34,12 @@ from braindec.evaluate.systems import (
     nuisance_features,
     signal_features,
 )
+from braindec.evaluate.temporal_generalisation import TemporalGeneralisation, temporal_generalisation
 from braindec.evaluate.time_course import TimeCourse, auc_of_averages, averaged_trials, time_course
 from braindec.evaluate.whole import Evaluation, Plan, cross_validate, held_out
 
 __all__ = [
+    "AveragingCurve",
     "Decoded",
     "Evaluation",
     "Exam",
@@ -48,9 +51,11 @@ __all__ = [
     "RidgeFitter",
     "Seen",
     "System",
+    "TemporalGeneralisation",
     "TimeCourse",
     "auc_of_averages",
     "averaged_trials",
+    "averaging_curve",
     "adaptation",
     "by_region",
     "check_scopes",
@@ -77,12 +82,14 @@ __all__ = [
     "permuted",
     "predictability",
     "protocol_named",
+    "pseudo_trials",
     "reconstructions",
     "render",
     "scores_of",
     "simulated_ceilings",
     "seen_trials",
     "signal_features",
+    "temporal_generalisation",
     "time_course",
     "unseen",
 ]

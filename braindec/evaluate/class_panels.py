@@ -12,6 +12,7 @@ from braindec.data import NeuralDataset
 from braindec.evaluate.exam import row_labels
 from braindec.evaluate.measures import class_scores
 from braindec.evaluate.scoring import Judged
+from braindec.evaluate.temporal_generalisation import TemporalGeneralisation
 from braindec.evaluate.time_course import TimeCourse
 from braindec.generators import Generator
 from braindec.metrics.identification import correlations
@@ -74,6 +75,22 @@ def over_time(course: TimeCourse) -> Panel:
         f"below in 95 % of {len(course.null)} refits with classes permuted within runs.{said}",
     }
     return "When the classes can be told apart", "time_course", payload
+
+
+def over_two_times(found: TemporalGeneralisation) -> Panel:
+    """The area under the ROC for each time of training and time of testing, with what the null does not reach."""
+    payload = {
+        "time_s": found.centre_s,
+        "values": found.values,
+        "chance": 0.5,
+        "significant": found.p < 0.05,
+        "ylabel": "ROC AUC",
+        "caption": f"A ridge on each window of {np.ptp(found.windows[0]) * 1000:.0f} ms, tried on every other one of "
+        f"held-out trials. Inside the line, areas above {found.null_limit:.3f}: the largest of all {found.values.size} "
+        f"pairs stays below in 95 % of {len(found.null)} refits with classes permuted within blocks. Before onset the "
+        f"largest is {found.values[found.before].max(initial=0.0):.3f}.",
+    }
+    return "Whether what tells the classes apart stays the same", "time_by_time", payload
 
 
 def decoded_pictures(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,32 +108,52 @@ def time_course(
     """
     checks.at_least("n_null", n_null, 19)
     (trials,) = dataset.trials.values()
-    windows = _windows(trials, width_s, step_s)
-    names, number = np.unique(
-        splits.stimulus_column(trials, dataset.stimuli, label_column), return_inverse=True
-    )
-    if len(names) != 2:
-        raise ValueError(f"time_course compares two classes, column {label_column!r} has {len(names)}.")
-    positive = number == 1
-    draws = _draws(positive, trials.table["exchangeability_block"], n_null, seed)  # (n_trials, 1 + n_null)
+    windows = windows_of(trials, width_s, step_s)
+    positive = two_classes(dataset, label_column)
+    draws = label_draws(
+        positive, trials.table["exchangeability_block"], n_null, seed
+    )  # (n_trials, 1 + n_null)
     margins = np.full((len(windows), *draws.shape), np.nan, dtype=np.float32)
     fold_of = np.full(trials.n_trials, -1)
-    for fold, split in enumerate(folds):
-        whole = dataset.with_split(split)
-        leakage.check(whole.part("train"), whole.part("test"))
-        held = split.members(trials, dataset.stimuli, "test")
-        kept = split.members(trials, dataset.stimuli, "train")
+    for fold, (whole, kept, held) in enumerate(parts_of(dataset, folds)):
         fold_of[held] = fold
         margins[:, held] = _fold_margins(whole, windows, draws[kept], preprocessing, seed)
-    if (fold_of < 0).any():
-        raise ValueError(
-            f"{int((fold_of < 0).sum())} trials are never held out; give folds that cover them all."
-        )
-    null = _areas(margins[:, :, 1:], positive, fold_of).T
+    all_held_out(fold_of)
+    null = areas_by_draw(margins[:, :, 1:], positive, fold_of).T
     real = [auc_over_folds(m, positive, fold_of) for m in margins[:, :, 0].astype(np.float64)]
     values = np.array([value for value, _ in real])
     interval = np.array([bounds for _, bounds in real])
     return TimeCourse(windows, values, interval, max_statistic_p(values, null), null, trials.n_trials)
+
+
+def two_classes(dataset: NeuralDataset, label_column: str) -> np.ndarray:
+    """Which trials of the one subject are of the second class in sorted order, bool (n_trials,)."""
+    (trials,) = dataset.trials.values()
+    labels = splits.stimulus_column(trials, dataset.stimuli, label_column)
+    names, number = np.unique(labels, return_inverse=True)
+    if len(names) != 2:
+        raise ValueError(f"two classes are compared, column {label_column!r} has {len(names)}.")
+    return np.asarray(number == 1)
+
+
+def parts_of(
+    dataset: NeuralDataset, folds: Sequence[Split]
+) -> Iterator[tuple[NeuralDataset, np.ndarray, np.ndarray]]:
+    """(dataset in the fold's split, which trials are trained on, which are held out); leaks are refused."""
+    (trials,) = dataset.trials.values()
+    for split in folds:
+        whole = dataset.with_split(split)
+        leakage.check(whole.part("train"), whole.part("test"))
+        kept, held = (split.members(trials, dataset.stimuli, part) for part in ("train", "test"))
+        yield whole, kept, held
+
+
+def all_held_out(fold_of: np.ndarray) -> None:
+    """Refuses trials without a fold (-1)."""
+    if (fold_of < 0).any():
+        raise ValueError(
+            f"{int((fold_of < 0).sum())} trials are never held out; give folds that cover them all."
+        )
 
 
 def averaged_trials(
@@ -176,7 +196,7 @@ def auc_of_averages(
     return float(np.mean(areas))
 
 
-def _windows(trials: Trials, width_s: float, step_s: float) -> np.ndarray:
+def windows_of(trials: Trials, width_s: float, step_s: float) -> np.ndarray:
     """First and last sample's time of each window that fits in the epoch; those before onset are laid out backwards."""
     if trials.sfreq is None or trials.tmin is None:
         raise ValueError(f"{trials.key} has no time axis; time_course is for epochs.")
@@ -190,7 +210,7 @@ def _windows(trials: Trials, width_s: float, step_s: float) -> np.ndarray:
     return trials.tmin + np.stack([starts, starts + width - 1], axis=1) / sfreq
 
 
-def _draws(positive: np.ndarray, blocks: np.ndarray, n_null: int, seed: int) -> np.ndarray:
+def label_draws(positive: np.ndarray, blocks: np.ndarray, n_null: int, seed: int) -> np.ndarray:
     """The classes as +-1 and `n_null` permutations of them within blocks: float32 (n_trials, 1 + n_null)."""
     generator = seeding.numpy_generator(seed, "time course")
     orders = [np.arange(len(positive)), *(permute_within_blocks(blocks, generator) for _ in range(n_null))]
@@ -201,6 +221,14 @@ def _fold_margins(
     whole: NeuralDataset, windows: np.ndarray, labels: np.ndarray, preprocessing: Iterable[Any], seed: int
 ) -> np.ndarray:
     """What ridges say of the held-out trials: (n_windows, n_held, n_draws), each column with a penalty of its own."""
+    fits = window_fits(whole, windows, labels, preprocessing, seed)
+    return np.stack([ridge.ridge_predict(held[number], fit).numpy() for number, fit, held in fits])
+
+
+def window_fits(
+    whole: NeuralDataset, windows: np.ndarray, labels: np.ndarray, preprocessing: Iterable[Any], seed: int
+) -> Iterator[tuple[int, ridge.RidgeFit, list[torch.Tensor]]]:
+    """(number of the window, its ridge with a penalty for each column of labels, held-out trials in every window)."""
     (training,), (test,) = (whole.part(p).trials.values() for p in ("train", "test"))
     fitted = steps_for(tuple(preprocessing), training.modality).fit(training)
     x, held = (torch.from_numpy(fitted.apply(t)) for t in (training, test))
@@ -211,16 +239,15 @@ def _fold_margins(
     units = tuple(splits.unit_values(training, whole.stimuli, unit).tolist())
     parts = group_folds(units, 5, seeding.torch_generator(seed, "time course folds"))
     times = signal.tmin + np.arange(x.shape[2]) / signal.sfreq
-    out = []
-    for start, stop in windows:
-        inside = torch.from_numpy((times > start - 1e-6) & (times < stop + 1e-6))
+    insides = [torch.from_numpy((times > a - 1e-6) & (times < b + 1e-6)) for a, b in windows]
+    cut = [held[:, :, inside].flatten(1) for inside in insides]
+    for number, inside in enumerate(insides):
         found = factors.factorise(x[:, :, inside].flatten(1), parts)
         fit = ridge.solve(found, torch.from_numpy(labels), ALPHAS, per_target=True, score="correlation")
-        out.append(ridge.ridge_predict(held[:, :, inside].flatten(1), fit).numpy())
-    return np.stack(out)
+        yield number, fit, cut
 
 
-def _areas(margins: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> np.ndarray:
+def areas_by_draw(margins: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Area for each window and draw, (n_windows, n_draws), of margins (n_windows, n_trials, n_draws)."""
     total = np.zeros((margins.shape[0], margins.shape[2]))
     for f in np.unique(fold):

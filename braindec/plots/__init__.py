@@ -6,7 +6,7 @@ No state of pyplot is touched; the one look of all figures is in `_style`.
 from __future__ import annotations
 
 from braindec.plots.brains import montage, sensor_map
-from braindec.plots.curves import time_course, training_curve
+from braindec.plots.curves import time_by_time, time_course, training_curve
 from braindec.plots.pictures import encoded, image_grid
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
 from braindec.plots.specification import specification_curve
@@ -22,6 +22,7 @@ __all__ = [
     "score_dots",
     "sensor_map",
     "specification_curve",
+    "time_by_time",
     "time_course",
     "training_curve",
 ]

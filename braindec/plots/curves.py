@@ -121,3 +121,54 @@ def time_course(
         axes.set(xlabel="time from onset (s)", ylabel=_style.upright(ylabel, 2.3))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.2, handlelength=1.6)
         return _style.as_bytes(made, f"{ylabel} over time from onset", kind)
+
+
+def time_by_time(
+    time_s: np.ndarray,
+    values: np.ndarray,
+    *,
+    chance: float,
+    significant: np.ndarray | None = None,
+    ylabel: str = "score",
+    kind: str = "svg",
+) -> Any:
+    """A score for each time of training (upwards) and time of testing (to the right).
+
+    Parameters
+    ----------
+    time_s : array, shape (n_times,)
+        Seconds from onset, evenly spaced.
+    values : array, shape (n_times, n_times)
+        Training times in rows.
+    chance : float
+        The middle of the colours.
+    significant : bool array, shape (n_times, n_times), optional
+        Inside a line.
+    ylabel : str
+        What the colours show.
+    kind : str
+        ``"svg"`` or ``"png"``.
+    """
+    values = np.asarray(values, dtype=float)
+    checks.same_length("time", time_s=time_s, values=values)
+    reach = max(float(np.abs(values - chance).max()), 1e-6)
+    half = float(np.diff(time_s).mean()) / 2 if len(time_s) > 1 else 0.5
+    low, high = float(np.min(time_s)) - half, float(np.max(time_s)) + half
+    with _style.style():
+        made, axes = _style.figure(5.4, 4.2)
+        shown = axes.imshow(
+            values, origin="lower", extent=(low, high, low, high), cmap=_style.DIVERGING_MAP, vmin=chance - reach,
+            vmax=chance + reach, interpolation="nearest",
+        )  # fmt: skip
+        if significant is not None and np.any(significant) and not np.all(significant):
+            inside = np.kron(
+                np.asarray(significant, dtype=float), np.ones((8, 8))
+            )  # the line follows cells
+            fine = low + (np.arange(len(inside)) + 0.5) * (high - low) / len(inside)
+            axes.contour(fine, fine, inside, [0.5], colors="black", linewidths=1.2)
+        axes.plot((low, high), (low, high), color=_style.FAINT, lw=0.8, ls=":")
+        for line in (axes.axhline, axes.axvline):
+            line(0, color=_style.FAINT, lw=0.8)
+        axes.set(xlabel="tested at (s)", ylabel="trained at (s)", xlim=(low, high), ylim=(low, high))
+        made.colorbar(shown, ax=axes, label=ylabel)
+        return _style.as_bytes(made, f"{ylabel} for each time of training and testing", kind)

@@ -14,6 +14,7 @@ volume (brain)          mask bool (x, y, z), values (n_voxels,), label, symmetri
 topography (brain)      positions (n_channels, 3) metres, values (n_channels,), label, symmetric
 time_course (brain)     time_s (n,), values (n,), chance, interval (n, 2), null_limit, significant (n,),
                         baseline (start, stop), ylabel
+time_by_time (brain)    time_s (n,), values (n, n) with training times in rows, chance, significant (n, n), ylabel
 confusion (scores)      matrix (n, n) counts with true classes in rows, labels
 histogram (controls)    null (n_refits,), value, xlabel
 specification (scores)  values (n,), intervals (n, 2), chance, own, choices: {fork: n texts}, options: {fork: texts},
@@ -167,6 +168,14 @@ def time_course(payload: Payload) -> str:
     )  # fmt: skip
 
 
+def time_by_time(payload: Payload) -> str:
+    """A score for each time of training and of testing."""
+    return plots.time_by_time(
+        np.asarray(payload["time_s"]), np.asarray(payload["values"]), chance=float(payload["chance"]),
+        significant=payload.get("significant"), ylabel=payload.get("ylabel", "score"),
+    )  # fmt: skip
+
+
 def confusion(payload: Payload) -> str:
     """Presented against decoded category."""
     return plots.confusion(np.asarray(payload["matrix"]), list(payload["labels"]))
@@ -227,6 +236,7 @@ KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "volume": ("brain", volume),
     "topography": ("brain", topography),
     "time_course": ("brain", time_course),
+    "time_by_time": ("brain", time_by_time),
     "confusion": ("scores", confusion),
     "histogram": ("controls", histogram),
     "specification": ("scores", specification),

@@ -12,7 +12,7 @@ from braindec.data import NeuralDataset, splits
 from braindec.data.preprocessing import Standardise
 from braindec.evaluate import auc_of_averages, time_course
 from braindec.evaluate.measures import auc_over_folds
-from braindec.evaluate.time_course import _areas
+from braindec.evaluate.time_course import areas_by_draw
 from braindec.types import ArraySpace, StimulusSet, Table, Trials
 
 SFREQ, TMIN = 100.0, -0.1
@@ -74,7 +74,7 @@ def test_all_areas_at_once_are_scikit_learns_fold_by_fold(rng):
     positive, fold = rng.random(60) < 0.4, np.arange(60) % 4
     for w, d in np.ndindex(2, 3):
         areas = [roc_auc_score(positive[fold == f], margins[w, fold == f, d]) for f in range(4)]
-        assert _areas(margins, positive, fold)[w, d] == pytest.approx(np.mean(areas))
+        assert areas_by_draw(margins, positive, fold)[w, d] == pytest.approx(np.mean(areas))
         assert auc_over_folds(margins[w, :, d], positive, fold)[0] == pytest.approx(np.mean(areas))
 
 
