@@ -146,15 +146,22 @@ def splits(dataset: NeuralDataset) -> list[Split]:
         if key in heard
     }  # fmt: skip
     every = sorted({stretch for span in spans.values() for stretch in span}, key=_draw)
-    tested = {s for s in every if _draw(s) < TESTED} or set(every[:1])
-    parts: dict[str, list[str]] = {"train": [], "test": []}
-    for key, span in spans.items():
-        inside = sum(s in tested for s in span)
-        if inside in (0, len(span)):
-            parts["test" if inside else "train"].append(key)
-    if not all(parts.values()):
-        return []
-    return [Split("default", "stimulus", {name: tuple(keys) for name, keys in parts.items()})]
+    n_tested = sum(_draw(stretch) < TESTED for stretch in every)
+    for n in range(max(1, n_tested), len(every)):  # one more where no window fits into those drawn
+        parts = _parts(spans, set(every[:n]))
+        if all(parts.values()):
+            return [Split("default", "stimulus", parts)]
+    return []
+
+
+def _parts(
+    spans: Mapping[str, tuple[tuple[str, int], ...]], tested: set[tuple[str, int]]
+) -> dict[str, tuple[str, ...]]:
+    inside = {key: sum(s in tested for s in span) for key, span in spans.items()}
+    return {
+        "train": tuple(key for key, n in inside.items() if n == 0),
+        "test": tuple(key for key, n in inside.items() if n == len(spans[key])),
+    }
 
 
 def _stretches(wav: str, start_s: float, stop_s: float) -> tuple[tuple[str, int], ...]:
