@@ -110,15 +110,28 @@ def ridge_to(
             f"a ridge from {n_features} signal values to {n_targets} has more than {MAX_RIDGE_WEIGHTS} weights; "
             "set train.ridge_start=false, or choose a region or a smaller target."
         )
-    n_kept = max(2, MAX_RIDGE_VALUES // n_features)
-    if n_kept < len(data.stimuli):
-        generator = seeding.torch_generator(seed, "ridge rows", *purpose)
-        rows = torch.randperm(len(data.stimuli), generator=generator)[:n_kept].sort().values
-        data, target = data.take(rows), take(target, rows)
+    chosen = drawn_rows(len(data.stimuli), n_features, seed, *purpose)
+    if chosen is not None:
+        data, target = data.take(chosen), take(target, chosen)
     parts = group_folds(data.units, 5, seeding.torch_generator(seed, "ridge", *purpose))
     score = identification_score if score is None else score
     x, y = whole(data.signals), whole(target)
     return ridge.fit_ridge(x.flatten(1), y.flatten(1), ALPHAS, parts, score=score)
+
+
+def drawn(data: SubjectSet, n_features: int, seed: int, *purpose: object) -> SubjectSet:
+    """As many random rows as a ridge from so many features takes; all where these are few enough."""
+    chosen = drawn_rows(len(data.stimuli), n_features, seed, *purpose)
+    return data if chosen is None else data.take(chosen)
+
+
+def drawn_rows(n_rows: int, n_features: int, seed: int, *purpose: object) -> Tensor | None:
+    """Sorted positions of the rows that a ridge is fitted on, or None where it is fitted on all."""
+    n_kept = max(2, MAX_RIDGE_VALUES // n_features)
+    if n_kept >= n_rows:
+        return None
+    generator = seeding.torch_generator(seed, "ridge rows", *purpose)
+    return torch.randperm(n_rows, generator=generator)[:n_kept].sort().values
 
 
 def identification_score(prediction: Tensor, truth: Tensor) -> Tensor:

@@ -257,6 +257,7 @@ def fit_shared_map_(decoder: BrainDecoder, sets: Sets) -> None:
     if size * n_shared > MAX_SHARED_MAP:
         return
     averaged = {key: s.averaged() for key, s in sets.items()}
+    averaged = {key: fitting.drawn(s, size * len(sets), decoder.settings.seed, key) for key, s in averaged.items()}
     with torch.no_grad():
         shared = torch.cat([
             encoder.adapter(key)(s.signals[some]).flatten(1)
@@ -276,8 +277,11 @@ def start_adapters_(decoder: BrainDecoder, encoder: Encoder, sets: Sets) -> None
         return
     for key, data in sets.items():
         averaged = data.averaged()
-        targets = rows.whole(averaged.targets[decoder.main]).flatten(1)
-        expected = targets @ decoder.shared_weight.T + decoder.shared_bias
+        targets = averaged.targets[decoder.main]
+        expected = torch.cat([
+            targets[some].flatten(1) @ decoder.shared_weight.T + decoder.shared_bias
+            for some in rows.parts(targets)
+        ])  # fmt: skip
         fit = fitting.ridge_to(averaged, expected, decoder.settings.seed, "adapt", key)
         encoder.adapter(key).start_from_(fit.weights.T, fit.intercept)
 

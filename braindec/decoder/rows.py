@@ -18,8 +18,8 @@ from braindec.data.loader import MappedRows
 from braindec.maths.groups import group_means
 from braindec.types import Embeddings
 
-IN_MEMORY_BYTES = 256 << 20  # what a part may hold of signals, and of targets, to be read whole
-AT_ONCE_BYTES = 64 << 20  # what is computed on at once, of whatever is larger
+IN_MEMORY_BYTES = 128 << 20  # what a part may hold of signals, and of targets, to be read whole
+AT_ONCE_BYTES = 32 << 20  # what is computed on at once, of whatever is larger
 MAX_AT_ONCE = 2048
 
 Read = Callable[[np.ndarray, np.ndarray | None], np.ndarray]

@@ -113,4 +113,5 @@ class Embeddings:
     def of(self, ids: Sequence[str]) -> np.ndarray:
         """float32 (n, n_tokens, n_dims) for these stimulus ids, in that order, repeats allowed."""
         rows, back = np.unique(self.positions(ids), return_inverse=True)
-        return np.asarray(self.values[rows], dtype=np.float32)[back]
+        values = np.asarray(self.values[rows], dtype=np.float32)
+        return values if np.array_equal(back, np.arange(len(rows))) else values[back]
