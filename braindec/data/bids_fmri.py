@@ -221,23 +221,32 @@ def estimated(
     space: VoxelSpace,
     subject: int,
     tsnr: np.ndarray,
+    folder: Path,
 ) -> tuple[Trials, np.ndarray, dict[str, Any]]:
-    """The trials of a subject, the values that are not the responses (t or betas), and what each run's noise was."""
-    found = []
-    for run, model in zip(runs, models, strict=True):
+    """The trials of a subject, the values that are not the responses (t or betas), and what each run's noise was.
+
+    Responses and values are memory-mapped below `folder`: only a run's lie in memory.
+    """
+    counts = [len(run.events.onset_s) for run in runs]
+    shape = (sum(counts), space.n_features)
+    beta, t = (np.lib.format.open_memmap(folder / f"{n}.npy", "w+", np.float32, shape) for n in ("beta", "t"))
+    noise: list[tuple[int, float]] = []
+    for run, model, stop in zip(runs, models, np.cumsum(counts).tolist(), strict=True):
         try:
-            found.append(glm_choices.estimate(model, choices, settings.glm))
+            found = glm_choices.estimate(model, choices, settings.glm)
         except ValueError as error:
             way_out = "Censor less, model fewer confounds, or --set bad_events=drop."
             raise checks.DataFileError(run.events.path, f"cannot be estimated: {error}", way_out) from error
-    beta, t = (np.concatenate([getattr(f, name) for f in found]) for name in ("beta", "t"))
+        rows = slice(stop - len(found.beta), stop)
+        beta[rows], t[rows] = found.beta, found.t
+        noise.append((found.dof, round(float(np.median(found.autocorrelation)), 3)))
     table = _table(runs, tsnr)
     responses, other, units = (
         (beta, t, "percent signal change") if settings.values == "beta" else (t, beta, "t")
     )
     about = {
-        "dof": [f.dof for f in found],
-        "autocorrelation_median": [round(float(np.median(f.autocorrelation)), 3) for f in found],
+        "dof": [dof for dof, _ in noise],
+        "autocorrelation_median": [rho for _, rho in noise],
         "censored": [int(r.censored.sum()) for r in runs],
         "volumes": [r.n_times for r in runs],
         "t_r_s": runs[0].t_r,

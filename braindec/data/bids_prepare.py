@@ -27,7 +27,7 @@ from braindec.data import (
 )
 from braindec.data.bids_settings import BidsSettings
 from braindec.data.catalogue import Counts
-from braindec.data.dataset import NeuralDataset
+from braindec.data.dataset import NeuralDataset, view
 from braindec.data.glm_choices import Choices
 from braindec.data.glm_design import LIBRARY
 from braindec.data.leakage.provenance import rows_record
@@ -171,8 +171,7 @@ def _counted(raw: Path, jobs: Sequence[Job], settings: BidsSettings) -> Counts:
     """Trials and stimuli as the tables and headers say, and what would be read and written."""
     n_trials, ids, plan = {}, set(), []
     for job in jobs:
-        parts = {p for f in job.files for p in f.path.parent.glob(f"{f.path.name.partition('.')[0]}.*")}
-        size = sum(p.stat().st_size for p in parts) / 1e6
+        size = sum(p.stat().st_size for f in job.files for p in _parts(f)) / 1e6
         plan.append(f"{job.key}: would read {len(job.files)} recordings of {size:,.1f} MB")
         if job.modality == "fmri":
             events = [run.events for run in bids_fmri.read_runs(raw, job.files, settings)]
@@ -192,7 +191,7 @@ def _do(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: frozen
         return _do_fmri(job, raw, folder, settings, train)
     trials, about = bids_meeg.read_trials(raw, job.files, job.modality, job.subject, settings)
     tables = [p for f in job.files for s in ("events", "channels", "electrodes") for p in _tables(raw, f, s)]
-    read = (*(f.path for f in job.files if f.path.is_file()), *tables)
+    read = (*(p for f in job.files for p in _parts(f) if p.is_file()), *tables)
     return Made(layout.write_trials(folder, trials), read, about)
 
 
@@ -213,14 +212,17 @@ def _do_fmri(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: f
             if fmri.glm.chooses
             else Choices.none(space.n_features)
         )
-        trials, other, about = bids_fmri.estimated(runs, models, choices, fmri, space, job.subject, tsnr)
-    path = layout.write_trials(folder, trials)
-    maps = _write_maps(folder, trials, other, choices, tsnr, fmri.values)
+        place = Path(scratch)
+        trials, other, about = bids_fmri.estimated(
+            runs, models, choices, fmri, space, job.subject, tsnr, place
+        )
+        path = layout.write_trials(folder, trials)
+        maps = _write_maps(folder, trials, other, choices, tsnr, fmri.values)
     chosen_on = None
     if fmri.glm.chooses:
         units = [_unit(run.file, settings.split) for run in runs for _ in run.events.onset_s]
         kept = np.array([u in train if train else True for u in units])
-        chosen_on = rows_record(trials.take(kept))
+        chosen_on = rows_record(view(layout.read_trials(path), kept))
         about["chosen"] = _chosen_words(choices)
     tables = [run.events.path for run in runs]
     return Made(path, (*(f.path for f in job.files), *tables), about, chosen_on, maps)
@@ -232,7 +234,9 @@ def _write_maps(
     """What is known of each voxel, and the values that are not the responses."""
     path = folder / f"{trials.key}_maps.h5"
     with store.writer(path) as out:
-        out.bulk("t" if values == "beta" else "beta", other.shape, np.float32).append(other)
+        bulk = out.bulk("t" if values == "beta" else "beta", other.shape, np.float32)
+        for start in range(0, len(other), 64):
+            bulk.append(other[start : start + 64])
         out.array("tsnr", tsnr)
         out.array("hrf_index", choices.hrf)
         out.array("ridge_fraction", choices.fraction)
@@ -386,6 +390,11 @@ def _counts(out: Path) -> Counts:
     from braindec.data.catalogue import counts
 
     return counts(out)
+
+
+def _parts(file: bids.BidsFile) -> list[Path]:
+    """The files of a recording: BrainVision's header, markers and samples are three."""
+    return sorted(file.path.parent.glob(f"{file.path.name.partition('.')[0]}.*"))
 
 
 def _tables(raw: Path, file: bids.BidsFile, suffix: str) -> list[Path]:
