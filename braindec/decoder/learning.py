@@ -112,7 +112,7 @@ def named(decoder: BrainDecoder, embeddings: Embeddings | Mapping[str, Embedding
 
 
 def prepared_sets_(
-    decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings], place: Path | None
+    decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings], place: Path | None = None
 ) -> Sets:
     """Each subject's training data; the decoder takes preprocessing fitted on all of it.
 
@@ -158,7 +158,7 @@ def kept_in(place: Path | None) -> Callable[[Tensor], Tensor]:
     return lambda values: torch.from_numpy(scratch.copy(values.numpy()))
 
 
-def refit_of(decoder: BrainDecoder, part: NeuralDataset, sets: Sets, place: Path | None) -> Refit:
+def refit_of(decoder: BrainDecoder, part: NeuralDataset, sets: Sets, place: Path | None = None) -> Refit:
     """Signals whose preprocessing has seen only some rows: whitening by repeats would tell folds their labels."""
 
     earlier = earlier_subjects(decoder, part)
@@ -223,7 +223,9 @@ def fit_gain_(decoder: BrainDecoder, fitted: CrossFit, sets: Sets) -> None:
     """Least-squares length of the predictions, out of fold where there are folds: some losses leave it free."""
     cross, power = 0.0, 0.0
     with torch.no_grad():
-        for p, t in [(raw, truth) for raw, truth, _ in fitted.held_out.values()] or fitted_pairs(decoder, sets):
+        for p, t in [(raw, truth) for raw, truth, _ in fitted.held_out.values()] or fitted_pairs(
+            decoder, sets
+        ):
             cross += float((p * t).sum())
             power += float(p.square().sum())
     decoder.gain.fill_(max(cross, 0.0) / max(power, 1e-12))
@@ -257,7 +259,9 @@ def fit_shared_map_(decoder: BrainDecoder, sets: Sets) -> None:
     if size * n_shared > MAX_SHARED_MAP:
         return
     averaged = {key: s.averaged() for key, s in sets.items()}
-    averaged = {key: fitting.drawn(s, size * len(sets), decoder.settings.seed, key) for key, s in averaged.items()}
+    averaged = {
+        key: fitting.drawn(s, size * len(sets), decoder.settings.seed, key) for key, s in averaged.items()
+    }
     with torch.no_grad():
         shared = torch.cat([
             encoder.adapter(key)(s.signals[some]).flatten(1)
