@@ -1,0 +1,385 @@
+"""MOUS: CTF recordings of people who heard Dutch sentences and word lists, to segments of speech."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, seeding
+from braindec.data import large, speech_miniature
+from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.ctf import open_ctf
+from braindec.data.damage import COPY_AGAIN, reading
+from braindec.data.speech import Windows
+from braindec.data.speech_dataset import whole
+from braindec.data.speech_runs import Run
+from braindec.types import Table
+
+ABSENT = (
+    2012, 2018, 2022, 2023, 2026, 2043, 2044, 2045, 2048, 2054, 2060, 2074, 2081, 2082, 2087, 2093, 2100, 2107, 2112,
+    2115, 2118, 2123,
+)  # fmt: skip
+SUBJECTS = tuple(s for s in range(2002, 2126) if s not in ABSENT)
+N_SOUNDS, SFREQ = 240, 120.0
+COLUMNS = ("onset", "type", "value")
+CONDITIONS = {"ZINNEN": "sentence", "WOORDEN": "word_list"}
+ANCHORS = ("fixed", "words")
+STEM = "EQ_Ramp_Int2_Int1LPF"
+FIXED_S = 3.0
+TASK = re.compile(r"sub-A(\d{4})_task-auditory(?:_run-(\d+))?_meg\.(ds|fif)")
+START = re.compile(r"Start File\s+(\d+)\.wav")
+INTERVAL = re.compile(r'xmin\s*=\s*([\d.]+)\s+xmax\s*=\s*([\d.]+)\s+text\s*=\s*"((?:[^"]|"")*)"')
+
+
+def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
+    """The paths of the recordings; the repository asks for a signed agreement, so missing ones are named.
+
+    Raises
+    ------
+    DownloadError
+        If a file is missing (not in a dry run), with where it is to be had.
+    """
+    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    stems = [Path(raw) / f"sub-A{s}" / "meg" / f"sub-A{s}_task-auditory" for s in chosen]
+    paths = [stem.with_name(f"{stem.name}_{end}") for stem in stems for end in ("meg.ds", "events.tsv")]
+    paths.append(Path(raw) / "stimuli" / "stimuli.txt")
+    missing = [path for path in paths if not path.exists()]
+    if missing and not dry_run:
+        raise checks.DownloadError(
+            f"{len(missing)} of {len(paths)} files are not there, first {missing[0]}. Sign the agreement at "
+            "https://data.ru.nl/collections/di/dccn/DSC_3011020.09_236 and copy them by WebDAV."
+        )
+    return paths
+
+
+def prepare(
+    raw: str | Path,
+    out: str | Path,
+    *,
+    subjects: Iterable[int] | None = None,
+    dry_run: bool = False,
+    n_jobs: int = 1,
+    anchors: str = "fixed",
+    sfreq: float | None = SFREQ,
+    every_word: bool = False,
+    bad_channels: str = "refuse",
+) -> Counts:
+    """Reads recordings and their events, and writes 3 s segments of speech.
+
+    Parameters
+    ----------
+    raw, out : path
+    subjects : iterable of int, optional
+        2002 .. 2125; None prepares all that have files.
+    dry_run : bool
+        Only say what would be read, written and needed.
+    n_jobs : int
+        Subjects at a time.
+    anchors : str
+        ``"fixed"`` cuts every 3 s from the beginning of a sound; ``"words"`` needs forced alignments.
+    sfreq : float or None
+        Hz after resampling; None keeps 1200.
+    every_word : bool
+        See `braindec.data.speech.Windows`; for ``"words"``.
+    bad_channels : str
+        ``"refuse"`` or ``"drop"``.
+
+    Raises
+    ------
+    DataFileError
+        If a file is damaged, or recording, events and sentences contradict each other.
+    """
+    checks.one_of("anchors", anchors, ANCHORS)
+    if every_word and anchors == "fixed":
+        raise checks.ConfigError("every_word needs anchors='words'; fixed windows follow each other.")
+    raw = raw_folder(raw, "sub-A*/meg/sub-A*_task-auditory*_meg.*", "download")
+    sentences = _sentences(raw / "stimuli" / "stimuli.txt")
+    there = _recordings(raw)
+    chosen, missing = large.subjects_there(
+        subjects, SUBJECTS, sorted(there), raw, "sub-A{}/meg/*_task-auditory_meg.ds"
+    )
+    said, runs, compensation = list(missing), {}, {}
+    aligned: dict[int, list[tuple[float, float, str]]] = {}
+    for s in chosen:
+        runs[s] = []
+        n_sounds = 0
+        for path, number in there[s]:
+            sounds = _sounds(path.with_name(path.name.rsplit("_", 1)[0] + "_events.tsv"), sentences)
+            if anchors == "words":
+                for n in {sound["number"] for sound in sounds} - set(aligned):
+                    aligned[n] = _aligned(raw, n)
+            header = open_ctf(path)
+            words = _words(sounds, aligned if anchors == "words" else None)
+            _inside(path, sounds, header.n_times / header.sfreq)
+            files = _files(path)
+            runs[s].append(
+                Run(path, files, "1", number, header.sfreq, header.n_times, header.space, words, header.load)
+            )
+            compensation[f"sub-{s}/{number}"] = header.compensation
+            n_sounds += len(sounds)
+        said += [f"sub-{s}: {N_SOUNDS - n_sounds} of {N_SOUNDS} sounds"] if n_sounds < N_SOUNDS else []
+    windows = Windows(0.0 if anchors == "fixed" else -0.5, FIXED_S, sfreq, every_word)
+    content = whole(
+        "schoffelen2019", "RU-DI-HD-1.0 (Donders Repository)",
+        "https://data.ru.nl/collections/di/dccn/DSC_3011020.09_236; doi:10.1038/s41597-019-0020-y", raw, runs, windows,
+        modality="meg", units="T", missing=said, script_files=(raw / "stimuli" / "stimuli.txt",),
+        notes={
+            "transductive": "nothing; recordings were only low-passed and resampled", "compensation": compensation,
+        },
+        settings={"anchors": anchors}, bad_channels=bad_channels,
+    )  # fmt: skip
+    return content.dry_run() if dry_run else content.prepare(out, n_jobs)
+
+
+def synthetic(
+    raw: str | Path,
+    *,
+    seed: int = 0,
+    subjects: Iterable[int] = (2002,),
+    n_sounds: int = 12,
+    n_channels: int = 5,
+) -> Truth:
+    """Recordings of 1200 Hz with CTF's channel names as FIF (not .ds, which nothing at hand writes), events and texts.
+
+    Parameters
+    ----------
+    raw : path
+    seed : int
+    subjects : iterable of int
+    n_sounds : int
+    n_channels : int
+
+    Returns
+    -------
+    Truth
+        `details["signals"]` by subject: tesla, (n_channels, n_times); `details["onsets"]` by subject: seconds of each
+        sound by its number; `details["words"]` by number: `speech_miniature.Spoken`.
+    """
+    raw = Path(raw)
+    rng = seeding.numpy_generator(seed, "schoffelen2019")
+    numbers = sorted(rng.choice(np.arange(1, 361), n_sounds, replace=False).tolist())
+    spoken = {n: speech_miniature.spoken(rng, float(rng.uniform(3.2, 6.8))) for n in numbers}
+    (raw / "stimuli").mkdir(parents=True, exist_ok=True)
+    lines = [f"{n} {' '.join(said.word)}" for n, said in spoken.items()]
+    (raw / "stimuli" / "stimuli.txt").write_text("\n".join(lines) + "\n")
+    for n, said in spoken.items():
+        _write_grid(raw / "derivatives" / "phonemes" / f"{STEM}{n:03d}.TextGrid", said)
+    signals, onsets = {}, {}
+    for subject in subjects:
+        mine = seeding.numpy_generator(seed, "schoffelen2019", subject)
+        folder = raw / f"sub-A{subject}" / "meg"
+        folder.mkdir(parents=True, exist_ok=True)
+        order = mine.permutation(numbers).tolist()
+        onsets[subject] = _write_events(folder / f"sub-A{subject}_task-auditory_events.tsv", order, spoken)
+        n_times = round((max(onsets[subject].values()) + 12) * 1200)
+        signals[subject] = speech_miniature.waves(mine, n_channels, n_times, 1200.0, 1e-12)
+        _write_fif(folder / f"sub-A{subject}_task-auditory_meg.fif", signals[subject])
+    return Truth({}, {}, {"signals": signals, "onsets": onsets, "words": spoken})
+
+
+def _recordings(raw: Path) -> dict[int, list[tuple[Path, str]]]:
+    """(recording, run) by subject, in order."""
+    found: dict[int, list[tuple[Path, str]]] = {}
+    for path in sorted(raw.glob("sub-A*/meg/sub-A*_task-auditory*_meg.*")):
+        named = TASK.fullmatch(path.name)
+        if named is None:
+            continue
+        if path.parts[-3] != f"sub-A{named[1]}":
+            raise checks.DataFileError(
+                path, "lies in the folder of another subject", "Keep the folders as they come."
+            )
+        subject = checks.one_of("subject", int(named[1]), SUBJECTS)
+        found.setdefault(subject, []).append((path, named[2] or "1"))
+    return found
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """All raw files of a recording: those in a folder .ds, and its events."""
+    events = path.with_name(path.name.rsplit("_", 1)[0] + "_events.tsv")
+    own = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return (*own, events)
+
+
+def _sentences(path: Path) -> dict[int, str]:
+    """Text by number."""
+    checks.existing_file(path, "It is part of the release: stimuli/stimuli.txt.")
+    found: dict[int, str] = {}
+    with reading(path):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for i, line in enumerate(lines, start=1):
+        number, _, text = line.strip().partition(" ")
+        if line.strip() and (not number.isdigit() or not text):
+            raise checks.DataFileError(
+                path, f"line {i} is {line[:40]!r}, expected a number and a text", COPY_AGAIN
+            )
+        if line.strip():
+            found[int(number)] = text.strip()
+    return found
+
+
+def _sounds(path: Path, sentences: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Each sound that was played: number, onset_s, end_s, condition, sentence."""
+    checks.existing_file(path, "Every recording has its events beside it.")
+    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    lacking = [c for c in COLUMNS if not rows or c not in rows[0]]
+    if lacking:
+        raise checks.DataFileError(
+            path, f"lacks the columns {lacking}; it has {sorted(rows[0]) if rows else []}", COPY_AGAIN
+        )
+    sounds: list[dict[str, Any]] = []
+    condition = "unknown"
+    for line, row in enumerate(rows, start=2):
+        value = (row["value"] or "").strip()
+        started = START.search(value)
+        condition = CONDITIONS.get(value, condition)
+        if started:
+            number = int(started[1])
+            if number not in sentences:
+                raise checks.DataFileError(
+                    path, f"line {line} plays {number}.wav, which stimuli.txt lacks", COPY_AGAIN
+                )
+            onset = _seconds(path, line, row)
+            sounds.append(
+                {"number": number, "onset_s": onset, "end_s": np.inf, "condition": condition,
+                 "sentence": sentences[number]}
+            )  # fmt: skip
+        elif sounds and value == "Audio onset":
+            sounds[-1]["onset_s"] = _seconds(path, line, row)
+        elif sounds and "End of file" in value:
+            sounds[-1]["end_s"] = _seconds(path, line, row)
+    endless = [s["number"] for s in sounds if not np.isfinite(s["end_s"])]
+    if not sounds or endless:
+        found = (
+            f"has no end of the sound {endless[0]}.wav" if endless else "plays no sound ('Start File N.wav')"
+        )
+        raise checks.DataFileError(path, found, COPY_AGAIN)
+    return sounds
+
+
+def _seconds(path: Path, line: int, row: dict[str, str]) -> float:
+    try:
+        return float(row["onset"])
+    except (TypeError, ValueError):
+        found = f"line {line}: onset is {row['onset']!r}, expected seconds"
+        raise checks.DataFileError(path, found, COPY_AGAIN) from None
+
+
+def _inside(path: Path, sounds: list[dict[str, Any]], seconds: float) -> None:
+    beyond = [s for s in sounds if s["onset_s"] > seconds]
+    if beyond:
+        found = f"lasts {seconds:.1f} s but {len(beyond)} sounds begin later, first at {beyond[0]['onset_s']:.1f} s"
+        raise checks.DataFileError(
+            path, found, "The recording is cut, or the events are another one's: get both again."
+        )
+
+
+def _words(
+    sounds: list[dict[str, Any]], aligned: Mapping[int, list[tuple[float, float, str]]] | None
+) -> Table:
+    """The words of all sounds, or, without word times, a row every 3 s of each."""
+    columns: dict[str, list[Any]] = {
+        n: [] for n in ("onset_s", "duration_s", "word", "wav", "wav_onset_s", "condition", "sentence")
+    }
+    for sound in sounds:
+        if aligned is None:
+            n = max(1, int((sound["end_s"] - sound["onset_s"]) // FIXED_S))
+            said = [(FIXED_S * k, FIXED_S * (k + 1), "n/a") for k in range(n)]
+        else:
+            said = aligned[sound["number"]]
+        for start, stop, word in said:
+            values = (
+                sound["onset_s"] + start, stop - start, word, f"stimuli/audio_files/{STEM}{sound['number']:03d}.wav",
+                start, sound["condition"], sound["sentence"],
+            )  # fmt: skip
+            for name, value in zip(columns, values, strict=True):
+                columns[name].append(value)
+    return Table(columns)
+
+
+def _aligned(raw: Path, number: int) -> list[tuple[float, float, str]]:
+    """(start, stop, word) of a sound, from the tier ORT-MAU of its TextGrid."""
+    path = raw / "derivatives" / "phonemes" / f"{STEM}{number:03d}.TextGrid"
+    checks.existing_file(path, "Word times need forced alignments; without them take anchors='fixed'.")
+    with reading(path):
+        text = path.read_text(encoding="utf-8")
+    tiers = re.split(r"item\s*\[\d+\]:", text)
+    tier = next((t for t in tiers if re.search(r'name\s*=\s*"ORT-MAU"', t)), None)
+    if tier is None:
+        names = re.findall(r'name\s*=\s*"([^"]*)"', text)
+        raise checks.DataFileError(path, f"has no tier 'ORT-MAU'; it has {names}", "Align it with MAUS.")
+    found = [(float(a), float(b), w.strip()) for a, b, w in INTERVAL.findall(tier)]
+    words = [i for i in found if i[2] and i[2] != "<p:>"]
+    if not words:
+        raise checks.DataFileError(path, "has no word in the tier 'ORT-MAU'", "Align it again.")
+    return words
+
+
+def _write_events(
+    path: Path, order: list[int], spoken: Mapping[int, speech_miniature.Spoken]
+) -> dict[int, float]:
+    rows, at, onsets = ["onset\tduration\ttype\tvalue\tsample"], 5.0, {}
+
+    def add(onset: float, kind: str, value: str) -> None:
+        rows.append(f"{onset:.4f}\tn/a\t{kind}\t{value}\t{round(onset * 1200)}")
+
+    for i, number in enumerate(order):
+        if i % 4 == 0:
+            add(at - 2.0, "Picture", "WOORDEN" if (i // 4) % 2 else "ZINNEN")
+        add(at, "Sound", f"Start File {number:03d}.wav")
+        onsets[number] = round(at + 0.01, 4)
+        add(onsets[number], "Nothing", "Audio onset")
+        end = onsets[number] + float(spoken[number].offset_s[-1]) + 0.3
+        add(end, "Nothing", "End of file")
+        at = round(end + 1.5, 2)
+    path.write_text("\n".join(rows) + "\n")
+    return onsets
+
+
+def _write_grid(path: Path, said: speech_miniature.Spoken) -> None:
+    """Two tiers: words and pauses (ORT-MAU), and one segment for each (MAU)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    intervals, last = [], 0.0
+    for word, on, off in zip(said.word, said.onset_s.tolist(), said.offset_s.tolist(), strict=True):
+        intervals += [(last, on, "")] if on > last else []
+        intervals.append((on, off, word))
+        last = off
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0",
+        f"xmax = {last}",
+        "item []:",
+    ]
+    for i, (tier, mapped) in enumerate((("ORT-MAU", False), ("MAU", True)), start=1):
+        lines += [
+            f"    item [{i}]:",
+            '        class = "IntervalTier"',
+            f'        name = "{tier}"',
+            "        xmin = 0",
+        ]
+        lines += [f"        xmax = {last}", f"        intervals: size = {len(intervals)}"]
+        for k, (start, stop, word) in enumerate(intervals, start=1):
+            text = ("a" if word else "<p:>") if mapped else word
+            lines += [
+                f"        intervals [{k}]:",
+                f"            xmin = {start}",
+                f"            xmax = {stop}",
+            ]
+            lines.append(f'            text = "{text}"')
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _write_fif(path: Path, signal: np.ndarray) -> None:
+    import mne
+
+    names = [f"MLC{11 + i}-2908" for i in range(len(signal))] + ["BG1-2908"]
+    info = mne.create_info(names, 1200.0, ["mag"] * len(signal) + ["ref_meg"], verbose="error")
+    held = np.concatenate([signal, np.zeros((1, signal.shape[1]))])
+    mne.io.RawArray(held, info, verbose="error").save(path, fmt="double", overwrite=True, verbose="error")
