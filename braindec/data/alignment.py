@@ -13,6 +13,7 @@ from torch import Tensor
 from braindec import checks, seeding
 from braindec.data.components import project, projected
 from braindec.data.step import JointStep, State
+from braindec.data.unit_steps import named, names_of
 from braindec.maths import srm
 from braindec.maths.groups import group_means
 from braindec.maths.procrustes import generalised_procrustes, polar, procrustes
@@ -163,11 +164,11 @@ class AlignProcrustes(Alignment):
 
 def stimuli_of(state: State) -> np.ndarray:
     """Sorted ids of the stimuli that a fitted alignment was made of."""
-    return np.array(bytes(state["stimuli"]).decode().split("\n"))
+    return np.array(named(state["stimuli"]))
 
 
 def _state(mean: np.ndarray, basis: Tensor, stimuli: np.ndarray, shared: Tensor) -> State:
-    names = np.frombuffer("\n".join(stimuli.tolist()).encode(), dtype=np.uint8)
+    names = names_of(stimuli.tolist())
     return {"mean": mean, "basis": basis.float().numpy(), "stimuli": names, "shared": shared.float().numpy()}
 
 

@@ -13,6 +13,7 @@ from braindec.data import spaces
 from braindec.data.alignment import AlignProcrustes, AlignShared
 from braindec.data.components import Pca
 from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Resample, Vectorise
+from braindec.data.mvnn import MVNN
 from braindec.data.rows import RowsView, row_digests, rows_hash
 from braindec.data.selection import SelectRegion, SelectReliable
 from braindec.data.step import JointStep, State, Step
@@ -21,6 +22,7 @@ from braindec.data.unit_steps import PercentSignalChange, RobustScale, Standardi
 from braindec.types import SubjectSignal, Trials
 
 __all__ = [
+    "MVNN",
     "AlignProcrustes",
     "AlignShared",
     "AverageTime",
@@ -53,6 +55,7 @@ STEPS: dict[str, type[Step]] = {
         Detrend,
         ClipMad,
         Whiten,
+        MVNN,
         Pca,
         SelectRegion,
         SelectReliable,

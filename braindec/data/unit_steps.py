@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,7 +44,7 @@ class UnitStep(Step):
         if self.scope != "unit_train_rows":
             return dict(zip(self.names, self.statistics(x), strict=True))
         found = [(name, *self.statistics(x[rows])) for name, rows in units(table, self.unit)]
-        names = np.frombuffer("\n".join(name for name, _, _ in found).encode(), dtype=np.uint8)
+        names = names_of([name for name, _, _ in found])
         centre, spread = np.stack([c for _, c, _ in found]), np.stack([s for _, _, s in found])
         return {"units": names, self.names[0]: centre, self.names[1]: spread}
 
@@ -53,7 +53,7 @@ class UnitStep(Step):
         if self.scope == "train":
             return self.scaled(x, centre, spread)
         out = np.empty(x.shape, dtype=np.float32)
-        known = bytes(state["units"]).decode().split("\n") if "units" in state else []
+        known = named(state["units"]) if "units" in state else []
         for name, rows in units(table, self.unit):
             if self.scope == "unit_unlabelled":
                 out[rows] = self.scaled(x[rows], *self.statistics(x[rows]))
@@ -63,7 +63,7 @@ class UnitStep(Step):
                     x[rows], *earlier_moments(x[rows], order, self.prior_rows, centre, spread)
                 )
             else:
-                i = _known_unit(name, known, self.unit)
+                i = known_unit(name, known, self.unit)
                 out[rows] = self.scaled(x[rows], centre[i], spread[i])
         return out
 
@@ -308,7 +308,18 @@ def _of_rows(values: np.ndarray, rows: slice) -> np.ndarray:
     return values if values.ndim == 1 else values[rows]
 
 
-def _known_unit(name: str, known: list[str], unit: str | None) -> int:
+def names_of(names: Sequence[str]) -> np.ndarray:
+    """Names without line breaks as one array of numbers, as a saved state holds them; `named` reads them."""
+    return np.frombuffer("\n".join(names).encode(), dtype=np.uint8)
+
+
+def named(names: np.ndarray) -> list[str]:
+    """The names that `names_of` wrote."""
+    return bytes(names).decode().split("\n")
+
+
+def known_unit(name: str, known: list[str], unit: str | None) -> int:
+    """Place of a unit among those with training rows; a ValueError where it has none."""
     if name not in known:
         raise ValueError(
             f"{unit} {name!r} has no training rows, so scope 'unit_train_rows' has no statistics for it; "
