@@ -46,7 +46,8 @@ def snr(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:
     known = stimulus_ids.astype(str) != UNKNOWN
     checks.at_least("number of trials with a known stimulus", int(known.sum()), 2)
     out = []
-    for values in _blocks(x[known]):
+    rows = np.flatnonzero(known)
+    for values in _blocks(x, rows):
         flat = torch.from_numpy(values.reshape(len(values), -1))
         parts = ceilings.variance_components(flat, stimulus_ids[known].astype(str))
         signal, noise = (v.reshape(values.shape[1], -1).sum(1) for v in parts)
@@ -64,8 +65,8 @@ def reliability(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:
     """
     rows = repeated_rows(stimulus_ids)
     out = []
-    for values in _blocks(x):
-        halves = values[rows]  # (repeat, stimulus, feature, ...)
+    for values in _blocks(x, rows.ravel()):
+        halves = values.reshape(*rows.shape, *values.shape[1:])  # (repeat, stimulus, feature, ...)
         halves -= halves.mean((0, 1))
         halves = np.moveaxis(halves, 2, -1).reshape(len(rows), -1, values.shape[1])
         generator = seeding.torch_generator(0, "split halves")
@@ -73,8 +74,8 @@ def reliability(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:
     return torch.cat(out).numpy()
 
 
-def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Some features at a time, float64."""
-    step = max(1, BLOCK_VALUES // max(1, x.size // x.shape[1]))
+def _blocks(x: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """These rows, some features at a time, float64 copies."""
+    step = max(1, BLOCK_VALUES // max(1, len(rows) * int(np.prod(x.shape[2:]))))
     for start in range(0, x.shape[1], step):
-        yield x[:, start : start + step].astype(np.float64)
+        yield x[rows, start : start + step].astype(np.float64)

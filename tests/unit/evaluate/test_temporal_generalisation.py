@@ -89,3 +89,10 @@ def test_its_panel_is_drawn():
     title, kind, payload = class_panels.over_two_times(result)
     drawn = _blocks.time_by_time(payload)
     assert kind == "time_by_time" and title and "trained at" in drawn
+
+
+def test_rows_are_times_of_training_and_columns_times_of_testing():
+    """Early weights know channel 0, which is there late too; late ones trust channel 1, which is noise early."""
+    result = found(epochs(pattern((0, 20, 1.0), (0, 30, 0.7), (1, 30, 3.0))), n_null=19)
+    early, late = at(result, 0.1, 0.2)
+    assert result.values[early, late] > result.values[late, early] + 0.1
