@@ -18,7 +18,7 @@ from braindec.types import Table
 FOLDERS = ("images", "object_images", "images_THINGS/object_images", "THINGS-images", "THINGS/Images")
 WHERE = (
     "Download images_THINGS.zip from https://osf.io/jum2f (its password is in password_images.txt, with the terms), "
-    "unpack it beside the recordings, or leave pictures out with prepare(..., images=False)."
+    "unpack it beside the recordings, or leave pictures out: --set images=false."
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks
+from braindec import checks, config
 from braindec.data import NeuralDataset, Split, image_files, large, safe_npy, spaces
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.joined import JoinedRows
@@ -43,6 +43,14 @@ class Kind:
     files: tuple[str, str]  # of the training and the test part
     whitened_on: str  # see braindec.data.leakage.provenance
     said: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is prepared; see `prepare`."""
+
+    files: str | None = None
+    images: bool = True
 
 
 KINDS = {
@@ -95,6 +103,7 @@ def prepare(
     n_jobs: int = 1,
     files: str | None = None,
     images: bool = True,
+    sets: Iterable[str] = (),
 ) -> Counts:
     """Reads one form of the recordings, and the pictures, and writes the prepared dataset.
 
@@ -111,6 +120,8 @@ def prepare(
         ``"250hz"``, ``"250hz_pt"``, ``"17_channels"`` or ``"raw"``; None takes the one that is there.
     images : bool
         False leaves the pictures out: concepts and names alone.
+    sets : iterable of str
+        The same from a command line, e.g. ``"files=raw"``; they win.
 
     Raises
     ------
@@ -121,8 +132,8 @@ def prepare(
     """
     raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
     checks.at_least("n_jobs", n_jobs, 1)
-    name = _kind(raw, files)
-    whole = _whole(raw, name, subjects, images)
+    choice = config.override(Choice(files, images), sets)
+    whole = _whole(raw, _kind(raw, choice.files), subjects, choice.images)
     return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
 
 
@@ -138,9 +149,7 @@ def _kind(raw: Path, files: str | None) -> str:
             f"{raw} holds none of {folders}. Point --raw at the folder that holds one of them."
         )
     if len(there) > 1:
-        raise checks.ConfigError(
-            f"{raw} holds the files of {there}; say which with prepare(..., files={there[0]!r})."
-        )
+        raise checks.ConfigError(f"{raw} holds the files of {there}; say which: --set files={there[0]}.")
     return there[0]
 
 
@@ -230,7 +239,7 @@ def _pictures(folder: Path, metadata: Mapping[str, Mapping[str, np.ndarray]], im
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} pictures are not there, first {missing[0]}. Unpack training_images.zip "
-            "and test_images.zip there, or leave pictures out with prepare(..., images=False)."
+            "and test_images.zip there, or leave pictures out: --set images=false."
         )
     return large.Pictures(ids, table, partial(image_files.batches, paths, SIDE), tuple(paths), (SIDE, SIDE))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from braindec import checks
+from braindec import checks, config
 from braindec.data import large, things
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.things_meg import read_attributes, read_things_meg
@@ -23,6 +24,13 @@ WHOLE = {"exp": 22_248, "test": 2_400, "catch": 2_400}  # epochs of a subject; H
 N_REPEATS = 12
 SIDE = 224  # px of the stored pictures
 ADDRESS = "s3://openneuro.org/ds004212"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is prepared; see `prepare`."""
+
+    images: bool = True
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
@@ -56,6 +64,7 @@ def prepare(
     dry_run: bool = False,
     n_jobs: int = 1,
     images: bool = True,
+    sets: Iterable[str] = (),
 ) -> Counts:
     """Reads epochs, tables and pictures and writes the prepared dataset; catch trials are left out and counted.
 
@@ -70,6 +79,8 @@ def prepare(
         Subjects at a time.
     images : bool
         False leaves the pictures out: concepts and names alone.
+    sets : iterable of str
+        The same from a command line, ``"images=false"``; it wins.
 
     Raises
     ------
@@ -78,6 +89,7 @@ def prepare(
     FileNotFoundError
         If something is missing; says what.
     """
+    images = config.override(Choice(images), sets).images
     raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
     checks.at_least("n_jobs", n_jobs, 1)
     folder = next(

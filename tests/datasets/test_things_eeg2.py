@@ -134,7 +134,7 @@ def test_a_subject_that_is_asked_for_must_have_files(functions, raw, tmp_path):
 
 def test_two_forms_side_by_side_have_to_be_told_apart(functions, raw, tmp_path):
     functions["synthetic"](raw, files="17_channels", **SMALL)
-    with pytest.raises(checks.ConfigError, match="files="):
+    with pytest.raises(checks.ConfigError, match="--set files="):
         functions["prepare"](raw, tmp_path / "out")
     functions["prepare"](raw, tmp_path / "out", files="17_channels")
     assert NeuralDataset.read(tmp_path / "out").trials[KEY].responses.shape[1] == 17
@@ -198,9 +198,9 @@ def test_missing_and_damaged_pictures_are_named(functions, raw, tmp_path):
     error = refused(functions, raw, tmp_path / "out", "cannot be read")
     assert error.path == pictures[3]
     pictures[3].unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 24 pictures are not there.*images=False"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 24 pictures are not there.*images=false"):
         functions["prepare"](raw, tmp_path / "out")
-    functions["prepare"](raw, tmp_path / "out", images=False)
+    functions["prepare"](raw, tmp_path / "out", sets=["images=false"])
     assert NeuralDataset.read(tmp_path / "out").stimuli.kind == "none"
 
 

@@ -130,9 +130,9 @@ def test_a_damaged_or_cut_fif_is_refused(functions, raw, tmp_path):
 
 def test_missing_pictures_are_named_with_their_address(functions, raw, tmp_path):
     next((raw / "images").rglob("*_01b.jpg")).unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 40 pictures.*osf\.io/jum2f.*images=False"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 40 pictures.*osf\.io/jum2f.*images=false"):
         functions["prepare"](raw, tmp_path / "out")
-    functions["prepare"](raw, tmp_path / "out", images=False)
+    functions["prepare"](raw, tmp_path / "out", sets=["images=false"])
     assert NeuralDataset.read(tmp_path / "out").stimuli.kind == "none"
 
 

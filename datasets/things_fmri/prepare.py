@@ -1,0 +1,218 @@
+"""THINGS-fMRI: tables of single-trial betas, trials and voxels to trials of three subjects."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from braindec import checks, config
+from braindec.data import large, things, things_fmri
+from braindec.data.catalogue import Counts, Truth
+from braindec.types import Trials
+
+HERE = Path(__file__).resolve().parent
+SUBJECTS = (1, 2, 3)
+TABLES = ("betas_csv", "derivatives/betas_csv", ".")
+MASKS = ("brainmasks", "brain_masks", "derivatives/brainmasks", ".")
+FILES = ("sub-{:02d}_ResponseData.h5", "sub-{:02d}_StimulusMetadata.csv", "sub-{:02d}_VoxelMetadata.csv")
+WHOLE = {"train": 8_640, "test": 1_200}  # trials of a subject; Hebart et al. 2023
+N_REPEATS = 12
+SIDE = 224  # px of the stored pictures
+ADDRESS = "https://doi.org/10.25452/figshare.plus.c.6161151 (single-trial responses as tables, brain masks)"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is prepared; see `prepare`."""
+
+    images: bool = True
+    invalid: str = "refuse"
+
+    def __post_init__(self) -> None:
+        checks.one_of("invalid", self.invalid, ("refuse", "drop"))
+
+
+def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
+    """The paths that preparing reads; what is missing is named with its address.
+
+    Raises
+    ------
+    DownloadError
+        If a file is missing (not in a dry run).
+    """
+    raw = Path(raw)
+    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    paths = [raw / TABLES[0] / name.format(s) for s in chosen for name in FILES]
+    paths += [raw / MASKS[0] / f"sub-{s:02d}_space-T1w_brainmask.nii.gz" for s in chosen] + [
+        raw / things.FOLDERS[0]
+    ]
+    missing = [path for path in paths if not path.exists()]
+    if missing and not dry_run:
+        raise checks.DownloadError(
+            f"{len(missing)} of {len(paths)} are not there, first {missing[0]}. Download betas and brain masks in a "
+            f"browser from {ADDRESS} and unpack them. Pictures: {things.WHERE}"
+        )
+    return paths
+
+
+def prepare(
+    raw: str | Path,
+    out: str | Path,
+    *,
+    subjects: Iterable[int] | None = None,
+    dry_run: bool = False,
+    n_jobs: int = 1,
+    images: bool = True,
+    invalid: str = "refuse",
+    sets: Iterable[str] = (),
+) -> Counts:
+    """Reads betas, tables, brain masks and pictures and writes the prepared dataset.
+
+    Parameters
+    ----------
+    raw, out : path
+    subjects : iterable of int, optional
+        None prepares all that have files.
+    dry_run : bool
+        Only say what would be read, written and needed.
+    n_jobs : int
+        Subjects at a time.
+    images : bool
+        False leaves the pictures out: concepts and names alone.
+    invalid : str
+        What is done about voxels with NaN or without variance: ``"refuse"`` or ``"drop"``.
+    sets : iterable of str
+        The same from a command line, e.g. ``"invalid=drop"``; they win.
+
+    Raises
+    ------
+    DataFileError
+        If a file is damaged, the files contradict each other, or voxels are bad and to be refused.
+    FileNotFoundError
+        If something is missing; says what.
+    """
+    choice = config.override(Choice(images, invalid), sets)
+    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
+    checks.at_least("n_jobs", n_jobs, 1)
+    folder = next((raw / f for f in TABLES if any((raw / f).glob("sub-*_ResponseData.h5"))), raw / TABLES[0])
+    found = [s for s in SUBJECTS if (folder / FILES[0].format(s)).is_file()]
+    chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "sub-0{}_ResponseData.h5")
+    sources, ids, tested, dropped = [], set(), set(), {}
+    for subject in chosen:
+        source, trials, said, n_dropped = _source(raw, folder, subject, choice, dry_run=dry_run)
+        sources.append(source)
+        missing += said
+        dropped[source.key] = n_dropped
+        ids |= set(trials.table["stimulus_id"].tolist())
+        tested |= set(trials.table["stimulus_id"][trials.table["trial_type"] == "test"].tolist())
+    whole = large.Whole(
+        name="things_fmri",
+        licence="CC0 (recordings); the pictures have their own terms",
+        source=f"OpenNeuro ds004192; {ADDRESS}; Hebart et al. 2023, doi:10.7554/eLife.82580",
+        raw=raw,
+        sources=tuple(sources),
+        pictures=things.pictures_of(raw, sorted(ids), sorted(tested), SIDE, images=choice.images),
+        splits=things.splits,
+        notes=NOTES | ({"voxels_left_out": dropped} if choice.invalid == "drop" else {}),
+        settings={"images": choice.images, "invalid": choice.invalid, "side": SIDE},
+        missing=missing,
+    )
+    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
+
+
+NOTES = {
+    "label": "concept",
+    "transductive": "each run's signal was z-scored without labels; the shrinkage of the betas was chosen by the "
+    "repeats of the test images",
+    "betas": {
+        "hrf_chosen_on": "all_unlabelled",  # one of a library, by a model of picture against none over all runs
+        "noise_regressors_on": "each_run",  # independent components rated as noise
+        "ridge_chosen_on": "all",
+        "z_scored_on": "each_run",
+        "overlap": "modelled",
+    },
+    "features": {"selected_on": "none", "aligned_on": "none"},
+}
+
+
+def _source(
+    raw: Path, folder: Path, subject: int, choice: Choice, *, dry_run: bool
+) -> tuple[large.Source, Trials, tuple[str, ...], int]:
+    """A subject's files, its trials (unread), what is missing of them, and how many voxels are left out."""
+    betas, stimuli, voxels = (folder / name.format(subject) for name in FILES)
+    name = f"sub-{subject:02d}_space-T1w_brainmask.nii.gz"
+    mask = next((raw / f / name for f in MASKS if (raw / f / name).is_file()), None)
+    key = f"sub-{subject:02d}_fmri"
+    read = partial(things_fmri.read_things_fmri, betas, stimuli, voxels, subject=subject, brain_mask=mask)
+    trials = read()  # checks headers and tables before anything is written
+    keep = None
+    if choice.invalid == "drop" and not dry_run:
+        keep = ~trials.responses.bad()
+        if not keep.any():
+            raise checks.DataFileError(betas, "holds no usable voxel", "Get the file again.")
+        read = partial(read, keep=keep)
+    n_in_file = trials.responses.shape[1]
+    kept = np.ones(n_in_file, dtype=bool) if keep is None else keep
+    further = partial(_write_maps, key=key, voxels=voxels, kept=kept, mask=mask)
+    files = (betas, stimuli, voxels) if mask is None else (betas, stimuli, voxels, mask)
+    said = _missing(trials, key)
+    if mask is None:
+        said += (f"{key}: {name}; without it voxels have regions but no place in the head.",)
+    return large.Source(key, files, read, further), trials, said, int((~kept).sum())
+
+
+def _write_maps(folder: Path, *, key: str, voxels: Path, kept: np.ndarray, mask: Path | None) -> None:
+    things_fmri.write_voxel_maps(folder, key, voxels, kept, mask)
+
+
+def _missing(trials: Trials, key: str) -> tuple[str, ...]:
+    kinds = trials.table["trial_type"]
+    counts = {kind: int((kinds == kind).sum()) for kind in WHOLE}
+    said = tuple(
+        f"{key}: {counts[kind]} of {n} trials of the type {kind}."
+        for kind, n in WHOLE.items()
+        if counts[kind] != n
+    )
+    _, repeats = np.unique(trials.table["stimulus_id"][kinds == "test"], return_counts=True)
+    odd = int((repeats != N_REPEATS).sum())
+    return said + ((f"{key}: {odd} test images were not shown {N_REPEATS} times.",) if odd else ())
+
+
+def synthetic(
+    raw: str | Path,
+    *,
+    seed: int = 0,
+    subjects: Iterable[int] = (1,),
+    n_concepts: tuple[int, int] = (10, 4),
+    noise: float = 1.0,
+    brain_mask: bool = True,
+) -> Truth:
+    """A small dataset in the distributed files: drawn pictures, and betas planted from their blocks.
+
+    Parameters
+    ----------
+    raw : path
+    seed : int
+    subjects : iterable of int
+    n_concepts : (int, int)
+        All of them (four pictures each), and how many of these have a further picture that is tested (12 times).
+    noise : float
+        SD of the noise over that of the planted betas.
+    brain_mask : bool
+        Whether the brain masks are there.
+
+    Returns
+    -------
+    Truth
+        Betas as written, voxels in the order of the grid. `details` holds the pictures and, by key, the noise ceilings.
+    """
+    make = runpy.run_path(str(HERE / "_synthetic.py"))["synthetic"]
+    made: Truth = make(
+        raw, seed=seed, subjects=subjects, n_concepts=n_concepts, noise=noise, brain_mask=brain_mask
+    )
+    return made
