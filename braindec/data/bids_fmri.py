@@ -307,7 +307,7 @@ def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRu
             file.path, found, "Remove the run, or raise --set fmri.fd_mm=.. or --set fmri.max_censored=.."
         )
     events = bids_events.read(bids.of_recording(root, file, "events", ".tsv"), file.path, settings)
-    run = BoldRun(file, events, t_r, float(about.get("StartTime", 0.0)), n_times, confounds, fd, censored)
+    run = BoldRun(file, events, t_r, _start(about, sidecars), n_times, confounds, fd, censored)
     length = n_times * t_r
     inside = (events.onset_s >= 0) & (events.onset_s < length)
     events = bids_events.within(
@@ -332,6 +332,16 @@ def _t_r(
             sidecars[-1], found, "Correct the wrong one, or say --set fmri.t_r=SECONDS."
         )
     return header
+
+
+def _start(about: dict[str, Any], sidecars: list[Path]) -> float:
+    """Seconds from a volume's start to the time that its values stand for."""
+    said = about.get("StartTime", 0.0)
+    if not isinstance(said, int | float) or not 0 <= said <= 60:
+        raise checks.DataFileError(
+            sidecars[-1], f"says StartTime {said!r}, expected seconds", "Correct the sidecar."
+        )
+    return float(said)
 
 
 def _confounds(

@@ -61,7 +61,10 @@ def read_trials(
             raise checks.DataFileError(
                 file.path, said, "Prepare runs of one set of channels and one rate only."
             )
-    prepared = [_signal(r, settings.meeg) for r, _ in runs]
+    shared = [n for n in runs[0][0].events if all(n in r.events for r, _ in runs)]
+    prepared = [
+        _signal(replace(r, events=Table({n: r.events[n] for n in shared})), settings.meeg) for r, _ in runs
+    ]
     trials = meeg.cut_epochs(prepared, settings.meeg.tmin, settings.meeg.tmax)
     about = {
         "channels": len(names),
@@ -248,11 +251,9 @@ def _positions(
         rows = {n: i for i, n in enumerate(bids.column(table, "name", paths[-1]).tolist())}
         at = np.full((len(names), 3), np.nan)
         for axis, c in enumerate("xyz"):
-            text = bids.column(table, c, paths[-1])
-            table[c] = np.where(np.isin(text, bids.MISSING), "n/a", text)
-            for i, name in enumerate(names):
-                if name in rows and table[c][rows[name]] != "n/a":
-                    at[i, axis] = float(table[c][rows[name]]) * METRES[unit]
+            known = ~np.isin(bids.column(table, c, paths[-1]), bids.MISSING)
+            metres = METRES[unit] * np.where(known, bids.numbers(table, c, paths[-1], missing=0.0), np.nan)
+            at[:, axis] = [metres[rows[n]] if n in rows else np.nan for n in names]
         return at
     if np.isfinite(own).any() or modality != "eeg":
         return own

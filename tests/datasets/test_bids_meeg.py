@@ -328,3 +328,18 @@ def test_settings_of_whole_numbers_and_windows_are_checked():
         MeegSettings(tmin=0.5, tmax=0.1)
     with pytest.raises(checks.ConfigError, match="modalities"):
         BidsSettings(modalities=("nirs",))
+
+
+def test_columns_that_not_every_run_has_are_left_out(functions, tmp_path):
+    functions["synthetic"](tmp_path / "raw", **ONLY_EEG)
+    edit(tmp_path / "raw/sub-01/eeg/sub-01_task-pictures_run-1_events.tsv", "trial_type", "kind")
+    functions["prepare"](tmp_path / "raw", tmp_path / "out")
+    table = NeuralDataset.read(tmp_path / "out").trials["sub-01_eeg"].table
+    assert "trial_type" not in table and "kind" not in table and "stim_file" in table
+
+
+def test_a_sidecar_that_says_no_number_is_refused(functions, tmp_path):
+    functions["synthetic"](tmp_path / "raw", eeg=False)
+    edit(next((tmp_path / "raw").rglob("*run-2*desc-preproc_bold.json")), "0.75", '"soon"')
+    with pytest.raises(checks.DataFileError, match="says StartTime 'soon', expected seconds"):
+        functions["prepare"](tmp_path / "raw", tmp_path / "out")
