@@ -163,6 +163,8 @@ def _assign(
     current = getattr(node, head)
     if rest:
         new = _assign(current, rest, value, where, load)
+        if isinstance(current, tuple):
+            new = coerce(new, typing.get_type_hints(type(node))[head], where)
     elif dataclasses.is_dataclass(current) and isinstance(value, str) and load is not None:
         new = load(registry.name_of(current)[0], value).Config()
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -97,3 +97,21 @@ def test_a_component_is_replaced_by_name():
 
     clip, mse = (registry.load("losses", name).Config() for name in ("clip", "mse"))
     assert config.override(Recipe(clip), ["loss=mse"], registry.load).loss == mse
+
+
+def test_an_entry_of_a_tuple_is_reached_by_its_place():
+    settings = Chain(({"a": 1}, {"a": 2}))
+    assert config.override(settings, ["steps.1.a=5"]).steps == ({"a": 1}, {"a": 5})
+    assert settings.steps[1] == {"a": 2}
+    with pytest.raises(checks.ConfigError, match=r"place in steps.2.a must be one of \['0', '1'\]"):
+        config.override(settings, ["steps.2.a=5"])
+    assert config.override(Inner(), ["widths.1=7"]).widths == (4, 7)
+    with pytest.raises(checks.ConfigError, match="widths.0"):
+        config.override(Inner(), ["widths.0=many"])
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Settings with a tuple of further settings."""
+
+    steps: Any = ()
