@@ -106,7 +106,7 @@ def test_an_entry_of_a_tuple_is_reached_by_its_place():
     with pytest.raises(checks.ConfigError, match=r"place in steps.2.a must be one of \['0', '1'\]"):
         config.override(settings, ["steps.2.a=5"])
     assert config.override(Inner(), ["widths.1=7"]).widths == (4, 7)
-    with pytest.raises(checks.ConfigError, match="widths.0"):
+    with pytest.raises(checks.ConfigError, match=r"widths\.0"):
         config.override(Inner(), ["widths.0=many"])
 
 

@@ -134,3 +134,21 @@ def test_too_large_a_shared_response_and_other_samples_are_refused(generator):
         srm.deterministic_srm([x, x], 6, generator)
     with pytest.raises(ValueError, match="same stimuli"):
         srm.probabilistic_srm([x, x[:, :10]], 3, generator)
+
+
+def test_noise_covariance_and_error_are_those_of_brainiak(generator):
+    """Numbers of brainiak 0.12: SRM(n_iter=200, features=4) and DetSRM likewise, of these responses."""
+    rng = np.random.default_rng(5)
+    shared = rng.standard_normal((4, 60)) * np.array([3.0, 2.0, 1.5, 1.0])[:, None]
+    responses = []
+    for n_features, noise in ((30, 0.5), (25, 1.0), (40, 0.3)):
+        basis = np.linalg.qr(rng.standard_normal((n_features, 4)))[0]
+        x = basis @ shared + noise * rng.standard_normal((n_features, 60))
+        responses.append(torch.from_numpy(x - x.mean(1, keepdims=True)))
+    fitted = srm.probabilistic_srm(responses, 4, generator, 200)
+    assert fitted.noise.numpy() == pytest.approx([0.22752178, 0.91401808, 0.08565236], rel=1e-6)
+    assert np.linalg.slogdet(fitted.covariance.numpy())[1] == pytest.approx(4.107399327, abs=1e-6)
+    squares = srm.deterministic_srm(responses, 4, generator, 200).progress[-1] * sum(
+        x.numel() for x in responses
+    )
+    assert squares == pytest.approx(1878.868505447847, rel=1e-7)
