@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,7 @@ def run(
     *,
     sets: Iterable[str] = (),
     smoke: bool = False,
+    made_in: str | Path | None = None,
 ) -> Report:
     """Runs a recipe, and writes report.json, report.html and scores.h5 into `out`.
 
@@ -188,6 +189,8 @@ def run(
         Typed overrides, ``"train.n_steps=30"``.
     smoke : bool
         Small synthetic data and the recipe's own small settings.
+    made_in : path, optional
+        Where synthetic data are made, or found from before; `out` by default.
     """
     loaded = load(name)
     overrides = [*(loaded.smoke if smoke else ()), *sets]
@@ -195,9 +198,8 @@ def run(
     with tempfile.TemporaryDirectory(prefix="braindec-") as temporary:
         target = Path(out) if out is not None else _needed(smoke, Path(temporary) / "out")
         target.mkdir(parents=True, exist_ok=True)
-        prepared = (
-            Path(data) if data is not None else _synthesise(recipe, target if out else Path(temporary), smoke)
-        )
+        base = Path(made_in) if made_in is not None else (target if out else Path(temporary))
+        prepared = Path(data) if data is not None else _synthesise(recipe, base, smoke)
         started = time.time()
         report = loaded.main(recipe, prepared, target)
         record = {
@@ -218,6 +220,40 @@ def run(
 
         reporting.write(report, target)
     return report
+
+
+def run_seeds(
+    name: str | Path,
+    data: str | Path | None,
+    out: str | Path | None,
+    n: int,
+    *,
+    sets: Iterable[str] = (),
+    smoke: bool = False,
+) -> Iterator[tuple[Path, Report]]:
+    """Runs a recipe with seeds 0 to n - 1 on the same data, each into ``out/seed-<seed>``.
+
+    Yields
+    ------
+    tuple of (Path, Report)
+        Folder and report of each seed, as soon as it ends; `report.comparison.read_runs` reads `out` as one system.
+
+    Raises
+    ------
+    ValueError
+        If `n` is below 1.
+    ConfigError
+        If `out` is None, or `sets` names a seed too.
+    """
+    sets = list(sets)
+    checks.at_least("seeds", n, 1)
+    if out is None:
+        raise checks.ConfigError("out must name a folder: every seed is a run in a folder of its own.")
+    if any(one.partition("=")[0].strip() == "seed" for one in sets):
+        raise checks.ConfigError("seeds counts from 0; leave out --set seed=..., or run that seed alone.")
+    for seed in range(n):
+        place = Path(out) / f"seed-{seed}"
+        yield place, run(name, data, place, sets=[*sets, f"seed={seed}"], smoke=smoke, made_in=out)
 
 
 def _needed(smoke: bool, path: Path) -> Path:

@@ -88,7 +88,11 @@ def _run(parser: Any) -> None:
         "--smoke", action="store_true", help="small synthetic data and settings: does it run at all?"
     )
     parser.add_argument(
-        "--seeds", type=int, default=1, help="run seeds 0, 1, ... into DIR/seed-0, DIR/seed-1, ... (1: only its own)"
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run seeds 0 to N - 1 into DIR/seed-0, DIR/seed-1, ... (1: the recipe's own seed into DIR)",
     )
     _add_set(parser)
 

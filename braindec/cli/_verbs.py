@@ -30,8 +30,12 @@ def _run(options: Any) -> None:
         checks.one_of("recipe", options.recipe, _show.names("recipes"))
     from braindec import recipe
 
-    found = recipe.run(options.recipe, options.data, options.out, sets=options.set, smoke=options.smoke)
-    _saved.tell(found, options.out)
+    said = {"sets": options.set, "smoke": options.smoke}
+    if options.seeds == 1:
+        _saved.tell(recipe.run(options.recipe, options.data, options.out, **said), options.out)
+        return
+    for place, found in recipe.run_seeds(options.recipe, options.data, options.out, options.seeds, **said):
+        _saved.tell(found, place)
 
 
 def _prepare(options: Any) -> None:
@@ -43,7 +47,9 @@ def _prepare(options: Any) -> None:
         "dry_run": options.dry_run,
     }
     if options.set and "sets" not in inspect.signature(functions["prepare"]).parameters:
-        raise checks.ConfigError(f"{options.name} is prepared in one way and has no settings; leave out --set.")
+        raise checks.ConfigError(
+            f"{options.name} is prepared in one way and has no settings; leave out --set."
+        )
     if options.fetch:
         functions["fetch"](options.raw, **said)
     if options.set:
