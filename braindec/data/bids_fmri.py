@@ -11,6 +11,7 @@ import numpy as np
 
 from braindec import checks
 from braindec.data import bids, bids_events, glm_choices, glm_design, nifti
+from braindec.data.bids_confounds import confounds, derived
 from braindec.data.bids_events import Events
 from braindec.data.bids_settings import BidsSettings, FmriSettings
 from braindec.data.damage import reading
@@ -18,13 +19,6 @@ from braindec.data.glm_choices import Choices, Run
 from braindec.data.tables import repeats
 from braindec.types import Table, Trials, VoxelSpace
 
-MOTION = tuple(f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz")
-FURTHER = {
-    6: ("",),
-    12: ("", "_derivative1"),
-    24: ("", "_derivative1", "_power2", "_derivative1_power2"),
-    0: (),
-}
 SAME_T_R = 1e-3  # s
 SEEN = 0.1  # a trial is estimated if its expected response reaches this share of its peak in a volume that is kept
 RESPONSE_S = 12.0  # framewise displacement of a trial is the mean over this time from its onset
@@ -135,7 +129,7 @@ def mask_of(root: Path, files: Sequence[bids.BidsFile], settings: FmriSettings) 
         return nifti.read_mask(root / settings.mask)
     space: VoxelSpace | None = None
     for file in files:
-        path = _derived(file, "desc-brain_mask")
+        path = derived(file, "desc-brain_mask")
         checks.existing_file(
             path, "fMRIPrep writes it beside the BOLD image; or give a mask: --set fmri.mask=PATH."
         )
@@ -297,8 +291,8 @@ def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRu
     about = bids.metadata(sidecars)
     t_r = _t_r(image, file, about, sidecars, settings.fmri)
     n_times = int(image.shape[3])
-    fd, confounds, steady = _confounds(file, n_times, settings.fmri)
-    censored = steady | (fd > settings.fmri.fd_mm if settings.fmri.fd_mm is not None else False)
+    fd, columns, unsteady = confounds(file, n_times, settings.fmri)
+    censored = unsteady | (fd > settings.fmri.fd_mm if settings.fmri.fd_mm is not None else False)
     if censored.mean() > settings.fmri.max_censored:
         found = (
             f"has {int(censored.sum())} of {n_times} volumes above {settings.fmri.fd_mm} mm of displacement"
@@ -307,7 +301,7 @@ def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRu
             file.path, found, "Remove the run, or raise --set fmri.fd_mm=.. or --set fmri.max_censored=.."
         )
     events = bids_events.read(bids.of_recording(root, file, "events", ".tsv"), file.path, settings)
-    run = BoldRun(file, events, t_r, _start(about, sidecars), n_times, confounds, fd, censored)
+    run = BoldRun(file, events, t_r, _start(about, sidecars), n_times, columns, fd, censored)
     length = n_times * t_r
     inside = (events.onset_s >= 0) & (events.onset_s < length)
     events = bids_events.within(
@@ -342,53 +336,6 @@ def _start(about: dict[str, Any], sidecars: list[Path]) -> float:
             sidecars[-1], f"says StartTime {said!r}, expected seconds", "Correct the sidecar."
         )
     return float(said)
-
-
-def _confounds(
-    file: bids.BidsFile, n_times: int, settings: FmriSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(displacement in mm, columns of the design (n_times, n_columns), volumes before the steady state)."""
-    path = _derived(file, "desc-confounds_timeseries", ".tsv", spaceless=True)
-    checks.existing_file(path, "fMRIPrep writes it beside the BOLD image.")
-    table = bids.read_tsv(path)
-    n_rows = len(next(iter(table.values())))
-    if n_rows != n_times:
-        found = f"has {n_rows} rows but {file.path.name} has {n_times} volumes"
-        raise checks.DataFileError(path, found, "Take both from one fMRIPrep run.")
-    names = [m + end for end in FURTHER[settings.motion] for m in MOTION]
-    names += [f"a_comp_cor_{i:02d}" for i in range(settings.n_acompcor)]
-    columns = [_from_first(table, name, path) for name in names]
-    fd = (
-        _from_first(table, "framewise_displacement", path)
-        if settings.fd_mm is not None
-        else np.zeros(n_times)
-    )
-    outliers = [bids.numbers(table, n, path) for n in table if n.startswith("non_steady_state_outlier")]
-    unsteady = np.sum(outliers, axis=0) > 0 if outliers else np.zeros(n_times, dtype=bool)
-    return fd, np.stack(columns, axis=1) if columns else np.empty((n_times, 0)), unsteady
-
-
-def _from_first(table: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
-    """A column whose first value may be n/a (differences have none): it becomes 0."""
-    values = bids.column(table, name, path)
-    if len(values) and values[0] in bids.MISSING:
-        table = table | {name: np.concatenate([["0"], values[1:]])}
-    return bids.numbers(table, name, path)
-
-
-def _derived(
-    file: bids.BidsFile, ending: str, extension: str = ".nii.gz", *, spaceless: bool = False
-) -> Path:
-    """The derivative beside a BOLD image with another ending."""
-    kept = file.recorded if spaceless else {k: v for k, v in file.entities.items() if k != "desc"}
-    stem = "_".join(f"{k}-{v}" for k, v in kept.items())
-    path = file.path.with_name(f"{stem}_{ending}{extension}")
-    return path if path.exists() or not extension.endswith(".gz") else _unzipped(path)
-
-
-def _unzipped(path: Path) -> Path:
-    plain = path.with_suffix("")
-    return plain if plain.exists() else path
 
 
 def _own_sidecar(file: bids.BidsFile) -> list[Path]:

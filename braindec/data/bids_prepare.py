@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from braindec.data import (
     layout,
 )
 from braindec.data.bids_settings import BidsSettings
+from braindec.data.bids_staging import staged
 from braindec.data.catalogue import Counts
 from braindec.data.dataset import NeuralDataset, view
 from braindec.data.glm_choices import Choices
@@ -129,30 +128,6 @@ def prepare(
         made = Parallel(n_jobs=n_jobs)(delayed(_do)(job, raw, folder, settings, train) for job in jobs)
         _finish(folder, raw, name, settings, made, {n: labels[n] for n in chosen})
     return _counts(Path(out))
-
-
-@contextlib.contextmanager
-def staged(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends without an error, and vanishes otherwise.
-
-    Raises
-    ------
-    ConfigError
-        If `out` holds anything but a prepared dataset.
-    """
-    if out.exists() and not (out / layout.MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise checks.ConfigError(f"--out {out} exists and is no prepared dataset; name a new folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
-    try:
-        folder = holder / "new"
-        folder.mkdir()
-        yield folder
-        if out.exists():
-            out.replace(holder / "old")
-        folder.replace(out)
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
 
 
 def _jobs(raw: Path, subject: int, label: str, settings: BidsSettings) -> list[Job]:
