@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
+from braindec.data import mat5_walk
 from braindec.data.damage import COPY_AGAIN, reading
+
+MOST_VALUES_A_BYTE = 1032  # what deflate reaches at most
 
 
 def load(path: str | Path, names: Sequence[str], *, optional: Sequence[str] = ()) -> dict[str, Any]:
@@ -25,12 +29,18 @@ def load(path: str | Path, names: Sequence[str], *, optional: Sequence[str] = ()
     from scipy.io.matlab import MatReadError
 
     path = checks.existing_file(path, "Check the path.")
+    mat5_walk.check(path)
     with reading(path, MatReadError, zlib.error):
-        there = [name for name, _, _ in whosmat(path)]
+        shapes = {name: shape for name, shape, _ in whosmat(path)}
+        there = list(shapes)
         if not set(names) <= set(there):
             lacking = [n for n in names if n not in there]
             raise checks.DataFileError(path, f"lacks {lacking}; it has {sorted(there)}", COPY_AGAIN)
         wanted = [*names, *(n for n in optional if n in there)]
+        for name in wanted:  # a damaged shape asks for more memory than there is
+            if math.prod(shapes[name]) > MOST_VALUES_A_BYTE * path.stat().st_size:
+                found = f"says that {name!r} has the shape {shapes[name]}, more than its bytes hold"
+                raise checks.DataFileError(path, found, COPY_AGAIN)
         held = loadmat(path, variable_names=wanted, simplify_cells=True)
     return {name: held[name] for name in wanted}
 

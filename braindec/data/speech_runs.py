@@ -234,6 +234,8 @@ def signal(run: Run, sfreq: float | None) -> np.ndarray:
         bad |= {run.space.names[i]: "NaN" for i in group[~finite].tolist()}
         bad |= {run.space.names[i]: "never varies" for i in group[finite & flat].tolist()}
         out[group] = x if up == down else resample_poly(x, up, down, axis=1, padtype="line")
+        beyond = finite & ~np.isfinite(out[group]).all(1)  # more than single precision holds
+        bad |= {run.space.names[i]: "NaN" for i in group[beyond].tolist()}
     if bad:
         n = sum(why == "NaN" for why in bad.values())
         found = (

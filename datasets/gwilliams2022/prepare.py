@@ -34,6 +34,7 @@ WORD = {  # what is taken of a word's dictionary
     "condition": str,
 }  # fmt: skip
 OPTIONAL = {"word_index": -1.0, "sequence_id": -1.0, "condition": "unknown"}
+SOUND = re.compile(r"stimuli/audio/\w+_\d+\.wav")
 FILE = re.compile(r"sub-(?P<subject>\d+)_ses-(?P<session>\d+)_task-(?P<task>\d+)_meg\.con")
 AGAIN = "Download the file again from https://osf.io/ag3kj."
 
@@ -181,7 +182,7 @@ def _words(path: Path) -> Table:
         if said.get("kind") != "word":
             continue
         values = {key: _value(path, number, said, key) for key in WORD}
-        values["wav"] = _sound(values.pop("sound"))
+        values["wav"] = _sound(path, number, values.pop("sound"))
         values["wav_onset_s"] = values.pop("start")
         values["onset_s"] = _seconds(path, number, row, "onset")
         values["duration_s"] = _seconds(path, number, row, "duration")
@@ -227,9 +228,13 @@ def _seconds(path: Path, number: int, row: dict[str, str], column: str) -> float
     return value
 
 
-def _sound(name: str) -> str:
+def _sound(path: Path, number: int, name: str) -> str:
     """The file's path below the raw folder; events say stimuli/audio/LW1_0.0.wav of stimuli/audio/lw1_0.wav."""
-    return re.sub(r"_(\d+)\.0\.wav$", r"_\1.wav", name.lower())
+    wav = re.sub(r"_(\d+)\.0\.wav$", r"_\1.wav", name.lower())
+    if not SOUND.fullmatch(wav):
+        found = f"line {number}: the word's 'sound' is {name!r}, expected stimuli/audio/lw1_0.wav or the like"
+        raise checks.DataFileError(path, found, AGAIN)
+    return wav
 
 
 def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:

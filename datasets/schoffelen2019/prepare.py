@@ -103,7 +103,9 @@ def prepare(
     chosen, missing = large.subjects_there(
         subjects, SUBJECTS, sorted(there), raw, "sub-A{}/meg/*_task-auditory_meg.ds"
     )
-    said, runs, compensation = list(missing), {}, {}
+    said = list(missing)
+    runs: dict[int, list[Run]] = {}
+    compensation: dict[str, int] = {}
     aligned: dict[int, list[tuple[float, float, str]]] = {}
     for s in chosen:
         runs[s] = []

@@ -192,3 +192,12 @@ def test_a_missing_text_is_named(functions, small):
     text(small).unlink()
     with pytest.raises(FileNotFoundError, match=r"Run1\.mat"):
         functions["prepare"](small.parent, small.parent.parent / "out")
+
+
+def test_cells_that_are_not_there_are_refused_before_they_are_read(functions, small):
+    n = len(loadmat(text(small))["wordVec"])
+    content = text(small).read_bytes()
+    dims = np.array([n, 1], dtype="<i4").tobytes()
+    assert content.count(dims) >= 1
+    text(small).write_bytes(content.replace(dims, np.array([50 * n, 1], dtype="<i4").tobytes(), 1))
+    assert "is damaged" in refused(functions, text(small)) and "arrays in" in refused(functions, text(small))

@@ -180,6 +180,12 @@ def test_a_word_without_its_time_in_the_sound_names_line_and_key(functions, smal
     assert "line 3" in message and "'start'" in message and "'begin'" in message
 
 
+def test_a_sound_elsewhere_than_where_sounds_are_is_refused(functions, small):
+    path = events(small[0])
+    path.write_text(path.read_text(encoding="utf-8-sig").replace("stimuli/audio/lw1_0", "../lw1_0", 2))
+    assert "'sound'" in refused(functions, path)
+
+
 def test_missing_columns_are_named(functions, small):
     path = events(small[0])
     path.write_text(path.read_text(encoding="utf-8-sig").replace("trial_type", "description", 1))
