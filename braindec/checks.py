@@ -100,8 +100,8 @@ def finite(name: str, array: Any, *, way_out: str = "Remove or mask these entrie
     """The array itself when it holds no NaN and no infinity (numpy or torch)."""
     import numpy as np
 
-    values = array.detach().cpu().numpy() if hasattr(array, "detach") else np.asarray(array)
-    bad = ~np.isfinite(values)
+    # A tensor is asked itself: numpy has no bfloat16.
+    bad = ~(array.detach().isfinite().cpu().numpy() if hasattr(array, "detach") else np.isfinite(array))
     if not bad.any():
         return array
     first = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -120,6 +120,7 @@ def main(recipe, data_dir, out_dir):
         },
         (
             *panels.galleries(drawn, "two_way_identification"),
+            *panels.left_out(drawn),
             panels.against_oracles([*judged.scores, *adapted.scores], metric),
             panels.inverse_crime(*crime, key),
             panels.comparisons(adapted.comparisons, "A new subject with 300 trials: adapted against from scratch"),

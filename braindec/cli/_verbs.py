@@ -78,7 +78,7 @@ def _report(options: Any) -> None:
     for r in made.run["comparisons"]:
         low, high = r["interval"]
         print(
-            f"{r['metric']:<38} {r['key']:<8} {r['value_a']:.3f} {r['value_b']:.3f} {r['difference']:+.3f} "
+            f"{r['metric']:<38} {r['key']:<12} {r['value_a']:.3f} {r['value_b']:.3f} {r['difference']:+.3f} "
             f"[{low:+.3f}, {high:+.3f}]  p {r['p']:.3g} (Holm {r['p_holm']:.3g})  n {r['n']}"
         )
     print(report.write(made, options.out or options.compare[0] / f"against-{options.compare[1].name}"))

@@ -59,6 +59,15 @@ def galleries(found: Reconstructions, metric: str) -> list[Panel]:
     ]
 
 
+def left_out(found: Reconstructions) -> list[Panel]:
+    """Why metrics of the protocol are missing: circular, weights to download, packages; nothing where none is."""
+    if not found.not_computed:
+        return []
+    rows = [[name.replace("_", " "), reason] for name, reason in found.not_computed.items()]
+    caption = "Metrics of pictures that the protocol names. None of them is approximated under the same name."
+    return [("Not computed", "table", {"columns": ["metric", "why"], "rows": rows, "caption": caption})]
+
+
 def curves(decoder: BrainDecoder) -> list[Panel]:
     """Training loss, and what held-out stimuli said while it fell."""
     found = []

@@ -129,6 +129,7 @@ def region_bars(
     *,
     intervals: Mapping[str, np.ndarray] | None = None,
     chance: float | None = None,
+    chance_label: str = "chance",
     xlabel: str = "",
     kind: str = "svg",
 ) -> Any:
@@ -141,6 +142,8 @@ def region_bars(
         E.g. a subject each.
     intervals : mapping of str to array, shape (n_regions, 2), optional
     chance : float, optional
+        Where the dashed line stands, `chance_label` its name.
+    chance_label : str
     xlabel : str
     kind : str
         ``"svg"`` or ``"png"``.
@@ -158,7 +161,7 @@ def region_bars(
             if label in intervals:
                 axes.hlines(y, *np.asarray(intervals[label], dtype=float).T, color=_style.INK, lw=1.3)
         if chance is not None:
-            axes.axvline(chance, color=_style.FAINT, lw=1.3, ls="--", label="chance")
+            axes.axvline(chance, color=_style.FAINT, lw=1.3, ls="--", label=chance_label)
         axes.set_yticks(range(len(regions)), regions)
         axes.invert_yaxis()
         axes.spines["left"].set_visible(False)

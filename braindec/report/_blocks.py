@@ -9,7 +9,7 @@ image_grid (pictures)   rows: {label: uint8 (n, height, width, 3)}; captions: n 
                         notes: {label: n texts under that row}; groups: [(text, n_columns), ...] over them
 curve (training)        step (n,), series: {label: (n,)}, xlabel, ylabel, log
 regions (brain)         regions: texts, series: {label: (n_regions,)}, intervals: {label: (n_regions, 2)},
-                        chance, xlabel
+                        chance, chance_label, xlabel
 volume (brain)          mask bool (x, y, z), values (n_voxels,), label, symmetric
 topography (brain)      positions (n_channels, 3) metres, values (n_channels,), label, symmetric
 time_course (brain)     time_s (n,), values (n,), chance, interval (n, 2), null_limit, significant (n,),
@@ -137,7 +137,8 @@ def regions(payload: Payload) -> str:
     """A bar a region and series."""
     return plots.region_bars(
         list(payload["regions"]), payload["series"], intervals=payload.get("intervals"),
-        chance=payload.get("chance"), xlabel=payload.get("xlabel", ""),
+        chance=payload.get("chance"), chance_label=payload.get("chance_label", "chance"),
+        xlabel=payload.get("xlabel", ""),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> Panel:
         "series": {"a − b": np.array([r["difference"] for r in rows])},
         "intervals": {"a − b": np.array([r["interval"] for r in rows])},
         "chance": 0.0,
+        "chance_label": "no difference",
         "xlabel": "difference a − b, 95 % interval",
         "section": "headline",
         "caption": f"a: {rows[0]['a']}; b: {rows[0]['b']}.",

@@ -157,11 +157,15 @@ class _Pair:
         first, second = self.a.mean(0), self.b.mean(0)
         found = paired_difference(first, second, draw, units=units if repeated else None)
         return {
-            "a": a.name, "b": b.name, "metric": name, "key": f"{subject} {modality}", "subject": subject,
+            "a": a.name, "b": b.name, "metric": name, "key": f"{_who(subject)} {modality}", "subject": subject,
             "modality": modality, "direction": self.direction, "value_a": float(first.mean()),
             "value_b": float(second.mean()), "difference": found.value,
             "interval": [float(found.interval.low), float(found.interval.high)], "p": found.p, "n": found.n,
         }  # fmt: skip
+
+
+def _who(subject: int | str) -> str:
+    return f"sub-{subject:02d}" if isinstance(subject, int) else subject
 
 
 def _has_samples(scores: Sequence[Score]) -> bool:
@@ -224,7 +228,17 @@ def _differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[list
     recipe = (
         [["recipe", str(a.get("recipe")), str(b.get("recipe"))]] if a.get("recipe") != b.get("recipe") else []
     )
-    return recipe + [[n, str(first.get(n, "—")), str(second.get(n, "—"))] for n in names]
+    return recipe + [[n, _said(first.get(n, "—")), _said(second.get(n, "—"))] for n in names]
+
+
+def _said(value: Any) -> str:
+    """A setting as a reader writes it: steps as calls, lists without brackets."""
+    if isinstance(value, Mapping):
+        said = ", ".join(f"{k}={_said(v)}" for k, v in value.items() if k != "step")
+        return f"{value['step']}({said})" if "step" in value else said
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_said(v) for v in value) or "none"
+    return str(value)
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:

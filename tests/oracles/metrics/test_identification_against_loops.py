@@ -77,6 +77,12 @@ def test_perfect_input_scores_exactly_one(rng, tiled, dtype):
     assert two_way_identification(target, target).value == 1.0
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_perfect_tensors_score_exactly_one(rng, tiled, dtype):
+    target = torch.from_numpy(100 * rng.standard_normal((50, 40))).to(dtype)
+    assert two_way_identification(target, target).value == 1.0
+
+
 def test_perfect_input_of_nearly_equal_items_scores_exactly_one(rng, tiled):
     """Correlations of different items lie within 1e-9 of each other, far below float32's rounding."""
     target = rng.standard_normal(300) + 1e-5 * rng.standard_normal((40, 300))

@@ -11,11 +11,12 @@ import torch
 from braindec import checks, evaluate
 from braindec.data import NeuralDataset, Split
 from braindec.decoder.prediction import Prediction, with_repeats
+from braindec.evaluate import panels, published, published_pictures
 from braindec.evaluate import pictures as pictures_module
-from braindec.evaluate import published, published_pictures
 from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import metric_table, protocol_named
 from braindec.evaluate.pictures import shown_as
+from braindec.evaluate.reconstructions import Reconstructions
 from braindec.evaluate.scoring import judge, scores_of
 from braindec.evaluate.systems import centred_cosine
 from braindec.protocols import Pictures
@@ -251,6 +252,14 @@ def test_a_network_with_a_stake_is_left_out_and_called_circular():
     lacking = pictures_module.not_computed(protocol, stake)
     assert list(lacking) == ["two_way_clip"] and lacking["two_way_clip"].startswith("circular: openclip")
     assert pictures_module.metrics_here(protocol, stake) == ("pixel_correlation_425",)
+
+
+def test_what_was_not_computed_stands_on_the_page_with_its_reason():
+    reasons = {"two_way_clip": "circular: openclip is of the family of the target"}
+    ((title, kind, payload),) = panels.left_out(Reconstructions({}, {}, (), reasons))
+    assert (title, kind) == ("Not computed", "table")
+    assert payload["rows"] == [["two way clip", reasons["two_way_clip"]]]
+    assert panels.left_out(Reconstructions({}, {}, ())) == []
 
 
 def test_pictures_are_compared_at_the_protocol_s_size(rng):

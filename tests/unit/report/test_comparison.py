@@ -102,3 +102,12 @@ def test_seeds_are_a_component_of_variance_and_everything_survives_the_files(tmp
     assert "sub-01 fmri: side by side" in kinds and "Where ssim differs" in kinds
     page = report.write(made, tmp_path / "compared").read_text()
     assert "one against two" in page and "a: one" in page
+
+
+def test_subjects_and_steps_are_named_as_a_reader_names_them():
+    a, b = _run(0.05), _run(0.0)
+    a.run["config"]["preprocessing"] = {"all": [{"step": "Standardise", "unit": "run", "scale": False}]}
+    b.run["config"]["preprocessing"] = {"all": []}
+    made = comparison.compare(comparison.Runs("a", (a,)), comparison.Runs("b", (b,)))
+    assert [row["key"] for row in made.run["comparisons"]] == ["sub-01 fmri", "sub-02 fmri"]
+    assert ["preprocessing.all", "Standardise(unit=run, scale=False)", "none"] in made.run["differs"]
