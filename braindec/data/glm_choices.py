@@ -255,8 +255,8 @@ def _count_components(
 ) -> int:
     """The smallest number of components whose error over reliable voxels is within a standard error of the smallest.
 
-    The error of a trial is the squared difference between its betas and the mean of its repeats in other runs, as a share
-    of the voxels' variance; the standard error is that of the difference over trials.
+    The error of a trial is the squared difference between its betas and the mean of its repeats in other runs, as a
+    share of the voxels' variance; the standard error is that of the difference over trials.
     """
     judges = np.argsort(-reliability)[:N_JUDGES]
     judges = np.sort(judges[reliability[judges] > 0])
