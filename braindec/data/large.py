@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,15 +230,10 @@ def _write(made: Path, raw: Path, source: Source, mark: Mapping[str, Any]) -> No
     store.write_json(_mark(made, source), dict(mark) | {"raw_files": hashes})
 
 
-def discard(out: str | Path) -> None:
-    """Forgets what a stopped preparation of this folder has done so far."""
-    shutil.rmtree(staging.folder_of(out), ignore_errors=True)
-
-
 def subjects_there(
     subjects: Iterable[int] | None, known: Sequence[int], found: Sequence[int], where: Path, what: str
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The subjects to prepare, and a remark on those whose files are not there.
+    """The subjects to prepare, and a sentence on those whose files are not there.
 
     Parameters
     ----------
