@@ -15,11 +15,50 @@ from braindec.data.sensors import sensor_space
 from braindec.data.tables import complete_table
 from braindec.types import Trials
 
+PARTS = ("training", "test")
 # Channels of the 250 Hz files in their order; .pt files do not name them. NICE-EEG, issue 3.
 CHANNELS = (
     "Fp1 Fp2 AF7 AF3 AFz AF4 AF8 F7 F5 F3 F1 F2 F4 F6 F8 FT9 FT7 FC5 FC3 FC1 FCz FC2 FC4 FC6 FT8 FT10 T7 C5 C3 C1 Cz "
     "C2 C4 C6 T8 TP9 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 TP8 TP10 P7 P5 P3 P1 Pz P2 P4 P6 P8 PO7 PO3 POz PO4 PO8 O1 Oz O2"
 ).split()
+
+
+def read_image_metadata(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """What image_metadata.npy says of each condition of each part, in the files' order.
+
+    Returns
+    -------
+    dict of dict of text arrays, shape (n_conditions,)
+        By part (`PARTS`): `stem`, `file` and `folder` of the picture, `things` (the numbered THINGS name of its concept) and
+        `concept` (without the number).
+
+    Raises
+    ------
+    DataFileError
+        If lists are missing or of different length, an image is named twice, or training and test share a concept.
+    """
+    path = checks.existing_file(path, "Put image_metadata.npy into image_set, or into the raw folder.")
+    names = ("img_files", "img_concepts", "img_concepts_THINGS")
+    keys = tuple(f"{prefix}_{name}" for prefix in ("train", "test") for name in names)
+    held = safe_npy.dictionary(path, keys, safe_npy.load(path))
+    found = {}
+    for part, prefix in zip(PARTS, ("train", "test"), strict=True):
+        files, folders, things = (np.array([str(v) for v in held[f"{prefix}_{name}"]]) for name in names)
+        if not len(files) == len(folders) == len(things):
+            raise checks.DataFileError(
+                path, f"has lists of different length for {prefix} images", "Download it again."
+            )
+        stems = np.array([Path(f).stem for f in files.tolist()])
+        concepts = np.array([t.partition("_")[2] or t for t in things.tolist()])
+        found[part] = {"stem": stems, "file": files, "folder": folders, "concept": concepts, "things": things}
+    stems = np.concatenate([found[part]["stem"] for part in PARTS])
+    shared = set(found["training"]["concept"].tolist()) & set(found["test"]["concept"].tolist())
+    if len(set(stems.tolist())) != len(stems) or shared:
+        said = (
+            f"shares {len(shared)} concepts between training and test" if shared else "names an image twice"
+        )
+        raise checks.DataFileError(path, said, "Download it again.")
+    return found
 
 
 def read_things_eeg2(

@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config
-from braindec.data import NeuralDataset, Split, image_files, large, safe_npy, spaces
+from braindec.data import NeuralDataset, Split, image_files, large, spaces
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.joined import JoinedRows
 from braindec.data.sensors import sensor_space
 from braindec.data.tables import complete_table, repeats
-from braindec.data.things_eeg2 import read_things_eeg2
+from braindec.data.things_eeg2 import PARTS, read_image_metadata, read_things_eeg2
 from braindec.data.things_eeg2_raw import Clock, Raw, RawEpochs
 from braindec.types import Table, Trials
 
 HERE = Path(__file__).resolve().parent
 SUBJECTS = tuple(range(1, 11))
-PARTS = ("training", "test")
 IMAGE_SETS = ("image_set", "images_set", "Image_set", ".")
 WHOLE = {"training": (16_540, 4), "test": (200, 80)}  # conditions and repeats of each; Gifford et al. 2022
 SIDE = 224  # px of the stored pictures
@@ -158,7 +157,7 @@ def _whole(raw: Path, name: str, subjects: Iterable[int] | None, images: bool) -
     set_folder = next(
         (raw / f for f in IMAGE_SETS if (raw / f / "image_metadata.npy").is_file()), raw / IMAGE_SETS[0]
     )
-    metadata = _metadata(set_folder / "image_metadata.npy")
+    metadata = read_image_metadata(set_folder / "image_metadata.npy")
     found = [s for s in SUBJECTS if (raw / kind.folder / f"sub-{s:02d}").is_dir()]
     chosen, missing = large.subjects_there(subjects, SUBJECTS, found, raw / kind.folder, "folder sub-{}")
     make = _raw_source if name == "raw" else _preprocessed_source
@@ -193,32 +192,6 @@ def _whole(raw: Path, name: str, subjects: Iterable[int] | None, images: bool) -
         },
         missing=missing,
     )
-
-
-def _metadata(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Per part: stem, file, folder, concept (without its number) and numbered concept of each condition, in order."""
-    path = checks.existing_file(path, "Put image_metadata.npy into image_set, or into the raw folder.")
-    names = ("img_files", "img_concepts", "img_concepts_THINGS")
-    keys = tuple(f"{prefix}_{name}" for prefix in ("train", "test") for name in names)
-    held = safe_npy.dictionary(path, keys, safe_npy.load(path))
-    found = {}
-    for part, prefix in zip(PARTS, ("train", "test"), strict=True):
-        files, folders, things = (np.array([str(v) for v in held[f"{prefix}_{name}"]]) for name in names)
-        if not len(files) == len(folders) == len(things):
-            raise checks.DataFileError(
-                path, f"has lists of different length for {prefix} images", "Download it again."
-            )
-        stems = np.array([Path(f).stem for f in files.tolist()])
-        concepts = np.array([t.partition("_")[2] or t for t in things.tolist()])
-        found[part] = {"stem": stems, "file": files, "folder": folders, "concept": concepts, "things": things}
-    stems = np.concatenate([found[part]["stem"] for part in PARTS])
-    shared = set(found["training"]["concept"].tolist()) & set(found["test"]["concept"].tolist())
-    if len(set(stems.tolist())) != len(stems) or shared:
-        said = (
-            f"shares {len(shared)} concepts between training and test" if shared else "names an image twice"
-        )
-        raise checks.DataFileError(path, said, "Download it again.")
-    return found
 
 
 def _pictures(folder: Path, metadata: Mapping[str, Mapping[str, np.ndarray]], images: bool) -> large.Pictures:
