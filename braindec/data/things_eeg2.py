@@ -29,8 +29,7 @@ def read_image_metadata(path: Path) -> dict[str, dict[str, np.ndarray]]:
     Returns
     -------
     dict of dict of text arrays, shape (n_conditions,)
-        By part (`PARTS`): `stem`, `file` and `folder` of the picture, `things` (the numbered THINGS name of its concept) and
-        `concept` (without the number).
+        By part (`PARTS`): `stem`, `file` and `folder` of the picture, `concept`, and `things`, its numbered name.
 
     Raises
     ------
