@@ -18,6 +18,8 @@ from braindec.stats.mixed import subjects_by_seeds
 from braindec.stats.paired import paired_difference
 from braindec.types import Report, Score
 
+FEW_SEEDS = 5  # below it the spread over seeds is a guess
+TRAINING = ("train", "prior_train", "n_folds")  # what searches, validates and stops; see `Recipe`
 SAME_SETUP = ("dataset", "protocol", "smoke")  # runs that differ here answer different questions
 
 
@@ -112,7 +114,7 @@ def compare(a: Runs, b: Runs, *, metrics: Sequence[str] | None = None, seed: int
     run = {
         "title": f"{a.name} against {b.name}",
         "summary": f"{a.system} of {a.name} minus {b.system} of {b.name}, on the same samples; "
-        f"{len(a.reports)} and {len(b.reports)} seeds.",
+        f"{len(a.reports)} and {len(b.reports)} seeds.{_cautions(a, b, differs)}",
         "comparisons": rows,
         "over_seeds": over,
         "differs": differs,
@@ -162,6 +164,17 @@ class _Pair:
             "value_b": float(second.mean()), "difference": found.value,
             "interval": [float(found.interval.low), float(found.interval.high)], "p": found.p, "n": found.n,
         }  # fmt: skip
+
+
+def _cautions(a: Runs, b: Runs, differs: Sequence[Sequence[str]]) -> str:
+    """What weakens the comparison, in sentences."""
+    said = ""
+    if min(len(a.reports), len(b.reports)) < FEW_SEEDS:
+        said += f" Fewer than {FEW_SEEDS} seeds do not tell a system from one lucky training (braindec run --seeds)."
+    other = [name for name, *_ in differs if name.partition(".")[0] in TRAINING]
+    if other:
+        said += f" They were not trained by one rule: {', '.join(other)} differ."
+    return said
 
 
 def _who(subject: int | str) -> str:

@@ -111,3 +111,13 @@ def test_subjects_and_steps_are_named_as_a_reader_names_them():
     made = comparison.compare(comparison.Runs("a", (a,)), comparison.Runs("b", (b,)))
     assert [row["key"] for row in made.run["comparisons"]] == ["sub-01 fmri", "sub-02 fmri"]
     assert ["preprocessing.all", "Standardise(unit=run, scale=False)", "none"] in made.run["differs"]
+
+
+def test_few_seeds_and_another_rule_of_training_are_said():
+    a, b = _runs("a", 0.05, n_seeds=5), _runs("b", 0.0, n_seeds=5)
+    assert "Fewer than" not in comparison.compare(a, b).run["summary"]
+    assert "one rule" not in comparison.compare(a, b).run["summary"]
+    for report_of_b in b.reports:
+        report_of_b.run["config"]["train"] = {"n_steps": 400}
+    assert "not trained by one rule: train.n_steps differ" in comparison.compare(a, b).run["summary"]
+    assert "Fewer than 5 seeds" in comparison.compare(a, _runs("b", 0.0)).run["summary"]
