@@ -1,7 +1,8 @@
 """Named arrays and JSON attributes in one HDF5 file: schema version, content checks, written whole or not at all.
 
-Small arrays are chunked with fletcher32, so HDF5 itself refuses damaged chunks. Bulk arrays (responses, images) are
-contiguous for fast row reads and carry a sha256 per block of rows, checked when a block is first read.
+Bulk arrays (responses, images) are contiguous for fast row reads and carry a sha256 per block of rows, checked when a
+block is first read. Everything else is under one sha256 at the head of the file (HDF5 leaves its user block to others),
+checked before HDF5 sees the file: damaged headers can make it loop for ever.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ import numpy as np
 from braindec import checks
 
 SCHEMA = 1
+SEAL, SEAL_BYTES = (
+    b"braindec",
+    512,
+)  # magic, sha256, then where the bulk arrays lie: (offset, size) each, and zeros
+MAX_BULK = (SEAL_BYTES - len(SEAL) - 32) // 16
 BLOCK_BYTES = (
     4 << 20
 )  # rows of about 4 MiB are hashed together: one block read verifies little more than was asked
@@ -61,6 +67,11 @@ class BulkWriter:
         self._file.create_dataset(f"{self._name}.sha256", data=digests, chunks=True, fletcher32=True)
 
     @property
+    def place(self) -> tuple[int, int]:
+        """First byte in the file and number of bytes; (0, 0) where there are none."""
+        return int(self._data.id.get_offset() or 0), int(self._data.id.get_storage_size())
+
+    @property
     def described(self) -> dict[str, Any]:
         """What the file's list of arrays says of this one."""
         return _description(self._data, text=False) | {"block_rows": self._block_rows}
@@ -97,7 +108,8 @@ class Writer:
         self._small[name] = _description(self._file.create_dataset(name, data=values, **checked), text=text)
 
     def bulk(self, name: str, shape: tuple[int, ...], dtype: Any) -> BulkWriter:
-        """Announces a large array that is then filled by `append`."""
+        """Announces a large array that is then filled by `append`; a file holds up to `MAX_BULK` of them."""
+        checks.in_range("number of bulk arrays", len(self._bulk) + 1, 1, MAX_BULK)
         self._bulk[name] = BulkWriter(self._file, name, shape, dtype)
         return self._bulk[name]
 
@@ -105,25 +117,65 @@ class Writer:
         """Writes JSON attributes (strict: no NaN)."""
         _write_hashed(self._file, "json", values)
 
-    def close(self) -> None:
-        """Closes the bulk arrays and lists every array: HDF5 checks an array's values, not its name, type and shape."""
+    def close(self) -> list[tuple[int, int]]:
+        """Closes the bulk arrays, lists every array and says where the bulk arrays lie."""
         for bulk in self._bulk.values():
             bulk.close()
         _write_hashed(
             self._file, "arrays", self._small | {n: bulk.described for n, bulk in self._bulk.items()}
         )
+        self._file.flush()
+        return sorted(bulk.place for bulk in self._bulk.values() if bulk.place[1])
 
 
 @contextlib.contextmanager
 def writer(path: str | Path) -> Iterator[Writer]:
     """A `Writer` whose file replaces `path` when the block ends without an error, and vanishes otherwise."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["braindec_schema"] = SCHEMA
-        out = Writer(file)
-        yield out
-        out.close()
-        if "json" not in file.attrs:
-            out.attributes({})
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", userblock_size=SEAL_BYTES) as file:
+            file.attrs["braindec_schema"] = SCHEMA
+            out = Writer(file)
+            yield out
+            if "json" not in file.attrs:
+                out.attributes({})
+            places = out.close()
+        _seal(temporary, places)
+
+
+def _seal(path: Path, places: list[tuple[int, int]]) -> None:
+    with path.open("r+b") as file:
+        file.seek(len(SEAL) + 32)
+        file.write(np.array(places, dtype="<u8").tobytes())
+        digest = _unsealed_digest(file, places)
+        file.seek(0)
+        file.write(SEAL + digest)
+
+
+def _unsealed_digest(file: Any, places: Iterable[tuple[int, int]]) -> bytes:
+    """sha256 of all bytes of an open file after magic and digest, but for those of the bulk arrays."""
+    digest, at = hashlib.sha256(), len(SEAL) + 32
+    size = file.seek(0, os.SEEK_END)
+    for start, n_bytes in [*places, (size, 0)]:
+        file.seek(at)
+        while at < start and (block := file.read(min(1 << 20, start - at))):
+            digest.update(block)
+            at += len(block)
+        at = start + n_bytes
+    return digest.digest()
+
+
+def check_seal(path: Path) -> None:
+    """Refuses a file in which anything but bulk arrays is not what was written; files from before seals pass."""
+    with path.open("rb") as file:
+        head = file.read(SEAL_BYTES)
+        if head.startswith(b"\x89HDF"):
+            return
+        if len(head) < SEAL_BYTES or not head.startswith(SEAL):
+            raise checks.DataFileError(path, "is no file that braindec wrote", "Make or copy it again.")
+        listed = np.frombuffer(head[len(SEAL) + 32 :][: 16 * MAX_BULK], dtype="<u8").reshape(-1, 2)
+        places = [(int(start), int(n_bytes)) for start, n_bytes in listed if n_bytes]
+        if _unsealed_digest(file, places) != head[len(SEAL) :][:32]:
+            raise checks.DataFileError(path, "is damaged or incomplete", "Make or copy it again.")
 
 
 @contextlib.contextmanager
@@ -284,6 +336,7 @@ class Stored:
 
     def __init__(self, path: str | Path):
         self.path = checks.existing_file(path, "Make it with: braindec prepare NAME --raw DIR --out DIR.")
+        check_seal(self.path)
         with self._reading() as file:
             schema = file.attrs.get("braindec_schema")
             if schema != SCHEMA:

@@ -153,3 +153,38 @@ def test_a_content_hash_depends_on_value_type_shape_and_name(rng):
     assert len(set(seen)) == len(seen)
     assert store.content_hash(x=np.asfortranarray(x)) == seen[0]
     assert store.content_hash(b=[1, 2], a="ü") == store.content_hash(a="ü", b=[1, 2])
+
+
+def test_damage_outside_of_bulk_arrays_is_refused_before_hdf5_sees_the_file(tmp_path, rng, monkeypatch):
+    values = rng.standard_normal((200, 3))
+    path = tmp_path / "a.h5"
+    with store.writer(path) as out:
+        out.array("small", np.arange(4))
+        for name in ("first", "second"):
+            out.bulk(name, values.shape, values.dtype).append(values)
+        out.attributes({"a": 1})
+    content = path.read_bytes()
+    bulk = [(content.index(values.tobytes()), values.nbytes), (content.rindex(values.tobytes()), values.nbytes)]
+    monkeypatch.setattr(store, "open_readonly", lambda _: pytest.fail("HDF5 saw the file"))
+    chosen = rng.integers(0, len(content), 99)
+    for at in (0, 3, 8, 39, 40, 60, 511, 512, 520, bulk[0][0] - 1, len(content) - 1, *chosen):
+        if any(start <= at < start + n for start, n in bulk):
+            continue
+        for damaged in (content[:at], content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :]):
+            path.write_bytes(damaged)
+            with pytest.raises(checks.DataFileError):
+                store.Stored(path)
+
+
+def test_a_file_from_before_seals_is_read(tmp_path, rng):
+    """Its HDF5 begins at the first byte."""
+    path, old = tmp_path / "a.h5", tmp_path / "old.h5"
+    values = rng.standard_normal((20, 3))
+    with store.writer(path) as out:
+        out.array("small", np.arange(4))
+        out.bulk("rows", values.shape, values.dtype).append(values)
+    old.write_bytes(path.read_bytes()[store.SEAL_BYTES :])
+    stored = store.Stored(old)
+    assert np.array_equal(stored.array("small"), np.arange(4))
+    assert np.array_equal(stored.rows("rows")[:], values)
+    assert stored.rows("rows").placed()[0] + store.SEAL_BYTES == store.Stored(path).rows("rows").placed()[0]
