@@ -3,7 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
-ROUNDS ?= 20
 
 # Recordings for the tests lie beside some checkouts; without them the tests that need them skip and say so.
 ifneq ($(wildcard ../shared/realdata/.),)
@@ -37,14 +36,13 @@ check: .venv/.ready  ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 test: .venv/.ready  ## the fast tests
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -m 'not slow and not soak'
 
 test-slow: .venv/.ready  ## the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
 
-soak: .venv/.ready  ## the fast tests ROUNDS times over, until one fails
-	for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; \
-		$(BIN)/python -m pytest -q -x -m 'not slow' || exit 1; done
+soak: .venv/.ready  ## 5,000 damaged files of every container: refused or read, never a crash or a hang
+	$(BIN)/python -m pytest -q -m soak
 
 bench: .venv/.ready  ## every benchmark that runs on a CPU; writes benchmarks/results/
 	for script in $(filter-out %_gpu.py,$(wildcard benchmarks/*.py)); do \

@@ -174,7 +174,12 @@ def check_seal(path: Path) -> None:
             raise checks.DataFileError(path, "is no file that braindec wrote", "Make or copy it again.")
         listed = np.frombuffer(head[len(SEAL) + 32 :][: 16 * MAX_BULK], dtype="<u8").reshape(-1, 2)
         places = [(int(start), int(n_bytes)) for start, n_bytes in listed if n_bytes]
-        if _unsealed_digest(file, places) != head[len(SEAL) :][:32]:
+        edges = [
+            SEAL_BYTES,
+            *(edge for start, n in places for edge in (start, start + n)),
+            path.stat().st_size,
+        ]
+        if edges != sorted(edges) or _unsealed_digest(file, places) != head[len(SEAL) :][:32]:
             raise checks.DataFileError(path, "is damaged or incomplete", "Make or copy it again.")
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import bids, bids_events, meeg
+from braindec.data import bids, bids_events, meeg, whole
 from braindec.data.bids_settings import BidsSettings, MeegSettings
-from braindec.data.damage import COPY_AGAIN, finite, reading
+from braindec.data.damage import finite, reading
 from braindec.data.sensors import positions_of, sensor_space
 from braindec.types import Recording, SensorSpace, Table, Trials
 
@@ -167,7 +167,7 @@ def open_raw(path: Path, *, truncated: bool = False) -> Any:
     Raises
     ------
     DataFileError
-        If it cannot be read, or an EDF or BDF is shorter than its header says.
+        If it cannot be read, or is not as long as its header says (unless `truncated`).
     """
     import mne
 
@@ -176,8 +176,8 @@ def open_raw(path: Path, *, truncated: bool = False) -> Any:
         ".set": mne.io.read_raw_eeglab, ".fif": mne.io.read_raw_fif, ".ds": mne.io.read_raw_ctf,
         ".sqd": mne.io.read_raw_kit, ".con": mne.io.read_raw_kit,
     }  # fmt: skip
-    if path.suffix in (".edf", ".bdf") and not truncated:
-        _whole_edf(path)
+    if not truncated:
+        whole.check(path)
     read = readers[checks.one_of("container", path.suffix, list(readers))]
     try:
         with reading(path, Exception):  # mne raises bare Exceptions on unknown tags
@@ -185,20 +185,6 @@ def open_raw(path: Path, *, truncated: bool = False) -> Any:
     except FileNotFoundError as error:
         found = f"cannot be read: it belongs with {error.filename}, which is not there"
         raise checks.DataFileError(path, found, "Copy the files of a recording together.") from error
-
-
-def _whole_edf(path: Path) -> None:
-    """Refuses an EDF or BDF whose records do not fill the length that its header says."""
-    with reading(path):
-        head = path.read_bytes()[:256]
-        n_head, n_records, n_signals = int(head[184:192]), int(head[236:244]), int(head[252:256])
-        with path.open("rb") as file:
-            fields = file.read(n_head)
-        samples = [int(fields[256 + 216 * n_signals + 8 * i :][:8]) for i in range(n_signals)]
-        expected = n_head + n_records * sum(samples) * (2 if path.suffix == ".edf" else 3)
-    if n_records >= 0 and path.stat().st_size < expected:
-        found = f"holds {path.stat().st_size} bytes but its header asks for {expected}"
-        raise checks.DataFileError(path, found, f"{COPY_AGAIN} Or accept it: --set meeg.truncated=true.")
 
 
 def _kinds(root: Path, file: bids.BidsFile, raw: Any, modality: str) -> dict[str, str]:

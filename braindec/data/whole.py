@@ -1,0 +1,72 @@
+"""Recordings whose data file is as long as their header says: mne reads others with a warning at most."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from braindec import checks
+from braindec.data.damage import COPY_AGAIN, reading
+
+ACCEPT = f"{COPY_AGAIN} Or accept it: --set meeg.truncated=true."
+SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
+
+
+def check(path: Path) -> None:
+    """Refuses an EDF, BDF or BrainVision recording of another length than its header says.
+
+    Raises
+    ------
+    DataFileError
+        If the sizes differ, or the header does not hold what the format asks for.
+    """
+    if path.suffix in (".edf", ".bdf"):
+        _edf(path)
+    elif path.suffix == ".vhdr":
+        _brainvision(path)
+
+
+def _edf(path: Path) -> None:
+    """The header's own length, and records of equal length; -1 records: not said (recorded without an end)."""
+    with reading(path), path.open("rb") as file:
+        head = file.read(256)
+        n_head, n_records, n_signals = int(head[184:192]), int(head[236:244]), int(head[252:256])
+        fields = file.read(256 * n_signals)
+        samples = [int(fields[216 * n_signals + 8 * i :][:8]) for i in range(n_signals)]
+    record = sum(samples) * (2 if path.suffix == ".edf" else 3)
+    if n_head != 256 * (n_signals + 1) or n_records < -1 or min(samples, default=0) < 1:
+        found = (
+            f"says {n_signals} signals of {samples[:8]} samples in {n_records} records after {n_head} bytes"
+        )
+        raise checks.DataFileError(path, found, COPY_AGAIN)
+    if n_records >= 0:
+        _refuse(path, path, n_head + n_records * record)
+
+
+def _brainvision(path: Path) -> None:
+    """Whole samples of all channels; as many as the header's `DataPoints`, where it has them."""
+    with reading(path):
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        said = {
+            key: _value(text, key) for key in ("NumberOfChannels", "DataPoints", "BinaryFormat", "DataFile")
+        }
+        size = SAMPLE_BYTES.get(said["BinaryFormat"])
+        data = path.parent / said["DataFile"].replace("$b", path.stem)
+        if _value(text, "DataFormat") != "BINARY" or size is None or not data.is_file():
+            return  # text, or what mne refuses
+        sample = size * int(said["NumberOfChannels"])
+        held = data.stat().st_size
+        expected = int(said["DataPoints"]) * sample if said["DataPoints"] else held - held % sample
+    _refuse(path, data, expected)
+
+
+def _value(text: str, key: str) -> str:
+    found = re.search(rf"^{key}=(.*?)\s*$", text, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def _refuse(path: Path, data: Path, expected: int) -> None:
+    held = data.stat().st_size
+    if held != expected:
+        header = "its header" if data == path else path.name
+        raise checks.DataFileError(data, f"holds {held} bytes but {header} asks for {expected}", ACCEPT)
