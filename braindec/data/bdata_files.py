@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from braindec import checks
+from braindec.data import mat5_walk
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.store import open_readonly
 
@@ -149,6 +150,7 @@ def _load_mat5(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
+    mat5_walk.check(path)
     with reading(path, MatReadError, zlib.error):
         return loadmat(path, variable_names=[*DATA, *META])
 

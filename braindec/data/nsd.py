@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from braindec import checks
-from braindec.data import hdf5, nifti
+from braindec.data import hdf5, mat5_walk, nifti
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.nsd_rows import (
     OTHER_SUBJECT,
@@ -323,6 +323,7 @@ def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     from scipy.io.matlab import MatReadError
 
     path = checks.existing_file(path, "Get the experiment's design file.")
+    mat5_walk.check(path)
     with reading(path, MatReadError):
         held = loadmat(path)
         missing = [key for key in keys if key not in held]

@@ -23,7 +23,8 @@ def write(raw: Path, seed: int) -> Truth:
     """Writes both subjects' files and returns their responses, ids and vertices."""
     rng = seeding.numpy_generator(seed, "algonauts2023", "synthetic")
     numbers = rng.permutation(73_000)[: len(SUBJECTS) * (N_TRAIN + N_TEST)].reshape(len(SUBJECTS), -1)
-    responses, tables, vertices, colours = {}, {}, {}, {}
+    responses, tables, vertices = {}, {}, {}
+    colours: dict[str, np.ndarray] = {}
     for subject, own in zip(SUBJECTS, numbers, strict=True):
         base, key = raw / f"subj{subject:02d}", f"sub-{subject:02d}_fmri"
         fields = rng.integers(0, 256, (len(own), CELLS, CELLS, 3), dtype=np.uint8)

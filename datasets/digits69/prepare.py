@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, splits
+from braindec.data import NeuralDataset, Split, mat5_walk, splits
 from braindec.data.catalogue import Truth
 from braindec.data.damage import reading
 from braindec.data.preparation import Content, Preparation
@@ -70,6 +70,7 @@ def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
+    mat5_walk.check(path)
     with reading(path, MatReadError):
         held = loadmat(path)
         responses = np.concatenate([np.asarray(held[f], dtype=np.float32) for _, f, _, _ in PARTS])
