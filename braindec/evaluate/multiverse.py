@@ -296,14 +296,26 @@ def panel(found: Multiverse, system: str, key: str) -> tuple[str, str, dict[str,
 
 def table(found: Multiverse) -> tuple[str, str, dict[str, Any]]:
     """How much each fork moves the score."""
-    rows = []
+    rows, said = [], []
     for r in found.summary():
         top = ", ".join(f"{n} {v:.0%}" for n, v in sorted(r["explained"].items(), key=lambda e: -e[1]))
+        said.append(f"{r['system']}, {r['key'].replace('_', ' ')}: {top}.")
         own = "" if r["own"] is None else f"{r['own']:.3f} (rank {r['own_rank']})"
         rows.append(
             [r["system"], r["key"].replace("_", " "), str(r["n_universes"]), str(r["n_refused"]), f"{r['min']:.3f}",
-             f"{r['median']:.3f}", f"{r['max']:.3f}", own, f"{r['interval_above_chance']:.0%}", top]
+             f"{r['median']:.3f}", f"{r['max']:.3f}", own, f"{r['interval_above_chance']:.0%}"]
         )  # fmt: skip
-    columns = ["system", "subject", "universes", "refused", "min", "median", "max", "the recipe's own", "above chance",
-               "variance explained by"]  # fmt: skip
-    return "What the choices move", "table", {"columns": columns, "rows": rows, "section": "headline"}
+    columns = [
+        "system",
+        "subject",
+        "universes",
+        "refused",
+        "min",
+        "median",
+        "max",
+        "the recipe's own",
+        "above chance",
+    ]
+    caption = "Share of the variance over universes that each choice alone explains. " + " ".join(said)
+    payload = {"columns": columns, "rows": rows, "caption": caption, "section": "headline"}
+    return "What the choices move", "table", payload
