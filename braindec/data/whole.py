@@ -6,14 +6,16 @@ import re
 from pathlib import Path
 
 from braindec import checks
+from braindec.data import mat5_walk
 from braindec.data.damage import COPY_AGAIN, reading
+from braindec.data.mat5_walk import HEAD
 
 ACCEPT = f"{COPY_AGAIN} Or accept it: --set meeg.truncated=true."
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
 
 
 def check(path: Path) -> None:
-    """Refuses an EDF, BDF or BrainVision recording of another length than its header says.
+    """Refuses an EDF, BDF or BrainVision recording of another length than its header says, and broken EEGLAB files.
 
     Raises
     ------
@@ -24,6 +26,16 @@ def check(path: Path) -> None:
         _edf(path)
     elif path.suffix == ".vhdr":
         _brainvision(path)
+    elif path.suffix == ".set":
+        _eeglab(path)
+
+
+def _eeglab(path: Path) -> None:
+    """A MATLAB file of version 5; newer ones are HDF5."""
+    with reading(path), path.open("rb") as file:
+        version = file.read(HEAD)[124:126]
+    if version == b"\x00\x01":
+        mat5_walk.check(path)
 
 
 def _edf(path: Path) -> None:
