@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from braindec import checks, store
 from braindec.targets import ImageTarget, LabelTarget, Target
 from braindec.types import Embeddings, StimulusSet
 
-AT_ONCE = 256  # stimuli read from disk together
+AT_ONCE = 256  # stimuli read, embedded and written together: whole batches of the models
 
 
 def embed(
@@ -52,12 +53,17 @@ def embed(
     path = None if cache is None else cache / f"{_slug(target.space)}-{provenance[:16]}.h5"
     if path is not None and path.is_file():
         return _read(path, provenance)
-    values = _compute(target, stimuli, chosen, label_column, progress)
     if path is None:
+        values = _compute(target, stimuli, chosen, label_column, progress)
         return Embeddings(chosen, values, target.space, identity, provenance)
     with store.writer(path) as out:
         out.array("ids", np.array(chosen))
-        out.bulk("values", values.shape, values.dtype).append(values)
+        bulk = None
+        for start in tqdm(range(0, len(chosen), AT_ONCE), desc=f"embed {target.name}", disable=not progress):
+            values = _compute(target, stimuli, chosen[start : start + AT_ONCE], label_column, False)
+            if bulk is None:
+                bulk = out.bulk("values", (len(chosen), *values.shape[1:]), values.dtype)
+            bulk.append(values)
         out.attributes({"space": target.space, "identity": identity, "provenance": provenance})
     return _read(path, provenance)
 

@@ -1,4 +1,4 @@
-"""Benchmarks that need a GPU run in small on any machine."""
+"""Benchmarks that need a GPU, or much memory and disk, run in small on any machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,33 @@ import sys
 
 def test_the_gpu_training_benchmark_runs_small(repository):
     script = repository / "benchmarks" / "train_step_gpu.py"
-    run = subprocess.run([sys.executable, script, "--small"], capture_output=True, text=True, timeout=120, check=True)
+    run = subprocess.run(
+        [sys.executable, script, "--small"], capture_output=True, text=True, timeout=120, check=True
+    )
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["seconds_per_step"] > 0
     assert found["loss"] == found["loss"]
+
+
+def test_the_loader_benchmark_runs_small_and_every_system_reads_every_row(repository, tmp_path):
+    script, out = repository / "benchmarks" / "loader.py", tmp_path / "loader.json"
+    command = [
+        sys.executable,
+        script,
+        "--small",
+        "--seconds",
+        "0.3",
+        "--rounds",
+        "1",
+        "--folder",
+        tmp_path,
+        "--out",
+        out,
+    ]
+    subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    rows = json.loads(out.read_text())["values"]
+    systems = {row["system"] for row in rows}
+    assert {"braindec", "preloaded", "h5py", "h5py chunked", "tars"} < systems
+    assert {row["state"] for row in rows} == {"cold", "warm"}
+    assert all(row["ms_per_batch"] > 0 and row["batches"] > 0 for row in rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["loader.json"]
