@@ -154,8 +154,8 @@ class MappedRows:
 class Ahead(Generic[T]):
     """``make(step, slot)`` for one step after the other; the next one is made meanwhile, where making takes long.
 
-    `slot` is 0 or 1 and says which of two sets of buffers to fill: what a call returned stays whole until the call
-    after the next one. What is made depends on the step alone, so it is the same with and without the thread.
+    `slot` is 0 or 1 and says which of two sets of buffers to fill: what a call returned stays whole until the next
+    call. What is made depends on the step alone, so it is the same with and without the thread.
 
     Parameters
     ----------
@@ -179,10 +179,12 @@ class Ahead(Generic[T]):
             if pending is not None:
                 pending[1].exception()  # another step was asked for: its buffers are free once it is done
             made = self._timed(step, self._slot)
-        self._slot = 1 - self._slot
         if self._long:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="braindec-ahead")
+            self._slot = (
+                1 - self._slot
+            )  # only then: a buffer that is used again is still in the processor's cache
             self._next = (step + 1, self._thread.submit(self._timed, step + 1, self._slot))
         return made
 

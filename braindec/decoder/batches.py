@@ -20,8 +20,8 @@ from braindec.losses import Loss, Mix, join
 class Batches:
     """The batch of every step, a function of (seed, step): equal numbers of trials from every subject.
 
-    Rows that are read on demand come into two sets of buffers in turn, where reading waits for the disk ahead of the
-    step that needs them: a batch is good until the next one but one is asked for.
+    Rows that are read on demand come into buffers that are used again, where reading waits for the disk ahead of the
+    step that needs them: a batch is good until the next one is asked for.
     """
 
     def __init__(self, sets: Mapping[str, SubjectSet], settings: train.Config, seed: int, name: str):
