@@ -176,7 +176,7 @@ def open_raw(path: Path, *, truncated: bool = False) -> Any:
         ".set": mne.io.read_raw_eeglab, ".fif": mne.io.read_raw_fif, ".ds": mne.io.read_raw_ctf,
         ".sqd": mne.io.read_raw_kit, ".con": mne.io.read_raw_kit,
     }  # fmt: skip
-    if not truncated or path.suffix == ".set":
+    if not truncated or path.suffix in (".set", ".fif"):
         whole.check(path)
     read = readers[checks.one_of("container", path.suffix, list(readers))]
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
+from braindec.data import whole
 from braindec.data.damage import reading
 from braindec.data.sensors import positions_of
 from braindec.types import SensorSpace
@@ -74,4 +75,5 @@ def _raw(path: Path) -> Any:
 
     if path.suffix == ".ds":
         return mne.io.read_raw_ctf(path, verbose="error")
+    whole.fif(path)
     return mne.io.read_raw_fif(path, verbose="error")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import safe_npy
+from braindec.data import safe_npy, whole
 from braindec.data.damage import COPY_AGAIN, finite, reading
 from braindec.data.sensors import positions_of, sensor_space
 from braindec.data.tables import complete_table
@@ -58,6 +58,7 @@ def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", se
 
     path = checks.existing_file(path, "Check the path.")
     checks.one_of("modality", modality, ("eeg", "meg"))
+    whole.check(path)
     with reading(path, Exception):  # mne raises bare Exceptions on unknown tags
         epochs = mne.read_epochs(path, proj=False, preload=True, verbose="error")
         picked = epochs.pick(modality, exclude="bads", verbose="error")

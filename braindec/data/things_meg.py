@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
+from braindec.data import whole
 from braindec.data.damage import COPY_AGAIN, finite, reading
 from braindec.data.sensors import positions_of
 from braindec.data.tables import complete_table, repeats
@@ -161,6 +162,7 @@ class EpochRows:
     def _open(self) -> Any:
         import mne
 
+        whole.fif(self.path)
         with reading(self.path, Exception):
             try:
                 return mne.read_epochs(self.path, proj=False, preload=False, verbose="error")

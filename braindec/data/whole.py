@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import struct
 from pathlib import Path
 
 from braindec import checks
 from braindec.data import mat5_walk
-from braindec.data.damage import COPY_AGAIN, reading
+from braindec.data.damage import COPY_AGAIN, drained_size, reading
 from braindec.data.mat5_walk import HEAD
 
 ACCEPT = f"{COPY_AGAIN} Or accept it: --set meeg.truncated=true."
+TAG = struct.Struct(
+    ">4i"
+)  # kind, type, bytes that follow, position of the next tag (0: after these, -1: none)
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
 
 
 def check(path: Path) -> None:
-    """Refuses an EDF, BDF or BrainVision recording of another length than its header says, and broken EEGLAB files.
+    """Refuses EDF, BDF and BrainVision files of another length than their header says, broken EEGLAB and FIF files.
 
     Raises
     ------
@@ -28,6 +33,33 @@ def check(path: Path) -> None:
         _brainvision(path)
     elif path.suffix == ".set":
         _eeglab(path)
+    elif path.name.endswith((".fif", ".fif.gz")):
+        fif(path)
+
+
+def fif(path: Path) -> None:
+    """The tags of a FIF file (``.gz`` too), each of which says where the next one is: mne follows a circle for ever.
+
+    Raises
+    ------
+    DataFileError
+        If a tag lies outside of the file, ends there, or is pointed to twice; or a compressed stream fails its CRC.
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
+    seen, at = set[int](), 0
+    with reading(path), opened(path, "rb") as file:
+        size = drained_size(path)
+        while at != -1 and at < size:
+            file.seek(at)
+            header = file.read(TAG.size)
+            if len(header) < TAG.size:
+                break  # some files end with an empty tag
+            _, _, n, following = TAG.unpack(header)
+            end = at + TAG.size + n
+            if at in seen or n < 0 or following < -1 or end > size:
+                raise checks.DataFileError(path, f"holds a broken tag at byte {at}", COPY_AGAIN)
+            seen.add(at)
+            at = following or end
 
 
 def _eeglab(path: Path) -> None:

@@ -325,6 +325,18 @@ def test_a_few_damaged_files_are_refused_or_read_with_an_equal_shape(name, tmp_p
     assert len(found) == FEW and not wrong(found), wrong(found)
 
 
+def test_fif_tags_that_point_in_a_circle_are_refused(tmp_path, rng):
+    """mne would follow them for ever."""
+    path = tmp_path / "a-epo.fif"
+    write_fif(path, rng)
+    content = bytearray(path.read_bytes())
+    third = 36 + 16 + int.from_bytes(content[36 + 8 : 36 + 12], "big")  # each tag: kind, type, size, next
+    content[third + 12 : third + 16] = (36).to_bytes(4, "big")  # the second's
+    path.write_bytes(content)
+    with pytest.raises(checks.DataFileError, match="broken tag at byte 36"):
+        meeg.read_epochs_fif(path, subject=1)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_are_refused_or_read_with_an_equal_shape(name):
