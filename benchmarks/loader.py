@@ -214,13 +214,14 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
             forget(path)
         found["cold", system] = [run(make(), order, 5 * options.seconds)]
         gc.collect()
+    store.sha256_of(prepared)  # its pages come in
     anonymous = rss_anon_mb()
     kept = fresh()
     found["warm", "braindec, first pass"] = [run(braindec(kept), order, 10 * options.seconds)]
     del systems["braindec"]
     made = {"braindec": braindec(kept)} | {system: make() for system, make in systems.items()}
     grown = rss_anon_mb() - anonymous
-    warmed = {s: run(m, order, options.seconds) for s, m in made.items()}  # pages of the other files come in
+    warmed = {s: run(m, order, options.seconds) for s, m in made.items()}  # those of the other files
     made |= preloaded(prepared)
     for _ in range(options.rounds):
         for system, batches in made.items():

@@ -18,7 +18,7 @@ import torch
 from braindec.adapters import linear
 from braindec.backbones import mlp
 from braindec.decoder import versions
-from braindec.decoder.fitting import Trainee, objective
+from braindec.decoder.batches import Trainee, objective
 from braindec.encoder import Encoder
 from braindec.losses import soft_clip
 from braindec.types import ArraySpace, SignalInfo, SubjectSignal

@@ -82,7 +82,7 @@ class Recipe:
     preprocessing: Any = ()
     train: TrainConfig = TRAIN
     prior_train: TrainConfig = PRIOR_TRAIN
-    prior_samples: int = 16
+    prior_samples: int = 32
     n_folds: int = 3
     calibrate: bool = True
     loss_weights: Any = None

@@ -36,7 +36,7 @@ RECIPE = Recipe(
         mixco_fraction=0.2, mixco_temperature=0.05, temperature_start=0.05, temperature_end=0.05
     ),
     prior=diffusion.Config(width=96, depth=2, heads=4),
-    generator=embedded_unclip.Config(n_steps=10),
+    generator=embedded_unclip.Config(n_steps=10, guidance=1.0),
     preprocessing={
         "fmri": (Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
         "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),

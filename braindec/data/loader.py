@@ -86,7 +86,7 @@ class MappedRows:
             )
         if not len(rows):
             return out
-        if rows.min() < 0 or rows.max() >= len(self):
+        if int(rows.astype(np.uint64).max()) >= len(self):  # negative ones are huge there
             raise IndexError(f"rows must lie in [0, {len(self)}), got {rows.min()} to {rows.max()}.")
         values = self._map()[1]
         if self._n_unread:

@@ -257,12 +257,12 @@ class BrainDecoder(nn.Module):
         """
         return decoding.imagine(self, prediction, seed, n_steps, n_samples)
 
-    def image_embedding(
-        self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None
-    ) -> np.ndarray:
-        """What a picture is drawn from, (n, n_tokens, n_dims): the mean of ``settings.prior_samples`` draws."""
-        n_samples = 1 if self.prior is None or self.prior.closed_form else self.settings.prior_samples
-        return self.imagine(prediction, seed=seed, n_steps=n_steps, n_samples=n_samples).mean(0)
+    def image_embedding(self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
+        """What a picture is drawn from, (n, n_tokens, n_dims).
+
+        The mean of the prior's mean draw and the prediction, as long as a training embedding: means are short.
+        """
+        return decoding.image_embedding(self, prediction, seed, n_steps)
 
     def imagine_nothing(self, n: int, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
         """Image embeddings (n, n_tokens, n_dims) that the prior draws without a brain: a control for pictures."""

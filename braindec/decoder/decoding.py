@@ -55,6 +55,21 @@ def imagine(
 
 
 @torch.no_grad()
+def image_embedding(
+    decoder: BrainDecoder, prediction: Prediction, seed: int, n_steps: int | None
+) -> np.ndarray:
+    """See `BrainDecoder.image_embedding`."""
+    if decoder.prior is None or decoder.prior.closed_form:
+        return imagine(decoder, prediction, seed, n_steps, 1)[0]
+    draws = imagine(decoder, prediction, seed, n_steps, decoder.settings.prior_samples).mean(0)
+    scaler = decoder.scaler(decoder.main)
+    both = torch.stack([scaler.centre(decoder.tensor(v)) for v in (draws, prediction.values)]).mean(0)
+    # Centred training embeddings have variance one: that is their length.
+    length = both.flatten(1).norm(dim=1).clamp_min(1e-8) / both[0].numel() ** 0.5
+    return scaler.restore(both / length[:, None, None]).cpu().numpy()
+
+
+@torch.no_grad()
 def imagine_nothing(decoder: BrainDecoder, n: int, seed: int, n_steps: int | None) -> np.ndarray:
     """See `BrainDecoder.imagine_nothing`."""
     if decoder.prior is None:

@@ -23,10 +23,10 @@ class Settings:
     `preprocessing` is a tuple of steps, or a dict of such tuples by modality, each step itself or as JSON;
     `adapter` a Config, or a dict likewise.
     `loss` and the targets may be single (the output is then called ``main``) or a dict by output name, with
-    `loss_weights` beside it. A picture is drawn from the mean of `prior_samples` draws of the prior: one alone is as
-    sharp as a real embedding, but lies further from the truth than their mean. Cross-fitting in `n_folds` chooses the
-    number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on; `calibrate`
-    needs it.
+    `loss_weights` beside it. A picture is drawn from the prediction averaged with the mean of `prior_samples` draws of
+    the prior, as long as a training embedding: one draw alone lies further from the truth. Cross-fitting in `n_folds`
+    chooses the number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on;
+    `calibrate` needs it.
     """
 
     adapter: Any
@@ -36,7 +36,7 @@ class Settings:
     preprocessing: Any = ()
     train: TrainConfig = TRAIN
     prior_train: TrainConfig = PRIOR_TRAIN
-    prior_samples: int = 16
+    prior_samples: int = 32
     n_folds: int = 3
     calibrate: bool = True
     loss_weights: Mapping[str, float] | None = None

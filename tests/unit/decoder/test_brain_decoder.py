@@ -14,6 +14,7 @@ from braindec.backbones import linear, mlp
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings
 from braindec.losses import clip
+from braindec.priors import diffusion as diffusion_prior
 from braindec.priors import ridge as ridge_prior
 from braindec.train import Config
 
@@ -196,3 +197,23 @@ def test_trials_of_another_mask_are_refused(decoder, trials):
     fewer = replace(trials, responses=np.asarray(trials.responses[:])[:, :-1], space=ArraySpace(44))
     with pytest.raises(ValueError, match="sub-01_fmri"):
         decoder.predict(fewer)
+
+
+def test_a_picture_is_drawn_from_an_embedding_as_long_as_those_of_training(planted, trials):
+    settings = replace(SETTINGS, prior=diffusion_prior.Config(width=16, depth=1, heads=2), prior_samples=3)
+    drawing = fit(planted, replace(settings, prior_train=replace(TRAIN, n_steps=5, validate_every=5)))
+    prediction = drawing.predict(trials, repeats="before")
+    found = drawing.image_embedding(prediction, seed=3)
+    training = planted.embeddings.of(planted.dataset.part("train").stimulus_ids)
+    usual = np.sqrt(((training - training.mean(0)) ** 2).sum((1, 2)).mean())
+    length = np.sqrt(((found - training.mean(0)) ** 2).sum((1, 2)))
+    np.testing.assert_allclose(length, usual, rtol=1e-3)
+    draws = drawing.imagine(prediction, seed=3, n_samples=3).mean(0)
+    short = (draws + prediction.values) / 2 - training.mean(0)
+    cosine = (short * (found - training.mean(0))).sum((1, 2)) / length / np.sqrt((short**2).sum((1, 2)))
+    np.testing.assert_allclose(cosine, 1, rtol=1e-4)  # only the length is changed
+
+
+def test_a_closed_form_prior_draws_from_its_one_answer(decoder, trials):
+    prediction = decoder.predict(trials, repeats="before")
+    np.testing.assert_array_equal(decoder.image_embedding(prediction), decoder.imagine(prediction)[0])
