@@ -295,13 +295,15 @@ def rss_anon_mb() -> float:
 
 
 def write(rows: list[dict], options: argparse.Namespace) -> None:
-    """The table as JSON with the machine, the versions and the command."""
+    """The table as JSON with the machine, the versions and the command; rows of data not measured now are kept."""
     threads = os.environ.get("OMP_NUM_THREADS")
-    record = {
-        "measured": True,
+    path = Path(options.out)
+    before = json.loads(path.read_text()) if path.is_file() else {"runs": {}, "values": []}
+    run = {
         "command": f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}python {' '.join(sys.argv)}",
-        "options": {key: value for key, value in vars(options).items() if key not in ("out", "folder")},
-        "batch": BATCH,
+        "options": {
+            key: value for key, value in vars(options).items() if key not in ("out", "folder", "data")
+        },
         "machine": {
             "cpu": cpu_name(),
             "cores": os.cpu_count(),
@@ -310,9 +312,13 @@ def write(rows: list[dict], options: argparse.Namespace) -> None:
         },
         "load_average": list(os.getloadavg()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
-        "values": rows,
     }
-    path = Path(options.out)
+    record = {
+        "measured": True,
+        "batch": BATCH,
+        "runs": before["runs"] | dict.fromkeys(options.data, run),
+        "values": [row for row in before["values"] if row["data"] not in options.data] + rows,
+    }
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
 
