@@ -316,7 +316,7 @@ def write(rows: list[dict], options: argparse.Namespace) -> None:
     record = {
         "measured": True,
         "batch": BATCH,
-        "runs": before["runs"] | dict.fromkeys(options.data, run),
+        "runs": before.get("runs", {}) | dict.fromkeys(options.data, run),
         "values": [row for row in before["values"] if row["data"] not in options.data] + rows,
     }
     path.parent.mkdir(exist_ok=True)
