@@ -168,7 +168,7 @@ def _retrieve(decoder: BrainDecoder, prediction: Prediction, options: Any, out: 
         lines.writerow(["row", "stimulus_id", "rank", "retrieved", "similarity"])
         rows = zip(prediction.ids, found.indices.tolist(), found.values.tolist(), strict=True)
         for number, (own, columns, similarity) in enumerate(rows):
-            best = [(ids[c], s) for c, s in zip(columns[: options.k], similarity, strict=False)]
+            best = [(ids[c], s) for c, s in zip(columns[: options.k], similarity[: options.k], strict=True)]
             lines.writerows([number, own, rank + 1, name, f"{s:.6g}"] for rank, (name, s) in enumerate(best))
             print("\t".join(f"{name} ({s:.3f})" for name, s in best))
     print(f"retrieved: {table}", file=sys.stderr)

@@ -153,7 +153,8 @@ class AlignProcrustes(Alignment):
         sets = [r.T for r in responses.values()]
         twice = sets * 2 if len(sets) == 1 else sets
         found = generalised_procrustes(twice, scaling=self.scaling, n_rounds=self.n_rounds)
-        bases = {key: r.scale * r.matrix for key, r in zip(responses, found.rotations, strict=False)}
+        own = found.rotations[: len(responses)]  # one subject alone was given twice
+        bases = {key: r.scale * r.matrix for key, r in zip(responses, own, strict=True)}
         return bases, found.shared.T
 
     def basis_onto(self, response: Tensor, shared: Tensor) -> Tensor:

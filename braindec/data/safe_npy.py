@@ -212,14 +212,14 @@ class _Restricted(
         return build
 
     def _load_bytes(self, length_format: str, kind: Callable[[bytes], Any]) -> None:
-        (n,) = struct.unpack(length_format, self.read(struct.calcsize(length_format)))  # type: ignore[attr-defined]
+        (n,) = struct.unpack(length_format, self.read(struct.calcsize(length_format)))  # type: ignore[attr-defined]  # typeshed hides it
         if n < 0:
             raise pickle.UnpicklingError("a negative length")
         # A frame is in memory already; what is large lies between frames.
-        if n >= MAPPED_BYTES and self._unframer.current_frame is None:  # type: ignore[attr-defined]
-            self.append(self._source.skip(n))  # type: ignore[attr-defined]
+        if n >= MAPPED_BYTES and self._unframer.current_frame is None:  # type: ignore[attr-defined]  # typeshed hides it
+            self.append(self._source.skip(n))  # type: ignore[attr-defined]  # typeshed hides it
         else:
-            self.append(kind(self.read(n)))  # type: ignore[attr-defined]
+            self.append(kind(self.read(n)))  # type: ignore[attr-defined]  # typeshed hides it
 
     def _load_binbytes(self) -> None:
         self._load_bytes("<I", bytes)
@@ -234,22 +234,22 @@ class _Restricted(
         self._load_bytes("<i", lambda text: text.decode("latin1"))
 
     def _load_build(self) -> None:
-        array, state = self.stack[-2:]  # type: ignore[attr-defined]
+        array, state = self.stack[-2:]  # type: ignore[attr-defined]  # typeshed hides it
         if isinstance(array, np.dtype):
-            pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]
+            pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]  # typeshed hides it
             _check_dtype(array, self._path)
             return
         if not (
             isinstance(array, np.ndarray) and isinstance(state, tuple) and isinstance(state[-1], Stretch)
         ):
-            pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]
+            pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]  # typeshed hides it
             return
         _, shape, dtype, by_column, where = state
         mapped = where.mapped(self._path, dtype, shape, "F" if by_column else "C")
-        self.stack[-2:] = [mapped]  # type: ignore[attr-defined]
-        for key, held in self.memo.items():  # type: ignore[attr-defined]
+        self.stack[-2:] = [mapped]  # type: ignore[attr-defined]  # typeshed hides it
+        for key, held in self.memo.items():  # type: ignore[attr-defined]  # typeshed hides it
             if held is array:  # it was noted before its values were known
-                self.memo[key] = mapped  # type: ignore[attr-defined]
+                self.memo[key] = mapped  # type: ignore[attr-defined]  # typeshed hides it
 
     dispatch: ClassVar[dict[int, Any]] = {  # pickle's own way to say which code is which method
         **pickle._Unpickler.dispatch,
