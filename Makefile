@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= runs
+# The fast tests run in so many processes of one thread each; the tests of a file stay in one process.
+WORKERS ?= 2
 
 # Recordings for the tests lie beside some checkouts; without them the tests that need them skip and say so.
 ifneq ($(wildcard ../shared/realdata/.),)
@@ -36,7 +38,7 @@ check: .venv/.ready  ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 test: .venv/.ready  ## the fast tests
-	$(BIN)/python -m pytest -q -m 'not slow and not soak'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m 'not slow and not soak'
 
 test-slow: .venv/.ready  ## the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
