@@ -1,7 +1,7 @@
 """Batches of 64 trials in random order from data as large as NSD and THINGS-EEG2: braindec's loader and what is usual.
 
 Run     OMP_NUM_THREADS=1 python benchmarks/loader.py [--folder /tmp/loader] [--seconds 6] [--small]
-Needs   25 GB of disk in --folder and 6 GB of memory; what is generated is removed
+Needs   13 GB of disk in --folder and 6 GB of memory; what is generated is removed
 Writes  benchmarks/results/loader.json
 
 One pass over all trials (cut off after --seconds) by, in the same order of trials:
@@ -11,8 +11,12 @@ One pass over all trials (cut off after --seconds) by, in the same order of tria
   h5py            torch's DataLoader over rows of the same file, read by h5py (no worker, and two)
   h5py chunked    the same over a file with h5py's automatic chunks
   tars            torch's DataLoader over shards of .npy members, read in sequence and shuffled in a buffer (no worker)
+  disk            (cold) the file's bytes in their order, asked for ahead, into one buffer: what the disk gives
 Cold means that the system was told to forget the files' pages (POSIX_FADV_DONTNEED); `disk_mb` says what was then read
 from the disk, of which the host of a virtual machine may have a cache of its own.
+
+`limits` says how many times faster than the DataLoader over contiguous rows anything can be here that fills a buffer:
+warm, what copies the same rows from a tensor in memory into one buffer, and does nothing else; cold, the disk alone.
 """
 
 from __future__ import annotations
@@ -176,6 +180,21 @@ def h5py_rows(path: Path, n_workers: int) -> System:
     )
 
 
+def disk(path: Path, shape: tuple[int, ...]) -> System:
+    """The bytes of a file in their order."""
+    buffer = np.empty((BATCH, *shape[1:]), np.float32)
+
+    def batches(order: np.ndarray) -> Iterator[torch.Tensor]:
+        with path.open("rb", buffering=0) as file:
+            for batch in range(len(order) // BATCH):
+                ahead = batch * buffer.nbytes, 8 * buffer.nbytes
+                os.posix_fadvise(file.fileno(), *ahead, os.POSIX_FADV_WILLNEED)
+                file.readinto(memoryview(buffer).cast("B"))
+                yield torch.from_numpy(buffer)
+
+    return batches
+
+
 def preloaded(path: Path) -> dict[str, System]:
     """A tensor in memory: indexed, and its rows copied into one buffer."""
     with h5py.File(path, "r") as file:
@@ -207,6 +226,7 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
         "h5py, 2 workers": lambda: h5py_rows(prepared, 2),
         "h5py chunked": lambda: h5py_rows(folder / "chunked.h5", 0),
         "tars": lambda: lambda order: iter(DataLoader(TarRows(shards), BATCH, drop_last=True)),
+        "disk": lambda: disk(prepared, shape),
     }
     found: dict[tuple[str, str], list[dict]] = {}
     for system, make in systems.items():
@@ -218,7 +238,7 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
     anonymous = rss_anon_mb()
     kept = fresh()
     found["warm", "braindec, first pass"] = [run(braindec(kept), order, 10 * options.seconds)]
-    del systems["braindec"]
+    del systems["braindec"], systems["disk"]
     made = {"braindec": braindec(kept)} | {system: make() for system, make in systems.items()}
     grown = rss_anon_mb() - anonymous
     warmed = {s: run(m, order, options.seconds) for s, m in made.items()}  # those of the other files
@@ -274,6 +294,19 @@ def ratios(row: dict, rows: list[dict]) -> dict:
     return out | {"times_preloaded": round(row["ms_per_batch"] / memory[0], 2)}
 
 
+def limits(rows: list[dict]) -> dict[str, dict[str, float]]:
+    """By dataset: how many times faster than the DataLoader over contiguous rows copying and the disk alone are."""
+    floors = {"warm": "preloaded, one buffer", "cold": "disk"}
+    return {
+        row["data"]: {
+            r["state"]: r["times_faster_than_h5py"]
+            for r in rows
+            if r["data"] == row["data"] and r["system"] == floors[r["state"]]
+        }
+        for row in rows
+    }
+
+
 def forget(path: Path) -> None:
     """Drops a file's pages from memory."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -317,6 +350,7 @@ def write(rows: list[dict], options: argparse.Namespace) -> None:
         "measured": True,
         "batch": BATCH,
         "runs": before.get("runs", {}) | dict.fromkeys(options.data, run),
+        "limits": before.get("limits", {}) | limits(rows),
         "values": [row for row in before["values"] if row["data"] not in options.data] + rows,
     }
     path.parent.mkdir(exist_ok=True)

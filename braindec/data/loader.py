@@ -116,16 +116,15 @@ class MappedRows:
         blocks = np.unique(rows // self._block_rows)
         new = blocks[self._unread[blocks]]
         descriptor, values = self._map()
-        for block in new.tolist():
-            self._fetch(descriptor, block * self._block_rows, min((block + 1) * self._block_rows, len(self)))
 
-        def whole(block: int) -> bool:
+        def whole(
+            block: int,
+        ) -> bool:  # asked for one by one: some threads wait for the disk while others hash
+            self._fetch(descriptor, block * self._block_rows, min((block + 1) * self._block_rows, len(self)))
             content = values[block * self._block_rows : (block + 1) * self._block_rows]
             return hashlib.sha256(content.data).digest() == self._digests[block].tobytes()
 
-        if (
-            len(new) > 1
-        ):  # hashing leaves Python's lock, and one thread may wait for the disk while another hashes
+        if len(new) > 1:  # hashing leaves Python's lock
             with ThreadPoolExecutor(N_HASHING) as pool:
                 good = list(pool.map(whole, new.tolist()))
         else:

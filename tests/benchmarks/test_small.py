@@ -33,9 +33,13 @@ def test_the_loader_benchmark_runs_small_and_every_system_reads_every_row(reposi
         out,
     ]
     subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    rows = json.loads(out.read_text())["values"]
+    found = json.loads(out.read_text())
+    rows = found["values"]
+    assert {key: set(of) for key, of in found["limits"].items()} == {
+        "nsd": {"warm", "cold"}, "things_eeg2": {"warm", "cold"},
+    }  # fmt: skip
     systems = {row["system"] for row in rows}
-    assert {"braindec", "preloaded", "h5py", "h5py chunked", "tars"} < systems
+    assert {"braindec", "preloaded", "h5py", "h5py chunked", "tars", "disk"} < systems
     assert {row["state"] for row in rows} == {"cold", "warm"}
     assert all(row["ms_per_batch"] > 0 and row["batches"] > 0 for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["loader.json"]
