@@ -10,6 +10,7 @@ import math
 import pickle
 import struct
 import tokenize
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,20 @@ class Stretch:
             found = f"holds {self.size} bytes for an array of {dtype} {tuple(shape)}, which has {expected}"
             raise checks.DataFileError(path, found, COPY_AGAIN)
         layout: Any = order
-        return np.memmap(path, dtype, "r", self.offset, tuple(shape), layout)
+        held = _whole(path)[self.offset : self.offset + self.size]
+        return held.view(dtype).reshape(tuple(shape), order=layout)
+
+
+_MAPS: weakref.WeakValueDictionary[tuple[str, int], np.ndarray] = weakref.WeakValueDictionary()
+
+
+def _whole(path: Path) -> np.ndarray:
+    """The bytes of a file, mapped once for all its arrays: each map keeps the file open, and a system allows few."""
+    key = str(path), path.stat().st_mtime_ns
+    found = _MAPS.get(key)
+    if found is None:
+        found = _MAPS[key] = np.memmap(path, np.uint8, "r")
+    return found
 
 
 def unpickle(

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,8 +81,54 @@ def test_tensors_are_read_as_arrays(tmp_path, rng):
     for key, value in values.items():
         assert found[key].dtype == key and np.array_equal(found[key], value.numpy())
     assert np.array_equal(found["rows"], whole[1:].numpy())
-    with pytest.raises(checks.DataFileError, match="view"):
-        write(tmp_path / "y.pt", {"turned": whole.T}, "pt")
+    turned = {"turned": whole.T, "every second": whole[:, ::2]}
+    for key, value in write(tmp_path / "y.pt", turned, "pt").items():
+        assert np.array_equal(value, turned[key].numpy())
+    with pytest.raises(checks.DataFileError, match="1 values for a tensor"):
+        write(tmp_path / "z.pt", {"bomb": torch.zeros(1).expand(10**12)}, "pt")
+
+
+def save_as_before(value, path):
+    torch.save(value, path, _use_new_zipfile_serialization=False)
+
+
+def test_files_of_torch_before_1_6_are_read_alike(tmp_path, rng):
+    path = tmp_path / "x.pth"
+    shared = torch.from_numpy(rng.standard_normal((5, 7)).astype("f4"))
+    value = {"list": [{"eeg": shared.T, "label": 3}, {"eeg": shared[1:], "label": 4}], "names": ["a", "b"],
+             "double": torch.arange(3, dtype=torch.float64), "none": torch.empty(0, 2)}  # fmt: skip
+    save_as_before(value, path)
+    found = safe_pt.load(path)
+    assert found["names"] == ["a", "b"] and [e["label"] for e in found["list"]] == [3, 4]
+    assert np.array_equal(found["list"][0]["eeg"], shared.numpy().T)
+    assert np.array_equal(found["list"][1]["eeg"], shared.numpy()[1:])
+    assert np.array_equal(found["double"], [0, 1, 2]) and found["none"].shape == (0, 2)
+
+
+@pytest.mark.parametrize("cut", [5, 40, -400, -9, -1])
+def test_a_cut_file_of_before_is_refused(tmp_path, cut):
+    path = tmp_path / "x.pth"
+    save_as_before({"a": torch.arange(100.0), "b": torch.arange(9)}, path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(checks.DataFileError):
+        safe_pt.load(path)
+
+
+def test_what_would_run_code_in_a_file_of_before_is_refused(tmp_path, canary):
+    save_as_before({"data": [Canary()]}, tmp_path / "x.pth")
+    with pytest.raises(checks.DataFileError, match=r"asks to run posix\.mkdir"):
+        safe_pt.load(tmp_path / "x.pth")
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("save", [save_as_before, torch.save])
+def test_thousands_of_tensors_need_one_open_file(tmp_path, save):
+    save([torch.full((3,), float(i)) for i in range(2000)], tmp_path / "x.pth")
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+    found = safe_pt.load(tmp_path / "x.pth")
+    assert [float(x[2]) for x in found[::500]] == [0, 500, 1000, 1500]
+    if before:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3
 
 
 @pytest.mark.parametrize("flavour", ["npy", "2", "4", "5", "pt"])
