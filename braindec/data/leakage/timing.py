@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,12 @@ BY_RUN = (
     "order; if classes were shown in blocks, no split of these trials helps (Li et al. 2021, "
     "doi:10.1109/TPAMI.2020.2973153)."
 )
+BLOCK = (
+    "Block design: class = block in time. Every run shows one class alone, and the class of the training trials in "
+    "its run"
+)
+NEIGHBOUR = "The class of the training trial next to it in its run"
+TIME = "The usual class at its time in other runs"
 
 
 @dataclass(frozen=True)
@@ -92,18 +98,20 @@ def told(predicted: np.ndarray, truth: np.ndarray, *purpose: object) -> Told | N
 def block_design(cases: Sequence[Case]) -> Outcome:
     """Whether a trial's class is that of the training trials next to it in time, or told by its time in a run.
 
-    Neighbours share slow signals, so a class that they tell is a leak. An order that every run repeats is a confound:
-    it leaks only as far as the response knows its own place in the run, and is a warning at most.
+    Neighbours share slow signals, so a class that they tell is a leak; where every run shows one class alone, all of a
+    run's training trials tell it, and no times are needed. An order that every run repeats is a confound: it leaks
+    only as far as the response knows its own place in the run, and is a warning at most.
     """
     found: list[Finding] = []
     tested = False
-    ways: tuple[tuple[str, Callable[[Case, str], tuple[np.ndarray, np.ndarray] | None]], ...] = (
-        ("The class of the training trial next to it in its run", _by_neighbour),
-        ("The usual class at its time in other runs", _by_time_in_run),
-    )
     for key in dict.fromkeys(key for case in cases for key in case.keys):
-        for name, way in ways:
-            parts = [made for case in cases if key in case.keys and (made := way(case, key)) is not None]
+        mine = [case for case in cases if key in case.keys]
+        blocks = all(_by_block(case, key) is not None for case in mine)
+        for name, way in (
+            (BLOCK, _by_block) if blocks else (NEIGHBOUR, _by_neighbour),
+            (TIME, _by_time_in_run),
+        ):
+            parts = [made for case in mine if (made := way(case, key)) is not None]
             if not parts:
                 continue
             predicted, truth = (np.concatenate(side) for side in zip(*parts, strict=True))
@@ -180,6 +188,22 @@ def _by_neighbour(case: Case, key: str) -> tuple[np.ndarray, np.ndarray] | None:
     if not rows:
         return None
     return labels[np.concatenate(nearest)], truth[np.concatenate(rows)]
+
+
+def _by_block(case: Case, key: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """(predicted, true) classes of the test trials with a training trial in their run, if every run shows one class."""
+    sides = [part.trials[key] for part in (case.train, case.test)]
+    runs = [units_of(t, case, "run") for t in sides]
+    labels = [case.labels(t) for t in sides]
+    if labels[0] is None or labels[1] is None:
+        return None
+    shown = {(run, label) for r, c in zip(runs, (labels[0], labels[1]), strict=True)
+             for run, label in zip(r.tolist(), c.tolist(), strict=True)}  # fmt: skip
+    of = dict(shown)
+    if len(shown) != len(of):
+        return None
+    rows = np.flatnonzero(np.isin(runs[1], runs[0]))
+    return (np.array([of[run] for run in runs[1][rows].tolist()]), labels[1][rows]) if len(rows) else None
 
 
 def _by_time_in_run(case: Case, key: str) -> tuple[np.ndarray, np.ndarray] | None:
