@@ -44,10 +44,8 @@ class Pca(Step):
             )
 
     def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
-        samples = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 1, -1))).reshape(-1, x.shape[1])
-        found = principal_components(
-            samples, self.n_components, seeding.torch_generator(0, "principal components")
-        )
+        generator = seeding.torch_generator(0, "principal components")
+        found = principal_components(torch.from_numpy(x), self.n_components, generator)
         basis = found.directions.T / (found.variance.sqrt() if self.whiten else 1.0)  # (feature, component)
         explained = found.variance / found.total
         return {"mean": found.mean.numpy(), "basis": basis.float().numpy(), "explained": explained.numpy()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from braindec import checks
 
 EXACT_SIDE = 4096  # rows or columns up to which the smaller Gram matrix is decomposed exactly
 OVERSAMPLING, POWER_STEPS = 16, 6  # Halko et al. 2011, doi:10.1137/090771806
-BLOCK_ROWS = 2048
+BLOCK_VALUES = 4 << 20  # of the rows, in double precision at once
 RELATIVE_RANK = 1e-12  # variance below this share of the largest is rounding
 
 
@@ -29,8 +30,8 @@ def principal_components(x: Tensor, n: int | float, generator: torch.Generator) 
 
     Parameters
     ----------
-    x : Tensor, shape (n_rows, p)
-        At least two rows.
+    x : Tensor, shape (n_rows, p) or (n_trials, p, n_times)
+        At least two rows; of epochs every time sample is one. It may lie in a mapped file: no copy of it is made.
     n : int or float
         How many, >= 1, or the share of variance in (0, 1) that the first ones must reach together.
     generator : torch.Generator
@@ -46,8 +47,11 @@ def principal_components(x: Tensor, n: int | float, generator: torch.Generator) 
     ValueError
         If there are fewer directions with variance than asked for.
     """
-    n_rows, p = checks.n_axes("x", x, ("row", "feature")).shape
-    checks.at_least("number of rows", n_rows, 2)
+    axes = ("row", "feature") if x.ndim < 3 else ("trial", "feature", "time")
+    p = checks.n_axes("x", x, axes).shape[1]
+    n_rows = checks.at_least("number of rows", x.numel() // max(1, p), 2)
+    if x.ndim == 3 and n_rows < p:
+        x = x.movedim(1, -1).reshape(-1, p)
     mean = _mean(x)
     total = _total(x, mean)
     if min(n_rows, p) <= EXACT_SIDE:
@@ -78,16 +82,17 @@ def _count(variance: Tensor, total: float, n: int | float) -> int:
 
 def _exact(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvectors of the smaller of the two Gram matrices."""
-    n_rows, p = x.shape
+    p = x.shape[1]
+    n_rows = x.numel() // p
     if p <= n_rows:
         gram = torch.zeros(p, p, dtype=torch.float64)
-        for rows in x.split(BLOCK_ROWS):
-            centred = rows.double() - mean
+        for rows in _blocks(x):
+            centred = rows - mean
             gram += centred.T @ centred
         values, vectors = torch.linalg.eigh(gram)
         return values.flip(0).clamp_min(0.0), vectors.flip(1).T
     gram = torch.zeros(n_rows, n_rows, dtype=torch.float64)
-    for columns in torch.arange(p).split(BLOCK_ROWS):
+    for columns in torch.arange(p).split(max(1, BLOCK_VALUES // n_rows)):
         centred = x[:, columns].double() - mean[columns]
         gram += centred @ centred.T
     values, vectors = torch.linalg.eigh(gram)
@@ -99,7 +104,7 @@ def _exact(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 
 def _iterated(x: Tensor, mean: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The leading subspace by repeated multiplication, then exactly inside it."""
-    width = min(n + OVERSAMPLING, *x.shape)
+    width = min(n + OVERSAMPLING, x.shape[1], x.numel() // x.shape[1])
     basis = torch.randn(x.shape[1], width, generator=generator, dtype=torch.float64)
     for _ in range(POWER_STEPS):
         basis = torch.linalg.qr(_times(x, mean, _rows_times(x, mean, basis)).T).Q
@@ -109,15 +114,23 @@ def _iterated(x: Tensor, mean: Tensor, n: int, generator: torch.Generator) -> tu
 
 def _rows_times(x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
     """(x - mean) @ matrix, in double precision, a block of rows at a time."""
-    return torch.cat([(rows.double() - mean) @ matrix for rows in x.split(BLOCK_ROWS)])
+    return torch.cat([(rows - mean) @ matrix for rows in _blocks(x)])
 
 
 def _times(x: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
     """weights.T @ (x - mean), shape (k, p), a block of rows at a time."""
     out = torch.zeros(weights.shape[1], x.shape[1], dtype=torch.float64)
-    for rows, w in zip(x.split(BLOCK_ROWS), weights.split(BLOCK_ROWS), strict=True):
-        out += w.T @ (rows.double() - mean)
+    start = 0
+    for rows in _blocks(x):
+        out += weights[start : start + len(rows)].T @ (rows - mean)
+        start += len(rows)
     return out
+
+
+def _blocks(x: Tensor) -> Iterator[Tensor]:
+    """The rows (of epochs, each time sample of each trial), some at a time, float64 (n, p)."""
+    for trials in x.split(max(1, BLOCK_VALUES // x[0].numel())):
+        yield trials.double() if x.ndim == 2 else trials.double().movedim(1, -1).reshape(-1, x.shape[1])
 
 
 def _signed(directions: Tensor) -> Tensor:
@@ -127,8 +140,12 @@ def _signed(directions: Tensor) -> Tensor:
 
 
 def _mean(x: Tensor) -> Tensor:
-    return sum((rows.double().sum(0) for rows in x.split(BLOCK_ROWS)), torch.zeros(x.shape[1])) / len(x)
+    total = torch.zeros(x.shape[1], dtype=torch.float64)
+    for rows in _blocks(x):
+        total += rows.sum(0)
+    return total / (x.numel() // x.shape[1])
 
 
 def _total(x: Tensor, mean: Tensor) -> float:
-    return sum(float((rows.double() - mean).square().sum()) for rows in x.split(BLOCK_ROWS)) / (len(x) - 1)
+    squares = sum(float((rows - mean).square().sum()) for rows in _blocks(x))
+    return squares / (x.numel() // x.shape[1] - 1)
