@@ -116,6 +116,7 @@ def main(recipe, data_dir, out_dir):
             "adaptation": adapted.record,
             "evaluation": judged.record,
             "audit": judged.record["audit"],
+            "rules": {**judged.record["rules"], **adapted.record["rules"]},
             **lap.record(),
         },
         (

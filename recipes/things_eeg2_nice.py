@@ -35,7 +35,7 @@ RECIPE = Recipe(
 )
 SMOKE = (
     "target=tiny_openclip",
-    "protocol=heldout_concepts",  # the miniature has 20 test concepts
+    "protocol=things_eeg2_200_miniature",  # 20 test concepts, which are not the listed ones
     "preprocessing.0.n_samples=5",
     "adapter.n_virtual=16",
     "backbone.n_filters=16",

@@ -81,7 +81,26 @@ def _report(options: Any) -> None:
             f"{r['metric']:<38} {r['key']:<12} {r['value_a']:.3f} {r['value_b']:.3f} {r['difference']:+.3f} "
             f"[{low:+.3f}, {high:+.3f}]  p {r['p']:.3g} (Holm {r['p_holm']:.3g})  n {r['n']}"
         )
+    _tell_verdict(made.run)
     print(report.write(made, options.out or options.compare[0] / f"against-{options.compare[1].name}"))
+
+
+def _tell_verdict(run: Any) -> None:
+    """The spread over seeds, and what may be said of the systems, or what is missing for it."""
+    for r in run["over_seeds"]:
+        low, high = r["interval"]
+        print(
+            f"over {r['n_rows']} {r['rows']} x {r['n_seeds']} seeds: {r['metric']} {r['modality']} "
+            f"{r['difference']:+.3f} [{low:+.3f}, {high:+.3f}]  SD over seeds {r['seed_sd_a']:.3f} and "
+            f"{r['seed_sd_b']:.3f}"
+        )
+    if not run["lacking"]:
+        for v in run["verdicts"]:
+            print(f"verdict: {v['metric']} {v['modality']}: {v['verdict']}")
+        return
+    print(run["summary"].rpartition(". ")[2] + " Verdict withheld; missing:")
+    for r in run["lacking"]:
+        print(f"  {r['condition']}: {r['why']}.\n    {r['way_out']}")
 
 
 def _list(options: Any) -> None:

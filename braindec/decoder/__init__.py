@@ -11,8 +11,9 @@ from braindec.decoder.prediction import (
     group_repeats,
     with_repeats,
 )
+from braindec.decoder.rules import rules_of, searched, stopping_of, validation_of
 from braindec.decoder.saving import versions
-from braindec.decoder.settings import Settings, steps_for
+from braindec.decoder.settings import Settings, settings_of, steps_for
 
 __all__ = [
     "BrainDecoder",
@@ -22,7 +23,12 @@ __all__ = [
     "Settings",
     "average_groups",
     "group_repeats",
+    "rules_of",
+    "searched",
+    "settings_of",
     "steps_for",
+    "stopping_of",
+    "validation_of",
     "versions",
     "with_repeats",
 ]

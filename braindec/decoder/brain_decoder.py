@@ -21,7 +21,7 @@ from braindec.decoder import decoding, learning, saving
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import TargetScaler
-from braindec.decoder.settings import Settings, build_losses
+from braindec.decoder.settings import Settings, build_losses, settings_of
 from braindec.encoder import Encoder
 from braindec.maths import nearest
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
@@ -84,12 +84,8 @@ class BrainDecoder(nn.Module):
         embeddings : EmbeddingsInfo or mapping of str to EmbeddingsInfo
             ``embeddings.info``, by output name where there are several.
         """
-        names = [name for name in Settings.__dataclass_fields__ if name in dir(recipe)]
-        settings = (
-            recipe if isinstance(recipe, Settings) else Settings(**{n: getattr(recipe, n) for n in names})
-        )
         outputs = {"main": embeddings} if isinstance(embeddings, EmbeddingsInfo) else dict(embeddings)
-        return cls(settings, info, outputs)
+        return cls(settings_of(recipe), info, outputs)
 
     def fit(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -214,11 +214,16 @@ def fold_sets(
     sets: Sets, n_folds: int, seed: int, refit: Refit | None = None
 ) -> Iterator[tuple[dict[str, SubjectSet], dict[str, SubjectSet]]]:
     """(kept, held out) for each fold, one at a time; a unit is in the same fold for every subject."""
-    units = sorted({u for s in sets.values() for u in s.units})
-    order = torch.randperm(len(units), generator=seeding.torch_generator(seed, "folds")).tolist()
-    n_folds = min(n_folds, len(units))
-    for fold in range(n_folds if n_folds > 1 else 0):
-        yield _split_sets(sets, {units[i] for i in order[fold::n_folds]}, refit)
+    for held in held_units((u for s in sets.values() for u in s.units), n_folds, seed):
+        yield _split_sets(sets, held, refit)
+
+
+def held_units(units: Iterable[str], n_folds: int, seed: int) -> list[set[str]]:
+    """Which units each fold holds out; none where there are fewer than two folds."""
+    known = sorted(set(units))
+    order = torch.randperm(len(known), generator=seeding.torch_generator(seed, "folds")).tolist()
+    n_folds = min(n_folds, len(known))
+    return [{known[i] for i in order[fold::n_folds]} for fold in range(n_folds if n_folds > 1 else 0)]
 
 
 def _split_sets(

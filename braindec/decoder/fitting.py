@@ -82,8 +82,12 @@ def inner_units(part: NeuralDataset, trials: Trials) -> np.ndarray:
 
     Stimuli where there is no split, or where subjects are held out: a fold without a subject fits nothing of it.
     """
-    unit = "stimulus" if part.split is None or part.split.unit == "subject" else part.split.unit
-    return splits.unit_values(trials, part.stimuli, unit)
+    return splits.unit_values(trials, part.stimuli, inner_unit(part))
+
+
+def inner_unit(part: NeuralDataset) -> str:
+    """Name of the unit of `inner_units`."""
+    return "stimulus" if part.split is None or part.split.unit == "subject" else part.split.unit
 
 
 def group_folds(units: tuple[str, ...], n_folds: int, generator: torch.Generator) -> folds.Folds:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
 from braindec.decoder.prior_fit import fit_prior
+from braindec.decoder.rules import rules_of
 from braindec.decoder.scaling import InOwnSpace
 from braindec.decoder.settings import settings_to_json, steps_for
 from braindec.encoder import Encoder
@@ -64,7 +65,7 @@ def fit_(
     chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
     decoder.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
                           "best_step": decoder.log.best_step, "versions": saving.versions(), "chosen_on": chosen,
-                          "audit": audit.to_json()}  # fmt: skip
+                          "audit": audit.to_json(), "rules": rules_found(decoder, part, sets)}  # fmt: skip
     if folder is not None:
         train.forget_parts(folder)
 
@@ -98,6 +99,11 @@ def adapt_(
     decoder.provenance = {**decoder.provenance, "adapted": adapted, "chosen_on": chosen}
     if folder is not None:
         train.forget_parts(folder)
+
+
+def rules_found(decoder: BrainDecoder, part: NeuralDataset, sets: Sets) -> dict[str, Any]:
+    """What this fit was chosen by; see `rules.rules_of`."""
+    return rules_of(decoder.settings, (u for s in sets.values() for u in s.units), fitting.inner_unit(part))
 
 
 def named(decoder: BrainDecoder, embeddings: Embeddings | Mapping[str, Embeddings]) -> dict[str, Embeddings]:

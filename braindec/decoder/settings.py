@@ -50,6 +50,13 @@ class Settings:
             )
 
 
+def settings_of(recipe: Any) -> Settings:
+    """A recipe's settings of its decoder; of another object only the fields that it has are read."""
+    if isinstance(recipe, Settings):
+        return recipe
+    return Settings(**{n: getattr(recipe, n) for n in Settings.__dataclass_fields__ if n in dir(recipe)})
+
+
 def build_losses(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> dict[str, Any]:
     """The losses by output name."""
     configs = settings.loss if isinstance(settings.loss, dict) else {next(iter(outputs)): settings.loss}

@@ -10,6 +10,7 @@ from braindec.decoder import BrainDecoder, steps_for
 from braindec.evaluate.audit import audit_splits, tell
 from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
+from braindec.evaluate.rules import training_rules
 from braindec.evaluate.scoring import Ceilings, compare, judge, scores_of
 from braindec.evaluate.systems import Fitter, NuisanceFitter, decoder_fitter
 from braindec.evaluate.whole import Evaluation, Plan
@@ -78,7 +79,15 @@ def adaptation(
     rows = [
         c for m in protocol.metrics for c in compare(judged["adapted"], judged["scratch"], m, recipe.seed)
     ]
+    rules = training_rules(replace(recipe, train=chosen), newcomer, [split])["braindec"]
     n_trials = {key: t.n_trials for key, t in newcomer.part("train").trials.items()}
     return Evaluation(
-        tuple(scores), judged, tuple(rows), {"n_training_trials": n_trials, "audit": audit.to_json()}
+        tuple(scores),
+        judged,
+        tuple(rows),
+        {
+            "n_training_trials": n_trials,
+            "audit": audit.to_json(),
+            "rules": {"adapted": rules, "scratch": rules},
+        },
     )

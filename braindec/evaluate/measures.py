@@ -13,7 +13,7 @@ from braindec import checks, registry
 from braindec.evaluate.decoded import BRAIN_RETRIEVAL, Decoded
 from braindec.maths import nearest
 from braindec.metrics import Metric, item_means
-from braindec.protocols import Protocol
+from braindec.protocols import MINIATURE, Protocol
 from braindec.stats.auc import area_interval, roc_auc
 from braindec.stats.identification import identify
 from braindec.stats.scoring import summarise
@@ -55,7 +55,9 @@ def protocol_table() -> dict[str, Protocol]:
 
 
 def protocol_named(name: str) -> Protocol:
-    """The protocol of this name; an unknown name is refused with the names there are."""
+    """The protocol of this name, with ``_miniature`` after it that of its miniature; an unknown name is refused."""
+    if name.endswith(MINIATURE):
+        return checks.known_key("protocol", name.removesuffix(MINIATURE), protocol_table()).miniature()
     return checks.known_key("protocol", name, protocol_table())
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from braindec.data import NeuralDataset, splits
 from braindec.decoder import Prediction, average_groups, group_repeats
 from braindec.evaluate.exam import Exam
-from braindec.evaluate.measures import Measured, metric_table, protocol_table
+from braindec.evaluate.measures import Measured, metric_table, protocol_named, protocol_table
 from braindec.evaluate.systems import System
 from braindec.maths import nearest
 from braindec.metrics import Metric
-from braindec.protocols import Protocol
+from braindec.protocols import MINIATURE, Protocol
 from braindec.stats.intervals import subject_interval
 from braindec.stats.pools import drawn_top1, published_interval
 from braindec.stats.scoring import summarise
@@ -37,8 +37,10 @@ Published = Mapping[str, Mapping[str, Mapping[str, Measured]]]  # protocol -> si
 
 
 def variants(protocol: Protocol) -> tuple[Protocol, ...]:
-    """The as-published protocols that this one corrects."""
-    return tuple(p for p in protocol_table().values() if p.corrects == protocol.name)
+    """The as-published protocols that this one corrects; of a miniature, theirs."""
+    base = protocol.name.removesuffix(MINIATURE)
+    found = tuple(p for p in protocol_table().values() if p.corrects == base)
+    return found if base == protocol.name else tuple(p.miniature() for p in found)
 
 
 def details_of(variant: Protocol, computed: Sequence[str]) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def published_scores(
     """Rows of the report that are marked as published; they have no null of their own."""
     rows = []
     for name, keys in found.items():
-        details = details_of(protocol_table()[name], computed)
+        details = details_of(protocol_named(name), computed)
         for key, metrics in keys.items():
             subject, modality = key.removeprefix("sub-").split("_")
             rows += [

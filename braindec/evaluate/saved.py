@@ -94,7 +94,8 @@ def unseen(
     labels = row_labels(decoded, dataset, label_column)
     draw = seeding.numpy_generator(recipe.seed, "intervals", "unseen")
     measured = {key: measure(d, protocol, labels[key], draw) for key, d in decoded.items()}
-    record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "versions": versions()}
+    record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "versions": versions(),
+              "rules": {"braindec": decoder.provenance.get("rules")}}  # fmt: skip
     return tuple(scores_of(Judged("braindec", decoded, measured), protocol)), record
 
 

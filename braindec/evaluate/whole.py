@@ -16,6 +16,7 @@ from braindec.evaluate.decoded import Decoded
 from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.nulls import permuted
+from braindec.evaluate.rules import training_rules
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, scores_of
 from braindec.evaluate.systems import (
     Fitter,
@@ -188,7 +189,8 @@ def _evaluate(
     )
     record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "n_folds": len(folds),
               "folds": [split.name for split in folds], "audit": audit.to_json(),
-              "versions": versions(), "seed": recipe.seed, "transductive": transductive,
+              "rules": training_rules(recipe, dataset, folds), "versions": versions(),
+              "seed": recipe.seed, "transductive": transductive,
               "fraction_kept": kept}  # fmt: skip
     return Evaluation(tuple(scores), judged, comparisons, record)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from braindec import checks, config
@@ -17,6 +17,9 @@ from braindec import checks, config
 CANDIDATES = ("test_stimuli", "fold_stimuli", "classes")
 SIMILARITIES = ("own", "distance", "cosine")
 DIRECTIONS = ("stimulus", "brain", "both", "none")
+MINIATURE = (
+    "_miniature"  # ends the name of a protocol that judges synthetic data in place of the listed stimuli
+)
 CONVENTIONS = (
     "by_recording",
     "concept_mean",
@@ -50,8 +53,10 @@ class Pool:
     ids : str
         What `sha256` is of: ``"stimulus"`` ids or ``"concept"`` names.
     sha256 : str or None
-        Of the sorted ids, one a line, UTF-8; test stimuli of another hash are refused. None: `rule` and `size` say
-        what is known of the list.
+        Of the distinct ids, sorted by code point, joined by one newline, UTF-8 (`ids_sha256`); test stimuli of another
+        hash are refused. None: `rule` and `size` say what is known of the list.
+    list : str
+        Where the list stands and what the hash was made from, or why there is none.
     """
 
     rule: str
@@ -60,6 +65,7 @@ class Pool:
     n_draws: int | None = None
     ids: str = "stimulus"
     sha256: str | None = None
+    list: str = "the test part's own"
 
 
 @dataclass(frozen=True)
@@ -232,8 +238,9 @@ class Protocol:
 
     @property
     def content_hash(self) -> str:
-        """sha256 of every field but the version: what the version stands for."""
+        """sha256 of every field but the version and what only explains: what the version stands for."""
         content = {k: v for k, v in config.to_json(self).items() if k not in ("version", "kind")}
+        content["pool"] = {k: v for k, v in content["pool"].items() if k != "list"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def follows(self, how: str) -> bool:
@@ -253,7 +260,8 @@ class Protocol:
         Raises
         ------
         ConfigError
-            If their number or hash is another one.
+            If their number or hash is another one. A hash cannot tell which id differs, so both hashes are said, and
+            where the list stands.
         """
         ids = sorted(set(stimuli))
         if self.pool.size is not None and len(ids) != self.pool.size:
@@ -267,9 +275,26 @@ class Protocol:
         found = ids_sha256(named)
         if found != self.pool.sha256:
             raise checks.ConfigError(
-                f"protocol {self.name!r} names its {self.pool.ids}s by sha256 {self.pool.sha256[:12]}..., the test "
-                f"part holds others ({found[:12]}..., first {named[:1]}). Use {self._open_protocol()!r} for others."
+                f"protocol {self.name!r} is judged on a fixed list of {self.pool.ids}s with sha256 {self.pool.sha256}; "
+                f"the {len(named)} of this test part have sha256 {found}. The list: {self.pool.list}. Prepare that "
+                f"dataset, or use {self._open_protocol()!r} for other stimuli and {self.name + MINIATURE!r} for a "
+                "miniature of it."
             )
+
+    def miniature(self) -> Protocol:
+        """The same evaluation of synthetic data: any number of other stimuli and repeats, under a name that says so.
+
+        Its scores are those of no published list; chance follows the number of stimuli that are held out.
+        """
+        rule = f"a miniature's own stimuli in place of: {self.pool.rule}"
+        pool = replace(self.pool, rule=rule, size=None, sha256=None, list="synthetic: none")
+        return replace(
+            self,
+            name=self.name + MINIATURE,
+            pool=pool,
+            n_repeats=None,
+            chance=tuple(None for _ in self.chance),
+        )
 
     def check_repeats(self, counts: Mapping[str, int]) -> None:
         """Refuses a test part in which a stimulus was shown another number of times than the protocol averages."""

@@ -17,10 +17,14 @@ SEGMENTS = Protocol(
 
 PROTOCOLS = table(
     Protocol(
-        "cc2017_test", 1, "stimulus", "test_stimuli", "before",
+        "cc2017_test", 2, "stimulus", "test_stimuli", "before",
         ("image_retrieval_top1", "image_retrieval_top5", "pairwise_identification"),
         "Wen et al. 2018, doi:10.1093/cercor/bhx268: five test films of eight minutes in clips of 2 s",
-        pool=Pool("the 1,200 clips of the films test1 to test5; no training film shows them", 1200),
+        pool=Pool(
+            "the 1,200 clips of the films test1 to test5; no training film shows them", 1200,
+            sha256="f178898b44c515f1680dc86aa445b25120048334678f62e09c4d5c6c0efe9d5a",
+            list="made from the rule: test1-000 to test5-239, clips of 2 s in their order",
+        ),
         direction="stimulus", chance=(1 / 1200, 5 / 1200, 0.5),
         video_metrics=("frame_ssim", "frame_pixel_correlation", "motion_error", "frame_n_way_2", "frame_n_way_50",
                        "clip_n_way_2", "clip_n_way_50"),

@@ -23,11 +23,15 @@ _SHOWN = Pictures(
 # those of the test images too: dataset.json says so, and these protocols tell it instead of refusing.
 _AS_DISTRIBUTED = ("betas",)
 _SHARED = "the 1,000 images that all eight subjects saw (sharedix of nsd_expdesign.mat)"
+_UNLISTED = (
+    "not hashed: sharedix comes with NSD's data under its terms, and no whole copy of it was found in public "
+    "repositories; preparation reads it from nsd_expdesign.mat"
+)
 
 MINDEYE2_1000 = Protocol(
     "nsd_mindeye2_1000", 2, "stimulus", "test_stimuli", "after", _RETRIEVAL,
     f"{_MINDEYE2}, 40 sessions; images of {_ALLEN}",
-    picture_metrics=_PICTURES, pool=Pool(_SHARED, 1000), n_repeats=3, pictures=_SHOWN, direction="both",
+    picture_metrics=_PICTURES, pool=Pool(_SHARED, 1000, list=_UNLISTED), n_repeats=3, pictures=_SHOWN, direction="both",
     caption_metrics=("meteor", "rouge_1", "rouge_l", "sentence_similarity", "caption_clip_similarity"),
     chance=(1 / 1000, 5 / 1000, 1 / 1000), allows=_AS_DISTRIBUTED,
 )  # fmt: skip
@@ -36,7 +40,7 @@ NSD_982 = Protocol(
     "nsd_982", 2, "stimulus", "test_stimuli", "before", _RETRIEVAL,
     f"{_MINDEYE1}, 37 sessions; images of {_ALLEN}",
     picture_metrics=_PICTURES, n_repeats=3, pictures=_SHOWN, direction="both",
-    pool=Pool(f"{_SHARED}, those with all three repeats in sessions 1 to 37", 982),
+    pool=Pool(f"{_SHARED}, those with all three repeats in sessions 1 to 37", 982, list=_UNLISTED),
     chance=(1 / 982, 5 / 982, 1 / 982), allows=_AS_DISTRIBUTED,
 )  # fmt: skip
 
@@ -44,22 +48,24 @@ RETRIEVAL_300 = Protocol(
     "nsd_retrieval_300x30", 2, "stimulus", "test_stimuli", "after",
     ("image_retrieval_top1_of_300", "brain_retrieval_top1_of_300"),
     f"{_MINDEYE1} and {_MINDEYE2}: top-1 of 300; the 30 draws replaced by the exact expectation over pools",
-    pool=Pool(_SHARED, 1000, drawn=300), n_repeats=3, direction="both", chance=(1 / 300, 1 / 300),
+    pool=Pool(_SHARED, 1000, drawn=300, list=_UNLISTED), n_repeats=3, direction="both", chance=(1 / 300, 1 / 300),
     allows=_AS_DISTRIBUTED,
 )  # fmt: skip
 
+_LETTERS = "not hashed: stimuli go by the letters of nsdimagery's files, which no public repository was found to list"
 IMAGERY = Protocol(
     "nsd_imagery", 2, "stimulus", "test_stimuli", "before", ("image_retrieval_top1", "brain_retrieval_top1"),
     "Kneeland et al. 2025, NSD-Imagery benchmark (MIRAGE): six simple and six complex stimuli of the eighteen",
-    picture_metrics=_PICTURES, pool=Pool("the first 12 of the 18 NSD-Imagery stimuli; the 6 words are left out", 12),
+    picture_metrics=_PICTURES,
+    pool=Pool("the first 12 of the 18 NSD-Imagery stimuli; the 6 words are left out", 12, list=_LETTERS),
     pictures=Pictures(side=512), direction="both", chance=(1 / 12, 1 / 12), allows=_AS_DISTRIBUTED,
 )  # fmt: skip
 
 _CAPTIONS = Protocol(
     "brainhub_captions", 2, "stimulus", "test_stimuli", "before", ("image_retrieval_top1", "brain_retrieval_top1"),
     "Xia et al. 2024 (UMBRAE, BrainHub): captions of 982 images against their five COCO captions",
-    pool=Pool(f"{_SHARED}, those with all three repeats in sessions 1 to 37", 982), n_repeats=3, direction="both",
-    chance=(1 / 982, 1 / 982), allows=_AS_DISTRIBUTED,
+    pool=Pool(f"{_SHARED}, those with all three repeats in sessions 1 to 37", 982, list=_UNLISTED),
+    n_repeats=3, direction="both", chance=(1 / 982, 1 / 982), allows=_AS_DISTRIBUTED,
     caption_metrics=("bleu_1", "bleu_4", "meteor", "rouge_l", "cider", "sentence_similarity", "clip_score"),
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,11 @@ import numpy as np
 
 from braindec import checks, seeding
 from braindec.report import _comparison_panels as panels
-from braindec.report import _files
+from braindec.report import _files, _verdicts
 from braindec.stats.corrections import holm
-from braindec.stats.intervals import t_interval
-from braindec.stats.mixed import subjects_by_seeds
 from braindec.stats.paired import paired_difference
 from braindec.types import Report, Score
 
-FEW_SEEDS = 5  # below it the spread over seeds is a guess
-TRAINING = ("train", "prior_train", "n_folds")  # what searches, validates and stops; see `Recipe`
 SAME_SETUP = ("dataset", "protocol", "smoke")  # runs that differ here answer different questions
 
 
@@ -33,11 +29,24 @@ class Runs:
     reports : tuple of Report
     system : str
         Whose scores are compared, as in report.json.
+    folder : str
+        Where they lie, for the commands that are suggested.
     """
 
     name: str
     reports: tuple[Report, ...]
     system: str = "braindec"
+    folder: str = "DIR"
+
+    @property
+    def seeds(self) -> tuple[Any, ...]:
+        """Of each report."""
+        return tuple(r.run.get("seed") for r in self.reports)
+
+    def of_seeds(self, seeds: Sequence[Any]) -> Runs:
+        """Only these, in this order; all of them where none is named."""
+        by_seed = dict(zip(self.seeds, self.reports, strict=True))
+        return replace(self, reports=tuple(by_seed[s] for s in seeds)) if seeds else self
 
     def scores(self) -> dict[tuple[str, int | str, str], list[Score]]:
         """Scores of subjects by (metric, subject, modality), one a seed."""
@@ -72,7 +81,7 @@ def read_runs(folder: str | Path, system: str = "braindec") -> Runs:
         raise ValueError(f"{folder} holds two runs of one seed ({seeds}); seeds must differ.")
     known = sorted({s.system for r in reports for s in r.scores})
     checks.one_of(f"system of {folder}", system, known)
-    return Runs(folder.name or str(folder), reports, system)
+    return Runs(folder.name or str(folder), reports, system, str(folder))
 
 
 def compare(a: Runs, b: Runs, *, metrics: Sequence[str] | None = None, seed: int = 0) -> Report:
@@ -81,7 +90,7 @@ def compare(a: Runs, b: Runs, *, metrics: Sequence[str] | None = None, seed: int
     Parameters
     ----------
     a, b : Runs
-        Of one dataset and protocol; the numbers of their seeds may differ.
+        Of one dataset and protocol. Where they have seeds in common, only those are compared.
     metrics : sequence of str, optional
         All that both have, by default.
     seed : int
@@ -91,7 +100,8 @@ def compare(a: Runs, b: Runs, *, metrics: Sequence[str] | None = None, seed: int
     -------
     Report
         No scores: ``run["comparisons"]`` (a row a metric and subject, Holm-corrected over rows), ``run["over_seeds"]``
-        (subject x seed model where there are two of each) and panels for the page.
+        (from two common seeds on: subjects, or one subject's stimuli, crossed with seeds), ``run["lacking"]`` (the
+        conditions of a verdict that are not met), ``run["verdicts"]`` (withheld unless all are) and panels.
 
     Raises
     ------
@@ -99,6 +109,9 @@ def compare(a: Runs, b: Runs, *, metrics: Sequence[str] | None = None, seed: int
         If the runs differ in dataset, protocol or samples, or share no score with samples.
     """
     _same_setup(a, b)
+    lacks = _verdicts.lacking(a, b)
+    common = [s for s in a.seeds if s in b.seeds]
+    a, b = a.of_seeds(common), b.of_seeds(common)
     first, second = a.scores(), b.scores()
     shared = [k for k in first if k in second and (metrics is None or k[0] in metrics)]
     pairs = {k: _Pair.of(k, first[k], second[k]) for k in shared if _has_samples(first[k] + second[k])}
@@ -110,17 +123,22 @@ def compare(a: Runs, b: Runs, *, metrics: Sequence[str] | None = None, seed: int
     rows = [pair.row(a, b, seed) for pair in pairs.values()]
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = float(p)
-    over, differs = _over_seeds(pairs), _differing_settings(a.reports[0].run, b.reports[0].run)
+    over = _verdicts.over_seeds(pairs, _verdicts.names_of(a, b), len(common))
+    differs = _differing_settings(a.reports[0].run, b.reports[0].run)
+    verdicts = _verdicts.verdicts(over, lacks)
     run = {
         "title": f"{a.name} against {b.name}",
         "summary": f"{a.system} of {a.name} minus {b.system} of {b.name}, on the same samples; "
-        f"{len(a.reports)} and {len(b.reports)} seeds.{_cautions(a, b, differs)}",
+        f"{_seeds_said(common, a, b)}. {_verdicts.subject(lacks, a, b)}",
+        "verdicts": verdicts,
+        "lacking": lacks,
         "comparisons": rows,
         "over_seeds": over,
         "differs": differs,
         **{key: a.reports[0].run.get(key) for key in SAME_SETUP},
     }
     shown = [
+        panels.verdict(verdicts, lacks),
         panels.forest(rows),
         panels.table(rows),
         *([panels.seeds_table(over)] if over else []),
@@ -151,10 +169,22 @@ class _Pair:
         """Mean over seeds, a minus b, a sample: (n,)."""
         return np.asarray(self.a.mean(0) - self.b.mean(0))
 
+    def by_unit(self) -> np.ndarray:
+        """Differences of each stimulus and seed, means over its repeats: (n_units, n_seeds)."""
+        units, place = np.unique(self.units, return_inverse=True)
+        sums = np.zeros((len(units), len(self.a)))
+        np.add.at(sums, place, (self.a - self.b).T)
+        return sums / np.bincount(place)[:, None]
+
+    @property
+    def units(self) -> np.ndarray:
+        """The stimulus of each sample, (n,)."""
+        return np.array([i.partition("@")[0] for i in self.ids])
+
     def row(self, a: Runs, b: Runs, seed: int) -> dict[str, Any]:
         name, subject, modality = self.key
         draw = seeding.numpy_generator(seed, "compare", *map(str, self.key))
-        units = np.array([i.partition("@")[0] for i in self.ids])
+        units = self.units
         repeated = len(set(units.tolist())) < len(units)
         first, second = self.a.mean(0), self.b.mean(0)
         found = paired_difference(first, second, draw, units=units if repeated else None)
@@ -166,15 +196,10 @@ class _Pair:
         }  # fmt: skip
 
 
-def _cautions(a: Runs, b: Runs, differs: Sequence[Sequence[str]]) -> str:
-    """What weakens the comparison, in sentences."""
-    said = ""
-    if min(len(a.reports), len(b.reports)) < FEW_SEEDS:
-        said += f" Fewer than {FEW_SEEDS} seeds do not tell a system from one lucky training (braindec run --seeds)."
-    other = [name for name, *_ in differs if name.partition(".")[0] in TRAINING]
-    if other:
-        said += f" They were not trained by one rule: {', '.join(other)} differ."
-    return said
+def _seeds_said(common: Sequence[Any], a: Runs, b: Runs) -> str:
+    if common:
+        return f"{len(common)} seed{'s' * (len(common) != 1)} of both"
+    return f"{len(a.reports)} and {len(b.reports)} seeds, none in common"
 
 
 def _who(subject: int | str) -> str:
@@ -207,31 +232,6 @@ def _same_setup(a: Runs, b: Runs) -> None:
             raise ValueError(
                 f"the runs differ in {field} ({', '.join(sorted(have))}); only runs of one {field} can be paired."
             )
-
-
-def _over_seeds(pairs: Mapping[Any, _Pair]) -> list[dict[str, Any]]:
-    """Mean difference over subjects and seeds, seeds paired by their order, where there are two seeds of each."""
-    out = []
-    for metric, modality in dict.fromkeys((k[0], k[2]) for k in pairs):
-        chosen = [p for k, p in pairs.items() if (k[0], k[2]) == (metric, modality)]
-        n_seeds = min(min(len(p.a), len(p.b)) for p in chosen)
-        if n_seeds < 2:
-            continue
-        table = np.stack([p.a[:n_seeds].mean(1) - p.b[:n_seeds].mean(1) for p in chosen])
-        row = {"metric": metric, "modality": modality, "n_subjects": len(table), "n_seeds": n_seeds,
-               "seed_sd_a": float(np.mean([p.a.mean(1).std(ddof=1) for p in chosen if len(p.a) > 1])),
-               "seed_sd_b": float(np.mean([p.b.mean(1).std(ddof=1) for p in chosen if len(p.b) > 1]))}  # fmt: skip
-        if len(table) > 1:
-            found = subjects_by_seeds(table)
-            row |= {"difference": found.value, "interval": [found.interval.low, found.interval.high], "p": found.p,
-                    "variance": found.variance, "speaks_of": "further subjects and seeds"}  # fmt: skip
-        else:
-            values = table[0]
-            wide = t_interval(float(values.mean()), float(values.std(ddof=1) / np.sqrt(n_seeds)), n_seeds)
-            row |= {"difference": float(values.mean()), "interval": [float(wide.low), float(wide.high)],
-                    "speaks_of": "further seeds of this subject"}  # fmt: skip
-        out.append(row)
-    return out
 
 
 def _differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[list[str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
-from braindec import checks, registry
+from braindec import checks, protocols, registry
 from braindec.data import NeuralDataset, catalogue, layout, leakage
 
 KEY = "sub-01_fmri"
@@ -80,7 +82,11 @@ def test_the_test_part_is_the_113_repeated_pictures(made):
     dataset = NeuralDataset.read(made[3])
     train, test = dataset.part("train"), dataset.part("test")
     leakage.check(train, test)
-    registry.load("protocols", "object_images").PROTOCOLS["bold5000_113"].check_pool(test.stimulus_ids)
+    protocol = registry.load("protocols", "object_images").PROTOCOLS["bold5000_113"]
+    with pytest.raises(checks.ConfigError, match="fixed list of stimulus"):
+        protocol.check_pool(test.stimulus_ids)  # the right number, but pictures of a miniature
+    written = next(made[1].rglob("repeated_stimuli_113_list.txt")).read_text().split()
+    assert protocols.ids_sha256(Path(n).stem for n in written) == protocols.ids_sha256(test.stimulus_ids)
     assert test.n_trials == 339 and train.n_trials == 31
     table = test.trials[KEY].table
     assert np.array_equal(np.bincount(table["repeat"]), [113, 113, 113]) and table["repeated"].all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -101,7 +103,12 @@ def test_the_test_part_is_what_the_protocol_judges_and_shares_no_category(made):
     leakage.check(train, test)
     protocol = registry.load("protocols", "object_images").PROTOCOLS["god_50"]
     assert isinstance(protocol, protocols.Protocol)
-    protocol.check_pool(test.stimulus_ids)
+    assert len(test.stimulus_ids) == protocol.pool.size
+    with pytest.raises(checks.ConfigError, match="fixed list of stimulus"):
+        protocol.check_pool(test.stimulus_ids)  # the right number, but pictures of a miniature
+    assert all(
+        re.fullmatch(r"n\d{8}_\d+", i) for i in test.stimulus_ids
+    )  # the form in which the list is hashed
     ids, n = np.unique(test.trials[KEY].table["stimulus_id"], return_counts=True)
     protocol.check_repeats(dict(zip(ids.tolist(), n.tolist(), strict=True)))
     imagery = dataset.with_split("imagery").part("test")

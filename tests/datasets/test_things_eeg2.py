@@ -6,12 +6,15 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from braindec import checks
 from braindec.data import NeuralDataset, catalogue, layout, leakage
+from braindec.evaluate import protocol_named
+from braindec.protocols import ids_sha256
 
 KEY = "sub-01_eeg"
 SMALL = {"n_concepts": (2, 4), "n_repeats": (4, 8)}
@@ -87,6 +90,18 @@ def test_training_and_test_share_no_concept_and_leave_no_trial_out(made):
     leakage.check(train, test)
     assert (train.n_trials, test.n_trials) == (80, 32)
     assert not set(train.unit_values("concept")) & set(test.unit_values("concept"))
+
+
+def test_concepts_are_named_as_the_protocol_s_list_is_hashed(made):
+    test = NeuralDataset.read(made[3]).part("test")
+    names = {i.rpartition("_")[0] for i in test.stimulus_ids}  # aircraft_carrier of aircraft_carrier_06s
+    protocol = protocol_named("things_eeg2_200")
+    same = replace(protocol.pool, size=len(test.stimulus_ids), sha256=ids_sha256(names))
+    replace(protocol, pool=same).check_pool(test.stimulus_ids, test.unit_values("concept"))
+    other = replace(same, sha256=ids_sha256(names | {"aircraft_carrier"}))
+    with pytest.raises(checks.ConfigError, match="fixed list of concepts"):
+        replace(protocol, pool=other).check_pool(test.stimulus_ids, test.unit_values("concept"))
+    protocol.miniature().check_pool(test.stimulus_ids, test.unit_values("concept"))
 
 
 def test_every_stimulus_has_its_own_picture(made):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from braindec import checks
 from braindec.data import NeuralDataset, Split, catalogue, layout, leakage, things, things_meg
+from braindec.evaluate import protocol_named
+from braindec.protocols import ids_sha256
 
 KEY = "sub-01_meg"
 
@@ -71,6 +75,18 @@ def test_no_image_of_a_tested_concept_trains_and_only_test_images_are_tested(mad
     within = dataset.with_split("stimuli")
     assert within.part("train").n_trials == 36 and within.part("test").n_trials == 48
     leakage.check(within.part("train"), within.part("test"))
+
+
+def test_concepts_are_named_as_the_protocol_s_list_is_hashed(made):
+    test = NeuralDataset.read(made[2]).part("test")
+    names = {i.rpartition("_")[0] for i in test.stimulus_ids}  # aircraft_carrier of aircraft_carrier_06s
+    protocol = protocol_named("things_meg_200")
+    same = replace(protocol.pool, size=len(test.stimulus_ids), sha256=ids_sha256(names))
+    replace(protocol, pool=same).check_pool(test.stimulus_ids, test.unit_values("concept"))
+    other = replace(same, sha256=ids_sha256(names | {"aircraft_carrier"}))
+    with pytest.raises(checks.ConfigError, match="fixed list of concepts"):
+        replace(protocol, pool=other).check_pool(test.stimulus_ids, test.unit_values("concept"))
+    protocol.miniature().check_pool(test.stimulus_ids, test.unit_values("concept"))
 
 
 def test_a_split_without_the_exclusion_would_be_refused_as_a_leak_of_concepts(made):

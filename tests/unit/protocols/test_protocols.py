@@ -26,21 +26,49 @@ def test_another_number_of_test_stimuli_is_refused_with_a_way_out():
 
 
 def test_other_stimuli_than_the_hashed_list_are_refused_whatever_their_order():
-    listed = small(pool=Pool("those three", 3, sha256=ids_sha256(["a", "b", "c"])))
+    listed = small(pool=Pool("those three", 3, sha256=ids_sha256("abc"), list="in the paper"))
     listed.check_pool(["c", "a", "b"])
-    with pytest.raises(checks.ConfigError, match="by sha256"):
+    with pytest.raises(checks.ConfigError, match="small_miniature") as refused:
         listed.check_pool(["a", "b", "d"])
+    for part in (ids_sha256("abc"), ids_sha256("abd"), "The list: in the paper", "heldout_stimuli"):
+        assert part in str(refused.value)
 
 
 def test_a_list_of_concepts_is_checked_by_its_concepts():
     listed = small(pool=Pool("two concepts", 3, ids="concept", sha256=ids_sha256(["cat", "dog"])))
     listed.check_pool(["a", "b", "c"], ["dog", "cat", "cat"])
-    with pytest.raises(checks.ConfigError, match="concepts by sha256"):
+    with pytest.raises(checks.ConfigError, match="fixed list of concepts with sha256"):
         listed.check_pool(["a", "b", "c"], ["dog", "cow", "cat"])
 
 
 def test_ids_are_hashed_sorted_distinct_and_one_a_line():
     assert ids_sha256(["b", "a", "b"]) == hashlib.sha256(b"a\nb").hexdigest()
+
+
+def test_a_miniature_takes_other_stimuli_and_says_so_in_its_name():
+    listed = small(pool=Pool("those three", 3, sha256=ids_sha256("abc")), n_repeats=4)
+    tiny = listed.miniature()
+    tiny.check_pool(["x", "y"])
+    tiny.check_repeats({"x": 2})
+    assert tiny.name == "small_miniature" and tiny.pool.rule.startswith("a miniature's own stimuli")
+    found = protocol_named("things_eeg2_200_miniature")
+    assert found == protocol_named("things_eeg2_200").miniature() and found.unit == "concept"
+    with pytest.raises(ValueError, match="things_eeg2_200"):
+        protocol_named("things_eeg2_201_miniature")
+
+
+def test_where_a_list_stands_is_no_part_of_what_a_version_stands_for():
+    told = small(pool=Pool("any three", 3, list="in the paper"))
+    assert told.content_hash == small().content_hash
+
+
+def test_public_lists_are_named_by_their_hash_and_the_others_say_why_not():
+    listed = ("things_eeg2_200", "things_meg_200", "things_fmri_100", "god_50", "bold5000_113", "cc2017_test")
+    for name in listed:
+        assert len(protocol_named(name).pool.sha256) == 64
+    for name in ("nsd_mindeye2_1000", "nsd_retrieval_300x30", "nsd_982", "brainhub_captions", "nsd_imagery"):
+        pool = protocol_named(name).pool
+        assert pool.sha256 is None and pool.list.startswith("not hashed: ")
 
 
 def test_other_numbers_of_repeats_are_refused_by_name():
