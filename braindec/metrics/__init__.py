@@ -15,6 +15,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.metrics._circularity import circular
+from braindec.stats.intervals import Interval
 
 __all__ = ["DIRECTIONS", "INPUTS", "Metric", "circular", "item_means", "mismatched"]
 
@@ -67,6 +68,9 @@ class Metric:
     whole_test_set : bool
         True where a prediction's value depends on the other predictions of the test set by more than competing with
         them: a decoder that meets one trial at a time cannot have it.
+    interval : callable or None
+        The inputs of `needs` and ``generator=`` -> Interval of the mean, where the spread of values over samples
+        does not tell its error. None: it does.
     missing : callable
         What this machine lacks to compute it, in words, or an empty text.
     """
@@ -81,6 +85,7 @@ class Metric:
     best: float | None = None
     paired: bool = True
     whole_test_set: bool = False
+    interval: Callable[..., Interval] | None = None
     missing: Callable[[], str] = str
 
     def __post_init__(self) -> None:

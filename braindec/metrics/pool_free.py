@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from braindec.metrics import Metric
 from braindec.stats import pool_free
+from braindec.stats.intervals import Interval
+from braindec.stats.pool_free_intervals import pool_free as with_intervals
 
 WAYS = 10_000  # of the predicted accuracy: twice the field's largest galleries, and still within what 200 items tell
 
@@ -51,6 +54,16 @@ def predicted_top1(similarity: Tensor, truth: Tensor, *, ways: int = WAYS) -> Te
     return torch.from_numpy(pool_free.predicted_top1(found, ways))
 
 
+def bits_interval(similarity: Tensor, truth: Tensor, *, generator: np.random.Generator) -> Interval:
+    """Interval of the mean of `bits_per_trial`, for other stimuli in another gallery."""
+    return with_intervals(similarity.detach().cpu(), truth.detach().cpu(), generator, ways=WAYS).bits_interval
+
+
+def top1_interval(similarity: Tensor, truth: Tensor, *, generator: np.random.Generator) -> Interval:
+    """Interval of the mean of `predicted_top1`, for other stimuli in another gallery."""
+    return with_intervals(similarity.detach().cpu(), truth.detach().cpu(), generator, ways=WAYS).top1_interval
+
+
 _SOURCE = "Pooled tails of standardised distractors, benchmarks/pool_free.py"
 
 METRICS = {
@@ -59,10 +72,12 @@ METRICS = {
         Metric(
             "bits_per_trial", "similarity", 0.0, "higher",
             f"D(true || distractor) of surprisals, in a gallery without end. {_SOURCE}", bits_per_trial, best=math.inf,
+            interval=bits_interval,
         ),
         Metric(
             "top1_of_10000_predicted", "similarity", 1 / WAYS, "higher",
             f"Mean chance that no one of 9,999 distractors beats the truth. {_SOURCE}", predicted_top1,
+            interval=top1_interval,
         ),
     )
 }  # fmt: skip

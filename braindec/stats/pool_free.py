@@ -16,60 +16,12 @@ from scipy.special import digamma
 
 from braindec import checks
 from braindec.stats.arrays import ArrayLike, as_float64
-from braindec.stats.intervals import Interval, mean_interval, proportion_interval
 
 MAX_SURPRISAL = 100.0  # nats; no test set tells more from certainty
 MIN_DISTRACTORS, MIN_QUERIES = 4, 3
 TAIL_SHARE = 0.5  # of the pooled excesses that shape the tail; below, their own distribution is fine enough
 CHUNK_ELEMENTS = 2**22
 GOLDEN = 0.6180339887498949  # fractional part of the golden ratio: its multiples fill [0, 1) evenly
-
-
-class PoolFree(NamedTuple):
-    """Bits per trial, predicted top-1 accuracy among `ways`, an interval for each, and the number of queries."""
-
-    bits: float
-    bits_interval: Interval
-    top1: float
-    top1_interval: Interval
-    ways: int
-    n: int
-
-
-def pool_free(
-    similarity: ArrayLike,
-    truth: ArrayLike,
-    generator: np.random.Generator,
-    *,
-    ways: int = 10_000,
-    units: Any | None = None,
-    level: float = 0.95,
-) -> PoolFree:
-    """Both pool-free scores of a test set, with intervals over queries (the gallery is held fixed).
-
-    Parameters
-    ----------
-    similarity, truth
-        See `surprisal`.
-    generator : numpy Generator
-        Resamples queries for the interval of the bits.
-    ways : int
-        Size of the gallery to predict for, >= 1.
-    units : sequence, length n, or None
-        Stimulus of each query where stimuli repeat.
-    level : float
-        In (0, 1).
-    """
-    found = surprisal(similarity, truth)
-    bits, top1 = information(found), predicted_top1(found, ways)
-    return PoolFree(
-        float(bits.mean()),
-        mean_interval(bits, generator, units=units, level=level),
-        float(top1.mean()),
-        proportion_interval(top1, units=units, level=level),
-        ways,
-        len(found),
-    )
 
 
 def surprisal(similarity: ArrayLike, truth: ArrayLike) -> np.ndarray:
@@ -158,11 +110,16 @@ def information(surprisals: np.ndarray) -> np.ndarray:
     proportion to k / n in the tails: twice the estimate of k = sqrt(n) neighbours less that of 2 k has none of it
     (measured on predictions that know nothing: 0.06 bits of 200 queries become 0.01).
     """
+    x = log_odds(surprisals)
+    k = max(3, round(len(x) ** 0.5))
+    density = 2 * _log_density(x, k) - _log_density(x, 2 * k)
+    return (density + x + 2 * np.logaddexp(0.0, -x)) / np.log(2)
+
+
+def log_odds(surprisals: np.ndarray) -> np.ndarray:
+    """Log odds that the truth beats a random distractor, from its surprisal; logistic where nothing is known."""
     t = np.maximum(np.asarray(surprisals, dtype=np.float64), 1e-12)
-    won = np.log(-np.expm1(-t))
-    k = max(3, round(len(t) ** 0.5))
-    density = 2 * _log_density(won + t, k) - _log_density(won + t, 2 * k)
-    return (density + t - won) / np.log(2)
+    return np.log(-np.expm1(-t)) + t
 
 
 class _Rows(NamedTuple):
