@@ -136,7 +136,10 @@ def _measure(
     units = units_of(metric, decoded)
     kind = "proportion" if math.isfinite(metric.best_value) else "mean"  # what has no largest value is no rate
     found = summarise(per_sample, chance, generator=generator, kind=kind, units=units)
-    interval = (float(found.interval.low), float(found.interval.high))
+    spread = found.interval
+    if metric.interval is not None:
+        spread = metric.interval(*_inputs(metric, decoded, labels), generator=generator)
+    interval = (float(spread.low), float(spread.high))
     return Measured(metric.name, found.value, interval, chance, found.n, metric.direction, per_sample)
 
 
