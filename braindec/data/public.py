@@ -1,6 +1,6 @@
 """What the prepare.py files of public datasets share: which files must be there, and which subjects are meant.
 
-Every `prepare` takes ``raw`` (the folder with the distributed files), ``out``, ``subjects`` (numbers; None: all that have
+Every `prepare` takes ``raw`` (the folder of the distributed files), ``out``, ``subjects`` (numbers; None: all that have
 files), ``dry_run`` (only say what would be read, written and needed), ``n_jobs`` (subjects at a time) and its own.
 """
 
