@@ -6,13 +6,24 @@ import numpy as np
 import pytest
 
 from braindec import report
+from braindec.decoder import searched, validation_of
 from braindec.report import comparison
 from braindec.types import Report, Score
 
 N = 120
 
 
-def _run(offset, seed=0, *, ids=None, order=None, dataset="world", subjects=(1, 2), pictures=False):
+def _run(
+    offset,
+    seed=0,
+    *,
+    ids=None,
+    order=None,
+    dataset="world",
+    subjects=(1, 2),
+    pictures=False,
+    direction="higher",
+):
     """A report whose scores share per-stimulus difficulty with every other run, plus `offset`."""
     difficulty = np.random.default_rng(7).random(N)
     own = np.random.default_rng(100 + seed)
@@ -23,7 +34,7 @@ def _run(offset, seed=0, *, ids=None, order=None, dataset="world", subjects=(1, 
         values = difficulty + offset + 0.02 * own.standard_normal(N)
         scores.append(
             Score("ssim", "braindec", "p", subject, "fmri", float(values.mean()), (0.0, 1.0), 0.1, 0.1, N,
-                  per_sample=values[order], sample_ids=tuple(names[order].tolist()))
+                  direction, per_sample=values[order], sample_ids=tuple(names[order].tolist()))
         )  # fmt: skip
     panels = ()
     if pictures:
@@ -41,12 +52,22 @@ def _run(offset, seed=0, *, ids=None, order=None, dataset="world", subjects=(1, 
         "recipe": "r",
         "smoke": False,
         "config": {"lr": offset},
+        "rules": {"braindec": _rules(seed)},
     }
     return Report(tuple(scores), run, panels)
 
 
+def _rules(seed):
+    return {
+        "search": searched({}),
+        "validation": validation_of([[f"s{seed}"], ["s9"]], "stimulus"),
+        "stopping": {"rule": "looks", "train.n_steps": 40},
+    }
+
+
 def _runs(name, offset, n_seeds=1, **more):
-    return comparison.Runs(name, tuple(_run(offset, seed, **more) for seed in range(n_seeds)))
+    reports = tuple(_run(offset, seed, **more) for seed in range(n_seeds))
+    return comparison.Runs(name, reports, folder=f"runs/{name}")
 
 
 def test_a_small_difference_shows_because_samples_are_paired():
@@ -113,11 +134,73 @@ def test_subjects_and_steps_are_named_as_a_reader_names_them():
     assert ["preprocessing.all", "Standardise(unit=run, scale=False)", "none"] in made.run["differs"]
 
 
-def test_few_seeds_and_another_rule_of_training_are_said():
+def test_a_verdict_takes_equal_rules_and_five_seeds_in_common():
+    told = comparison.compare(_runs("a", 0.05, n_seeds=5), _runs("b", 0.0, n_seeds=5)).run
+    assert told["lacking"] == []
+    assert [v["verdict"] for v in told["verdicts"]] == ["a above b"]
+    assert "trained from 5 seeds" in told["summary"]
+    same = comparison.compare(_runs("a", 0.0, n_seeds=5), _runs("b", 0.0, n_seeds=5)).run
+    assert [v["verdict"] for v in same["verdicts"]] == ["not told apart"]
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("search space", {"search": searched({"train.lr": (1e-3, 1e-4)})}),
+        ("validation split", {"validation": validation_of([["other"]], "stimulus")}),
+        ("stopping rule", {"stopping": {"rule": "looks", "train.n_steps": 400}}),
+    ],
+)
+def test_unequal_rules_withhold_the_verdict_and_name_the_way_out(what, change):
     a, b = _runs("a", 0.05, n_seeds=5), _runs("b", 0.0, n_seeds=5)
-    assert "Fewer than" not in comparison.compare(a, b).run["summary"]
-    assert "one rule" not in comparison.compare(a, b).run["summary"]
-    for report_of_b in b.reports:
-        report_of_b.run["config"]["train"] = {"n_steps": 400}
-    assert "not trained by one rule: train.n_steps differ" in comparison.compare(a, b).run["summary"]
-    assert "Fewer than 5 seeds" in comparison.compare(a, _runs("b", 0.0)).run["summary"]
+    for one in b.reports:
+        one.run["rules"]["braindec"].update(change)
+    made = comparison.compare(a, b)
+    assert [r["condition"] for r in made.run["lacking"]] == [f"one {what}"]
+    assert [v["verdict"] for v in made.run["verdicts"]] == ["withheld"]
+    assert "differences of these fitted decoders, not of the systems" in made.run["summary"]
+    assert made.run["comparisons"][0]["interval"][0] > 0  # the difference is still shown
+    (row,) = made.run["lacking"]
+    wanted = {"search space": "evaluate.contest", "stopping rule": "--set train.n_steps=40"}.get(
+        what, "--seeds 5"
+    )
+    assert wanted in row["way_out"]
+    assert "above" not in str([p for t, _, p in made.panels if t != "Verdict withheld"])
+
+
+def test_few_seeds_and_runs_without_a_record_withhold_the_verdict():
+    a = _runs("a", 0.05, n_seeds=7)
+    two = comparison.compare(a, _runs("b", 0.0, n_seeds=2)).run
+    assert [r["condition"] for r in two["lacking"]] == ["5 seeds"]
+    assert "2 seeds in common" in two["lacking"][0]["why"]
+    assert two["lacking"][0]["way_out"] == "braindec run r --data DIR --seeds 5 --out runs/b"
+    assert "of these fitted decoders" in two["summary"]
+    one = comparison.compare(_runs("a", 0.05), _runs("b", 0.0)).run
+    assert "differences of these two fitted decoders, not of the systems" in one["summary"]
+    old = _runs("b", 0.0, n_seeds=5)
+    for report_of_b in old.reports:
+        del report_of_b.run["rules"]
+    assert [r["condition"] for r in comparison.compare(a, old).run["lacking"]] == ["recorded rules"]
+
+
+def test_seeds_are_paired_by_their_number_and_widen_the_interval_of_one_subject():
+    few = {"subjects": (1,)}
+    a, b = _runs("a", 0.02, n_seeds=6, **few), _runs("b", 0.0, n_seeds=6, **few)
+    moved = comparison.Runs("b", b.reports[::-1])
+    straight, turned = (comparison.compare(a, other).run["over_seeds"][0] for other in (b, moved))
+    assert straight == turned
+    assert (straight["n_rows"], straight["n_seeds"], straight["rows"]) == (N, 6, "stimulus")
+    lucky = [
+        _run(0.02 + 0.05 * (seed % 2), seed, **few) for seed in range(6)
+    ]  # every other training is lucky
+    wide = comparison.compare(comparison.Runs("a", tuple(lucky)), b).run["over_seeds"][0]
+    width = [r["interval"][1] - r["interval"][0] for r in (straight, wide)]
+    assert width[1] > 3 * width[0]
+    assert wide["variance"]["seed"] > 10 * straight["variance"]["seed"]
+    assert wide["seed_sd_a"] == pytest.approx(0.027, abs=0.004)
+
+
+def test_lower_is_better_where_the_metric_says_so():
+    a, b = _runs("a", 0.05, n_seeds=5, direction="lower"), _runs("b", 0.0, n_seeds=5, direction="lower")
+    (verdict,) = comparison.compare(a, b).run["verdicts"]
+    assert verdict["verdict"] == "b above a (lower is better)"
