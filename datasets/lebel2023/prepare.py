@@ -199,6 +199,7 @@ def _content(raw: Path, stories: dict[int, list[Path]], lag_s: float) -> Assembl
             "t_r": T_R,
             "transductive": "each story was detrended and z-scored by the authors, without its words",
             **played.SINGLE_VOLUMES,
+            "betas": {**played.SINGLE_VOLUMES["betas"], "z_scored_on": "each_run"},
             "media": "the sound of a stretch is stimuli/<medium>.wav from onset_s for length_s",
         },
     )
