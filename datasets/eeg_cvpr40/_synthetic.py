@@ -32,7 +32,8 @@ def synthetic(
     raw.mkdir(parents=True, exist_ok=True)
     rng = seeding.numpy_generator(seed, "eeg_cvpr40", "design")
     labels = [f"n{rng.integers(10**7, 10**8):08d}" for _ in range(n_classes)]
-    images = [f"{label}_{rng.integers(1, 50_000)}" for label in labels for _ in range(n_images)]
+    numbers = 1 + rng.choice(50_000, (n_classes, n_images), replace=False)
+    images = [f"{label}_{k}" for label, its in zip(labels, numbers.tolist(), strict=True) for k in its]
     order = rng.permutation(len(images))
     images = [images[i] for i in order.tolist()]
     segments: list[dict[str, Any]] = []
