@@ -34,7 +34,9 @@ from braindec.data.preprocessing import Standardise
 from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.systems import RidgeFitter, signal_features
-from braindec.evaluate.twin import Settings, TwinResult, folds_of, scores, twin
+from braindec.evaluate.twin import folds_of, twin
+from braindec.evaluate.twin_copies import scores
+from braindec.evaluate.twin_result import Settings, TwinResult
 from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
 RESULT = Path(__file__).parent / "results" / "twin.json"
@@ -133,7 +135,9 @@ def class_world(rng: np.random.Generator, *, blocks: bool = False) -> World:
     embeddings = Embeddings(tuple(names), values, "one-hot", {"model": "classes"}, "0" * 64)
     mini = MiniRecipe("leave_one_run_out_categories", "category")
     drift = rng.uniform(8, 12) if blocks else rng.uniform(0, 1)
-    return World(mini, embeddings, table, stimuli, None, signal, noise_of(rng, real_run, p, drift, 20 if blocks else 3))
+    return World(
+        mini, embeddings, table, stimuli, None, signal, noise_of(rng, real_run, p, drift, 20 if blocks else 3)
+    )
 
 
 def picture_world(rng: np.random.Generator, leak: str = "") -> World:

@@ -55,9 +55,9 @@ def run(options: Any) -> int:
         checks.one_of("recipe", options.recipe, _show.names("recipes"))
     from braindec import config, recipe, registry, report
     from braindec.evaluate import twin as twins
-    from braindec.evaluate import twin_panels
+    from braindec.evaluate import twin_panels, twin_result
 
-    settings = twins.Settings(options.system, options.copies, options.growth)
+    settings = twin_result.Settings(options.system, options.copies, options.growth)
     chosen = config.override(recipe.load(options.recipe).recipe, options.set, registry.load)
     dataset = chosen.data.read(options.dir)
     embeddings = chosen.embed(dataset, options.dir)

@@ -9,7 +9,7 @@ import numpy as np
 from braindec import config
 from braindec.data import NeuralDataset
 from braindec.decoder import versions
-from braindec.evaluate.twin import Expectation, TwinResult
+from braindec.evaluate.twin_result import Expectation, TwinResult
 from braindec.types import Report
 
 LIMITS = (

@@ -14,7 +14,8 @@ from braindec.data import NeuralDataset, Split
 from braindec.data.preprocessing import Standardise
 from braindec.data.simulated import twin as simulated
 from braindec.evaluate import twin_panels
-from braindec.evaluate.twin import Expectation, Settings, band, twin
+from braindec.evaluate.twin import band, twin
+from braindec.evaluate.twin_result import Expectation, Settings
 from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
 FEW = Settings("ridge", n_copies=6, n_growth=2, sizes=(0.5, 2.0))
