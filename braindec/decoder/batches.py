@@ -15,6 +15,7 @@ from braindec.decoder.fitting import SubjectSet
 from braindec.decoder.rows import Rows, RowTensor
 from braindec.encoder import Encoder
 from braindec.losses import Loss, Mix, join
+from braindec.maths.order import Order
 
 
 class Batches:
@@ -30,7 +31,7 @@ class Batches:
             self._sets = {key: s.averaged() for key, s in sets.items()}
         per_key = max(2, settings.batch_size // max(1, len(sets)))
         self._orders = {
-            key: train.Order(len(s.stimuli), min(per_key, len(s.stimuli)), seed, name, key)
+            key: Order(len(s.stimuli), min(per_key, len(s.stimuli)), seed, name, key)
             for key, s in self._sets.items()
         }
         self._repeats = {key: _repeat_table(s.stimuli) for key, s in self._sets.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec import seeding, train
+from braindec.maths.order import Order
 
 
 def fit_prior(
@@ -30,7 +31,7 @@ def fit_prior(
     kept, held = train.split_rows(
         units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows")
     )
-    order = train.Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
+    order = Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
 
     def batch(step: int) -> dict[str, Tensor]:
         rows = kept[order.rows(step)]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from braindec import train
+from braindec.maths.order import Order
 
 
 def problem(seed=0):
@@ -16,7 +17,7 @@ def problem(seed=0):
     y = x @ torch.randn(8, 3, generator=generator) + 0.1 * torch.randn(64, 3, generator=generator)
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.Linear(16, 3))
-    order = train.Order(64, 16, seed)
+    order = Order(64, 16, seed)
 
     def batch(step):
         rows = order.rows(step)
@@ -44,7 +45,7 @@ def run(folder=None, **changes):
 
 
 def test_every_pass_shows_every_trial_once():
-    order = train.Order(10, 4, 0)
+    order = Order(10, 4, 0)
     rows = torch.cat([order.rows(step) for step in range(5)])  # two passes of ten
     assert sorted(rows[:10].tolist()) == list(range(10))
     assert sorted(rows[10:].tolist()) == list(range(10))
@@ -52,7 +53,7 @@ def test_every_pass_shows_every_trial_once():
 
 
 def test_the_order_of_a_step_does_not_depend_on_the_steps_before():
-    fresh, used = train.Order(10, 4, 0), train.Order(10, 4, 0)
+    fresh, used = Order(10, 4, 0), train.Order(10, 4, 0)
     for step in range(7):
         used.rows(step)
     assert torch.equal(fresh.rows(7), used.rows(7))
