@@ -17,6 +17,23 @@ from braindec.data.damage import COPY_AGAIN, reading
 MOST_VALUES_A_BYTE = 1032  # what deflate reaches at most
 
 
+def shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each variable by name; only headers are read.
+
+    Raises
+    ------
+    DataFileError
+        If the file is damaged, or no MATLAB file of version 5.
+    """
+    from scipy.io import whosmat
+    from scipy.io.matlab import MatReadError
+
+    path = checks.existing_file(path, "Check the path.")
+    mat5_walk.check(path)
+    with reading(path, MatReadError, zlib.error):
+        return {name: tuple(int(n) for n in shape) for name, shape, _ in whosmat(path)}
+
+
 def load(path: str | Path, names: Sequence[str], *, optional: Sequence[str] = ()) -> dict[str, Any]:
     """The variables by name; structs are dictionaries, cells are object arrays, single values are themselves.
 
@@ -25,21 +42,19 @@ def load(path: str | Path, names: Sequence[str], *, optional: Sequence[str] = ()
     DataFileError
         If the file is damaged, no MATLAB file of version 5, or lacks one of `names`; says which it has.
     """
-    from scipy.io import loadmat, whosmat
+    from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    path = checks.existing_file(path, "Check the path.")
-    mat5_walk.check(path)
+    path, shape_of = Path(path), shapes(path)
     with reading(path, MatReadError, zlib.error):
-        shapes = {name: shape for name, shape, _ in whosmat(path)}
-        there = list(shapes)
+        there = list(shape_of)
         if not set(names) <= set(there):
             lacking = [n for n in names if n not in there]
             raise checks.DataFileError(path, f"lacks {lacking}; it has {sorted(there)}", COPY_AGAIN)
         wanted = [*names, *(n for n in optional if n in there)]
         for name in wanted:  # a damaged shape asks for more memory than there is
-            if math.prod(shapes[name]) > MOST_VALUES_A_BYTE * path.stat().st_size:
-                found = f"says that {name!r} has the shape {shapes[name]}, more than its bytes hold"
+            if math.prod(shape_of[name]) > MOST_VALUES_A_BYTE * path.stat().st_size:
+                found = f"says that {name!r} has the shape {shape_of[name]}, more than its bytes hold"
                 raise checks.DataFileError(path, found, COPY_AGAIN)
         held = loadmat(path, variable_names=wanted, simplify_cells=True)
     return {name: held[name] for name in wanted}

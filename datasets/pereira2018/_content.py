@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import whosmat
 
 from braindec import checks
 from braindec.data import mat5
-from braindec.data.damage import COPY_AGAIN, reading
+from braindec.data.damage import COPY_AGAIN
 from braindec.types import Table
 
 
@@ -51,8 +50,7 @@ def read(path: Path, experiment: str, key: str, n: int, concepts: bool) -> Conte
     if len(np.unique(voxels)) != len(coords):
         raise checks.DataFileError(path, f"names voxels twice or outside of {shape}", COPY_AGAIN)
     stimuli = _concepts(path, held) if concepts else _sentences(path, experiment, held)
-    with reading(path):
-        shapes = {name: size for name, size, _ in whosmat(path)}
+    shapes = mat5.shapes(path)
     expected = (n, len(coords))
     if stimuli.n_rows != expected[0] or shapes.get(key) != expected:
         found = f"holds {stimuli.n_rows} texts and {key!r} of shape {shapes.get(key)}, expected {expected}"
