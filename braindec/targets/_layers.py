@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from braindec import checks, store, weights
-from braindec.targets import ImageTarget
+from braindec.targets import ImageTarget, _downloads
 
 IMAGENET_MEAN, IMAGENET_STD = (
     (0.485, 0.456, 0.406),
@@ -188,14 +188,17 @@ def weights_file(given: str, url: str) -> Path:
         return path
     digest = re.search(r"-([0-9a-f]{8,})\.", name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    reason = _downloads.why_unreachable(url)
     try:
-        torch.hub.download_url_to_file(url, str(path), digest[1] if digest else None, progress=False)
+        if not reason:
+            torch.hub.download_url_to_file(url, str(path), digest[1] if digest else None, progress=False)
+            return path
     except (OSError, RuntimeError) as error:
-        raise checks.DownloadError(
-            f"weights must be downloaded from {url} and could not be ({type(error).__name__}: {error}). Connect to the "
-            f"network once, or put the file at {path}, or give the path of one as weights."
-        ) from error
-    return path
+        reason = f"{type(error).__name__}: {error}"
+    raise checks.DownloadError(
+        f"weights must be downloaded from {url} and could not be ({reason}). Connect to the network once, or put the "
+        f"file at {path}, or give the path of one as weights."
+    )
 
 
 def state(path: Path) -> dict[str, Tensor]:

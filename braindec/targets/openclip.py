@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from braindec import _compat, checks, weights
-from braindec.targets import ImageTextTarget
+from braindec.targets import ImageTextTarget, _downloads
 from braindec.targets._words import WordTokenizer
 
 TOKENS = ("pooled", "all", "patches")
+FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # as open_clip names them on the hub
 
 
 @dataclass(frozen=True)
@@ -209,15 +210,34 @@ def _library_weights(config: Config) -> tuple[Path, str]:
     tags = open_clip.list_pretrained_tags_by_model(config.model)
     checks.one_of(f"weights of {config.model} (or a path of a .safetensors file)", config.weights, tags)
     described = open_clip.get_pretrained_cfg(config.model, config.weights)
-    source = described.get("hf_hub") or described.get("url")
+    kept = _kept(described)
+    return (_downloaded(config, described) if kept is None else kept), config.weights
+
+
+def _kept(described: dict[str, Any]) -> Path | None:
+    """The file where an earlier download, or a person, put it: nothing is asked of the network for it."""
+    repository, _, name = str(described.get("hf_hub", "")).rpartition("/")
+    return _downloads.in_hub_cache(repository, (name,) if name else FILES) if repository else None
+
+
+def _downloaded(config: Config, described: dict[str, Any]) -> Path:
+    import open_clip
+
+    repository, _, name = str(described.get("hf_hub", "")).rpartition("/")
+    source = f"https://huggingface.co/{repository}" if repository else str(described.get("url"))
+    reason = _downloads.why_unreachable(source)
     try:
-        return Path(open_clip.download_pretrained(described)), config.weights
+        if not reason:
+            return Path(open_clip.download_pretrained(described))
     except (OSError, RuntimeError) as error:
-        raise checks.DownloadError(
-            f"weights {config.weights!r} of {config.model} must be downloaded from {source} and could not be "
-            f"({type(error).__name__}: {error}). Connect to the network once, or download the file elsewhere and give "
-            "its path as weights."
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+    file = name or FILES[0]
+    place = _downloads.repository_folder(repository) / "snapshots" / _downloads.BY_HAND
+    by_hand = f"put {file} from there at {place / file}" if repository else "download it elsewhere"
+    raise checks.DownloadError(
+        f"weights {config.weights!r} of {config.model} must be downloaded once from {source} and could not be "
+        f"({reason}). Connect to the network once, or {by_hand}, or give the path of a .safetensors file as weights."
+    )
 
 
 def _identity(model: str, digest: str, preprocess: dict[str, Any]) -> dict[str, Any]:
