@@ -15,9 +15,20 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.maths.factors import Moments, RidgeFactors, factorise, fold_moments, full_moments, row_totals
+from braindec.maths.factors import (
+    Moments,
+    RidgeFactors,
+    Totals,
+    factorise,
+    fold_moments,
+    fold_products,
+    full_moments,
+    moments_of,
+    row_totals,
+)
 from braindec.maths.folds import Folds
-from braindec.maths.ridge_scores import NAMED_SCORES, compact_scores, named_score
+from braindec.maths.gemm import mm
+from braindec.maths.ridge_scores import NAMED_SCORES, fold_scores, hat_rows, hat_scores, named_score
 
 Alphas = Sequence[float] | np.ndarray | Tensor
 Scorer = Callable[[Tensor, Tensor], Tensor]
@@ -102,18 +113,25 @@ def solve(
     checks.same_length("trial", x=factors.x, y=y)
     grid = _penalties(alphas, y)
     if len(grid) == 1:
-        chosen, scores = grid.expand(y.shape[1]), None
-    else:
+        return _fitted([_given(factors, part, grid) for part in y.split(TARGETS_AT_ONCE, 1)], None)
+    if callable(score):
         scores = cross_validate(factors, y, grid, score=score)
         chosen = choose_alpha(grid, scores, per_target=per_target).expand(y.shape[1])
-    weights, intercept = _weights(factors, y, chosen)
-    return RidgeFit(weights, intercept, chosen.clone(), scores)
+        parts = zip(y.split(TARGETS_AT_ONCE, 1), chosen.split(TARGETS_AT_ONCE))
+        return _fitted([_given(factors, part, alpha) for part, alpha in parts], scores)
+    _check_can_choose(factors, score, grid)
+    hats = _hats(factors, y.shape[1], grid)
+    seen = [_seen(factors, part, grid, score, per_target, hats) for part in y.split(TARGETS_AT_ONCE, 1)]
+    scores = torch.cat([part.scores for part in seen], 1)
+    common = None if per_target else choose_alpha(grid, scores, per_target=False)
+    return _fitted([_chosen(factors, part, grid, common) for part in seen], scores)
 
 
 def ridge_path(x: Tensor, y: Tensor, alphas: Alphas) -> tuple[Tensor, Tensor]:
     """Weights (n_alphas, p, q) and intercepts (n_alphas, q) at every penalty, from one factorisation."""
     factors = factorise(x, None)
-    fits = [_weights(factors, y, alpha.expand(y.shape[1])) for alpha in _penalties(alphas, y)]
+    moments = full_moments(factors, y)
+    fits = [_weights(factors, moments, alpha.expand(y.shape[1])) for alpha in _penalties(alphas, y)]
     return torch.stack([weights for weights, _ in fits]), torch.stack([intercept for _, intercept in fits])
 
 
@@ -139,15 +157,14 @@ def cross_validate(factors: RidgeFactors, y: Tensor, alphas: Alphas, *, score: s
         The second for a scorer that gives one number.
     """
     grid = _penalties(alphas, y)
-    if not factors.folds and not factors.leave_one_out:
-        raise ValueError(
-            f"folds must be given to choose among {len(grid)} penalties; pass held-out rows from "
-            "braindec.maths.folds, or 'loo'."
-        )
+    _check_can_choose(factors, score, grid)
     if callable(score):
         return _scores_of_predictions(factors, y, grid, score)
-    checks.one_of("score", score, NAMED_SCORES)
-    parts = [_named_scores(factors, part, grid, score) for part in y.split(TARGETS_AT_ONCE, dim=1)]
+    hats = _hats(factors, y.shape[1], grid)
+    parts = [
+        _named_scores(factors, row_totals(factors, part), part, grid, score, hats)
+        for part in y.split(TARGETS_AT_ONCE, dim=1)
+    ]
     return torch.cat(parts, dim=1)
 
 
@@ -179,8 +196,8 @@ def held_out_predictions(factors: RidgeFactors, y: Tensor, alpha: float | Tensor
         (len(factors.x), y.shape[1]), float("nan"), dtype=factors.x.dtype, device=factors.x.device
     )
     totals = row_totals(factors, y)
-    for fold in factors.folds:
-        moments = fold_moments(factors, fold, totals)
+    for number, fold in enumerate(factors.folds):
+        moments = fold_moments(factors, number, totals)
         out[fold.test] = fold.scores @ (moments.projected / (fold.values[:, None] + penalty)) + moments.mean
     return out
 
@@ -208,24 +225,79 @@ def choose_alpha(alphas: Tensor, scores: Tensor, *, per_target: bool) -> Tensor:
     return torch.where(best, alphas[:, None].to(table), torch.full_like(table, -1.0)).amax(0).to(alphas.dtype)
 
 
-def _named_scores(factors: RidgeFactors, y: Tensor, grid: Tensor, score: str) -> Tensor:
+class _Seen(NamedTuple):
+    """Some targets after their folds: scores (n_alphas, q), a chosen penalty (q,) or none yet, and their moments."""
+
+    scores: Tensor
+    alpha: Tensor | None
+    moments: Moments
+
+
+def _seen(
+    factors: RidgeFactors,
+    y: Tensor,
+    grid: Tensor,
+    score: str,
+    per_target: bool,
+    hats: Sequence[Tensor | None],
+) -> _Seen:
+    totals = row_totals(factors, y)
+    scores = _named_scores(factors, totals, y, grid, score, hats)
+    alpha = choose_alpha(grid, scores, per_target=True) if per_target else None
+    return _Seen(scores, alpha, moments_of(factors, totals))
+
+
+def _chosen(factors: RidgeFactors, seen: _Seen, grid: Tensor, common: Tensor | None) -> RidgeFit:
+    n_targets = seen.scores.shape[1]
+    alpha = seen.alpha if seen.alpha is not None else (grid if common is None else common).expand(n_targets)
+    return RidgeFit(*_weights(factors, seen.moments, alpha), alpha, None)
+
+
+def _given(factors: RidgeFactors, y: Tensor, alpha: Tensor) -> RidgeFit:
+    chosen = alpha.expand(y.shape[1])
+    return RidgeFit(*_weights(factors, full_moments(factors, y), chosen), chosen, None)
+
+
+def _fitted(parts: Sequence[RidgeFit], scores: Tensor | None) -> RidgeFit:
+    weights, intercept, alpha, _ = zip(*parts)
+    return RidgeFit(torch.cat(weights, 1), torch.cat(intercept), torch.cat(alpha), scores)
+
+
+def _check_can_choose(factors: RidgeFactors, score: str | Scorer, grid: Tensor) -> None:
+    if not factors.folds and not factors.leave_one_out:
+        raise ValueError(
+            f"folds must be given to choose among {len(grid)} penalties; pass held-out rows from "
+            "braindec.maths.folds, or 'loo'."
+        )
+    if not callable(score):
+        checks.one_of("score", score, NAMED_SCORES)
+
+
+def _named_scores(
+    factors: RidgeFactors, totals: Totals, y: Tensor, grid: Tensor, score: str, hats: Sequence[Tensor | None]
+) -> Tensor:
     if factors.leave_one_out:
-        moments = full_moments(factors, y)
+        moments = moments_of(factors, totals)
         return torch.stack(
             [named_score(score, _leave_one_out(factors, y, a.expand(y.shape[1]), moments), y) for a in grid]
         )
     total = torch.zeros(len(grid), y.shape[1], dtype=factors.x.dtype, device=y.device)
-    totals = row_totals(factors, y)
-    for fold in factors.folds:
-        moments = fold_moments(factors, fold, totals)
-        held_out = y[fold.test].to(total.dtype) - moments.mean
-        if fold.gram is not None:
-            total += compact_scores(score, fold, moments.projected, held_out, grid)
-            continue
-        for row, alpha in enumerate(grid):
-            shrunk = moments.projected / (fold.values + alpha)[:, None]
-            total[row] += named_score(score, fold.scores @ shrunk, held_out)
+    for number, fold in enumerate(factors.folds):
+        mean, cross = fold_products(factors, number, totals)
+        held_out = totals.centred[fold.test].sub_(mean)
+        hat = hats[number]
+        if hat is not None:
+            total += hat_scores(score, hat, cross, held_out)
+        else:
+            total += fold_scores(score, fold, mm(fold.basis.T, cross), held_out, grid)
     return total / len(factors.folds)
+
+
+def _hats(factors: RidgeFactors, n_targets: int, grid: Tensor) -> list[Tensor | None]:
+    """Of each fold, where there are enough targets to make it worth its making."""
+    return [
+        hat_rows(fold, grid) if n_targets > len(grid) * len(fold.test) else None for fold in factors.folds
+    ]
 
 
 def _scores_of_predictions(factors: RidgeFactors, y: Tensor, grid: Tensor, score: Scorer) -> Tensor:
@@ -237,8 +309,8 @@ def _scores_of_predictions(factors: RidgeFactors, y: Tensor, grid: Tensor, score
         )
     per_fold = []
     totals = row_totals(factors, y)
-    for fold in factors.folds:
-        moments = fold_moments(factors, fold, totals)
+    for number, fold in enumerate(factors.folds):
+        moments = fold_moments(factors, number, totals)
         shrunk = (moments.projected / (fold.values + alpha)[:, None] for alpha in grid)
         truth = y[fold.test]
         per_fold.append(
@@ -256,9 +328,8 @@ def _leave_one_out(factors: RidgeFactors, y: Tensor, alpha: Tensor, moments: Mom
     return y - (y - fitted) / (1 - leverage[:, which]).clamp_min(torch.finfo(y.dtype).eps)
 
 
-def _weights(factors: RidgeFactors, y: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    moments = full_moments(factors, y)
-    weights = factors.vectors @ (moments.projected / (factors.values[:, None] + alpha))
+def _weights(factors: RidgeFactors, moments: Moments, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    weights = mm(factors.vectors, moments.projected / (factors.values[:, None] + alpha))
     return weights, moments.mean - factors.mean @ weights
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -27,6 +29,18 @@ def test_rows_and_columns_of_larger_matrices_are_multiplied_as_they_stand():
     a, b = pair(300, 400, 500)
     found = gemm.mm(a[50:250, 100:350], b[100:350, ::2])
     torch.testing.assert_close(found, a[50:250, 100:350] @ b[100:350, ::2], rtol=1e-4, atol=1e-4)
+
+
+def test_a_part_of_a_matrix_is_not_left_to_the_slow_kernel():
+    whole = torch.randn(512, 2048, generator=torch.Generator().manual_seed(0))
+    part = whole[:, 256:768]
+    dense = part.contiguous()
+    seconds = []
+    for b in (dense, dense, part):  # the first warms up
+        start = time.perf_counter()
+        gemm.mm(dense, b)
+        seconds.append(time.perf_counter() - start)
+    assert seconds[2] < 100 * seconds[1]  # the slow kernel takes 2,000 times as long
 
 
 def test_float64_is_torch_s_own_product_to_the_bit():
