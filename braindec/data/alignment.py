@@ -13,12 +13,13 @@ from torch import Tensor
 from braindec import checks, seeding
 from braindec.data.components import project, projected
 from braindec.data.step import JointStep, State
-from braindec.data.unit_steps import named, names_of
+from braindec.data.unit_steps import feature_parts, named, names_of
 from braindec.maths import srm
 from braindec.maths.groups import group_means
 from braindec.maths.procrustes import generalised_procrustes, polar, procrustes
 from braindec.types import UNKNOWN, SubjectSignal, Table
 
+MAX_BYTES = 768 << 20  # of all subjects' mean responses, float64; fitting takes twice as much
 MODELS = {"probabilistic": srm.probabilistic_srm, "deterministic": srm.deterministic_srm}
 
 
@@ -54,6 +55,7 @@ class Alignment(JointStep):
         if reference is not None:
             return {key: self._brought(key, x[key], tables[key], seen[key], reference) for key in x}
         stimuli = _all_saw(seen)
+        _check_size(x, len(stimuli))
         means, responses = {}, {}
         for key, values in x.items():
             means[key], responses[key] = _mean_responses(values, tables[key], stimuli)
@@ -78,6 +80,7 @@ class Alignment(JointStep):
         shared = shared.reshape(len(shared), len(known), -1)  # (k, stimulus, time)
         both = np.intersect1d(known, seen)
         checks.at_least(f"stimuli of {key} that the fitted subjects were aligned on", len(both), 2)
+        _check_size({key: x}, len(both))
         place = np.searchsorted(known, both)
         mean, response = _mean_responses(x, table, both)
         return _state(
@@ -192,16 +195,28 @@ def _all_saw(seen: Mapping[str, np.ndarray]) -> np.ndarray:
     return shared
 
 
+def _check_size(x: Mapping[str, np.ndarray], n_stimuli: int) -> None:
+    n_bytes = sum(8 * n_stimuli * int(np.prod(values.shape[1:], dtype=np.int64)) for values in x.values())
+    if n_bytes > MAX_BYTES:
+        raise checks.ConfigError(
+            f"mean responses of {list(x)} to {n_stimuli} stimuli would take {n_bytes / 1e9:.1f} GB of memory; put "
+            "SelectReliable, SelectRegion or Pca before the alignment."
+        )
+
+
 def _mean_responses(x: np.ndarray, table: Table, stimuli: np.ndarray) -> tuple[np.ndarray, Tensor]:
     """Mean of each feature (n_features,), and centred mean responses to the stimuli (n_features, stimulus * time)."""
     ids = table["stimulus_id"].astype(str)
     rows = np.flatnonzero(np.isin(ids, stimuli))
-    averaged = group_means(
-        x[rows], np.searchsorted(stimuli, ids[rows]), len(stimuli)
-    )  # (stimulus, feature, ...)
-    flat = np.moveaxis(averaged, 1, 0).reshape(averaged.shape[1], -1)
+    place = np.searchsorted(stimuli, ids[rows])
+    n_samples = len(stimuli) * int(np.prod(x.shape[2:], dtype=np.int64))
+    flat = np.empty((x.shape[1], n_samples))
+    for part in feature_parts(len(rows), x.shape):
+        averaged = group_means(x[rows, part], place, len(stimuli))  # (stimulus, feature, ...)
+        flat[part] = np.moveaxis(averaged, 1, 0).reshape(averaged.shape[1], -1)
     mean = flat.mean(1)
-    return mean, torch.from_numpy(np.ascontiguousarray(flat - mean[:, None]))
+    flat -= mean[:, None]
+    return mean, torch.from_numpy(flat)
 
 
 def _enough_features(response: Tensor, shared: Tensor) -> None:

@@ -9,10 +9,9 @@ import torch
 
 from braindec import checks, seeding
 from braindec.data.step import State, Step
+from braindec.data.unit_steps import blocks
 from braindec.maths.principal import principal_components
 from braindec.types import ArraySpace, SubjectSignal, Table
-
-ROWS = 8192  # projected at once
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ def project(x: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
     basis : array, shape (n_features, n_kept)
     """
     out = np.empty((len(x), basis.shape[1], *x.shape[2:]), dtype=np.float32)
-    for start in range(0, len(x), ROWS):
-        rows = slice(start, start + ROWS)
+    for rows in blocks(x):
         centred = (np.moveaxis(x[rows], 1, -1) - mean).astype(np.float32)
         out[rows] = np.moveaxis(centred @ basis, -1, 1)
     return out

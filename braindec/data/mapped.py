@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from braindec import __version__, checks, store
 from braindec.data.loader import MappedRows
-from braindec.data.preprocessing import FittedPreprocessing, Preprocessing
-from braindec.data.rows import RowsView, row_digests, rows_hash
+from braindec.data.preprocessing import FittedPreprocessing, Place, Preprocessing, fit_together
+from braindec.data.rows import RowsView, rows_hash
 from braindec.data.step import State, Step
-from braindec.data.unit_steps import units
+from braindec.data.unit_steps import feature_parts
 from braindec.types import SubjectSignal, Table, Trials
 
 BLOCK_BYTES = 64 << 20
 
 
-class Scratch:
+class Scratch(Place):
     """Arrays in files without a name, that vanish with the last use of the array.
 
     Parameters
@@ -51,35 +50,64 @@ class Scratch:
         out[...] = x
         return out
 
+    def responses(self, trials: Trials) -> np.ndarray:
+        out = self.empty(tuple(trials.responses.shape))
+        for part in blocks(out.shape):
+            values = np.asarray(trials.responses[np.arange(part.start, part.stop)], dtype=np.float32)
+            out[part] = checks.finite(f"responses of {trials.key}", values)
+        return out
+
+    def some(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        out = self.empty((len(rows), *x.shape[1:]))
+        for part in blocks(out.shape):
+            out[part] = x[rows[part]]
+        return out
+
+    def applied(
+        self, step: Step, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
+    ) -> np.ndarray:
+        out = self.empty((len(x), *step.output(signal, state).shape))
+        alone = step.by_row(x, table, signal, state)
+        if alone is not None:
+            step, state = alone
+            for part in blocks(x.shape):
+                rows = np.arange(part.start, part.stop)
+                out[part] = step.apply(x[part], table.take(rows), signal, state)
+            return out
+        for rows in step.together(table):
+            for part in feature_parts(len(rows), x.shape):
+                some = step.of_features(state, part)
+                out[rows, part] = step.apply(x[rows, part], table.take(rows), signal, some)
+        return out
+
 
 def fit_apply(
     preprocessing: Preprocessing, trials: Trials, scratch: Scratch, rows: np.ndarray | None = None
 ) -> tuple[FittedPreprocessing, np.ndarray]:
     """`Preprocessing.fit_apply` in files: statistics of some rows, and all rows with them applied."""
-    signal, states = trials.signal, []
-    x = _responses(trials, scratch)
-    kept = trials.table if rows is None else trials.table.take(rows)
-    for step in preprocessing.steps:
-        state = step.fit(x if rows is None else _taken(x, rows, scratch), kept, signal)
-        x = _applied(step, x, trials.table, signal, state, scratch)
-        signal = step.output(signal, state)
-        states.append(state)
-    used = trials if rows is None else replace(trials, responses=RowsView(trials.responses, rows), table=kept)
-    fitted = FittedPreprocessing(
-        preprocessing.steps, tuple(states), trials.signal, signal, rows_hash(used), row_digests(used)
-    )
-    return fitted, x
+    kept = None if rows is None else {trials.key: rows}
+    return fit_together({trials.key: preprocessing}, {trials.key: trials}, kept, place=scratch)[trials.key]
 
 
 def cached(
     preprocessing: Preprocessing, trials: Trials, folder: Path
 ) -> tuple[FittedPreprocessing, MappedRows]:
+    """`cached_together` of one recording."""
+    return cached_together({trials.key: preprocessing}, {trials.key: trials}, folder)[trials.key]
+
+
+def cached_together(
+    chains: Mapping[str, Preprocessing],
+    trials: Mapping[str, Trials],
+    folder: Path,
+    reference: Mapping[str, FittedPreprocessing] | None = None,
+) -> dict[str, tuple[FittedPreprocessing, MappedRows]]:
     """Preprocessing fitted on these trials, and the trials with it applied, made once and kept in a folder.
 
     Parameters
     ----------
-    preprocessing : Preprocessing
-    trials : Trials
+    chains, trials, reference
+        As in `preprocessing.fit_together`; subjects that are aligned are fitted together, others one by one.
     folder : Path
         Holds a file for each recording, choice of rows and preprocessing; any may be deleted.
 
@@ -88,25 +116,59 @@ def cached(
     ValueError
         If a response is NaN or infinite.
     """
-    name = store.content_hash(
+    out: dict[str, tuple[FittedPreprocessing, MappedRows]] = {}
+    for keys in _groups(chains, trials):
+        group = {key: trials[key] for key in keys}
+        earlier = None if reference is None else reference.get(group[keys[0]].modality)
+        about = {key: _about(chains[key], t) for key, t in group.items()}
+        if chains[keys[0]].joint:  # whoever it is aligned with decides what it becomes
+            others = store.content_hash(**about, reference=None if earlier is None else _hash_of(earlier))
+            about = {key: store.content_hash(own=own, others=others) for key, own in about.items()}
+        paths = {key: folder / f"{key}-{name[:16]}.h5" for key, name in about.items()}
+        if not all(path.is_file() for path in paths.values()):
+            found = fit_together(chains, group, reference=reference, place=Scratch(folder))
+            for key, (fitted, x) in found.items():
+                _write(paths[key], about[key], fitted, x)
+        out |= {key: _read(path, about[key]) for key, path in paths.items()}
+    return {key: out[key] for key in trials}
+
+
+def _groups(chains: Mapping[str, Preprocessing], trials: Mapping[str, Trials]) -> list[list[str]]:
+    """Signal keys that are fitted together: those of a modality with an alignment, and each other one alone."""
+    groups: dict[str, list[str]] = {}
+    for key, t in trials.items():
+        groups.setdefault(t.modality if chains[key].joint else key, []).append(key)
+    return list(groups.values())
+
+
+def _about(preprocessing: Preprocessing, trials: Trials) -> str:
+    """Hash of all that decides what is made of one recording alone."""
+    return store.content_hash(
         content=content_of(trials), rows=rows_hash(trials), steps=preprocessing.to_json(), made_by=__version__,
         signal=[trials.units, trials.sfreq, trials.tmin, list(trials.responses.shape)],
     )  # fmt: skip
-    path = folder / f"{trials.key}-{name[:16]}.h5"
-    if not path.is_file():
-        fitted, x = fit_apply(preprocessing, trials, Scratch(folder))
-        with store.writer(path) as out:
-            bulk = out.bulk("signals", x.shape, np.float32)
-            for part in blocks(x.shape):
-                bulk.append(x[part])
-            arrays = fitted.to_arrays()
-            for key, values in arrays.items():
-                if values.size:
-                    out.array(f"fitted/{key}", np.atleast_1d(values))
-            about = {
-                k: [list(v.shape), v.dtype.str] for k, v in arrays.items() if not v.size or not v.ndim
-            }  # HDF5 checks no empty array and no single number
-            out.attributes({"name": name, "fitted": fitted.config, "odd": about})
+
+
+def _hash_of(fitted: FittedPreprocessing) -> str:
+    return store.content_hash(config=fitted.config, **fitted.to_arrays())
+
+
+def _write(path: Path, name: str, fitted: FittedPreprocessing, x: np.ndarray) -> None:
+    with store.writer(path) as out:
+        bulk = out.bulk("signals", x.shape, np.float32)
+        for part in blocks(x.shape):
+            bulk.append(x[part])
+        arrays = fitted.to_arrays()
+        for key, values in arrays.items():
+            if values.size:
+                out.array(f"fitted/{key}", np.atleast_1d(values))
+        odd = {
+            k: [list(v.shape), v.dtype.str] for k, v in arrays.items() if not v.size or not v.ndim
+        }  # HDF5 checks no empty array and no single number
+        out.attributes({"name": name, "fitted": fitted.config, "odd": odd})
+
+
+def _read(path: Path, name: str) -> tuple[FittedPreprocessing, MappedRows]:
     stored = store.Stored(path)
     if stored.attributes["name"] != name:
         raise checks.DataFileError(path, "holds other trials than its name says", "Delete this file.")
@@ -137,33 +199,3 @@ def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     step = max(1, BLOCK_BYTES // (8 * max(1, int(np.prod(shape[1:], dtype=np.int64)))))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
-
-
-def _responses(trials: Trials, scratch: Scratch) -> np.ndarray:
-    out = scratch.empty(tuple(trials.responses.shape))
-    for part in blocks(out.shape):
-        values = np.asarray(trials.responses[np.arange(part.start, part.stop)], dtype=np.float32)
-        out[part] = checks.finite(f"responses of {trials.key}", values)
-    return out
-
-
-def _taken(x: np.ndarray, rows: np.ndarray, scratch: Scratch) -> np.ndarray:
-    out = scratch.empty((len(rows), *x.shape[1:]))
-    for part in blocks(out.shape):
-        out[part] = x[rows[part]]
-    return out
-
-
-def _applied(
-    step: Step, x: np.ndarray, table: Table, signal: SubjectSignal, state: State, scratch: Scratch
-) -> np.ndarray:
-    """What the step makes of all rows; rows that it must see together (a run, a session) come together."""
-    out = scratch.empty((len(x), *step.output(signal, state).shape))
-    unit = getattr(step, "unit", None)
-    if unit is None:
-        groups = (np.arange(part.start, part.stop) for part in blocks(x.shape))
-    else:
-        groups = (rows for _, rows in units(table, unit))
-    for rows in groups:
-        out[rows] = step.apply(x[rows], table.take(rows), signal, state)
-    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +20,7 @@ from braindec.data.selection import SelectRegion, SelectReliable
 from braindec.data.step import JointStep, State, Step
 from braindec.data.steps import ClipMad, Detrend, Whiten
 from braindec.data.unit_steps import PercentSignalChange, RobustScale, Standardise
-from braindec.types import SubjectSignal, Trials
+from braindec.types import SubjectSignal, Table, Trials
 
 __all__ = [
     "MVNN",
@@ -31,6 +32,7 @@ __all__ = [
     "Crop",
     "Detrend",
     "FittedPreprocessing",
+    "Place",
     "Pca",
     "PercentSignalChange",
     "Preprocessing",
@@ -280,11 +282,48 @@ class FittedPreprocessing:
             checks.same_space(f"space of {signal.key}", f"other {kind}", f"the {kind} fitted on", way_out)
 
 
+class Place(abc.ABC):
+    """Where signals lie between steps; what is computed does not depend on it."""
+
+    @abc.abstractmethod
+    def responses(self, trials: Trials) -> np.ndarray:
+        """All responses, float32; a ValueError where one is NaN or infinite."""
+
+    @abc.abstractmethod
+    def some(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """These rows."""
+
+    @abc.abstractmethod
+    def applied(
+        self, step: Step, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
+    ) -> np.ndarray:
+        """What the step makes of all rows."""
+
+
+class Memory(Place):
+    """Signals in memory."""
+
+    def responses(self, trials: Trials) -> np.ndarray:
+        return _responses(trials)
+
+    def some(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return x[rows]
+
+    def applied(
+        self, step: Step, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
+    ) -> np.ndarray:
+        return step.apply(x, table, signal, state)
+
+
+MEMORY = Memory()
+
+
 def fit_together(
     chains: Mapping[str, Preprocessing],
     trials: Mapping[str, Trials],
     rows: Mapping[str, np.ndarray] | None = None,
     reference: Mapping[str, FittedPreprocessing] | None = None,
+    place: Place = MEMORY,
 ) -> dict[str, tuple[FittedPreprocessing, np.ndarray]]:
     """`Preprocessing.fit_apply` of several subjects; alignments are fitted on all subjects of a modality together.
 
@@ -296,6 +335,8 @@ def fit_together(
         What statistics are made of, by signal key; all rows by default.
     reference : mapping of str to FittedPreprocessing, optional
         By modality: a subject that was fitted earlier, into whose space these are brought.
+    place : Place
+        Where the signals lie; `mapped.Scratch` keeps them in files.
 
     Returns
     -------
@@ -306,7 +347,7 @@ def fit_together(
         group = {key: t for key, t in trials.items() if t.modality == modality}
         kept = {key: np.arange(t.n_trials) if rows is None else rows[key] for key, t in group.items()}
         earlier = None if reference is None else reference.get(modality)
-        out |= _fit_group({key: chains[key].steps for key in group}, group, kept, earlier)
+        out |= _fit_group({key: chains[key].steps for key in group}, group, kept, earlier, place)
     return {key: out[key] for key in trials}
 
 
@@ -315,9 +356,10 @@ def _fit_group(
     trials: Mapping[str, Trials],
     rows: Mapping[str, np.ndarray],
     reference: FittedPreprocessing | None,
+    place: Place,
 ) -> dict[str, tuple[FittedPreprocessing, np.ndarray]]:
     """`fit_together` of one modality, step by step."""
-    x = {key: _responses(t) for key, t in trials.items()}
+    x = {key: place.responses(t) for key, t in trials.items()}
     signals = {key: t.signal for key, t in trials.items()}
     tables = {key: t.table.take(rows[key]) for key, t in trials.items()}
     states: dict[str, list[State]] = {key: [] for key in trials}
@@ -326,17 +368,17 @@ def _fit_group(
     for number, first in enumerate(next(iter(chains.values()))):
         if isinstance(first, JointStep) and (len(trials) > 1 or reference is not None):
             earlier = None if reference is None else reference.states[number]
-            training = {key: _some(x[key], rows[key]) for key in trials}
+            training = {key: _some(x[key], rows[key], place) for key in trials}
             found = first.fit_jointly(training, tables, signals, earlier)
             seen = np.concatenate([*digests.values(), *([] if reference is None else [reference.known_rows])])
             found = {key: state | {"aligned_rows": seen} for key, state in found.items()}
         else:
             found = {
-                key: chains[key][number].fit(_some(x[key], rows[key]), tables[key], signals[key])
+                key: chains[key][number].fit(_some(x[key], rows[key], place), tables[key], signals[key])
                 for key in trials
             }
         for key, state in found.items():
-            x[key] = chains[key][number].apply(x[key], trials[key].table, signals[key], state)
+            x[key] = place.applied(chains[key][number], x[key], trials[key].table, signals[key], state)
             signals[key] = chains[key][number].output(signals[key], state)
             states[key].append(state)
     return {
@@ -350,8 +392,8 @@ def _fit_group(
     }
 
 
-def _some(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return x if len(rows) == len(x) and np.array_equal(rows, np.arange(len(x))) else x[rows]
+def _some(x: np.ndarray, rows: np.ndarray, place: Place) -> np.ndarray:
+    return x if len(rows) == len(x) and np.array_equal(rows, np.arange(len(x))) else place.some(x, rows)
 
 
 def _rows_of(trials: Trials, rows: np.ndarray) -> Trials:

@@ -35,6 +35,24 @@ class Step(abc.ABC):
         """The signal after this step."""
         return signal
 
+    def by_row(
+        self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
+    ) -> tuple[Step, State] | None:
+        """A step that gives of each of these rows alone what this one gives of all together, with its statistics.
+
+        None where there is no such step: rows are then seen as `together` says, and each feature is treated on its own
+        (`of_features`).
+        """
+        return self, state
+
+    def together(self, table: Table) -> list[np.ndarray]:
+        """Positions of rows that must be seen together, of a step whose `by_row` is None."""
+        return [np.arange(table.n_rows)]
+
+    def of_features(self, state: State, part: slice) -> State:
+        """Statistics of some features (axis 1), of a step whose `by_row` is None."""
+        return state
+
     def sized(self, state: State) -> Step:
         """This step, told to keep as many features as were found here, so that fits on fewer rows have one shape."""
         return self

@@ -42,6 +42,14 @@ class Detrend(FixedStep):
         checks.in_range("order", self.order, 0, 10)
         check_unit(self.unit, self.scope)
 
+    def by_row(
+        self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
+    ) -> tuple[Step, State] | None:
+        return None
+
+    def together(self, table: Table) -> list[np.ndarray]:
+        return [rows for _, rows in units(table, self.unit)]
+
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         out = np.empty_like(x, dtype=np.float32)
         for name, rows in units(table, self.unit):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +24,7 @@ class UnitStep(Step):
 
     unit: str | None
     names: ClassVar[tuple[str, str]] = ("mean", "sd")  # of the two statistics, in the saved state
+    refusal: ClassVar[str] = ""  # what is said of features whose spread `statistics` gives as NaN
 
     @abc.abstractmethod
     def statistics(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -42,8 +43,8 @@ class UnitStep(Step):
         if self.scope == "unit_unlabelled":
             return {}
         if self.scope != "unit_train_rows":
-            return dict(zip(self.names, self.statistics(x), strict=True))
-        found = [(name, *self.statistics(x[rows])) for name, rows in units(table, self.unit)]
+            return dict(zip(self.names, self._usable(*self.statistics(x)), strict=True))
+        found = [(name, *self._of(x, rows)) for name, rows in units(table, self.unit)]
         names = names_of([name for name, _, _ in found])
         centre, spread = np.stack([c for _, c, _ in found]), np.stack([s for _, _, s in found])
         return {"units": names, self.names[0]: centre, self.names[1]: spread}
@@ -56,7 +57,7 @@ class UnitStep(Step):
         known = named(state["units"]) if "units" in state else []
         for name, rows in units(table, self.unit):
             if self.scope == "unit_unlabelled":
-                out[rows] = self.scaled(x[rows], *self.statistics(x[rows]))
+                out[rows] = self.scaled(x[rows], *self._of(x, rows))
             elif self.scope == "causal":
                 order = table["acquisition_order"][rows]
                 out[rows] = self.scaled(
@@ -66,6 +67,31 @@ class UnitStep(Step):
                 i = known_unit(name, known, self.unit)
                 out[rows] = self.scaled(x[rows], centre[i], spread[i])
         return out
+
+    def by_row(
+        self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
+    ) -> tuple[Step, State] | None:
+        if self.scope == "unit_unlabelled":  # these rows' own statistics, taken beforehand
+            step = replace(self, scope="unit_train_rows")  # type: ignore[type-var]  # every such step is a dataclass
+            return step, step.fit(x, table, signal)
+        return None if self.scope == "causal" else (self, state)
+
+    def together(self, table: Table) -> list[np.ndarray]:
+        return [rows for _, rows in units(table, self.unit)]
+
+    def of_features(self, state: State, part: slice) -> State:
+        return {name: values if name == "units" else values[..., part] for name, values in state.items()}
+
+    def _of(self, x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`statistics` of these rows, of some features at a time: a unit may be larger than memory."""
+        found = [self.statistics(x[rows, part]) for part in feature_parts(len(rows), x.shape)]
+        centre, spread = (np.concatenate(values) for values in zip(*found, strict=True))
+        return self._usable(centre, spread)
+
+    def _usable(self, centre: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if n := int(np.isnan(spread).sum()):
+            raise ValueError(f"{n} of {len(spread)} features {self.refusal}")
+        return centre, spread
 
 
 @dataclass(frozen=True)
@@ -129,6 +155,10 @@ class PercentSignalChange(UnitStep):
     unit: str | None = None
     scope: str = "train"
     prior_trials: int = 10
+    refusal: ClassVar[str] = (
+        "have a mean that is not above their standard deviation; percent signal change is for raw signals: mask these "
+        "features, or use Standardise."
+    )
 
     def __post_init__(self) -> None:
         checks.one_of("scope", self.scope, SCOPES)
@@ -140,15 +170,8 @@ class PercentSignalChange(UnitStep):
         return self.prior_trials
 
     def statistics(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        axes = (0, *range(2, x.ndim))
-        mean, sd = x.mean(axes, dtype=np.float64), x.std(axes, dtype=np.float64)
-        low = int(((mean <= 0) | (mean < sd)).sum())
-        if low:
-            raise ValueError(
-                f"{low} of {len(mean)} features have a mean that is not above their standard deviation; percent signal "
-                "change is for raw signals: mask these features, or use Standardise."
-            )
-        return mean, sd
+        mean, sd = mean_and_sd(x)
+        return mean, np.where((mean <= 0) | (mean < sd), np.nan, sd)
 
     def scaled(self, x: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, dtype=np.float32)
@@ -181,6 +204,10 @@ class RobustScale(UnitStep):
     scope: str = "train"
     clamp: float | None = 20.0  # Defossez et al. 2023, doi:10.1038/s42256-023-00714-5
     names: ClassVar[tuple[str, str]] = ("median", "spread")
+    refusal: ClassVar[str] = (
+        "have one value in over half of the rows, so their median absolute deviation is 0; leave them out, or use "
+        "Standardise."
+    )
 
     def __post_init__(self) -> None:
         checks.one_of("scope", self.scope, tuple(s for s in SCOPES if s != "causal"))
@@ -198,12 +225,7 @@ class RobustScale(UnitStep):
         spread = MAD_TO_SD * medians(x, median)
         flat = spread <= ROUNDING * np.abs(median)
         varying = flat & (np.ptp(x, axis=axes) > ROUNDING * np.abs(median))
-        if varying.any():
-            raise ValueError(
-                f"{int(varying.sum())} of {len(median)} features have one value in over half of the rows, so their "
-                "median absolute deviation is 0; leave them out, or use Standardise."
-            )
-        return median, np.where(flat, 1.0, spread)
+        return median, np.where(varying, np.nan, np.where(flat, 1.0, spread))
 
     def scaled(self, x: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, dtype=np.float32)
@@ -214,24 +236,28 @@ class RobustScale(UnitStep):
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float64 mean and standard deviation of axis 1; a constant feature gets 1, so that it becomes 0."""
+    mean, sd = mean_and_sd(x)
+    sd[sd <= ROUNDING * np.abs(mean)] = 1.0
+    return mean, sd
+
+
+def mean_and_sd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float64 mean and standard deviation of axis 1, (n_features,) each; some rows at a time."""
     axes = (0, *range(2, x.ndim))
     mean = x.mean(axes, dtype=np.float64)
     squares = sum(np.square(x[rows] - over_time(mean, x)).sum(axes) for rows in blocks(x))
-    sd = np.sqrt(squares / (x.size / max(1, x.shape[1])))
-    sd[sd <= ROUNDING * np.abs(mean)] = 1.0
-    return mean, sd
+    return mean, np.sqrt(squares / (x.size / max(1, x.shape[1])))
 
 
 def medians(x: np.ndarray, about: np.ndarray | None = None) -> np.ndarray:
     """float64 median of axis 1, or of the distance from values `about`, (n_features,); some features at a time."""
     axes = (0, *range(2, x.ndim))
-    step = max(1, BLOCK_BYTES * x.shape[1] // (8 * max(1, x.size)))
     out = np.empty(x.shape[1])
-    for start in range(0, x.shape[1], step):
-        some = x[:, start : start + step]
+    for part in feature_parts(len(x), x.shape):
+        some = x[:, part]
         if about is not None:
-            some = np.abs(some - over_time(about[start : start + step], x))
-        out[start : start + step] = np.median(some, axis=axes)
+            some = np.abs(some - over_time(about[part], x))
+        out[part] = np.median(some, axis=axes)
     return out
 
 
@@ -277,6 +303,13 @@ def blocks(x: np.ndarray) -> Iterator[slice]:
     step = max(1, BLOCK_BYTES // (8 * int(np.prod(x.shape[1:]))))
     for start in range(0, len(x), step):
         yield slice(start, start + step)
+
+
+def feature_parts(n_rows: int, shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of axis 1 of an array of this shape, such that a double-precision copy of `n_rows` rows stays small."""
+    step = max(1, BLOCK_BYTES // (8 * max(1, n_rows * int(np.prod(shape[2:], dtype=np.int64)))))
+    for start in range(0, shape[1], step):
+        yield slice(start, min(start + step, shape[1]))
 
 
 def over_time(values: np.ndarray, x: np.ndarray) -> np.ndarray:

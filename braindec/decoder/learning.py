@@ -127,20 +127,19 @@ def prepared_sets_(
     sets = {}
     chains = {key: steps_for(decoder.settings.preprocessing, t.modality) for key, t in part.trials.items()}
     earlier = earlier_subjects(decoder, part)
-    on_disk = place is not None and not any(chain.joint for chain in chains.values())
-    fitted = {} if on_disk else fit_together(chains, part.trials, reference=earlier)
+    found: dict[str, tuple[FittedPreprocessing, rows.Rows]]
+    if place is None:
+        whole = fit_together(chains, part.trials, reference=earlier)
+        found = {key: (fitted, torch.from_numpy(x)) for key, (fitted, x) in whole.items()}
+    else:
+        on_disk = mapped.cached_together(chains, part.trials, place, earlier)
+        found = {key: (fitted, rows.of_array(x)) for key, (fitted, x) in on_disk.items()}
     for key, trials in part.trials.items():
         ids = trials.table["stimulus_id"]
         targets = {
             name: embedded(named[name], ids.tolist(), decoder.scaler(name).centre) for name in decoder.outputs
         }
-        signals: rows.Rows
-        if place is not None and on_disk:
-            decoder.preprocessing[key], found = mapped.cached(chains[key], trials, place)
-            signals = rows.of_array(found)
-        else:
-            decoder.preprocessing[key], x = fitted[key]
-            signals = torch.from_numpy(x)
+        decoder.preprocessing[key], signals = found[key]
         numbers = torch.from_numpy(np.unique(ids, return_inverse=True)[1])
         units = tuple(fitting.inner_units(part, trials).tolist())
         sets[key] = SubjectSet(signals, targets, numbers, units)
@@ -174,13 +173,12 @@ def refit_of(decoder: BrainDecoder, part: NeuralDataset, sets: Sets, place: Path
         # Every fold's encoder has the shape of the whole fit's, whatever a threshold would keep of fewer rows.
         chains = {key: decoder.preprocessing[key].sized for key in learnt}
         out = {key: sets[key].signals for key in kept}
-        if place is not None and not any(chain.joint for chain in chains.values()):
-            scratch = mapped.Scratch(place)
-            for key, chain in chains.items():
-                out[key] = rows.of_array(mapped.fit_apply(chain, part.trials[key], scratch, kept[key])[1])
-            return out
-        found = fit_together(chains, {key: part.trials[key] for key in learnt}, kept, earlier)
-        return out | {key: torch.from_numpy(x) for key, (_, x) in found.items()}
+        trials = {key: part.trials[key] for key in learnt}
+        if place is None:
+            found = fit_together(chains, trials, kept, earlier)
+            return out | {key: torch.from_numpy(x) for key, (_, x) in found.items()}
+        found = fit_together(chains, trials, kept, earlier, mapped.Scratch(place))
+        return out | {key: rows.of_array(x) for key, (_, x) in found.items()}
 
     return refit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -13,19 +14,28 @@ import torch
 from braindec import checks, store, train
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear
-from braindec.data import NeuralDataset, layout, mapped, steps, unit_steps
+from braindec.data import NeuralDataset, layout, mapped, mvnn, repeats, steps, unit_steps
 from braindec.data.preprocessing import (
+    MVNN,
+    AlignProcrustes,
+    AlignShared,
     AverageTime,
     Baseline,
     ClipMad,
     Detrend,
+    Pca,
+    PercentSignalChange,
     Preprocessing,
+    RobustScale,
+    SelectReliable,
     Standardise,
     Vectorise,
     Whiten,
+    fit_together,
 )
 from braindec.decoder import BrainDecoder, Settings, cross_fit, fitting, rows
 from braindec.losses import soft_clip
+from braindec.maths import principal
 from braindec.types import SensorSpace, Table, Trials
 
 STEPS = (Detrend("run"), Standardise("run", "unit_unlabelled"), ClipMad(), Standardise())
@@ -36,9 +46,10 @@ TRAIN = train.Config(n_steps=6, batch_size=24, validate_every=3, device="cpu")
 def small_memory(monkeypatch):
     """Everything counts as larger than memory, and is computed on in many blocks."""
     monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 1000)
-    monkeypatch.setattr(mapped, "BLOCK_BYTES", 20_000)
-    for module in (steps, unit_steps):
+    for module in (mapped, steps, unit_steps, mvnn):
         monkeypatch.setattr(module, "BLOCK_BYTES", 20_000)
+    for module in (principal, repeats):
+        monkeypatch.setattr(module, "BLOCK_VALUES", 2_500)
     monkeypatch.setattr(store, "BLOCK_BYTES", 5_000)
 
 
@@ -146,17 +157,99 @@ def test_every_chain_computes_the_same_bits_in_files(steps, some, small_memory, 
     assert list(tmp_path.iterdir()) == []
 
 
-def epochs(rng, n=120):
+CHAINS = {
+    "percent of all": (PercentSignalChange(),),
+    "percent of sessions": (PercentSignalChange("session", "unit_unlabelled"),),
+    "percent so far": (PercentSignalChange("session", "causal"),),
+    "sessions": (Standardise("session", "unit_unlabelled"),),
+    "so far": (Standardise("session", "causal"),),
+    "robust": (RobustScale("run", "unit_unlabelled"), RobustScale()),
+    "drifts": (Detrend("session", order=2),),
+    "noise": (MVNN(), Standardise()),
+    "noise of sessions": (MVNN(over="time", unit="session", scope="unit_train_rows"),),
+    "components": (Pca(2), Vectorise(), Pca(20, whiten=True)),
+    "reliable": (Vectorise(), SelectReliable(n=30)),
+    "reliable channels": (SelectReliable(n=2, measure="split_half"),),
+    "aligned": (AlignShared(2),),
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_what_steps_compute_does_not_depend_on_how_many_rows_they_see_at_once(chain, tmp_path, rng, request):
+    """Sums of other blocks round otherwise: what is left of 1e-12 in double precision."""
+    trials = epochs(rng, level=1e-3)
+    kept = rng.permutation(trials.n_trials)[:100]
+    expected, x = Preprocessing(chain).fit_apply(trials, kept)
+    request.getfixturevalue("small_memory")
+    found, y = mapped.fit_apply(Preprocessing(chain), trials, mapped.Scratch(tmp_path), kept)
+    assert np.abs(x - y).max() < 2e-6 * np.abs(x).max()
+    for name, value in expected.to_arrays().items():
+        largest = np.abs(np.nan_to_num(value)).max(initial=0)
+        other = found.to_arrays()[name]
+        assert np.allclose(other, value, rtol=1e-6, atol=1e-6 * largest, equal_nan=True), name
+
+
+def test_steps_take_no_copy_of_all_rows(tmp_path, rng, monkeypatch):
+    for module in (mapped, steps, unit_steps, mvnn):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1 << 19)
+    for module in (principal, repeats):
+        monkeypatch.setattr(module, "BLOCK_VALUES", 1 << 16)
+    trials = epochs(rng, n=1200, level=1e-3, shape=(12, 200))  # 11.5 MB, 5.8 MB a session
+    for name, chain in CHAINS.items():
+        place = mapped.Scratch(tmp_path)
+        grown = traced(lambda chain=chain, place=place: mapped.fit_apply(Preprocessing(chain), trials, place))
+        assert grown < 0.5 * trials.responses.nbytes, name
+
+
+def traced(call) -> int:
+    """Bytes that numpy held at most while the call ran, beyond those before."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("chain", [(Standardise(), AlignShared(2)), (AlignProcrustes(),)])
+def test_subjects_are_aligned_in_files_to_the_same_bits(chain, small_memory, tmp_path, rng):
+    trials = {
+        t.key: t for t in (epochs(rng), replace(epochs(rng), subject=3), replace(epochs(rng), subject=4))
+    }
+    first = {key: trials[key] for key in ("sub-02_eeg", "sub-03_eeg")}
+    steps = Preprocessing(chain)
+    expected = fit_together(dict.fromkeys(first, steps), first)
+    found = mapped.cached_together(dict.fromkeys(first, steps), first, tmp_path / "c")
+    again = mapped.cached_together(dict.fromkeys(first, steps), first, tmp_path / "c")
+    for key, (fitted, x) in expected.items():
+        for other in (found, again):
+            assert np.array_equal(other[key][1][:], x)
+            for name, value in fitted.to_arrays().items():
+                same = other[key][0].to_arrays()[name]
+                assert np.array_equal(same, value, equal_nan=value.dtype.kind == "f"), name
+    later = {"sub-04_eeg": trials["sub-04_eeg"]}
+    reference = {"eeg": expected["sub-02_eeg"][0]}
+    joined = fit_together({"sub-04_eeg": steps}, later, reference=reference)["sub-04_eeg"][1]
+    on_disk = mapped.cached_together({"sub-04_eeg": steps}, later, tmp_path / "c", reference)["sub-04_eeg"][1]
+    assert np.array_equal(on_disk[:], joined)
+    alone = mapped.cached_together({"sub-04_eeg": steps}, later, tmp_path / "c")["sub-04_eeg"][1]
+    assert not np.array_equal(alone[:], joined)  # whom it is aligned with names the file
+    assert len(list((tmp_path / "c").iterdir())) == 4
+
+
+def epochs(rng, n=120, level=0.0, shape=(3, 40)):
     order = np.arange(n)
     table = Table(
         {
-            "stimulus_id": np.array([f"s{i % 40:03d}" for i in order]), "session": (order // 60).astype(str),
+            "stimulus_id": np.array([f"s{i % 40:03d}" for i in order]), "session": (2 * order // n).astype(str),
             "run": (order // 30).astype(str), "repeat": order // 40, "onset_s": (order % 30) * 2.0,
             "acquisition_order": order, "exchangeability_block": (order // 30).astype(str),
         }
     )  # fmt: skip
-    space = SensorSpace(("Oz", "Pz", "Fz"), np.full((3, 3), np.nan), ("eeg",) * 3)
-    values = (1e-5 * rng.standard_normal((n, 3, 40))).astype(np.float32)
+    names = tuple(f"E{channel}" for channel in range(shape[0]))
+    space = SensorSpace(names, np.full((shape[0], 3), np.nan), ("eeg",) * shape[0])
+    signal = rng.standard_normal((40, *shape))[order % 40]  # of the stimuli
+    values = (level + 1e-5 * (signal + rng.standard_normal((n, *shape)))).astype(np.float32)
     return Trials(values, table, space, "V", 2, "eeg", sfreq=100.0, tmin=-0.1)
 
 

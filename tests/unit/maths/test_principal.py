@@ -29,3 +29,14 @@ def test_noise_has_no_component_that_stands_out(generator):
 def test_equal_rows_have_no_components(generator):
     with pytest.raises(ValueError, match="all equal"):
         principal.principal_components(torch.ones(5, 3), 0.9, generator)
+
+
+def test_every_time_sample_of_an_epoch_is_a_row_whatever_is_read_at_once(generator, monkeypatch):
+    x = torch.randn(30, 6, 20, generator=generator) * torch.arange(1, 7)[:, None] + 3
+    for epochs in (x, x[:1, :, :4]):  # the second has fewer rows than features
+        flat = principal.principal_components(epochs.movedim(1, -1).reshape(-1, 6), 2, generator)
+        for values in (principal.BLOCK_VALUES, 250):
+            monkeypatch.setattr(principal, "BLOCK_VALUES", values)
+            found = principal.principal_components(epochs, 2, generator)
+            assert torch.allclose(found.directions, flat.directions, atol=1e-9)
+            assert torch.allclose(found.variance, flat.variance) and torch.allclose(found.mean, flat.mean)
