@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from braindec.evaluate import class_panels, panels
 from braindec.evaluate.adaptation import adaptation
+from braindec.evaluate.contest import Contender, Contest, Rules, contest
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
 from braindec.evaluate.exam import Exam
 from braindec.evaluate.inverse_crime import inflation
@@ -40,6 +41,8 @@ from braindec.evaluate.whole import Evaluation, Plan, cross_validate, held_out
 
 __all__ = [
     "AveragingCurve",
+    "Contender",
+    "Contest",
     "Decoded",
     "Evaluation",
     "Exam",
@@ -49,6 +52,7 @@ __all__ = [
     "NuisanceFitter",
     "Plan",
     "RidgeFitter",
+    "Rules",
     "Seen",
     "System",
     "TemporalGeneralisation",
@@ -61,6 +65,7 @@ __all__ = [
     "check_scopes",
     "class_panels",
     "compare",
+    "contest",
     "cross_decode",
     "cross_validate",
     "decode",

@@ -27,6 +27,7 @@ SYSTEMS = {
     "scratch": "the same decoder trained on the new subject's data alone",
     "shuffled": "the decoder refitted with shuffled brain-stimulus pairs",
     "nuisance": "a decoder that sees only block position, onset, session and motion",
+    "contender": "a system that was chosen and trained under the same rules as those it is compared with",
 }
 
 CEILINGS = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from braindec import checks
 
-SYSTEMS = ("braindec", "ridge", "mean", "adapted", "scratch", "shuffled", "nuisance")
+SYSTEMS = ("braindec", "ridge", "mean", "adapted", "scratch", "shuffled", "nuisance", "contender")
 CEILINGS = ("oracle_image", "oracle_linear", "oracle_n", "repeatability", "ncsnr")
 
 
@@ -24,7 +24,8 @@ class Score:
     name : str
         Metric, e.g. ``"image_retrieval_top1"``.
     system : str
-        ``"braindec"``, ``"ridge"``, ``"mean"``, ``"adapted"``, ``"scratch"``, ``"shuffled"`` or ``"nuisance"``.
+        ``"braindec"``, ``"ridge"``, ``"mean"``, ``"adapted"``, ``"scratch"``, ``"shuffled"``, ``"nuisance"`` or
+        ``"contender"`` (of `evaluate.contest`).
     protocol : str
         The named evaluation.
     subject : int or str
