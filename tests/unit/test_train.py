@@ -53,7 +53,7 @@ def test_every_pass_shows_every_trial_once():
 
 
 def test_the_order_of_a_step_does_not_depend_on_the_steps_before():
-    fresh, used = Order(10, 4, 0), train.Order(10, 4, 0)
+    fresh, used = Order(10, 4, 0), Order(10, 4, 0)
     for step in range(7):
         used.rows(step)
     assert torch.equal(fresh.rows(7), used.rows(7))
