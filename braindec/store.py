@@ -12,21 +12,16 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from braindec import checks
+from braindec import checks, seal
 
 SCHEMA = 1
-SEAL, SEAL_BYTES = (
-    b"braindec",
-    512,
-)  # magic, sha256, then where the bulk arrays lie: (offset, size) each, and zeros
-MAX_BULK = (SEAL_BYTES - len(SEAL) - 32) // 16
 BLOCK_BYTES = (
     4 << 20
 )  # rows of about 4 MiB are hashed together: one block read verifies little more than was asked
@@ -108,8 +103,8 @@ class Writer:
         self._small[name] = _description(self._file.create_dataset(name, data=values, **checked), text=text)
 
     def bulk(self, name: str, shape: tuple[int, ...], dtype: Any) -> BulkWriter:
-        """Announces a large array that is then filled by `append`; a file holds up to `MAX_BULK` of them."""
-        checks.in_range("number of bulk arrays", len(self._bulk) + 1, 1, MAX_BULK)
+        """Announces a large array that is then filled by `append`; a file holds up to `seal.MAX_BULK` of them."""
+        checks.in_range("number of bulk arrays", len(self._bulk) + 1, 1, seal.MAX_BULK)
         self._bulk[name] = BulkWriter(self._file, name, shape, dtype)
         return self._bulk[name]
 
@@ -132,55 +127,14 @@ class Writer:
 def writer(path: str | Path) -> Iterator[Writer]:
     """A `Writer` whose file replaces `path` when the block ends without an error, and vanishes otherwise."""
     with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=SEAL_BYTES) as file:
+        with h5py.File(temporary, "w", userblock_size=seal.N_BYTES) as file:
             file.attrs["braindec_schema"] = SCHEMA
             out = Writer(file)
             yield out
             if "json" not in file.attrs:
                 out.attributes({})
             places = out.close()
-        _seal(temporary, places)
-
-
-def _seal(path: Path, places: list[tuple[int, int]]) -> None:
-    with path.open("r+b") as file:
-        file.seek(len(SEAL) + 32)
-        file.write(np.array(places, dtype="<u8").tobytes())
-        digest = _unsealed_digest(file, places)
-        file.seek(0)
-        file.write(SEAL + digest)
-
-
-def _unsealed_digest(file: Any, places: Iterable[tuple[int, int]]) -> bytes:
-    """sha256 of all bytes of an open file after magic and digest, but for those of the bulk arrays."""
-    digest, at = hashlib.sha256(), len(SEAL) + 32
-    size = file.seek(0, os.SEEK_END)
-    for start, n_bytes in [*places, (size, 0)]:
-        file.seek(at)
-        while at < start and (block := file.read(min(1 << 20, start - at))):
-            digest.update(block)
-            at += len(block)
-        at = start + n_bytes
-    return digest.digest()
-
-
-def check_seal(path: Path) -> None:
-    """Refuses a file in which anything but bulk arrays is not what was written; files from before seals pass."""
-    with path.open("rb") as file:
-        head = file.read(SEAL_BYTES)
-        if head.startswith(b"\x89HDF"):
-            return
-        if len(head) < SEAL_BYTES or not head.startswith(SEAL):
-            raise checks.DataFileError(path, "is no file that braindec wrote", "Make or copy it again.")
-        listed = np.frombuffer(head[len(SEAL) + 32 :][: 16 * MAX_BULK], dtype="<u8").reshape(-1, 2)
-        places = [(int(start), int(n_bytes)) for start, n_bytes in listed if n_bytes]
-        edges = [
-            SEAL_BYTES,
-            *(edge for start, n in places for edge in (start, start + n)),
-            path.stat().st_size,
-        ]
-        if edges != sorted(edges) or _unsealed_digest(file, places) != head[len(SEAL) :][:32]:
-            raise checks.DataFileError(path, "is damaged or incomplete", "Make or copy it again.")
+        seal.close(temporary, places)
 
 
 @contextlib.contextmanager
@@ -341,7 +295,7 @@ class Stored:
 
     def __init__(self, path: str | Path):
         self.path = checks.existing_file(path, "Make it with: braindec prepare NAME --raw DIR --out DIR.")
-        check_seal(self.path)
+        seal.check(self.path)
         with self._reading() as file:
             schema = file.attrs.get("braindec_schema")
             if schema != SCHEMA:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from braindec import checks, store
+from braindec import checks, seal, store
 
 SMALL = {
     "int": np.arange(-3, 4),
@@ -164,7 +164,10 @@ def test_damage_outside_of_bulk_arrays_is_refused_before_hdf5_sees_the_file(tmp_
             out.bulk(name, values.shape, values.dtype).append(values)
         out.attributes({"a": 1})
     content = path.read_bytes()
-    bulk = [(content.index(values.tobytes()), values.nbytes), (content.rindex(values.tobytes()), values.nbytes)]
+    bulk = [
+        (content.index(values.tobytes()), values.nbytes),
+        (content.rindex(values.tobytes()), values.nbytes),
+    ]
     monkeypatch.setattr(store, "open_readonly", lambda _: pytest.fail("HDF5 saw the file"))
     chosen = rng.integers(0, len(content), 99)
     for at in (0, 3, 8, 39, 40, 60, 511, 512, 520, bulk[0][0] - 1, len(content) - 1, *chosen):
@@ -183,8 +186,8 @@ def test_a_file_from_before_seals_is_read(tmp_path, rng):
     with store.writer(path) as out:
         out.array("small", np.arange(4))
         out.bulk("rows", values.shape, values.dtype).append(values)
-    old.write_bytes(path.read_bytes()[store.SEAL_BYTES :])
+    old.write_bytes(path.read_bytes()[seal.N_BYTES :])
     stored = store.Stored(old)
     assert np.array_equal(stored.array("small"), np.arange(4))
     assert np.array_equal(stored.rows("rows")[:], values)
-    assert stored.rows("rows").placed()[0] + store.SEAL_BYTES == store.Stored(path).rows("rows").placed()[0]
+    assert stored.rows("rows").placed()[0] + seal.N_BYTES == store.Stored(path).rows("rows").placed()[0]
