@@ -15,7 +15,8 @@ def add_options(parser: Any) -> None:
         "Copies of the recording are made: same design, same stimuli, responses from an encoding model fitted to it "
         "and noise like its own. The recipe runs on each. Their scores are the band in which an honest score of such a "
         "recording lies in 95 of 100 cases; a score above it is more than the stimuli can have told. With --target, "
-        "copies of other sizes say how many trials that score needs. Example: braindec twin prepared/haxby2001 "
+        "copies of other sizes say how many trials that score needs. The spread of subjects says how many of them a "
+        "group result needs. Example: braindec twin prepared/haxby2001 "
         "--recipe haxby2001_category --system ridge --target 0.95"
     )
     parser.add_argument("dir", type=Path, help="folder of the prepared dataset")
@@ -38,6 +39,11 @@ def add_options(parser: Any) -> None:
         "--score", type=float, default=None, help="the score to be judged, where it came from elsewhere"
     )
     parser.add_argument(
+        "--within", type=float, default=None, metavar="W",
+        help="say how many subjects a group interval of +-W needs; for one above chance it is always said",
+    )  # fmt: skip
+    parser.add_argument("--power", type=float, default=0.8, help="chance that such a study reaches it (0.8)")
+    parser.add_argument(
         "--out", type=Path, default=None, metavar="DIR", help="folder of the report (runs/twin)"
     )
     parser.add_argument(
@@ -55,14 +61,15 @@ def run(options: Any) -> int:
         checks.one_of("recipe", options.recipe, _show.names("recipes"))
     from braindec import config, recipe, registry, report
     from braindec.evaluate import twin as twins
-    from braindec.evaluate import twin_panels, twin_result
+    from braindec.evaluate import twin_panels, twin_result, twin_subjects
 
+    goal = twin_subjects.Goal(options.within, options.power)
     settings = twin_result.Settings(options.system, options.copies, options.growth)
     chosen = config.override(recipe.load(options.recipe).recipe, options.set, registry.load)
     dataset = chosen.data.read(options.dir)
     embeddings = chosen.embed(dataset, options.dir)
     found = twins.twin(chosen, dataset, embeddings, settings=settings)
-    made = twin_panels.report(found, chosen, dataset, target=options.target, score=options.score)
+    made = twin_panels.report(found, chosen, dataset, target=options.target, score=options.score, goal=goal)
     for line in made.run["said"]:
         print(line)
     out = options.out or Path("runs") / "twin"

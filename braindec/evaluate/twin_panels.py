@@ -10,6 +10,8 @@ from braindec import config
 from braindec.data import NeuralDataset
 from braindec.decoder import versions
 from braindec.evaluate.twin_result import Expectation, TwinResult
+from braindec.evaluate.twin_subject_panels import of_subjects, subject_panels
+from braindec.evaluate.twin_subjects import Goal, needed_subjects
 from braindec.types import Report
 
 LIMITS = (
@@ -18,6 +20,8 @@ LIMITS = (
     "A leak that is in the responses themselves (features chosen with all labels, one run copied into another) is in "
     "the copies too: braindec audit looks for those.",
     "Larger data are the same design recorded again by the same person; new stimuli would help more.",
+    "Needed subjects are of studies with people like those at hand. A few subjects know their own spread badly: that "
+    "is in the numbers, but subjects who were lucky promise too small a study all the same.",
 )
 
 
@@ -28,6 +32,7 @@ def report(
     *,
     target: float | None = None,
     score: float | None = None,
+    goal: Goal | None = None,
 ) -> Report:
     """The report of a twin; it has no scores of its own, because copies are not data.
 
@@ -40,20 +45,26 @@ def report(
         Of the protocol's first metric: how many trials it needs is said.
     score : float, optional
         Of the same metric, judged elsewhere: whether it is possible is said.
+    goal : Goal, optional
+        Of the group's mean of the same metric: how many subjects it needs is said.
     """
     first = found.expectations[0].metric
     said = [line for e in found.expectations for line in sentences(e)]
     for e in (e for e in found.expectations if e.metric == first):
         said += [*needed(e, target, dataset.trials[e.key].n_trials), *judged(e, score)]
+    subjects = needed_subjects(found, first, goal)
+    said += [line for group in subjects for line in of_subjects(group)]
     panels = [
         ("What to expect of this recording", "text", {"text": [f"- {line}" for line in said]}),
         ("Copies beside the recording", "table", _table(found)),
         *_curves(found),
+        *subject_panels(subjects),
         *_histograms(found),
         ("What this does not show", "text", {"text": [f"- {line}" for line in LIMITS], "section": "limits"}),
     ]
     run = {
         "title": f"Twin of {dataset.name}", "summary": said[0], "said": said, "twin": found.to_json(), "target": target,
+        "needed_subjects": [group.to_json() for group in subjects],
         "dataset": dataset.identity(), "protocol": recipe.protocol, "seed": recipe.seed, "versions": versions(),
         "settings": config.to_json(found.settings),
     }  # fmt: skip

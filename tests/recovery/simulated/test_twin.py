@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from braindec.data.preprocessing import Standardise
 from braindec.data.simulated import twin as simulated
 from braindec.evaluate import twin_panels
 from braindec.evaluate.twin import band, twin
-from braindec.evaluate.twin_result import Expectation, Settings
+from braindec.evaluate.twin_result import Expectation, Settings, TwinResult
+from braindec.evaluate.twin_subject_panels import of_subjects, subject_panels
+from braindec.evaluate.twin_subjects import Goal, needed_subjects
 from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
 FEW = Settings("ridge", n_copies=6, n_growth=2, sizes=(0.5, 2.0))
@@ -188,3 +190,66 @@ def test_the_sentences_say_what_to_do():
     assert "times the training trials" in twin_panels.needed(e, 0.6, 100)[0]
     assert "not reached" in twin_panels.needed(e, 0.99, 100)[0]
     assert "above the band" in twin_panels.judged(e, 0.7)[0]
+
+
+def group_of(values, chance=0.25, copies_sd=0.02, rng=None):
+    """Expectations of several subjects, as `twin` would make them."""
+    rng = rng or np.random.default_rng(0)
+    made = []
+    for i, value in enumerate(values, 1):
+        copies = value + copies_sd * rng.standard_normal(20)
+        growth = {1.0: copies, 2.0: copies[:3] + 0.1}
+        made.append(Expectation(f"sub-{i:02d}_fmri", "category_accuracy", value, copies, (0.0, 1.0), chance, growth,
+                                i, "fmri"))  # fmt: skip
+    return TwinResult(tuple(made), {}, {}, "the recipe's own", Settings("ridge"))
+
+
+def test_needed_subjects_fall_with_trials_and_rise_with_precision():
+    found = group_of([0.3, 0.42, 0.28, 0.45, 0.36])
+    wide, narrow = (needed_subjects(found, "category_accuracy", Goal(w))[0] for w in (0.05, 0.02))
+    assert wide.above[2.0] < wide.above[1.0]
+    assert wide.within[1.0] < narrow.within[1.0]
+    spread = np.std([0.3, 0.42, 0.28, 0.45, 0.36], ddof=1)
+    assert wide.between == pytest.approx(spread, rel=0.2)
+    assert wide.single == pytest.approx(0.02, rel=0.3)
+    said = " ".join(of_subjects(wide))
+    assert f"about {wide.above[1.0]} subjects" in said and "+-0.05" in said
+    _, kind, payload = subject_panels([wide])[1]
+    assert kind == "curve" and set(payload["series"]) == {
+        "interval excludes chance",
+        "interval within +-0.05",
+    }
+
+
+def test_one_subject_cannot_say_how_many_are_needed_but_what_to_assume():
+    one = needed_subjects(group_of([0.5]), "category_accuracy", Goal(0.05))[0]
+    assert not one.above and one.sure is None
+    assert list(one.assumed) == [0.0625, 0.125, 0.25]  # of a distance of 0.25 from chance
+    fewest = [n for n, _ in one.assumed.values()]
+    assert fewest == sorted(fewest)
+    assert "cannot be known from one" in of_subjects(one)[0]
+    assert "SD of 0.25" in of_subjects(one)[0]
+    below = needed_subjects(group_of([0.2]), "category_accuracy")[0]
+    assert "not better than chance" in of_subjects(below)[0]
+
+
+def test_subjects_at_chance_need_no_number():
+    none = needed_subjects(group_of([0.2, 0.3, 0.27, 0.22]), "category_accuracy")[0]
+    assert none.above[1.0] is None
+    assert "no number of subjects can be named" in of_subjects(none)[1]
+
+
+def test_a_twin_of_several_subjects_says_how_many_a_group_result_needs(rng, tmp_path):
+    parts = [runs_of_classes(rng, strength, n_runs=4, p=40) for strength in (0.3, 0.4, 0.5)]
+    trials = [next(iter(d.trials.values())) for d, _ in parts]
+    dataset = NeuralDataset.from_trials(
+        [replace(t, subject=i + 1) for i, t in enumerate(trials)], parts[0][0].stimuli
+    )
+    found = twin(CLASSES, dataset, parts[0][1], settings=Settings("ridge", 3, 2, (2.0,)), progress=False)
+    made = twin_panels.report(found, CLASSES, dataset, goal=Goal(0.1))
+    page = report.write(made, tmp_path).read_text()
+    assert "Subjects that a group result needs" in page and "What a number of subjects reaches" in page
+    entry = json.loads((tmp_path / "report.json").read_text())["run"]["needed_subjects"][0]
+    assert set(entry["values"]) == {"1", "2", "3"}
+    assert set(entry["above_chance"]) == {"1", "2"}
+    assert entry["chance"] == 0.25
