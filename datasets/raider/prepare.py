@@ -191,8 +191,8 @@ def _content(raw: Path, subjects: tuple[int, ...]) -> Assembly:
             "label": "category",
             "hrf_lag_s": 0.0,
             "t_r": T_R,
-            "transductive": "preprocessed by the authors; voxels of ventral temporal cortex were ranked by how well the "
-            "film's responses agree between subjects",
+            "transductive": "preprocessed by the authors; voxels of ventral temporal cortex were ranked by how well "
+            "the film's responses agree between subjects",
             **played.SINGLE_VOLUMES,
             "betas": {**played.SINGLE_VOLUMES["betas"], "z_scored_on": "unknown"},
             "features": {"selected_on": "all_unlabelled", "aligned_on": "none"},

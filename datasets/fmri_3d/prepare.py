@@ -1,0 +1,381 @@
+"""fMRI-3D (MinD-3D): fMRI-Shape and fMRI-Objaverse, surface images of people who watch turning 3-D objects."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, config, seeding
+from braindec.data import NeuralDataset, Split, assembly, played, safe_npy
+from braindec.data.assembly import Assembly, Signal
+from braindec.data.catalogue import Counts, Truth
+from braindec.data.damage import COPY_AGAIN, reading
+from braindec.data.staging import Job
+from braindec.types import Table, VoxelSpace
+
+SIDE = 256  # pixels of a flattened visual cortex
+NAMES = {  # ShapeNet's core categories of the training and test lists
+    "02691156": "airplane", "02828884": "bench", "02933112": "cabinet", "02958343": "car", "03001627": "chair",
+    "03211117": "display", "03636649": "lamp", "03691459": "loudspeaker", "04090263": "rifle", "04256520": "sofa",
+    "04379243": "table", "04401088": "telephone", "04530566": "watercraft",
+}  # fmt: skip
+CAPTIONS = "Object_caption_Cap3D.csv"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What tells the two datasets apart."""
+
+    folder: str
+    subjects: tuple[int, ...]
+    n_frames: int
+    lists: dict[str, str]  # by part of the split
+
+
+PARTS = {
+    "shape": Part(
+        "fMRI-Shape", tuple(range(1, 15)), 10, {"train": "core_train_list.txt", "test": "core_test_list.txt"}
+    ),
+    "objaverse": Part(
+        "fMRI-Objaverse", (1, 6, 7, 8, 15), 8, {"train": "train_list.txt", "test": "test_list.txt"}
+    ),
+}
+SUBJECTS = tuple(sorted({s for part in PARTS.values() for s in part.subjects}))
+
+
+@dataclass(frozen=True)
+class Choice(assembly.Choice):
+    """What `prepare` can be asked for."""
+
+    part: str | None = None
+    frames: str = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("part", self.part, (None, *PARTS))
+        checks.one_of("frames", self.frames, ("mean", "each"))
+
+
+def fetch(
+    raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False, part: str = "shape"
+) -> list[Path]:
+    """The lists and each subject's folder; what is absent has to be got from Hugging Face by hand.
+
+    Raises
+    ------
+    DownloadError
+        If a list or a folder is missing (not in a dry run), with the command that gets it.
+    """
+    about = PARTS[checks.one_of("part", part, list(PARTS))]
+    home = _home(Path(raw), part) or Path(raw) / about.folder
+    chosen = (
+        about.subjects
+        if subjects is None
+        else [checks.one_of("subjects", s, about.subjects) for s in subjects]
+    )
+    paths = [_list(home, name) or home / "annotations" / name for name in about.lists.values()]
+    paths += [_folder(home, s) or home / f"sub-{s:04d}" / "npy_data" for s in chosen]
+    missing = [path for path in paths if not path.exists()]
+    if missing and not dry_run:
+        raise checks.DownloadError(
+            f"{len(missing)} of {len(paths)} are not there, first {missing[0]}. hf download Fudan-fMRI/{about.folder} "
+            f"--repo-type dataset --include 'sub-0001/npy_data/*' --include '*.txt' --include '*.csv' --local-dir "
+            f"{home}"
+        )
+    return paths
+
+
+def prepare(
+    raw: str | Path,
+    out: str | Path,
+    *,
+    subjects: Iterable[int] | None = None,
+    dry_run: bool = False,
+    n_jobs: int = 1,
+    part: str | None = None,
+    frames: str = "mean",
+    invalid: str = "drop",
+    sets: Iterable[str] = (),
+) -> Counts:
+    """Reads one array an object and writes the prepared dataset; see `braindec.data.assembly.prepare`.
+
+    Parameters
+    ----------
+    raw, out : path
+        `raw` is the folder of one of the two, or holds fMRI-Shape or fMRI-Objaverse.
+    subjects : iterable of int, optional
+        None prepares those whose folder is there.
+    dry_run : bool
+    n_jobs : int
+    part : str, optional
+        ``"shape"`` or ``"objaverse"``; None: the one that is there.
+    frames : str
+        ``"mean"``: a trial is an object, averaged over its frames; ``"each"``: a trial is a frame.
+    invalid : str
+        ``"drop"`` (pixels outside of the visual cortex are 0 throughout) or ``"refuse"``.
+    sets : iterable of str
+        The same from a command line, e.g. ``"frames=each"``; they win.
+    """
+    raw = checks.existing_folder(raw, "Point --raw at the folder with fMRI-Shape or fMRI-Objaverse.")
+    choice = config.override(Choice(invalid=invalid, part=part, frames=frames), sets)
+    name, home = _chosen_part(raw, choice.part)
+    about = PARTS[name]
+    wanted = (
+        about.subjects
+        if subjects is None
+        else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    )
+    checks.at_least("number of subjects", len(wanted), 1)
+    there = {s: folder for s in wanted if (folder := _folder(home, s)) is not None}
+    if not there or (subjects is not None and len(there) < len(wanted)):
+        absent = next(s for s in wanted if s not in there)
+        raise FileNotFoundError(f"{home} holds no arrays of sub-{absent:04d}. See the card.")
+    content = _content(name, home, there, choice.frames)
+    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+
+
+def synthetic(
+    raw: str | Path, *, seed: int = 0, part: str = "shape", subjects: Iterable[int] = (1,), n_objects: int = 6
+) -> Truth:
+    """A few objects: arrays (frame, 256, 256) of float32 that are 0 outside of 60 pixels, lists and captions.
+
+    Parameters
+    ----------
+    raw : path
+    seed : int
+    part : str
+        ``"shape"`` or ``"objaverse"``.
+    subjects : iterable of int
+    n_objects : int
+        The last third is in the test list.
+
+    Returns
+    -------
+    Truth
+        The mean over frames at the 60 pixels, an object a row. `details["frames"]` by subject: (object, frame, pixel).
+    """
+    about = PARTS[checks.one_of("part", part, list(PARTS))]
+    home = Path(raw) / about.folder
+    rng = seeding.numpy_generator(seed, "fmri_3d", part)
+    inside = np.sort(rng.choice(SIDE * SIDE, 60, replace=False))
+    objects = sorted(
+        (list(NAMES)[i % 4], f"{seed:02x}{int(rng.integers(2**40)):010x}") for i in range(n_objects)
+    )
+    responses, tables, frames = {}, {}, {}
+    for s in subjects:
+        x = rng.standard_normal((n_objects, about.n_frames, 60)).astype(np.float32)
+        for (category, uid), values in zip(objects, x, strict=True):
+            array = np.zeros((about.n_frames, SIDE * SIDE), dtype=np.float32)
+            array[:, inside] = values
+            folder = home / f"sub-{s:04d}" / "npy_data" / (category if part == "shape" else "")
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{uid}.npy", array.reshape(-1, SIDE, SIDE))
+        order = np.argsort([uid for _, uid in objects], kind="stable")
+        key = f"sub-{s:02d}_fmri"
+        responses[key] = x[order].astype(np.float64).mean(1)
+        tables[key] = Table({"stimulus_id": np.array([objects[i][1] for i in order])})
+        frames[s] = x[order]
+    _write_lists(home, part, objects)
+    return Truth(responses, tables, {"frames": frames, "objects": objects, "inside": inside})
+
+
+class _Objects:
+    """Arrays (frame, 256, 256), a file an object, as float32 (trial, pixel) by row; a file is read at a time."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, paths: Sequence[Path], n_frames: int, mean: bool):
+        self.paths, self.n_frames, self.mean = tuple(paths), n_frames, mean
+        self.shape = (len(self.paths) * (1 if mean else n_frames), SIDE * SIDE)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        wanted = np.arange(len(self))[rows]
+        out = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
+        objects, frame = (wanted, None) if self.mean else np.divmod(wanted, self.n_frames)
+        for i in np.unique(objects).tolist():
+            places = np.flatnonzero(objects == i)
+            array = _array(self.paths[i], self.n_frames).reshape(self.n_frames, -1)
+            with np.errstate(over="ignore", invalid="ignore"):  # infinities are counted later
+                out[places] = array.mean(0, dtype=np.float64) if frame is None else array[frame[places]]
+        return out
+
+
+def _content(name: str, home: Path, folders: dict[int, Path], frames: str) -> Assembly:
+    about = PARTS[name]
+    lists = {part: path for part, file in about.lists.items() if (path := _list(home, file)) is not None}
+    listed = {part: _listed(path) for part, path in lists.items()}
+    missing = [
+        f"the list {about.lists[part]}; without it nothing says what is tested"
+        for part in about.lists
+        if part not in lists
+    ]
+    category = {uid: c for objects in listed.values() for uid, c in objects.items()}
+    signals = []
+    for s, folder in folders.items():
+        paths = {path.stem: path for path in sorted(folder.glob("**/*.npy"), key=lambda p: p.stem)}
+        checks.unique(f"objects of subject {s}", [p.stem for p in folder.glob("**/*.npy")])
+        for uid, path in paths.items():
+            _array(path, about.n_frames)
+            category.setdefault(uid, path.parent.name if path.parent != folder else "unknown")
+        lacking = [uid for objects in listed.values() for uid in objects if uid not in paths]
+        n_listed = sum(len(objects) for objects in listed.values())
+        missing += [f"sub-{s:02d}: {len(lacking)} of {n_listed} listed objects"] if lacking else []
+        signals.append(_signal(s, list(paths.values()), about.n_frames, frames == "mean"))
+    absent = [str(s) for s in about.subjects if s not in folders]
+    missing += (
+        [f"not there, so not prepared: subjects {', '.join(absent)} of {len(about.subjects)}"]
+        if absent
+        else []
+    )
+    ids = tuple(
+        sorted({uid for signal in signals for uid in np.unique(signal.table["stimulus_id"]).tolist()})
+    )
+    captions = home / CAPTIONS
+    return Assembly(
+        name="fmri_3d",
+        licence="Apache-2.0 (as Hugging Face lists it); objects: ShapeNet's and Objaverse's terms",
+        source=f"https://huggingface.co/datasets/Fudan-fMRI/{about.folder}; arXiv:2409.11315",
+        signals=tuple(signals),
+        ids=ids,
+        table=_stimuli(name, ids, category, captions),
+        splits=partial(_splits, listed),
+        files=(*lists.values(), *((captions,) if captions.is_file() else ())),
+        missing=tuple(missing),
+        notes={
+            "label": "category",
+            "part": name,
+            "frames": frames,
+            "transductive": "frames were standardised by the authors with the mean and deviation of all runs of a subject",
+            **played.SINGLE_VOLUMES,
+            "betas": {**played.SINGLE_VOLUMES["betas"], "z_scored_on": "all_unlabelled"},
+            "space": "pixels of a flattened visual cortex, (row, column, 1); the affine has no meaning",
+        },
+    )  # fmt: skip
+
+
+def _signal(s: int, paths: list[Path], n_frames: int, mean: bool) -> Signal:
+    if not paths:
+        raise FileNotFoundError(f"there are no arrays of sub-{s:04d}. See the card.")
+    n = 1 if mean else n_frames
+    uid = np.repeat([path.stem for path in paths], n)
+    frame = np.full(len(uid), -1) if mean else np.tile(np.arange(n_frames), len(paths))
+    table = Table(
+        {
+            "stimulus_id": uid,
+            "session": np.full(len(uid), "1"),  # runs and sessions are not in the files
+            "run": np.full(len(uid), "1"),
+            "repeat": np.zeros(len(uid), dtype=int),
+            "onset_s": np.zeros(len(uid)),
+            "acquisition_order": np.full(len(uid), -1),
+            "exchangeability_block": np.full(len(uid), "1"),
+            "frame": frame,  # -1: the mean of all
+        }
+    )
+    space = VoxelSpace(np.ones((SIDE, SIDE, 1), dtype=bool), np.eye(4), {})
+    read = partial(_Objects, paths, n_frames, mean)
+    job = Job(f"sub-{s:02d}", tuple(paths), {"mean": mean, "n_frames": n_frames}, read)
+    return Signal(s, table, space, "z-score", (job,))
+
+
+def _array(path: Path, n_frames: int) -> np.ndarray:
+    """An object's frames, mapped from the file."""
+    array = safe_npy.load(path)
+    if not isinstance(array, np.ndarray) or array.shape != (n_frames, SIDE, SIDE) or array.dtype.kind != "f":
+        found = f"holds {getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
+        way_out = "Check that --set part= is right, or get the file again."
+        raise checks.DataFileError(path, f"{found}, expected numbers ({n_frames}, {SIDE}, {SIDE})", way_out)
+    return array
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """Category by object of a list, a line ``<category>/<object>`` or ``<category> <object>`` each."""
+    with reading(path):
+        lines = [
+            line.replace("/", " ").split()
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
+    if not lines or any(len(line) < 2 for line in lines):
+        raise checks.DataFileError(path, "is no list of categories and objects", COPY_AGAIN)
+    return {line[-1].split(".")[0]: line[-2] for line in lines}
+
+
+def _stimuli(name: str, ids: tuple[str, ...], category: dict[str, str], captions: Path) -> Table:
+    """Category (ShapeNet's by its name), caption where there is one, and what was shown."""
+    said: dict[str, str] = {}
+    if captions.is_file():
+        with reading(captions), captions.open(encoding="utf-8-sig", newline="") as file:
+            said = {row[0].split(".")[0]: row[-1].strip() for row in csv.reader(file) if len(row) > 1}
+    kinds = [category[uid] for uid in ids]
+    shown = [
+        f"stimuli/{k}/{uid}.mp4" if name == "shape" else f"stimuli/{uid}"
+        for k, uid in zip(kinds, ids, strict=True)
+    ]
+    return Table(
+        {
+            "category": np.array([NAMES.get(k, k) for k in kinds]),
+            "synset": np.array(kinds),
+            "text": np.array([said.get(uid, "") for uid in ids], dtype=str),
+            "shown": np.array(shown),
+        }
+    )
+
+
+def _splits(listed: dict[str, dict[str, str]], dataset: NeuralDataset) -> list[Split]:
+    """The authors' lists of training and test objects; others are in neither part."""
+    seen = set(dataset.stimulus_ids)
+    parts = {part: tuple(uid for uid in objects if uid in seen) for part, objects in listed.items()}
+    whole = len(parts) == 2 and all(parts.values())
+    return [Split("default", "stimulus", parts)] if whole else []
+
+
+def _chosen_part(raw: Path, part: str | None) -> tuple[str, Path]:
+    """The part to prepare, and its folder."""
+    found = {name: home for name in PARTS if (home := _home(raw, name)) is not None}
+    if part is None and len(found) > 1:
+        raise checks.ConfigError(f"{raw} holds both parts; choose one: --set part=shape or part=objaverse.")
+    name = next(iter(found), "") if part is None else part
+    if name not in found:
+        raise FileNotFoundError(
+            f"{raw} holds no {PARTS[part or 'shape'].folder} (nor sub-000#). See the card."
+        )
+    return name, found[name]
+
+
+def _home(raw: Path, part: str) -> Path | None:
+    """Where a part lies: a folder of its name, or `raw` itself if its first array has that part's frames."""
+    below = raw / PARTS[part].folder
+    if below.is_dir():
+        return below
+    first = next(iter(raw.glob("sub-*/**/*.npy")), None)
+    nested = first is not None and first.parent.name not in ("npy_data", first.relative_to(raw).parts[0])
+    return raw if first is not None and nested == (part == "shape") else None
+
+
+def _folder(home: Path, s: int) -> Path | None:
+    places = (home / f"sub-{s:04d}" / "npy_data", home / f"sub-{s:04d}")
+    return next((p for p in places if p.is_dir()), None)
+
+
+def _list(home: Path, name: str) -> Path | None:
+    return next((p / name for p in (home / "annotations", home) if (p / name).is_file()), None)
+
+
+def _write_lists(home: Path, part: str, objects: list[tuple[str, str]]) -> None:
+    (home / "annotations").mkdir(exist_ok=True)
+    n = len(objects) - len(objects) // 3
+    for name, own in (("train", objects[:n]), ("test", objects[n:])):
+        lines = [f"{c}/{uid}" if part == "shape" else f"{c} {uid}.glb" for c, uid in own]
+        (home / "annotations" / PARTS[part].lists[name]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if part == "objaverse":
+        with (home / CAPTIONS).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([uid, f"a turning {c}, in grey"] for c, uid in objects)
