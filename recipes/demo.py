@@ -75,7 +75,7 @@ def main(recipe, data_dir, out_dir):
     embeddings = recipe.embed(dataset, data_dir, everything=True)
     ceilings = evaluate.simulated_ceilings(data_dir, dataset, embeddings)
     lap("embeddings and ceilings")
-    training, test = dataset.part("train"), dataset.part("test")
+    training, test = evaluate.training_part(recipe, dataset, embeddings), dataset.part("test")
     decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info)
     decoder.fit(training, embeddings, out_dir / "logs")
     lap("fit")

@@ -61,7 +61,7 @@ def main(recipe, data_dir, out_dir):
     dataset = recipe.data.read(data_dir)
     embeddings = recipe.embed(dataset, data_dir)
     decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info)
-    decoder.fit(dataset.part("train"), embeddings, out_dir / "logs")
+    decoder.fit(evaluate.training_part(recipe, dataset, embeddings), embeddings, out_dir / "logs")
     found = evaluate.held_out(decoder, recipe, dataset, embeddings, plan=recipe.plan)
     report = Report(
         found.scores,

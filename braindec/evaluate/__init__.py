@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from braindec.evaluate import class_panels, panels
 from braindec.evaluate.adaptation import adaptation
+from braindec.evaluate.audit import training_part
 from braindec.evaluate.contest import Contender, Contest, Rules, contest
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
 from braindec.evaluate.exam import Exam
@@ -96,5 +97,6 @@ __all__ = [
     "signal_features",
     "temporal_generalisation",
     "time_course",
+    "training_part",
     "unseen",
 ]

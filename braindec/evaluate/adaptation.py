@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from braindec.data import NeuralDataset
-from braindec.decoder import BrainDecoder, steps_for
-from braindec.evaluate.audit import audit_splits, tell
+from braindec.decoder import BrainDecoder
+from braindec.evaluate.audit import audited
 from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.rules import training_rules
@@ -55,12 +55,7 @@ def adaptation(
     split = newcomer.split
     if split is None:
         raise ValueError("the new subject's dataset has no split; give it one with with_split(...).")
-    chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in newcomer.trials.values()}
-    audit = audit_splits(
-        newcomer, [split], protocol=protocol, embeddings=embeddings, steps=chains, refitted=True
-    )
-    audit.refuse()
-    tell(audit)
+    audit = audited(recipe, newcomer, embeddings, [split])
     exam = Exam(
         in_memory(newcomer),
         embeddings,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -17,14 +18,16 @@ from braindec.data.leakage import Audit, Case, Finding, Outcome, Pictures
 from braindec.data.leakage.pictures import n_bytes
 from braindec.data.leakage.timing import Told, told
 from braindec.data.preprocessing import Preprocessing
-from braindec.decoder import BrainDecoder
+from braindec.decoder import BrainDecoder, steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds, inner_units
+from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.systems import NUISANCE_GROUPS, known_nuisances, nuisance_features
 from braindec.maths import ridge
 from braindec.protocols import Protocol
-from braindec.types import Embeddings, Table, Trials
+from braindec.types import Embeddings, StimulusSet, Table, Trials
 
 MAX_PICTURE_BYTES = 1 << 29  # read where an audit runs by itself: 7,000 pictures of 160 x 160
+_known: WeakKeyDictionary[StimulusSet, tuple[tuple[str, ...], Pictures]] = WeakKeyDictionary()
 MAX_TRIALS, MAX_CLASSES = 4000, 200  # of the nuisance decoder: more tells no more and takes minutes
 
 
@@ -39,6 +42,7 @@ def audit_splits(
     decoder: BrainDecoder | None = None,
     refitted: bool = False,
     everything: bool = False,
+    fits: bool = True,
 ) -> Audit:
     """What training and test parts of these splits share, or may share.
 
@@ -62,6 +66,8 @@ def audit_splits(
         Each fold is judged by a decoder of its own, which `cross_decode` compares with the fold's test trials.
     everything : bool
         Also read pictures and responses that are too many for a look beside an evaluation.
+    fits : bool
+        Also fit a decoder of nuisances, which takes most of the time and finds no leak, but warnings.
 
     Returns
     -------
@@ -85,8 +91,79 @@ def audit_splits(
         whole = dataset.with_split(split)
         claim = split.unit if protocol is None else protocol.unit
         cases.append(Case(whole.part("train"), whole.part("test"), claim=claim, **given))
-    found = leakage.audit(cases, {"nuisance": nuisance})
+    found = leakage.audit(cases, {"nuisance": nuisance} if fits else {})
     return found if protocol is None else found.allowing(protocol.allows)
+
+
+def audited(
+    recipe: Any,
+    dataset: NeuralDataset,
+    embeddings: Embeddings,
+    folds: Sequence[Split],
+    *,
+    label_column: str | None = None,
+    decoder: BrainDecoder | None = None,
+    fits: bool = True,
+) -> Audit:
+    """The audit of what a recipe is about to be judged on: a leak stops it here, warnings are printed.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its protocol and preprocessing are read.
+    dataset : NeuralDataset
+        Whole.
+    embeddings : Embeddings
+    folds : sequence of Split
+    label_column : str, optional
+        Column with each trial's class.
+    decoder : BrainDecoder, optional
+        The fitted decoder that is judged; without it one is fitted for each fold.
+    fits : bool
+        As in `audit_splits`.
+
+    Raises
+    ------
+    LeakageError
+        If a leak was found that the protocol does not allow.
+    """
+    chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in dataset.trials.values()}
+    audit = audit_splits(
+        dataset, folds, protocol=protocol_named(recipe.protocol), label_column=label_column, embeddings=embeddings,
+        steps=chains, decoder=decoder, refitted=decoder is None, fits=fits,
+    )  # fmt: skip
+    audit.refuse()
+    tell(audit)
+    return audit
+
+
+def training_part(
+    recipe: Any, dataset: NeuralDataset, embeddings: Embeddings, *, label_column: str | None = None
+) -> NeuralDataset:
+    """``dataset.part("train")``, once the split in use is audited: a leak is found before a long fit, not after it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    dataset : NeuralDataset
+        Whole, with the split in use.
+    embeddings : Embeddings
+    label_column : str, optional
+        Column with each trial's class.
+
+    Raises
+    ------
+    LeakageError
+        If training and test part share what they must not; see `audited`.
+
+    Notes
+    -----
+    The decoder of nuisances, which can only warn, is left to the evaluation.
+    """
+    if dataset.split is None:
+        raise ValueError("this dataset has no split; give it one with with_split(...).")
+    audited(recipe, dataset, embeddings, [dataset.split], label_column=label_column, fits=False)
+    return dataset.part("train")
 
 
 def tell(audit: Audit) -> None:
@@ -187,7 +264,12 @@ def _some_rows(n: int, key: str) -> np.ndarray:
 
 
 def _pictures(dataset: NeuralDataset, everything: bool) -> Pictures | None:
+    """What is known of the pictures; read once for all audits of a stimulus set."""
     size = n_bytes(dataset)
     if not size or (size > MAX_PICTURE_BYTES and not everything):
         return None
-    return Pictures.read(dataset.stimuli, dataset.stimulus_ids)
+    ids, found = _known.get(dataset.stimuli, ((), None))
+    if found is None or ids != dataset.stimulus_ids:
+        ids, found = dataset.stimulus_ids, Pictures.read(dataset.stimuli, dataset.stimulus_ids)
+        _known[dataset.stimuli] = ids, found
+    return found

@@ -11,7 +11,7 @@ from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split
 from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
-from braindec.evaluate.audit import audit_splits, tell
+from braindec.evaluate.audit import audited
 from braindec.evaluate.decoded import Decoded
 from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
@@ -148,12 +148,7 @@ def _evaluate(
     protocol = protocol_named(recipe.protocol)
     chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in dataset.trials.values()}
     transductive = sum(check_scopes(protocol, steps) for steps in chains.values()) > 0
-    audit = audit_splits(
-        dataset, folds, protocol=protocol, label_column=label_column, embeddings=embeddings, steps=chains,
-        decoder=decoder, refitted=decoder is None,
-    )  # fmt: skip
-    audit.refuse()
-    tell(audit)
+    audit = audited(recipe, dataset, embeddings, folds, label_column=label_column, decoder=decoder)
     scopes = sorted({scope for steps in chains.values() for scope in steps.scopes})
     fits: dict[str, tuple[Fitter, int]] = {
         "braindec": (fit, plan.n_null),

@@ -1,0 +1,66 @@
+"""A leak in the data stops every recipe before anything is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindec import recipe
+from braindec.checks import LeakageError
+from braindec.data import NeuralDataset
+from braindec.decoder import BrainDecoder
+from braindec.evaluate import RidgeFitter
+
+
+@pytest.fixture
+def unfittable(monkeypatch):
+    """Whatever is fitted is a fit too early."""
+
+    def refuse(*args, **more):
+        raise AssertionError("fitted before the audit")
+
+    monkeypatch.setattr(BrainDecoder, "fit", refuse)
+    monkeypatch.setattr(RidgeFitter, "__call__", refuse)
+
+
+def plant(monkeypatch, change):
+    read = recipe.NeuralData.read
+    monkeypatch.setattr(recipe.NeuralData, "read", lambda self, folder: change(read(self, folder)))
+
+
+def with_a_response_twice(dataset: NeuralDataset) -> NeuralDataset:
+    """One response of a training trial stands for a test trial, too; of folds by run, in two runs."""
+    key, trials = next(iter(dataset.trials.items()))
+    responses = np.array(trials.responses[:])
+    if dataset.split is None or dataset.split.unit == "run":
+        runs = trials.table["run"]
+        shown, hidden = (int(np.flatnonzero(runs == r)[0]) for r in np.unique(runs)[:2])
+    else:
+        shown, hidden = (
+            int(np.flatnonzero(dataset.split.members(trials, dataset.stimuli, part))[0])
+            for part in ("train", "test")
+        )
+    responses[hidden] = responses[shown]
+    return replace(dataset, trials={**dataset.trials, key: replace(trials, responses=responses)})
+
+
+NAMES = [
+    pytest.param(n, marks=pytest.mark.slow) if n == "demo" else n for n in recipe.names()
+]  # its world takes long
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_response_that_is_both_trained_and_tested_stops_a_recipe_before_the_first_fit(
+    name, monkeypatch, unfittable
+):
+    plant(monkeypatch, with_a_response_twice)
+    with pytest.raises(LeakageError, match="equal_responses"):
+        recipe.run(name, None, None, smoke=True)
+
+
+def test_without_the_leak_the_fit_is_reached(monkeypatch, unfittable):
+    plant(monkeypatch, lambda dataset: dataset)
+    with pytest.raises(AssertionError, match="fitted before"):
+        recipe.run("faces_houses_eeg", None, None, smoke=True)
