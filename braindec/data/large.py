@@ -1,9 +1,10 @@
-"""Large datasets prepared a subject at a time: in bounded memory, resumed where stopped, shown when complete."""
+"""Large datasets prepared session by session or subject by subject: in bounded memory, resumed, shown when complete."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from braindec import checks, store
 from braindec.data import download, layout, staging
 from braindec.data.catalogue import Counts, counts
 from braindec.data.dataset import NeuralDataset
+from braindec.data.rows import RowsView
 from braindec.data.splits import Split
 from braindec.types import StimulusSet, Table, Trials
 
@@ -33,12 +35,15 @@ class Source:
         Opens them; responses are read by rows, in the process that writes them.
     further : callable (folder) -> None, optional
         Writes what else belongs to the subject into the folder.
+    by_session : bool
+        Each session lies in raw files of its own: sessions are read by jobs of their own. Otherwise a subject is one.
     """
 
     key: str
     files: tuple[Path, ...]
     read: Callable[[], Trials]
     further: Callable[[Path], None] | None = None
+    by_session: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +126,14 @@ class Whole:
     def prepare(self, out: str | Path, n_jobs: int = 1) -> Counts:
         """Writes the prepared folder; `out` is touched when everything is there.
 
-        A run that was stopped goes on with the subjects that are missing. Where raw files and settings are those that
-        `out` was made from, nothing is done.
+        A run that was stopped goes on with the sessions and subjects that are missing. Where settings and the content
+        of raw files are those that `out` was made from, nothing is done.
 
         Parameters
         ----------
         out : path
         n_jobs : int
-            Subjects at a time, each in a process (joblib).
+            Sessions or subjects at a time, each in a process (`joblib.parallel_config` chooses another backend).
 
         Raises
         ------
@@ -140,7 +145,7 @@ class Whole:
             return self._counts(out)
         made = staging.folder_of(out) / "made"
         made.mkdir(parents=True, exist_ok=True)
-        self._write_recordings(made, n_jobs)
+        self._write_recordings(out, made, n_jobs)
         batches = None if self.pictures.batches is None else self.pictures.batches()
         kind = "none" if batches is None else "image"
         layout.write_stimuli(made, self.pictures.ids, kind=kind, images=batches, table=self.pictures.table)
@@ -149,15 +154,20 @@ class Whole:
         staging.finish(out, made)
         return self._counts(out)
 
-    def _write_recordings(self, made: Path, n_jobs: int) -> None:
+    def _write_recordings(self, out: Path, made: Path, n_jobs: int) -> None:
         import joblib
 
         marks = {
             s.key: {"settings": dict(self.settings), "stamps": staging.stamps(s.files)} for s in self.sources
         }
-        missing = [s for s in self.sources if not _is_done(made, s, marks[s.key])]
+        missing = [s for s in self.sources if not _is_done(made, self.raw, s, marks[s.key])]
+        jobs = {s.key: _session_jobs(s, marks[s.key]) for s in missing if s.by_session}
+        paths = staging.stage(out, [job for own in jobs.values() for job in own], n_jobs)
         joblib.Parallel(n_jobs=n_jobs)(
-            joblib.delayed(_write)(made, self.raw, source, marks[source.key]) for source in missing
+            joblib.delayed(_write)(
+                made, self.raw, s, marks[s.key], [(paths[job.name], job.index) for job in jobs.get(s.key, [])]
+            )
+            for s in missing
         )
         for path in made.glob("*.h5"):  # of an earlier choice of subjects
             if not any(source.key in path.name for source in self.sources):
@@ -180,22 +190,37 @@ class Whole:
             raw_files=dict(
                 pair for s in self.sources for pair in store.read_json(_mark(made, s))["raw_files"].items()
             ),
-            prepared_from=self._stamp(),
+            prepared_from={"choice": self._choice(), "stamps": self._stamp(), "pictures": self._pictures()},
         )
 
     def _files(self) -> list[Path]:
         return [*dict.fromkeys(path for s in self.sources for path in s.files), *self.pictures.files]
 
-    def _stamp(self) -> str:
-        """One hash over settings, and path, size and time of change of every raw file."""
+    def _choice(self) -> str:
+        """One hash over all that decides what is written, but for raw files."""
         keys = [source.key for source in self.sources]
-        stamps = staging.stamps(self._files())
-        return store.content_hash(settings=dict(self.settings), keys=keys, files=stamps, schema=layout.SCHEMA)
+        return store.content_hash(settings=dict(self.settings), keys=keys, schema=layout.SCHEMA)
+
+    def _stamp(self) -> str:
+        """One hash over path, size and time of change of every raw file."""
+        return store.content_hash(files=staging.stamps(self._files()))
+
+    def _pictures(self) -> str:
+        """One hash over the content of the files that stimuli are read from."""
+        return store.content_hash(files=download.hashes(self.raw, list(self.pictures.files)))
 
     def _is_there(self, out: Path) -> bool:
+        """Whether `out` was made of these files: by their size and time of change, or else by their content."""
         if not (out / layout.MANIFEST).is_file():
             return False
-        return layout.read_manifest(out).get("prepared_from") == self._stamp()
+        held = layout.read_manifest(out)
+        made = held.get("prepared_from")
+        if not isinstance(made, dict) or made["choice"] != self._choice():
+            return False
+        files = list(dict.fromkeys(path for s in self.sources for path in s.files))
+        return made["stamps"] == self._stamp() or (
+            held["raw_files"] == download.hashes(self.raw, files) and made["pictures"] == self._pictures()
+        )
 
     def _counts(self, out: Path) -> Counts:
         found = counts(out)
@@ -211,23 +236,46 @@ def _mark(folder: Path, source: Source) -> Path:
     return folder.with_name(f"{source.key}.json")
 
 
-def _is_done(made: Path, source: Source, mark: Mapping[str, Any]) -> bool:
+def _is_done(made: Path, raw: Path, source: Source, mark: Mapping[str, Any]) -> bool:
     if not (_mark(made, source).is_file() and _file(made, source).is_file()):
         return False
     found = store.read_json(_mark(made, source))
-    return {name: found.get(name) for name in mark} == mark
+    same = found["settings"] == mark["settings"]
+    return same and staging.is_made_of(found, source.files, lambda: download.hashes(raw, list(source.files)))
 
 
-def _write(made: Path, raw: Path, source: Source, mark: Mapping[str, Any]) -> None:
+def _session_jobs(source: Source, mark: Mapping[str, Any]) -> list[staging.Job]:
+    """A job for each session of a subject; the raw files are known by size and time of change here."""
+    session = source.read().table["session"].astype(str)
+    read = partial(_responses, source)
+    return [
+        staging.Job(f"{source.key}_ses-{name}", (), dict(mark), read, np.flatnonzero(session == name))
+        for name in np.unique(session).tolist()
+    ]
+
+
+def _responses(source: Source) -> Any:
+    return source.read().responses
+
+
+def _write(
+    made: Path, raw: Path, source: Source, mark: Mapping[str, Any], staged: Sequence[tuple[Path, np.ndarray]]
+) -> None:
+    """The recording's file, from its staged sessions where there are any, and last of all what it was made from."""
     _mark(made, source).unlink(missing_ok=True)
     trials = source.read()
     if trials.key != source.key:
         raise ValueError(f"the recording {source.key!r} was read as {trials.key!r}.")
+    if staged:
+        place = np.argsort(np.concatenate([index for _, index in staged]))
+        trials = replace(trials, responses=RowsView(staging.Staged([path for path, _ in staged]), place))
     layout.write_trials(made, trials)
     if source.further is not None:
         source.further(made)
     hashes = download.hashes(raw, list(source.files))
     store.write_json(_mark(made, source), dict(mark) | {"raw_files": hashes})
+    for path, _ in staged:
+        path.unlink()
 
 
 def subjects_there(

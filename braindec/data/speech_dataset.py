@@ -70,7 +70,7 @@ def whole(
             bad_channels=bad_channels,
         )  # fmt: skip
         files = tuple(dict.fromkeys(path for run in its for path in run.files))
-        sources.append(large.Source(f"sub-{subject:02d}_{modality}", files, read))
+        sources.append(large.Source(f"sub-{subject:02d}_{modality}", files, read, by_session=True))
         said += _outside(subject, its, heard, windows)
     selected = "all_unlabelled" if bad_channels == "drop" else "none"
     about: dict[str, Any] = {

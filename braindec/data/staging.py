@@ -34,7 +34,7 @@ class Job:
     settings : mapping
         JSON values: what else decides them.
     read : callable () -> rows
-        What gives (n_rows, n_features) by ``[positions]`` and has ``shape``; called in the process that does the job.
+        What has ``shape`` and gives (n_rows, n_features, ...) by ``[positions]``; called where the job is done.
     index : int array, shape (n_trials,), optional
         The rows that are trials; None: all.
     """
@@ -47,7 +47,7 @@ class Job:
 
 
 class Staged:
-    """Sessions that were staged, one after the other, by row: float32 (n_trials, n_kept).
+    """Sessions that were staged, one after the other, by row: float32 (n_trials, n_kept, ...).
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ class Staged:
         self.members = np.ones(self.flags.shape[1], dtype=bool)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(n_trials, n_kept)."""
-        return int(self._first[-1]), int(self.members.sum())
+    def shape(self) -> tuple[int, ...]:
+        """(n_trials, n_kept, ...)."""
+        return int(self._first[-1]), int(self.members.sum()), *self._rows[0].shape[2:]
 
     @property
     def raw_files(self) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Staged:
     def __getitem__(self, rows: Any) -> np.ndarray:
         """Rows by slice, mask or positions."""
         wanted = np.arange(len(self))[rows]
-        out = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
+        out = np.empty((len(wanted), *self.shape[1:]), dtype=np.float32)
         of = np.searchsorted(self._first, wanted, side="right") - 1
         for s in np.unique(of).tolist():
             places = np.flatnonzero(of == s)
@@ -131,6 +131,22 @@ def finish(out: str | Path, made: Path) -> None:
     shutil.rmtree(folder_of(out))
 
 
+def is_made_of(
+    held: Mapping[str, Any], files: Sequence[Path], hashes: Callable[[], Mapping[str, str]]
+) -> bool:
+    """Whether files are those that `held` tells of: by size and time of change, or else by their content.
+
+    Parameters
+    ----------
+    held : mapping
+        ``stamps`` (`stamps` of the files then) and ``raw_files`` (sha256 by name).
+    files : sequence of Path
+    hashes : callable
+        The files' sha256 now, by the same names; asked for where a stamp differs.
+    """
+    return held["stamps"] == stamps(files) or held["raw_files"] == hashes()
+
+
 def stamps(files: Sequence[Path]) -> dict[str, list[int]]:
     """Size and time of change of each file: what tells cheaply that it is still the same."""
     return {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
@@ -140,15 +156,16 @@ def _do(path: Path, job: Job) -> None:
     rows = job.read()
     index = np.arange(rows.shape[0]) if job.index is None else job.index
     n_trials, n_features = len(index), rows.shape[1]
-    step = max(1, PIECE_BYTES // (4 * n_features))
+    others = (0, *range(2, len(rows.shape)))
+    step = max(1, PIECE_BYTES // (4 * int(np.prod(rows.shape[1:], dtype=np.int64))))
     constant, bad, first = np.ones(n_features, bool), np.zeros(n_features, bool), None
     with store.writer(path) as out:
-        bulk = out.bulk("responses", (n_trials, n_features), np.float32)
+        bulk = out.bulk("responses", (n_trials, *rows.shape[1:]), np.float32)
         for start in range(0, n_trials, step):
             piece = np.asarray(rows[index[start : start + step]], dtype=np.float32)
-            bad |= ~np.isfinite(piece).all(0)
+            bad |= ~np.isfinite(piece).all(others)
             first = piece[0].copy() if first is None else first
-            constant &= (piece == first).all(0)
+            constant &= (piece == first).all(others)
             bulk.append(piece)
         out.array("flags", NOT_FINITE * bad.astype(np.uint8) + CONSTANT * constant.astype(np.uint8))
         out.attributes(
@@ -167,6 +184,4 @@ def _is_done(path: Path, job: Job) -> bool:
     about = store.Stored(path).attributes
     if about["settings"] != dict(job.settings) or set(about["raw_files"]) != {str(f) for f in job.files}:
         return False
-    return about["stamps"] == stamps(job.files) or about["raw_files"] == {
-        str(file): store.sha256_of(file) for file in job.files
-    }
+    return is_made_of(about, job.files, lambda: {str(file): store.sha256_of(file) for file in job.files})

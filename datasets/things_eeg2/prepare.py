@@ -284,7 +284,7 @@ def _raw_source(
     )
     if n_cut:
         said += (f"sub-{subject:02d}: {n_cut} trials at the edge of a recording left out.",)
-    return large.Source(f"sub-{subject:02d}_eeg", paths, read), said
+    return large.Source(f"sub-{subject:02d}_eeg", paths, read, by_session=True), said
 
 
 def _raw_parts(
