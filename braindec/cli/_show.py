@@ -37,6 +37,8 @@ def names(kind: str) -> list[str]:
 def listing(kind: str | None, *, terminal: bool | None = None) -> str:
     """Names for a person (with a sentence each) or for a program: untruncated, one a line.
 
+    Datasets are a table, whoever reads: a line each, which begins with the name.
+
     Parameters
     ----------
     kind : str or None
@@ -46,6 +48,8 @@ def listing(kind: str | None, *, terminal: bool | None = None) -> str:
     """
     person = sys.stdout.isatty() if terminal is None else terminal
     found = kinds() if kind is None else names(kind)
+    if kind == "datasets":
+        return _datasets(found)
     if not person:
         return "\n".join(found)
     said = {
@@ -58,6 +62,22 @@ def listing(kind: str | None, *, terminal: bool | None = None) -> str:
     return "\n".join(
         f"  {name:<{width}}  {textwrap.shorten(what, line, placeholder=' …')}" for name, what in said.items()
     )
+
+
+def _datasets(found: list[str]) -> str:
+    from braindec.data import catalogue
+
+    rows: list[tuple[str, ...]] = [
+        ("dataset", "modality", "subjects", "trials each", "size", "licence", "access")
+    ]
+    for name in found:
+        facts = catalogue.card(name).facts
+        short = facts["in_a_line"]
+        shown = (facts["subjects"], *(short[key] for key in ("trials", "size", "licence", "access")))
+        rows.append((name, " ".join(facts["modality"]), *map(str, shown)))
+    width = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, width, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
 
 
 def info(name: str) -> str:
@@ -142,10 +162,6 @@ def _sentence(kind: str, name: str) -> str:
     """The first line of a member's docstring, or the title on a dataset's card; nothing is imported."""
     if kind == "protocols":
         return _protocols.sentence(name)
-    if kind == "datasets":
-        from braindec.data import catalogue
-
-        return str(catalogue.card(name).facts["title"])
     path = _beside("recipes") / f"{name}.py" if kind == "recipes" else PACKAGE / kind / f"{name}.py"
     return (_docstring(path).splitlines() or [""])[0]
 

@@ -22,11 +22,20 @@ REQUIRED: Mapping[str, type | tuple[type, ...]] = {
     "full_data": str,  # where a user gets the complete data
     "citation": str,
     "size": str,  # of the raw files that prepare reads
+    "in_a_line": dict,  # what `braindec list datasets` shows, see IN_A_LINE
     "files": list,  # raw files or patterns that prepare reads
     "counts": dict,  # key -> trials, and n_stimuli
     "splits": dict,  # name -> what is held out
     "known_issues": list,
 }
+
+# Short enough to be shown beside each other: trials of a subject, the raw files' size, licence and access.
+IN_A_LINE: Mapping[str, int] = {
+    "trials": 14,
+    "size": 10,
+    "licence": 13,
+    "access": 9,
+}  # most characters of each
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,14 @@ def problems(facts: Any, folder: str) -> list[str]:
             not isinstance(facts[key], kind) or (facts[key] in ("", [], {}) and key != "known_issues")
         ):
             found.append(f"{key} must be {getattr(kind, '__name__', kind)} and not empty, got {facts[key]!r}")
+    if isinstance(facts.get("in_a_line"), dict):
+        found += _in_a_line(facts["in_a_line"])
     if not found and facts["name"] != folder:
         found.append(f"name is {facts['name']!r} but the folder is {folder!r}")
     return found
+
+
+def _in_a_line(said: Mapping[str, Any]) -> list[str]:
+    found = [f"in_a_line has no {key}" for key in IN_A_LINE if not said.get(key)]
+    long = [key for key, most in IN_A_LINE.items() if len(str(said.get(key, ""))) > most]
+    return found + [f"in_a_line: {key} has more than {IN_A_LINE[key]} characters" for key in long]

@@ -6,7 +6,8 @@ import inspect
 
 import pytest
 
-from braindec.data import catalogue, download
+from braindec import cli
+from braindec.data import card, catalogue, download
 
 NAMES = catalogue.names()
 REAL = [name for name in NAMES if (catalogue.folder(name) / "files.tsv").is_file()]
@@ -26,6 +27,33 @@ def test_a_card_is_complete(name):
     read = catalogue.card(name)
     assert read.facts["name"] == name
     assert f"braindec prepare {name}" in read.text
+
+
+def test_the_list_shows_every_dataset_in_an_aligned_line_of_100_columns(capsys):
+    assert cli.main(["list", "datasets"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, [head, *lines])) <= 100 and [line.split()[0] for line in lines] == list(NAMES)
+    starts = [head.index(word) for word in ("modality", "subjects", "trials", "size", "licence", "access")]
+    for name, line in zip(NAMES, lines, strict=True):
+        facts = catalogue.card(name).facts
+        short = facts["in_a_line"]
+        wanted = [" ".join(facts["modality"]), str(facts["subjects"]), short["trials"], short["size"]]
+        for start, text in zip(starts, [*wanted, short["licence"], short["access"]], strict=True):
+            assert line[start:].startswith(text) and line[start - 1] == " "
+
+
+@pytest.mark.parametrize("lacking", [*card.IN_A_LINE, "in_a_line", "modality", "subjects"])
+def test_a_card_that_lacks_what_the_list_shows_is_incomplete(lacking):
+    facts = dict(catalogue.card("haxby2001").facts)
+    assert not card.problems(facts, "haxby2001")
+    if lacking in card.IN_A_LINE:
+        facts["in_a_line"] = {k: v for k, v in facts["in_a_line"].items() if k != lacking}
+    else:
+        del facts[lacking]
+    assert any(lacking in problem for problem in card.problems(facts, "haxby2001"))
+    facts = dict(catalogue.card("haxby2001").facts)
+    facts["in_a_line"] = facts["in_a_line"] | {"licence": "a text that is too long to be shown"}
+    assert any("more than" in problem for problem in card.problems(facts, "haxby2001"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,6 +20,7 @@ source: here
 full_data: here
 citation: none
 size: 1 kB
+in_a_line: {trials: "3", size: "1 kB", licence: CC0, access: open}
 files: [a.txt]
 counts: {n_stimuli: 2}
 splits: {default: all}
