@@ -202,9 +202,8 @@ def log_odds_interval(share: float, error: float, n: int, level: float = 0.95) -
         hits = float(round(share) * n) if at_edge(share) else share * n
         return wilson(hits, n, level)
     half = _t_quantile(level, n) * error / (share * (1 - share))
-    limits = [
-        1 / (1 + ((1 - share) / share) * np.exp(np.clip(shift, -700.0, 700.0))) for shift in (half, -half)
-    ]
+    against = np.log((1 - share) / share)
+    limits = [1 / (1 + np.exp(np.clip(against + shift, -700.0, 700.0))) for shift in (half, -half)]
     return Interval(float(limits[0]), float(limits[1]), level, "log_odds_t")
 
 
