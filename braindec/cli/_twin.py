@@ -42,6 +42,10 @@ def add_options(parser: Any) -> None:
         "--within", type=float, default=None, metavar="W",
         help="say how many subjects a group interval of +-W needs; for one above chance it is always said",
     )  # fmt: skip
+    parser.add_argument(
+        "--pretraining", type=float, default=None, metavar="SHARE",
+        help="also adapt decoders that know 0, 1, 2 ... of the subjects to each other one with this share of its data",
+    )  # fmt: skip
     parser.add_argument("--power", type=float, default=0.8, help="chance that such a study reaches it (0.8)")
     parser.add_argument(
         "--out", type=Path, default=None, metavar="DIR", help="folder of the report (runs/twin)"
@@ -61,7 +65,7 @@ def run(options: Any) -> int:
         checks.one_of("recipe", options.recipe, _show.names("recipes"))
     from braindec import config, recipe, registry, report
     from braindec.evaluate import twin as twins
-    from braindec.evaluate import twin_panels, twin_result, twin_subjects
+    from braindec.evaluate import twin_panels, twin_pretraining, twin_result, twin_subjects
 
     goal = twin_subjects.Goal(options.within, options.power)
     settings = twin_result.Settings(options.system, options.copies, options.growth)
@@ -69,7 +73,10 @@ def run(options: Any) -> int:
     dataset = chosen.data.read(options.dir)
     embeddings = chosen.embed(dataset, options.dir)
     found = twins.twin(chosen, dataset, embeddings, settings=settings)
-    made = twin_panels.report(found, chosen, dataset, target=options.target, score=options.score, goal=goal)
+    share = options.pretraining
+    known = None if share is None else twin_pretraining.pretraining(chosen, dataset, embeddings, share=share)
+    made = twin_panels.report(found, chosen, dataset, target=options.target, score=options.score, goal=goal,
+                               known_before=known)  # fmt: skip
     for line in made.run["said"]:
         print(line)
     out = options.out or Path("runs") / "twin"

@@ -9,6 +9,8 @@ import numpy as np
 from braindec import config
 from braindec.data import NeuralDataset
 from braindec.decoder import versions
+from braindec.evaluate import twin_pretraining
+from braindec.evaluate.twin_pretraining import Pretraining
 from braindec.evaluate.twin_result import Expectation, TwinResult
 from braindec.evaluate.twin_subject_panels import of_subjects, subject_panels
 from braindec.evaluate.twin_subjects import Goal, needed_subjects
@@ -33,6 +35,7 @@ def report(
     target: float | None = None,
     score: float | None = None,
     goal: Goal | None = None,
+    known_before: Pretraining | None = None,
 ) -> Report:
     """The report of a twin; it has no scores of its own, because copies are not data.
 
@@ -47,6 +50,8 @@ def report(
         Of the same metric, judged elsewhere: whether it is possible is said.
     goal : Goal, optional
         Of the group's mean of the same metric: how many subjects it needs is said.
+    known_before : Pretraining, optional
+        How new subjects fare by the number of subjects that a decoder knows before.
     """
     first = found.expectations[0].metric
     said = [line for e in found.expectations for line in sentences(e)]
@@ -54,16 +59,20 @@ def report(
         said += [*needed(e, target, dataset.trials[e.key].n_trials), *judged(e, score)]
     subjects = needed_subjects(found, first, goal)
     said += [line for group in subjects for line in of_subjects(group)]
+    if known_before is not None:
+        said += twin_pretraining.sentences(known_before, target)
     panels = [
         ("What to expect of this recording", "text", {"text": [f"- {line}" for line in said]}),
         ("Copies beside the recording", "table", _table(found)),
         *_curves(found),
         *subject_panels(subjects),
+        *([] if known_before is None else twin_pretraining.panels(known_before)),
         *_histograms(found),
         ("What this does not show", "text", {"text": [f"- {line}" for line in LIMITS], "section": "limits"}),
     ]
     run = {
         "title": f"Twin of {dataset.name}", "summary": said[0], "said": said, "twin": found.to_json(), "target": target,
+        "pretraining": None if known_before is None else known_before.to_json(),
         "needed_subjects": [group.to_json() for group in subjects],
         "dataset": dataset.identity(), "protocol": recipe.protocol, "seed": recipe.seed, "versions": versions(),
         "settings": config.to_json(found.settings),
