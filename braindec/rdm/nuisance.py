@@ -40,8 +40,8 @@ def nuisances(
     -------
     RDM
         Axis ``"nuisance"`` with coordinates out of ``"order"``, ``"time"`` (mean distances over the pairs of trials of
-        the two conditions) and ``"run"`` (share of their pairs that lie in different runs), for what was given and differs
-        between pairs of conditions.
+        the two conditions) and ``"run"`` (share of their pairs that lie in different runs), for what was given and
+        differs between pairs of conditions.
 
     Raises
     ------

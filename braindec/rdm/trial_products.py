@@ -1,7 +1,8 @@
 """Crossnobis with shrunken noise from nothing but the products of trials with trials.
 
 For more voxels than trials: the noise estimate, its inverse and all distances follow from one Gram matrix
-(trial, trial) of the trials divided by each voxel's noise SD, so no voxel-by-voxel matrix and no second pass over the data are needed.
+(trial, trial) of the trials divided by each voxel's noise SD, so no voxel-by-voxel matrix and no
+second pass over the data are needed.
 """
 
 from __future__ import annotations

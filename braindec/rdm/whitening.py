@@ -43,8 +43,8 @@ def whitened(distances: Tensor, condition_covariance: Tensor | None = None) -> T
     Notes
     -----
     V = (C S_k C^T) squared entry by entry (Diedrichsen et al. 2021, arXiv:2007.02789). Distances are a linear map L of
-    a centred Gram matrix K, and V = L (S_k x S_k) L^T; so x^T V^-1 y = tr(S^-1 K_x S^-1 K_y) with S the covariance among
-    centred conditions. For S_k = I this is the inner product behind linear CKA.
+    a centred Gram matrix K, and V = L (S_k x S_k) L^T; so x^T V^-1 y = tr(S^-1 K_x S^-1 K_y) with S the covariance
+    among centred conditions. For S_k = I this is the inner product behind linear CKA.
     """
     g = second_moments(distances)
     if condition_covariance is None:

@@ -1,0 +1,166 @@
+"""Bootstrap draws of rank comparisons: each RDM is sorted once, and weights make the ranks of every draw."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from braindec import checks
+from braindec.rdm import pairs
+from braindec.rdm.resampling import pair_weights
+
+NUMBERS_AT_ONCE = (
+    1 << 19
+)  # weights held at a time: 4 MiB, so that the passes over them stay in a processor's cache
+
+
+class Sorted(NamedTuple):
+    """The order of one row, repeated for as many draws as are made at once.
+
+    Positions from small to large, group of ties of each pair, last place of each group: all as places in a flat table
+    (draw, pair); gathering from a flat table is many times faster than along its second axis.
+    """
+
+    order: Tensor
+    group: Tensor
+    last: Tensor
+    n_groups: int
+
+
+class RankDraws(NamedTuple):
+    """Scores (draw, subject, model), and ceilings (draw, subject) for the given counts of subjects, or None."""
+
+    scores: Tensor
+    lower: Tensor | None
+    upper: Tensor | None
+
+
+def rank_draws(
+    data: Tensor, models: Tensor, counts: Tensor, comparator: str, subject_counts: Tensor | None = None
+) -> RankDraws:
+    """rho-a or Spearman of every subject with every model under the weights of each draw.
+
+    Parameters
+    ----------
+    data : Tensor, shape (subject, pair)
+    models : Tensor, shape (model, pair)
+    counts : Tensor, shape (draw, condition)
+    comparator : str
+        ``"rho_a"`` or ``"spearman"``.
+    subject_counts : Tensor, shape (draw, subject), optional
+        Also the ceilings, of subjects that occur so often; None leaves them out.
+    """
+    checks.one_of("comparator", comparator, ("rho_a", "spearman"))
+    n_subjects, n = len(data), data.shape[1]
+    step = max(1, min(len(counts), NUMBERS_AT_ONCE // n))
+    rows = [_sort_row(row, step) for row in torch.cat([data, models])]
+    first, second = pairs.pair_indices(counts.shape[1], data.device)
+    ranks = data.new_empty(len(rows), step, n, dtype=torch.float64)
+    scores, lower, upper = [], [], []
+    for start in range(0, len(counts), step):
+        weights = pair_weights(counts[start : start + step].double(), first, second).contiguous()
+        here = ranks[:, : len(weights)]
+        middle = (weights.sum(1) + 1) / 2
+        for row, out in zip(rows, here, strict=True):
+            torch.sub(_weighted_ranks(weights, row), middle[:, None], out=out)
+        scores.append(_scores(here, weights, comparator, n_subjects))
+        for d in range(len(weights) if subject_counts is not None else 0):
+            low, high = _ceilings(here[:n_subjects, d], weights[d], subject_counts[start + d], comparator)  # type: ignore[index]  # not None here
+            lower.append(low)
+            upper.append(high)
+    if subject_counts is None:
+        return RankDraws(torch.cat(scores), None, None)
+    return RankDraws(torch.cat(scores), torch.stack(lower), torch.stack(upper))
+
+
+def _sort_row(row: Tensor, n_draws: int) -> Sorted:
+    # numpy finds the order of doubles several times faster than torch, and only on a processor.
+    order = torch.from_numpy(row.numpy().argsort()) if row.device.type == "cpu" else row.argsort()
+    values = row[order]
+    new = torch.ones_like(order, dtype=torch.bool)
+    new[1:] = values[1:] != values[:-1]
+    number = new.cumsum(0) - 1
+    group = torch.empty_like(number).scatter_(0, order, number)
+    last = torch.cat([new.nonzero()[1:, 0] - 1, order.new_full((1,), len(row) - 1)])
+    draws = torch.arange(n_draws, device=row.device)[:, None]
+    in_table = [(draws * width + index).flatten() for index, width in
+                ((order, len(row)), (group, len(last)), (last, len(row)))]  # fmt: skip
+    return Sorted(in_table[0], in_table[1], in_table[2], len(last))
+
+
+def _weighted_ranks(weights: Tensor, row: Sorted) -> Tensor:
+    """Average ranks (draw, pair) within each draw; of a pair that does not occur, the rank between its neighbours."""
+    n_draws, n = weights.shape
+    reached = weights.flatten().index_select(0, row.order[: n_draws * n]).reshape(n_draws, n).cumsum(1)
+    if row.n_groups < n:
+        last = row.last[: n_draws * row.n_groups]
+        reached = reached.flatten().index_select(0, last).reshape(n_draws, row.n_groups)
+    middle = reached + 1.0
+    middle[:, 1:] += reached[:, :-1]
+    return middle.div_(2.0).flatten().index_select(0, row.group[: n_draws * n]).reshape(n_draws, n)
+
+
+def _scores(ranks: Tensor, weights: Tensor, comparator: str, n_subjects: int) -> Tensor:
+    """Comparisons (draw, subject, model) of centred ranks (row, draw, pair)."""
+    weighted = ranks[:n_subjects] * weights
+    products = weighted.transpose(0, 1) @ ranks[n_subjects:].permute(1, 2, 0)
+    total = weights.sum(1)
+    if comparator == "rho_a":
+        return products * (12.0 / (total**3 - total))[:, None, None]
+    size = torch.stack([(row.square() * weights).sum(1) for row in ranks], dim=1).sqrt()
+    return products / size[:, :n_subjects, None] / size[:, None, n_subjects:]
+
+
+def _ceilings(ranks: Tensor, weights: Tensor, counts: Tensor, comparator: str) -> tuple[Tensor, Tensor]:
+    """Comparisons of each subject with the mean ranks of the others, and of all: (subject,) each; NaN without others.
+
+    `ranks` (subject, pair) are centred. Only pairs that occur are touched: 40 % of them.
+    """
+    kept = weights.nonzero()[:, 0]
+    w = weights.index_select(0, kept)
+    r = torch.stack([row.index_select(0, kept) for row in ranks])
+    total = w.sum()
+    whole = counts.to(r) @ r
+    spread = (r.square() @ w).sqrt()
+    low, high = torch.full_like(spread, torch.nan), spread
+    others = float(counts.sum()) - counts
+    for subject in (None, *range(len(r))):
+        if subject is not None and others[subject] <= 0:
+            continue
+        pool = whole if subject is None else whole - counts[subject] * r[subject]
+        pooled = _ranks_of_sums(pool, w).sub_((total + 1) / 2).mul_(w)
+        size = 12.0 / (total**3 - total)
+        if comparator == "spearman":
+            size = 1 / (pooled.square() / w).sum().sqrt()
+        if subject is None:
+            high = (r @ pooled) * size
+        else:
+            low[subject] = (r[subject] @ pooled) * size
+    return (low, high) if comparator == "rho_a" else (low / spread, high / spread)
+
+
+def _ranks_of_sums(sums: Tensor, weights: Tensor) -> Tensor:
+    """Weighted average ranks (pair,) of sums of centred average ranks, which are whole or half numbers.
+
+    Value and place are packed into one integer, so that sorting the values also gives their order; numpy sorts integers
+    many times faster than any library finds an order.
+    """
+    n = len(sums)
+    bits = max(1, (n - 1).bit_length())
+    keys = (sums * 2).round_().long()
+    keys = keys.bitwise_left_shift_(bits).bitwise_or_(torch.arange(n, device=sums.device))
+    if keys.device.type == "cpu":
+        keys.numpy().sort()
+    else:
+        keys = keys.sort().values
+    order, values = keys & ((1 << bits) - 1), keys >> bits
+    reached = weights.index_select(0, order).cumsum(0)
+    ends = torch.ones_like(values, dtype=torch.bool)
+    ends[:-1] = values[1:] != values[:-1]
+    group = ends.cumsum(0) - ends.long()
+    reached = reached.index_select(0, ends.nonzero()[:, 0])
+    middle = reached + 1.0
+    middle[1:] += reached[:-1]
+    return torch.empty_like(sums).scatter_(0, order, middle.div_(2.0).index_select(0, group))
