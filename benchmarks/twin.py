@@ -1,6 +1,6 @@
 """Whether a twin's band holds the score of a recording, and what leaks lie above it.
 
-Run  OMP_NUM_THREADS=1 BRAINDEC_REAL_DATA=DIR python benchmarks/twin.py [worlds] [leaks] [real]
+Run  OMP_NUM_THREADS=1 BRAINDEC_REAL_DATA=DIR python benchmarks/twin.py [worlds] [leaks] [real] [subjects]
 
 worlds  20 simulated recordings that are not made by the twin's model (noise that is smooth, shared, drifting and
         heavy-tailed, signal in few features, part of it nonlinear, gain that differs between runs). The twin is fitted
@@ -8,6 +8,8 @@ worlds  20 simulated recordings that are not made by the twin's model (noise tha
 leaks   10 recordings whose folds leak: a picture in training and test under two names (4), one trial under two names
         (2), classes in blocks that lie on both sides of interleaved "runs" (4). Their scores must lie above the band.
 real    the recipes on three real recordings with their own decoders, 20 copies each.
+subjects  populations of simulated people, everyone recorded and decoded by nearest class mean. Pilots of few of them
+        say how many a group interval above chance, or of +-0.03, needs; 200 studies of that size are drawn.
 
 A part that is not asked for keeps its numbers in results/twin.json.
 """
@@ -27,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 
 from braindec import recipe
 from braindec.data import NeuralDataset, Split, catalogue
@@ -37,6 +40,7 @@ from braindec.evaluate.systems import RidgeFitter, signal_features
 from braindec.evaluate.twin import folds_of, twin
 from braindec.evaluate.twin_copies import scores
 from braindec.evaluate.twin_result import Settings, TwinResult
+from braindec.stats import sample_size
 from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
 RESULT = Path(__file__).parent / "results" / "twin.json"
@@ -268,6 +272,59 @@ def real() -> list[dict]:
     return rows
 
 
+def population(rng: np.random.Generator, strength: float, n: int = 300) -> np.ndarray:
+    """Held-out accuracy of people who follow four classes by as much as they happen to."""
+    made = []
+    while len(made) < n:
+        label = np.concatenate([rng.permutation(np.repeat(np.arange(4), 3)) for _ in range(6)])
+        run = np.repeat(np.arange(6), 12)
+        own = strength * rng.lognormal(0, 0.4)
+        shared = rng.standard_normal((len(label), 3)) @ rng.standard_normal((3, 40))
+        responses = own * rng.standard_normal((4, 40))[label] + shared + rng.standard_normal((len(label), 40))
+        centres = np.array(
+            [[responses[(run != r) & (label == c)].mean(0) for c in range(4)] for r in range(6)]
+        )
+        gap = ((responses[:, None] - centres[run]) ** 2).sum(2)
+        made.append(float((gap.argmin(1) == label).mean()))
+    return np.array(made)
+
+
+def subjects() -> list[dict]:
+    """Whether studies of the size that pilots name reach what was wanted: 60 pilots, 200 studies each."""
+    rows = []
+    for strength in (0.0, 0.1, 0.2, 0.4):
+        rng = np.random.default_rng(3000 + round(100 * strength))
+        people = population(rng, strength)
+        for k in (3, 5, 8):
+            above: list[float] = []
+            sizes: list[int] = []
+            narrow: list[float] = []
+            for _ in range(60):
+                pilot = rng.choice(people, k, replace=False)
+                n = sample_size.subjects_above(pilot, 0.25)
+                if n is not None:
+                    sizes.append(n)
+                    above.append(float(np.mean(limits(rng, people, n)[0] > 0.25)))
+                n = sample_size.subjects_within(pilot, 0.03)
+                narrow.append(float(np.mean(np.ptp(limits(rng, people, min(n or 2, 2000)), axis=0) <= 0.06)))
+            rows.append({
+                "name": f"strength-{strength:g}/pilot-of-{k}", "unit": "share of 200 studies", "n": 60,
+                "mean_score": round(float(people.mean()), 4), "sd_between": round(float(people.std()), 4),
+                "pilots_that_name_a_number": len(sizes), "median_subjects": float(np.median(sizes)) if sizes else None,
+                "reach_above_chance": round(float(np.mean(above)), 4) if above else None,
+                "reach_within": round(float(np.mean(narrow)), 4),
+            })  # fmt: skip
+            print(rows[-1], file=sys.stderr)
+    return rows
+
+
+def limits(rng: np.random.Generator, people: np.ndarray, n: int) -> np.ndarray:
+    """Lower and upper end of the t interval of 200 studies, (2, 200)."""
+    found = rng.choice(people, (200, n))
+    half = stats.t.ppf(0.975, n - 1) * found.std(1, ddof=1) / np.sqrt(n)
+    return np.array([found.mean(1) - half, found.mean(1) + half])
+
+
 def row_of(name: str, expected: Any) -> dict:
     """One line of the table."""
     low, high = expected.band
@@ -281,7 +338,7 @@ def row_of(name: str, expected: Any) -> dict:
 def main() -> None:
     """Runs the parts that are named, all by default, and writes results/twin.json."""
     torch.set_num_threads(1)
-    parts = {"worlds": worlds, "leaks": leaks, "real": real}
+    parts = {"worlds": worlds, "leaks": leaks, "real": real, "subjects": subjects}
     asked = [p for p in parts if p in sys.argv[1:]] or list(parts)
     made = {part: parts[part]() for part in asked}
     values = (json.loads(RESULT.read_text())["values"] if RESULT.is_file() else {}) | made

@@ -17,7 +17,7 @@ from braindec.evaluate.twin_result import Expectation, TwinResult
 from braindec.stats import sample_size
 from braindec.stats.mixed import subjects_by_seeds
 
-ASSUMED = (0.25, 0.5, 1.0)  # SD between subjects, over the one subject's distance from chance
+ASSUMED = (0.1, 0.25, 0.5)  # SD between subjects, over the one subject's distance from chance
 
 
 @dataclass(frozen=True)

@@ -224,11 +224,11 @@ def test_needed_subjects_fall_with_trials_and_rise_with_precision():
 def test_one_subject_cannot_say_how_many_are_needed_but_what_to_assume():
     one = needed_subjects(group_of([0.5]), "category_accuracy", Goal(0.05))[0]
     assert not one.above and one.sure is None
-    assert list(one.assumed) == [0.0625, 0.125, 0.25]  # of a distance of 0.25 from chance
+    assert list(one.assumed) == [0.025, 0.0625, 0.125]  # of a distance of 0.25 from chance
     fewest = [n for n, _ in one.assumed.values()]
     assert fewest == sorted(fewest)
     assert "cannot be known from one" in of_subjects(one)[0]
-    assert "SD of 0.25" in of_subjects(one)[0]
+    assert "SD of 0.12" in of_subjects(one)[0]
     below = needed_subjects(group_of([0.2]), "category_accuracy")[0]
     assert "not better than chance" in of_subjects(below)[0]
 
