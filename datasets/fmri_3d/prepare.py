@@ -254,7 +254,7 @@ def _content(name: str, home: Path, folders: dict[int, Path], frames: str) -> As
             "label": "category",
             "part": name,
             "frames": frames,
-            "transductive": "frames were standardised by the authors with the mean and deviation of all runs of a subject",
+            "transductive": "frames were standardised by the authors, over all runs of a subject",
             **played.SINGLE_VOLUMES,
             "betas": {**played.SINGLE_VOLUMES["betas"], "z_scored_on": "all_unlabelled"},
             "space": "pixels of a flattened visual cortex, (row, column, 1); the affine has no meaning",
