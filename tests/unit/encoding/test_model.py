@@ -1,0 +1,105 @@
+"""What an encoding model promises besides its numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import checks, encoding
+from braindec.maths import folds as fold_rules
+from braindec.types import SensorSpace, VoxelSpace
+
+
+def data(generator, n=40, p=5, q=6):
+    return torch.randn(n, p, generator=generator), torch.randn(n, q, generator=generator)
+
+
+def spaces():
+    mask = np.zeros((3, 3, 2), dtype=bool)
+    mask[0] = True
+    regions = {"V1": np.arange(6) < 2}
+    sensors = SensorSpace(tuple("abcdef"), np.full((6, 3), np.nan), ("eeg",) * 6)
+    return VoxelSpace(mask, np.eye(4), regions), sensors, None
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_a_saved_model_comes_back_equal_to_the_bit_with_its_place(generator, tmp_path, which):
+    space = spaces()[which]
+    model = encoding.fit(*data(generator), space=space, about={"features": "pixels", "delays": [1, 2]})
+    back = encoding.VoxelwiseEncoding.load(model.save(tmp_path / "model.h5"))
+    for name in ("weights", "intercept", "alpha", "cv_score"):
+        assert torch.equal(getattr(back, name), getattr(model, name))
+    assert (back.score, back.n, dict(back.about)) == ("r2", 40, {"features": "pixels", "delays": [1, 2]})
+    assert type(back.space) is type(space)
+    if which == 0:
+        assert np.array_equal(back.space.mask, space.mask)
+        assert np.array_equal(back.space.regions["V1"], space.regions["V1"])
+
+
+def test_another_file_or_a_damaged_one_is_refused(generator, tmp_path):
+    path = encoding.fit(*data(generator)).save(tmp_path / "model.h5")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "damaged.h5").write_bytes(content)
+    with pytest.raises(checks.DataFileError):
+        encoding.VoxelwiseEncoding.load(tmp_path / "damaged.h5")
+    with pytest.raises(FileNotFoundError):
+        encoding.VoxelwiseEncoding.load(tmp_path / "none.h5")
+
+
+def test_responses_on_disk_give_the_same_model_as_in_memory(generator, tmp_path, monkeypatch):
+    x, y = data(generator)
+    np.save(tmp_path / "y.npy", y.numpy())
+    monkeypatch.setattr(encoding.voxelwise, "VOXELS_AT_ONCE", 4)
+    mapped = encoding.fit(x, np.load(tmp_path / "y.npy", mmap_mode="r"))
+    whole = encoding.fit(x, y)
+    torch.testing.assert_close(mapped.weights, whole.weights)
+    torch.testing.assert_close(mapped.cv_score, whole.cv_score)
+
+
+def test_voxels_are_independent_of_each_other_and_can_be_taken(generator):
+    x, y = (t.double() for t in data(generator))
+    whole = encoding.fit(x, y)
+    torch.testing.assert_close(whole.take(torch.tensor([3])).weights, encoding.fit(x, y[:, 3:4]).weights)
+
+
+def test_refusals_name_the_axis(generator):
+    x, y = data(generator)
+    model = encoding.fit(x, y)
+    with pytest.raises(ValueError, match="along axis 'sample'"):
+        encoding.fit(x[1:], y)
+    with pytest.raises(ValueError, match="along axis 'feature'"):
+        model.predict(x[:, 1:])
+    with pytest.raises(ValueError, match="responses holds"):
+        encoding.fit(x, y * float("nan"))
+    with pytest.raises(ValueError, match="delays"):
+        encoding.delayed(x, [1, 1])
+    with pytest.raises(ValueError, match="number of feature spaces"):
+        encoding.partition_variance({"a": x}, y, {"a": x}, y)
+
+
+def test_a_gap_is_kept_on_both_sides_and_within_the_run():
+    runs = np.repeat([0, 1], 10)
+    (first, second) = fold_rules.folds_by_block(20, 2, 2, runs)
+    assert first.test.tolist() == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+    assert first.train.tolist() == [7, 8, 9, 17, 18, 19]
+    assert second.train.tolist() == [0, 1, 2, 10, 11, 12]
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        fold_rules.folds_by_block(10, 2, 10)
+
+
+def test_shares_of_the_ceiling_are_given_only_where_training_data_repeat():
+    score, ceiling = torch.tensor([0.4, 0.9, 0.1]), torch.tensor([0.8, 0.8, 0.05])
+    found = encoding.normalised(score, ceiling, torch.tensor([0.7, 0.75, 0.1]), 0.3)
+    assert (found.n_kept, found.n_voxels) == (2, 3)
+    assert found.values[:2].tolist() == pytest.approx([0.5, 1.125])  # not clipped
+    assert torch.isnan(found.values[2])
+    assert "2 of 3 voxels" in str(found)
+
+
+def test_features_at_scans_are_interpolated_within_their_run():
+    features = torch.arange(20.0)[:, None]
+    runs = np.repeat([0, 1], 10)
+    times = [torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.25, 99.0])]
+    assert encoding.at_scans(features, 1.0, times, runs).flatten().tolist() == [0.0, 0.5, 9.0, 10.25, 19.0]
