@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from braindec.data import image_files
 from braindec.data.dataset import NeuralDataset
 from braindec.data.large import Pictures
 from braindec.data.splits import Split
-from braindec.types import Table
+from braindec.types import Table, Trials
 
 FOLDERS = ("images", "object_images", "images_THINGS/object_images", "THINGS-images", "THINGS/Images")
 WHERE = (
@@ -65,6 +66,48 @@ def pictures_of(raw: Path, ids: Sequence[str], tested: Sequence[str], side: int,
             f"{len(missing)} of {len(paths)} pictures are not there, first {missing[0]}. {WHERE}"
         )
     return Pictures(tuple(ids), table, partial(image_files.batches, paths, side), tuple(paths), (side, side))
+
+
+@dataclass
+class Seen:
+    """The images that the subjects read so far have seen, and those of them that are tested."""
+
+    ids: set[str] = field(default_factory=set)
+    tested: set[str] = field(default_factory=set)
+
+    def of(
+        self, trials: Trials, whole: Mapping[str, int], what: str, n_repeats: int, **further: int
+    ) -> tuple[str, ...]:
+        """Notes a subject's images, and says what it lacks, a sentence each.
+
+        Parameters
+        ----------
+        trials : Trials
+            Column `trial_type` is ``"test"`` for those of test images.
+        whole : mapping of str to int
+            Trials of each type in the complete dataset.
+        what : str
+            What a trial is called.
+        n_repeats : int
+            Of each test image in the complete dataset.
+        **further : int
+            Trials of types that `trials` leaves out.
+        """
+        kinds, stimuli = trials.table["trial_type"], trials.table["stimulus_id"]
+        self.ids |= set(stimuli.tolist())
+        self.tested |= set(stimuli[kinds == "test"].tolist())
+        counts = {kind: further.get(kind, int((kinds == kind).sum())) for kind in whole}
+        said = tuple(
+            f"{trials.key}: {counts[kind]} of {n} {what} of the type {kind}."
+            for kind, n in whole.items()
+            if counts[kind] != n
+        )
+        odd = int((np.unique(stimuli[kinds == "test"], return_counts=True)[1] != n_repeats).sum())
+        return said + ((f"{trials.key}: {odd} test images were not shown {n_repeats} times.",) if odd else ())
+
+    def pictures(self, raw: Path, side: int, *, images: bool) -> Pictures:
+        """Of all of them; see `pictures_of`."""
+        return pictures_of(raw, sorted(self.ids), sorted(self.tested), side, images=images)
 
 
 def splits(dataset: NeuralDataset) -> list[Split]:

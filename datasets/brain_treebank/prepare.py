@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import runpy
@@ -15,7 +14,7 @@ import h5py
 import numpy as np
 
 from braindec import checks
-from braindec.data import hdf5, large, public
+from braindec.data import hdf5, large, public, text_tables
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.speech import Windows
@@ -177,17 +176,6 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """The rows of a csv file; a column that is missing is refused with those that are there."""
-    with reading(checks.existing_file(path, WHERE)), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    lacking = [c for c in columns if not rows or c not in rows[0]]
-    if lacking:
-        there = sorted(map(str, rows[0])) if rows else "no row"
-        raise checks.DataFileError(path, f"lacks the columns {lacking}; it has {there}", COPY_AGAIN)
-    return rows
-
-
 def _numbers(path: Path, rows: list[dict[str, str]], column: str) -> np.ndarray:
     """A column as float64; empty cells are NaN."""
     with reading(path):
@@ -213,7 +201,7 @@ def _electrodes(raw: Path, subject: int) -> tuple[SensorSpace, list[str], dict[s
     if not chosen or len(set(chosen)) != len(chosen):
         raise checks.DataFileError(path, "names no electrode, or one twice", COPY_AGAIN)
     table = raw / _located_file(subject)
-    rows = {_clean(row["Electrode"]): row for row in _rows(table, ("Electrode", *LOCATED))}
+    rows = {_clean(row["Electrode"]): row for row in text_tables.rows(table, ("Electrode", *LOCATED))}
     with reading(table):
         where = {n: [float(rows[n][axis]) for axis in LOCATED] for n in chosen if n in rows}
     areas = [rows[n].get(REGION, "") if n in rows else "" for n in chosen]
@@ -238,7 +226,7 @@ def _film(raw: Path, subject: int, trial: int) -> str:
 
 def _transcript(path: Path) -> tuple[Table, int]:
     """Words with their times in the film, in order, and how many have none."""
-    rows = _rows(path, ("text", "start", "end"))
+    rows = text_tables.rows(path, ("text", "start", "end"))
     start, end = (_numbers(path, rows, c) for c in ("start", "end"))
     timed = np.flatnonzero(np.isfinite(start) & np.isfinite(end))
     timed = timed[np.argsort(start[timed], kind="stable")]
@@ -262,7 +250,7 @@ def _run(
 ) -> tuple[Run, int]:
     """A recording by its headers, and how many words were left out as the film paused near them."""
     timings = raw / "subject_timings" / f"sub_{subject}_trial{trial:03d}_timings.csv"
-    rows = _rows(timings, ("movie_time", "index"))
+    rows = text_tables.rows(timings, ("movie_time", "index"))
     clock, sample = (_numbers(timings, rows, c) for c in ("movie_time", "index"))
     known = np.isfinite(clock) & np.isfinite(sample)
     clock, sample = clock[known], sample[known]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import runpy
 from collections.abc import Iterable
 from functools import lru_cache, partial
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from braindec import checks
-from braindec.data import large, mat5
+from braindec.data import large, mat5, public, text_tables
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.sensors import sensor_space
@@ -47,16 +46,14 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     """
     raw = Path(raw)
     usual = [s for s in SUBJECTS if s not in LEFT_OUT + NO_TIMES]
-    chosen = usual if subjects is None else [checks.one_of("subjects", s, SUBJECTS) for s in subjects]
+    chosen = usual if subjects is None else public.asked(subjects, SUBJECTS)
     paths = [raw / f"S{s:02d}.{suffix}" for s in chosen for suffix in ("vhdr", "eeg", "vmrk")]
     paths += [raw / TIMES[1] / f"S{s:02d}.mat" for s in chosen] + [raw / STORY]
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} files are not there, first {missing[0]}. Transfer them with Globus from "
-            "https://deepblue.lib.umich.edu/data/concern/data_sets/bn999738r and unpack proc.zip there."
-        )
-    return paths
+    where = (
+        "Transfer them with Globus from https://deepblue.lib.umich.edu/data/concern/data_sets/bn999738r and unpack "
+        "proc.zip there."
+    )
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -74,13 +71,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares those of the paper that have files.
-    dry_run : bool
-        Only say what would be read, written and needed.
-    n_jobs : int
-        Subjects at a time.
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`; None prepares those of the paper that have files.
     sfreq : float or None
         Hz after resampling; None keeps 500.
     every_word : bool
@@ -164,12 +156,7 @@ def _recordings(raw: Path) -> dict[int, tuple[Path, Path]]:
 
 def _story(path: Path) -> Table:
     """The words of the story by their Order."""
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    lacking = [c for c in ("Word", *COLUMNS) if not rows or c not in rows[0]]
-    if lacking:
-        there = sorted(rows[0]) if rows else "no row"
-        raise checks.DataFileError(path, f"lacks the columns {lacking}; it has {there}", COPY_AGAIN)
+    rows = text_tables.rows(path, ("Word", *COLUMNS))
     with reading(path):
         columns = {name: np.array([float(row[c]) for row in rows]) for c, name in COLUMNS.items()}
     if len(set(columns["order"].tolist())) != len(rows) or not np.isfinite(columns["onset_s"]).all():

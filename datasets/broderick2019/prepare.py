@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io import savemat, whosmat
 
 from braindec import checks, seeding
-from braindec.data import large, mat5, speech_miniature
+from braindec.data import large, mat5, public, speech_miniature
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.sensors import sensor_space
@@ -37,20 +37,18 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
         If a file is missing (not in a dry run), with where it is to be had.
     """
     folder = Path(raw) / "Natural Speech"
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    chosen = public.asked(subjects, SUBJECTS)
     paths = [
         folder / "EEG" / f"Subject{s}" / f"Subject{s}_Run{r}.mat"
         for s in chosen
         for r in range(1, N_RUNS + 1)
     ]
     paths += [folder / "Stimuli" / "Text" / f"Run{r}.mat" for r in range(1, N_RUNS + 1)]
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} files are not there, first {missing[0]}. Download 'Natural Speech.zip' "
-            "in a browser from https://datadryad.org/stash/dataset/doi:10.5061/dryad.070jc and unpack it there."
-        )
-    return paths
+    where = (
+        "Download 'Natural Speech.zip' in a browser from https://datadryad.org/stash/dataset/doi:10.5061/dryad.070jc "
+        "and unpack it there."
+    )
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -68,13 +66,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares all that have files.
-    dry_run : bool
-        Only say what would be read, written and needed.
-    n_jobs : int
-        Subjects at a time.
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`.
     reference : str
         ``"mastoids"`` subtracts their mean; ``"none"`` leaves the recording as it is.
     every_word : bool

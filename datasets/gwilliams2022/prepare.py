@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import ast
-import csv
 import re
 import runpy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from braindec import checks
-from braindec.data import download, large
+from braindec.data import download, large, public, text_tables
 from braindec.data.catalogue import Counts, Truth, raw_folder
-from braindec.data.damage import reading
 from braindec.data.kit import open_kit
 from braindec.data.speech import Windows
 from braindec.data.speech_dataset import whole
@@ -44,7 +40,7 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
 
     OSF deals subjects out to projects as space allowed, so that `subjects` is only checked.
     """
-    _chosen(subjects)
+    public.asked(subjects, SUBJECTS)
     urls = {f"{p}.zip": f"https://files.osf.io/v1/resources/{p}/providers/osfstorage/?zip=" for p in PROJECTS}
     return download.fetch_unlisted(urls, raw, dry_run=dry_run)
 
@@ -64,13 +60,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares all that have files.
-    dry_run : bool
-        Only say what would be read, written and needed.
-    n_jobs : int
-        Subjects at a time.
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`.
     sfreq : float or None
         Hz after resampling; None keeps 1000.
     every_word : bool
@@ -170,12 +161,7 @@ def _run(path: Path, session: str, task: str) -> Run:
 
 def _words(path: Path) -> Table:
     """The words of an events file; each row's trial_type is a dictionary written as text."""
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    lacking = [c for c in COLUMNS if not rows or c not in rows[0]]
-    if lacking:
-        there = sorted(rows[0]) if rows else "no row"
-        raise checks.DataFileError(path, f"lacks the columns {lacking}; it has {there}", AGAIN)
+    rows = text_tables.rows(path, COLUMNS, delimiter="\t", way_out=AGAIN)
     columns: dict[str, list[Any]] = {}
     for number, row in enumerate(rows, start=2):
         said = _dictionary(path, number, row["trial_type"])
@@ -184,8 +170,8 @@ def _words(path: Path) -> Table:
         values = {key: _value(path, number, said, key) for key in WORD}
         values["wav"] = _sound(path, number, values.pop("sound"))
         values["wav_onset_s"] = values.pop("start")
-        values["onset_s"] = _seconds(path, number, row, "onset")
-        values["duration_s"] = _seconds(path, number, row, "duration")
+        values["onset_s"] = text_tables.seconds(path, number, row, "onset", way_out=AGAIN)
+        values["duration_s"] = text_tables.seconds(path, number, row, "duration", way_out=AGAIN)
         for key, value in values.items():
             columns.setdefault(key, []).append(value)
     if not columns:
@@ -216,18 +202,6 @@ def _value(path: Path, number: int, said: dict[str, Any], key: str) -> Any:
     raise checks.DataFileError(path, found, AGAIN)
 
 
-def _seconds(path: Path, number: int, row: dict[str, str], column: str) -> float:
-    try:
-        value = float(row[column])
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not np.isfinite(value) or value < 0:
-        raise checks.DataFileError(
-            path, f"line {number}: {column} is {row[column]!r}, expected seconds", AGAIN
-        )
-    return value
-
-
 def _sound(path: Path, number: int, name: str) -> str:
     """The file's path below the raw folder; events say stimuli/audio/LW1_0.0.wav of stimuli/audio/lw1_0.wav."""
     wav = re.sub(r"_(\d+)\.0\.wav$", r"_\1.wav", name.lower())
@@ -235,7 +209,3 @@ def _sound(path: Path, number: int, name: str) -> str:
         found = f"line {number}: the word's 'sound' is {name!r}, expected stimuli/audio/lw1_0.wav or the like"
         raise checks.DataFileError(path, found, AGAIN)
     return wav
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    return SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import re
+import runpy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from braindec import checks, seeding
-from braindec.data import large, speech_miniature
+from braindec import checks
+from braindec.data import large, public, text_tables
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.data.ctf import open_ctf
 from braindec.data.damage import COPY_AGAIN, reading
@@ -20,6 +20,7 @@ from braindec.data.speech_dataset import whole
 from braindec.data.speech_runs import Run
 from braindec.types import Table
 
+HERE = Path(__file__).resolve().parent
 ABSENT = (
     2012, 2018, 2022, 2023, 2026, 2043, 2044, 2045, 2048, 2054, 2060, 2074, 2081, 2082, 2087, 2093, 2100, 2107, 2112,
     2115, 2118, 2123,
@@ -31,6 +32,7 @@ CONDITIONS = {"ZINNEN": "sentence", "WOORDEN": "word_list"}
 ANCHORS = ("fixed", "words")
 STEM = "EQ_Ramp_Int2_Int1LPF"
 FIXED_S = 3.0
+ADDRESS = "https://data.ru.nl/collections/di/dccn/DSC_3011020.09_236"
 TASK = re.compile(r"sub-A(\d{4})_task-auditory(?:_run-(\d+))?_meg\.(ds|fif)")
 START = re.compile(r"Start File\s+(\d+)\.wav")
 INTERVAL = re.compile(r'xmin\s*=\s*([\d.]+)\s+xmax\s*=\s*([\d.]+)\s+text\s*=\s*"((?:[^"]|"")*)"')
@@ -44,17 +46,11 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     DownloadError
         If a file is missing (not in a dry run), with where it is to be had.
     """
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    chosen = public.asked(subjects, SUBJECTS)
     stems = [Path(raw) / f"sub-A{s}" / "meg" / f"sub-A{s}_task-auditory" for s in chosen]
     paths = [stem.with_name(f"{stem.name}_{end}") for stem in stems for end in ("meg.ds", "events.tsv")]
     paths.append(Path(raw) / "stimuli" / "stimuli.txt")
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} files are not there, first {missing[0]}. Sign the agreement at "
-            "https://data.ru.nl/collections/di/dccn/DSC_3011020.09_236 and copy them by WebDAV."
-        )
-    return paths
+    return public.by_hand(paths, f"Sign the agreement at {ADDRESS} and copy them by WebDAV.", dry_run)
 
 
 def prepare(
@@ -73,13 +69,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        2002 .. 2125; None prepares all that have files.
-    dry_run : bool
-        Only say what would be read, written and needed.
-    n_jobs : int
-        Subjects at a time.
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`; subjects are 2002 .. 2125.
     anchors : str
         ``"fixed"`` cuts every 3 s from the beginning of a sound; ``"words"`` needs forced alignments.
     sfreq : float or None
@@ -128,7 +119,7 @@ def prepare(
     windows = Windows(0.0 if anchors == "fixed" else -0.5, FIXED_S, sfreq, every_word)
     content = whole(
         "schoffelen2019", "RU-DI-HD-1.0 (Donders Repository)",
-        "https://data.ru.nl/collections/di/dccn/DSC_3011020.09_236; doi:10.1038/s41597-019-0020-y", raw, runs, windows,
+        f"{ADDRESS}; doi:10.1038/s41597-019-0020-y", raw, runs, windows,
         modality="meg", units="T", missing=said, script_files=(raw / "stimuli" / "stimuli.txt",),
         notes={
             "transductive": "nothing; recordings were only low-passed and resampled", "compensation": compensation,
@@ -162,26 +153,10 @@ def synthetic(
         `details["signals"]` by subject: tesla, (n_channels, n_times); `details["onsets"]` by subject: seconds of each
         sound by its number; `details["words"]` by number: `speech_miniature.Spoken`.
     """
-    raw = Path(raw)
-    rng = seeding.numpy_generator(seed, "schoffelen2019")
-    numbers = sorted(rng.choice(np.arange(1, 361), n_sounds, replace=False).tolist())
-    spoken = {n: speech_miniature.spoken(rng, float(rng.uniform(3.2, 6.8))) for n in numbers}
-    (raw / "stimuli").mkdir(parents=True, exist_ok=True)
-    lines = [f"{n} {' '.join(said.word)}" for n, said in spoken.items()]
-    (raw / "stimuli" / "stimuli.txt").write_text("\n".join(lines) + "\n")
-    for n, said in spoken.items():
-        _write_grid(raw / "derivatives" / "phonemes" / f"{STEM}{n:03d}.TextGrid", said)
-    signals, onsets = {}, {}
-    for subject in subjects:
-        mine = seeding.numpy_generator(seed, "schoffelen2019", subject)
-        folder = raw / f"sub-A{subject}" / "meg"
-        folder.mkdir(parents=True, exist_ok=True)
-        order = mine.permutation(numbers).tolist()
-        onsets[subject] = _write_events(folder / f"sub-A{subject}_task-auditory_events.tsv", order, spoken)
-        n_times = round((max(onsets[subject].values()) + 12) * 1200)
-        signals[subject] = speech_miniature.waves(mine, n_channels, n_times, 1200.0, 1e-12)
-        _write_fif(folder / f"sub-A{subject}_task-auditory_meg.fif", signals[subject])
-    return Truth({}, {}, {"signals": signals, "onsets": onsets, "words": spoken})
+    made: Truth = runpy.run_path(str(HERE / "_synthetic.py"))["synthetic"](
+        Path(raw), seed, tuple(subjects), n_sounds, n_channels
+    )
+    return made
 
 
 def _recordings(raw: Path) -> dict[int, list[tuple[Path, str]]]:
@@ -227,13 +202,7 @@ def _sentences(path: Path) -> dict[int, str]:
 def _sounds(path: Path, sentences: Mapping[int, str]) -> list[dict[str, Any]]:
     """Each sound that was played: number, onset_s, end_s, condition, sentence."""
     checks.existing_file(path, "Every recording has its events beside it.")
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    lacking = [c for c in COLUMNS if not rows or c not in rows[0]]
-    if lacking:
-        raise checks.DataFileError(
-            path, f"lacks the columns {lacking}; it has {sorted(rows[0]) if rows else []}", COPY_AGAIN
-        )
+    rows = text_tables.rows(path, COLUMNS, delimiter="\t")
     sounds: list[dict[str, Any]] = []
     condition = "unknown"
     for line, row in enumerate(rows, start=2):
@@ -246,15 +215,15 @@ def _sounds(path: Path, sentences: Mapping[int, str]) -> list[dict[str, Any]]:
                 raise checks.DataFileError(
                     path, f"line {line} plays {number}.wav, which stimuli.txt lacks", COPY_AGAIN
                 )
-            onset = _seconds(path, line, row)
+            onset = text_tables.seconds(path, line, row, "onset")
             sounds.append(
                 {"number": number, "onset_s": onset, "end_s": np.inf, "condition": condition,
                  "sentence": sentences[number]}
             )  # fmt: skip
         elif sounds and value == "Audio onset":
-            sounds[-1]["onset_s"] = _seconds(path, line, row)
+            sounds[-1]["onset_s"] = text_tables.seconds(path, line, row, "onset")
         elif sounds and "End of file" in value:
-            sounds[-1]["end_s"] = _seconds(path, line, row)
+            sounds[-1]["end_s"] = text_tables.seconds(path, line, row, "onset")
     endless = [s["number"] for s in sounds if not np.isfinite(s["end_s"])]
     if not sounds or endless:
         found = (
@@ -262,14 +231,6 @@ def _sounds(path: Path, sentences: Mapping[int, str]) -> list[dict[str, Any]]:
         )
         raise checks.DataFileError(path, found, COPY_AGAIN)
     return sounds
-
-
-def _seconds(path: Path, line: int, row: dict[str, str]) -> float:
-    try:
-        return float(row["onset"])
-    except (TypeError, ValueError):
-        found = f"line {line}: onset is {row['onset']!r}, expected seconds"
-        raise checks.DataFileError(path, found, COPY_AGAIN) from None
 
 
 def _inside(path: Path, sounds: list[dict[str, Any]], seconds: float) -> None:
@@ -320,68 +281,3 @@ def _aligned(raw: Path, number: int) -> list[tuple[float, float, str]]:
     if not words:
         raise checks.DataFileError(path, "has no word in the tier 'ORT-MAU'", "Align it again.")
     return words
-
-
-def _write_events(
-    path: Path, order: list[int], spoken: Mapping[int, speech_miniature.Spoken]
-) -> dict[int, float]:
-    rows, at, onsets = ["onset\tduration\ttype\tvalue\tsample"], 5.0, {}
-
-    def add(onset: float, kind: str, value: str) -> None:
-        rows.append(f"{onset:.4f}\tn/a\t{kind}\t{value}\t{round(onset * 1200)}")
-
-    for i, number in enumerate(order):
-        if i % 4 == 0:
-            add(at - 2.0, "Picture", "WOORDEN" if (i // 4) % 2 else "ZINNEN")
-        add(at, "Sound", f"Start File {number:03d}.wav")
-        onsets[number] = round(at + 0.01, 4)
-        add(onsets[number], "Nothing", "Audio onset")
-        end = onsets[number] + float(spoken[number].offset_s[-1]) + 0.3
-        add(end, "Nothing", "End of file")
-        at = round(end + 1.5, 2)
-    path.write_text("\n".join(rows) + "\n")
-    return onsets
-
-
-def _write_grid(path: Path, said: speech_miniature.Spoken) -> None:
-    """Two tiers: words and pauses (ORT-MAU), and one segment for each (MAU)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    intervals, last = [], 0.0
-    for word, on, off in zip(said.word, said.onset_s.tolist(), said.offset_s.tolist(), strict=True):
-        intervals += [(last, on, "")] if on > last else []
-        intervals.append((on, off, word))
-        last = off
-    lines = [
-        'File type = "ooTextFile"',
-        'Object class = "TextGrid"',
-        "",
-        "xmin = 0",
-        f"xmax = {last}",
-        "item []:",
-    ]
-    for i, (tier, mapped) in enumerate((("ORT-MAU", False), ("MAU", True)), start=1):
-        lines += [
-            f"    item [{i}]:",
-            '        class = "IntervalTier"',
-            f'        name = "{tier}"',
-            "        xmin = 0",
-        ]
-        lines += [f"        xmax = {last}", f"        intervals: size = {len(intervals)}"]
-        for k, (start, stop, word) in enumerate(intervals, start=1):
-            text = ("a" if word else "<p:>") if mapped else word
-            lines += [
-                f"        intervals [{k}]:",
-                f"            xmin = {start}",
-                f"            xmax = {stop}",
-            ]
-            lines.append(f'            text = "{text}"')
-    path.write_text("\n".join(lines) + "\n")
-
-
-def _write_fif(path: Path, signal: np.ndarray) -> None:
-    import mne
-
-    names = [f"MLC{11 + i}-2908" for i in range(len(signal))] + ["BG1-2908"]
-    info = mne.create_info(names, 1200.0, ["mag"] * len(signal) + ["ref_meg"], verbose="error")
-    held = np.concatenate([signal, np.zeros((1, signal.shape[1]))])
-    mne.io.RawArray(held, info, verbose="error").save(path, fmt="double", overwrite=True, verbose="error")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config
-from braindec.data import NeuralDataset, Split, image_files, large, spaces
+from braindec.data import NeuralDataset, Split, image_files, large, public, spaces
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.joined import JoinedRows
 from braindec.data.sensors import sensor_space
@@ -81,16 +81,11 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
         If a file is missing (not in a dry run), with where it is to be had.
     """
     raw, kind = Path(raw), KINDS["250hz"]
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    chosen = public.asked(subjects, SUBJECTS)
     paths = [raw / "image_set" / name for name in ("image_metadata.npy", "training_images", "test_images")]
     paths += [raw / kind.folder / f"sub-{s:02d}" / name for s in chosen for name in kind.files]
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} files are not there, first {missing[0]}. Download them in a browser from "
-            f"{SOURCES['OSF']}, unpack the archives, and keep these folders."
-        )
-    return paths
+    where = f"Download them in a browser from {SOURCES['OSF']}, unpack the archives, and keep these folders."
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -108,13 +103,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares all that have files.
-    dry_run : bool
-        Only say what would be read, written and needed.
-    n_jobs : int
-        Subjects at a time.
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`.
     files : str, optional
         ``"250hz"``, ``"250hz_pt"``, ``"17_channels"`` or ``"raw"``; None takes the one that is there.
     images : bool

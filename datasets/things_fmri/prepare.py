@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from braindec import checks, config
-from braindec.data import large, things, things_fmri
+from braindec.data import large, public, things, things_fmri
 from braindec.data.catalogue import Counts, Truth
 from braindec.types import Trials
 
@@ -46,18 +46,13 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
         If a file is missing (not in a dry run).
     """
     raw = Path(raw)
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    chosen = public.asked(subjects, SUBJECTS)
     paths = [raw / TABLES[0] / name.format(s) for s in chosen for name in FILES]
     paths += [raw / MASKS[0] / f"sub-{s:02d}_space-T1w_brainmask.nii.gz" for s in chosen] + [
         raw / things.FOLDERS[0]
     ]
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} are not there, first {missing[0]}. Download betas and brain masks in a "
-            f"browser from {ADDRESS} and unpack them. Pictures: {things.WHERE}"
-        )
-    return paths
+    where = f"Download betas and masks in a browser from {ADDRESS} and unpack them. Pictures: {things.WHERE}"
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -75,13 +70,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares all that have files.
-    dry_run : bool
-        Only say what would be read, written and needed.
-    n_jobs : int
-        Subjects at a time.
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`.
     images : bool
         False leaves the pictures out: concepts and names alone.
     invalid : str
@@ -102,21 +92,19 @@ def prepare(
     folder = next((raw / f for f in TABLES if any((raw / f).glob("sub-*_ResponseData.h5"))), raw / TABLES[0])
     found = [s for s in SUBJECTS if (folder / FILES[0].format(s)).is_file()]
     chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "sub-0{}_ResponseData.h5")
-    sources, ids, tested, dropped = [], set(), set(), {}
+    sources, seen, dropped = [], things.Seen(), {}
     for subject in chosen:
         source, trials, said, n_dropped = _source(raw, folder, subject, choice, dry_run=dry_run)
         sources.append(source)
-        missing += said
+        missing += (*seen.of(trials, WHOLE, "trials", N_REPEATS), *said)
         dropped[source.key] = n_dropped
-        ids |= set(trials.table["stimulus_id"].tolist())
-        tested |= set(trials.table["stimulus_id"][trials.table["trial_type"] == "test"].tolist())
     whole = large.Whole(
         name="things_fmri",
         licence="CC0 (recordings); the pictures have their own terms",
         source=f"OpenNeuro ds004192; {ADDRESS}; Hebart et al. 2023, doi:10.7554/eLife.82580",
         raw=raw,
         sources=tuple(sources),
-        pictures=things.pictures_of(raw, sorted(ids), sorted(tested), SIDE, images=choice.images),
+        pictures=seen.pictures(raw, SIDE, images=choice.images),
         splits=things.splits,
         notes=NOTES | ({"voxels_left_out": dropped} if choice.invalid == "drop" else {}),
         settings={"images": choice.images, "invalid": choice.invalid, "side": SIDE},
@@ -160,27 +148,13 @@ def _source(
     kept = np.ones(n_in_file, dtype=bool) if keep is None else keep
     further = partial(_write_maps, key=key, voxels=voxels, kept=kept, mask=mask)
     files = (betas, stimuli, voxels) if mask is None else (betas, stimuli, voxels, mask)
-    said = _missing(trials, key)
-    if mask is None:
-        said += (f"{key}: {name}; without it voxels have regions but no place in the head.",)
+    without = f"{key}: {name}; without it voxels have regions but no place in the head."
+    said = () if mask is not None else (without,)
     return large.Source(key, files, read, further), trials, said, int((~kept).sum())
 
 
 def _write_maps(folder: Path, *, key: str, voxels: Path, kept: np.ndarray, mask: Path | None) -> None:
     things_fmri.write_voxel_maps(folder, key, voxels, kept, mask)
-
-
-def _missing(trials: Trials, key: str) -> tuple[str, ...]:
-    kinds = trials.table["trial_type"]
-    counts = {kind: int((kinds == kind).sum()) for kind in WHOLE}
-    said = tuple(
-        f"{key}: {counts[kind]} of {n} trials of the type {kind}."
-        for kind, n in WHOLE.items()
-        if counts[kind] != n
-    )
-    _, repeats = np.unique(trials.table["stimulus_id"][kinds == "test"], return_counts=True)
-    odd = int((repeats != N_REPEATS).sum())
-    return said + ((f"{key}: {odd} test images were not shown {N_REPEATS} times.",) if odd else ())
 
 
 def synthetic(

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from braindec import checks, config
-from braindec.data import large, things
+from braindec.data import large, public, things
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.things_meg import read_attributes, read_things_meg
 from braindec.types import Trials
@@ -42,18 +40,15 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
         If a file is missing (not in a dry run).
     """
     raw = Path(raw)
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
+    chosen = public.asked(subjects, SUBJECTS)
     paths = [raw / EPOCHS[0] / f"preprocessed_P{s}-epo.fif" for s in chosen]
     paths += [raw / TABLES[0] / f"sample_attributes_P{s}.csv" for s in chosen]
     paths += [raw / things.FOLDERS[0]]
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} are not there, first {missing[0]}. Get the recordings with: aws s3 sync "
-            f"--no-sign-request {ADDRESS} {raw} --exclude '*' --include 'derivatives/preprocessed/*' "
-            f"--include 'sourcedata/*'. Pictures: {things.WHERE}"
-        )
-    return paths
+    where = (
+        f"Get the recordings with: aws s3 sync --no-sign-request {ADDRESS} {raw} --exclude '*' --include "
+        f"'derivatives/preprocessed/*' --include 'sourcedata/*'. Pictures: {things.WHERE}"
+    )
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -70,13 +65,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares all that have files.
-    dry_run : bool
-        Only say what would be read, written and needed.
-    n_jobs : int
-        Subjects at a time.
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`.
     images : bool
         False leaves the pictures out: concepts and names alone.
     sets : iterable of str
@@ -97,22 +87,20 @@ def prepare(
     )
     found = [s for s in SUBJECTS if (folder / f"preprocessed_P{s}-epo.fif").is_file()]
     chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "preprocessed_P{}-epo.fif")
-    sources, ids, tested = [], set(), set()
+    sources, seen = [], things.Seen()
     catch: dict[str, int] = {}
     for subject in chosen:
         source, trials, n_catch = _source(raw, folder, subject)
         sources.append(source)
         catch[source.key] = n_catch
-        ids |= set(trials.table["stimulus_id"].tolist())
-        tested |= set(trials.table["stimulus_id"][trials.table["trial_type"] == "test"].tolist())
-        missing += _missing(trials, n_catch)
+        missing += seen.of(trials, WHOLE, "epochs", N_REPEATS, catch=n_catch)
     whole = large.Whole(
         name="things_meg",
         licence="CC0 (recordings); the pictures have their own terms",
         source="OpenNeuro ds004212; Hebart et al. 2023, doi:10.7554/eLife.82580",
         raw=raw,
         sources=tuple(sources),
-        pictures=things.pictures_of(raw, sorted(ids), sorted(tested), SIDE, images=images),
+        pictures=seen.pictures(raw, SIDE, images=images),
         splits=things.splits,
         notes={
             "label": "concept",
@@ -137,19 +125,6 @@ def _source(raw: Path, folder: Path, subject: int) -> tuple[large.Source, Trials
     further = sorted(folder.glob(f"preprocessed_P{subject}-epo-*.fif"))
     n_catch = int((read_attributes(table)["trial_type"] == "catch").sum())
     return large.Source(trials.key, (first, *further, table), read), trials, n_catch
-
-
-def _missing(trials: Trials, n_catch: int) -> tuple[str, ...]:
-    kinds = trials.table["trial_type"]
-    counts = {"exp": int((kinds == "exp").sum()), "test": int((kinds == "test").sum()), "catch": n_catch}
-    said = tuple(
-        f"{trials.key}: {counts[kind]} of {n} epochs of the type {kind}."
-        for kind, n in WHOLE.items()
-        if counts[kind] != n
-    )
-    _, repeats = np.unique(trials.table["stimulus_id"][kinds == "test"], return_counts=True)
-    odd = int((repeats != N_REPEATS).sum())
-    return said + ((f"{trials.key}: {odd} test images were not shown {N_REPEATS} times.",) if odd else ())
 
 
 def synthetic(
