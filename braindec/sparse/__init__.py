@@ -1,0 +1,10 @@
+"""Sparse autoencoders: embeddings as sums of few atoms, how they are trained, kept and judged."""
+
+from __future__ import annotations
+
+from braindec.sparse.autoencoder import Config, SparseAutoencoder
+from braindec.sparse.codes import Code
+from braindec.sparse.fitting import Config as FitConfig
+from braindec.sparse.fitting import Fitted, fit
+
+__all__ = ["Code", "Config", "FitConfig", "Fitted", "SparseAutoencoder", "fit"]
