@@ -45,6 +45,7 @@ FORKS = {
     "scale of a voxel": ("one", "as measured", "one, clipped at 3 MAD"),
     "pixels": ("28", "14"),
     "penalty": ("told apart", "least error", "fixed at 1"),
+    "candidates": ("of the protocol", "of its class"),  # the digits of its fold, or its sixes (or nines) alone
 }
 
 

@@ -47,6 +47,7 @@ FORKS = {
     "window": ("0 to 0.5 s", "0 to 0.3 s", "0.1 to 0.4 s"),
     "averaging": ("4 samples", "1 sample", "8 samples"),
     "penalty": ("told apart", "least error", "fixed at 1"),
+    "candidates": ("of the protocol", "of all folds"),  # a trial is ranked among those of its run, or of all runs
 }
 WINDOWS = {"0 to 0.5 s": (0.0, 0.5), "0 to 0.3 s": (0.0, 0.3), "0.1 to 0.4 s": (0.1, 0.4)}
 

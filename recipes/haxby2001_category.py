@@ -45,6 +45,7 @@ FORKS = {
     "scale of a voxel": ("one", "as measured"),
     "noise": ("as measured", "whitened by class residuals"),
     "penalty": ("told apart", "least error", "fixed at 1"),
+    "candidates": ("of the protocol", "pools of 4", "pools of 2"),  # of eight categories
 }
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from braindec import checks
+from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, splits
 from braindec.decoder import steps_for
 from braindec.decoder.fitting import identification_score
-from braindec.evaluate.exam import Exam
+from braindec.evaluate.candidate_pools import OF_PROTOCOL, means, measured_among
+from braindec.evaluate.exam import Exam, row_labels
 from braindec.evaluate.measures import Measured, protocol_named
 from braindec.evaluate.scoring import Judged, check_scopes, compare, judge
 from braindec.evaluate.systems import Fitter, RidgeFitter, decoder_fitter, signal_features
@@ -28,6 +29,7 @@ PENALTIES: dict[str, Mapping[str, Any]] = {
     "fixed at 1": {"alphas": (1.0,)},
 }
 SYSTEMS = ("ridge", "braindec")
+PENALTY, CANDIDATES = "penalty", "candidates"  # forks that are no matter of the recipe's settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +140,9 @@ def multiverse(
     ----------
     recipe : Recipe
     fork : callable
-        ``fork(recipe, **{name: choice}) -> Recipe``; a fork named ``"penalty"`` is not passed on: it says how ridge's
-        penalty is chosen, one of `PENALTIES`.
+        ``fork(recipe, **{name: choice}) -> Recipe``. Two forks are not passed on: ``"penalty"`` says how ridge's
+        penalty is chosen, one of `PENALTIES`; ``"candidates"`` among what a decoded trial is identified, one of
+        `candidate_pools.OPTIONS`: nothing is fitted again for it.
     forks : mapping of str to sequence of str
         Each fork's options; the first one is the recipe's own choice.
     data_dir : path
@@ -168,35 +171,48 @@ def multiverse(
     empty = [name for name, options in forks.items() if not options]
     if not forks or empty:
         raise checks.ConfigError(f"forks must name one option or more each, got {dict(forks)}.")
+    if system == "braindec" and PENALTY in forks:
+        forks = {name: options for name, options in forks.items() if name != PENALTY}  # ridge's fork alone
     own = {name: options[0] for name, options in forks.items()}
-    if system == "braindec" and "penalty" in forks:
-        forks = {name: options for name, options in forks.items() if name != "penalty"}  # ridge's fork alone
-        own.pop("penalty")
     known = protocol_named(recipe.protocol).metrics
     metric = known[0] if metric is None else checks.one_of("metric", metric, known)
+    pools = _pools(forks, metric)
+    if CANDIDATES in forks:
+        forks = {**forks, CANDIDATES: pools}
     shared = _Shared(Path(data_dir), folds or folds_of)
     judged: dict[str, Judged] = {}
     universes: list[Universe] = []
-    combinations = [dict(zip(forks, values, strict=True)) for values in itertools.product(*forks.values())]
+    fitted = {name: options for name, options in forks.items() if name != CANDIDATES}
+    combinations = [dict(zip(fitted, values, strict=True)) for values in itertools.product(*fitted.values())]
     for choices in tqdm(combinations, desc="universes", disable=not progress, leave=False):
-        chosen = fork(recipe, **{name: value for name, value in choices.items() if name != "penalty"})
-        found = shared.run(system, chosen, choices.get("penalty", "told apart"))
-        if isinstance(found, str):
-            universes += [Universe(choices, system, key, None, found) for key in shared.keys(chosen)]
-            continue
-        if choices == own:
+        chosen = fork(recipe, **{name: value for name, value in choices.items() if name != PENALTY})
+        found = shared.run(system, chosen, choices.get(PENALTY, "told apart"))
+        for option in pools:
+            among = {**choices, CANDIDATES: option} if CANDIDATES in forks else choices
+            if isinstance(found, str):
+                universes += [Universe(among, system, key, None, found) for key in shared.keys(chosen)]
+                continue
+            measured = shared.measured(found, option, metric, chosen)
+            universes += [Universe(among, system, key, m) for key, m in measured.items()]
+        if not isinstance(found, str) and choices == {name: own[name] for name in fitted}:
             judged[system] = found
-        universes += [Universe(choices, system, key, m[metric]) for key, m in found.measured.items()]
     differences = []
     if between and system in judged:
         other = SYSTEMS[1 - SYSTEMS.index(system)]
-        second = shared.run(
-            other, fork(recipe, **{k: v for k, v in own.items() if k != "penalty"}), "told apart"
-        )
+        alike = {k: v for k, v in own.items() if k not in (PENALTY, CANDIDATES)}
+        second = shared.run(other, fork(recipe, **alike), "told apart")
         if not isinstance(second, str):
             judged[other] = second
             differences = compare(judged["braindec"], judged["ridge"], metric, recipe.seed)
     return Multiverse(metric, forks, own, tuple(universes), tuple(differences))
+
+
+def _pools(forks: Forks, metric: str) -> tuple[str, ...]:
+    """The candidates that are declared and mean something for a metric; the recipe's own are the protocol's."""
+    options = tuple(forks.get(CANDIDATES, (OF_PROTOCOL,)))
+    if options[0] != OF_PROTOCOL:
+        raise checks.ConfigError(f"the first of the candidates must be {OF_PROTOCOL!r}, got {options[0]!r}.")
+    return tuple(option for option in options if means(option, metric))
 
 
 def folds_of(recipe: Any, dataset: NeuralDataset) -> Sequence[Split]:
@@ -247,6 +263,18 @@ class _Shared:
         )  # fmt: skip
         return judge(system, self._fitter(system, recipe, penalty), exam, 0)
 
+    def measured(self, judged: Judged, option: str, metric: str, recipe: Any) -> dict[str, Measured]:
+        """A metric of what was judged, among other candidates; by signal key."""
+        if option == OF_PROTOCOL:
+            return {key: found[metric] for key, found in judged.measured.items()}
+        labels = row_labels(judged.decoded, self.dataset(recipe), recipe.label_column)
+        protocol = protocol_named(recipe.protocol)
+        draw = seeding.numpy_generator(recipe.seed, "intervals", judged.system, option)
+        return {
+            key: measured_among(option, metric, decoded, protocol, labels[key], draw)
+            for key, decoded in judged.decoded.items()
+        }
+
     def _fitter(self, system: str, recipe: Any, penalty: str) -> Fitter:
         if system == "braindec":
             return decoder_fitter(recipe)
@@ -278,15 +306,18 @@ def panel(found: Multiverse, system: str, key: str) -> tuple[str, str, dict[str,
             f"[{low:+.3f}, {high:+.3f}]."
         )
     spread = values[-1].value - values[0].value
+    if len({m.chance for m in values}) > 1:
+        said += " Chance changes with the candidates, and stands at each."
     payload = {
         "values": np.array([m.value for m in values]),
         "intervals": np.array([m.interval for m in values]),
-        "chance": values[0].chance,
+        "chance": np.array([m.chance for m in values]),
         "own": next((i for i, u in enumerate(universes) if dict(u.choices) == dict(found.own)), -1),
         "choices": {name: [u.choices[name] for u in universes] for name in found.forks},
         "options": {name: list(options) for name, options in found.forks.items()},
         "between": None if difference is None else [difference["difference"], *difference["interval"]],
-        "ylabel": found.metric.replace("_", " "),
+        "between_name": "braindec − ridge",
+        "ylabel": found.metric.replace("roc_auc", "ROC AUC").replace("_", " "),
         "section": "scores",
         "caption": f"{len(values)} ways to analyse the same recordings, spanning {spread:.3f}; the recipe's own is "
         f"marked.{said}",

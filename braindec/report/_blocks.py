@@ -193,7 +193,8 @@ def specification(payload: Payload) -> str:
     """Every way of analysing, by its score."""
     return plots.specification_curve(
         np.asarray(payload["values"]), np.asarray(payload["intervals"]), payload["choices"], payload["options"],
-        chance=float(payload["chance"]), own=int(payload.get("own", -1)), between=payload.get("between"),
+        chance=np.asarray(payload["chance"]), own=int(payload.get("own", -1)), between=payload.get("between"),
+        between_name=payload.get("between_name", "systems"),
         ylabel=payload.get("ylabel", "score"),
     )  # fmt: skip
 

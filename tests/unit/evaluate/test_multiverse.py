@@ -66,6 +66,36 @@ def test_a_universe_that_the_protocol_refuses_is_counted_and_not_scored(prepared
     assert "unit_unlabelled" in refused.universes[0].refused
 
 
+def test_candidates_are_a_fork_for_which_nothing_is_fitted_again(prepared, found, monkeypatch):
+    judged = []
+    plain = rooms.judge
+    monkeypatch.setattr(rooms, "judge", lambda *given: judged.append(given) or plain(*given))
+    forks = {
+        **FORKS,
+        "candidates": ("of the protocol", "pools of 2", "of its class"),
+    }  # the last says nothing here
+    more = rooms.multiverse(
+        recipe.load("haxby2001_category").recipe, fork, forks, prepared, between=False, progress=False
+    )
+    assert len(judged) == 6 and len(more.universes) == 12
+    values = {tuple(u.choices.values()): u.measured for u in more.universes}
+    for u in found.universes:
+        whole, two = (values[(*u.choices.values(), c)] for c in ("of the protocol", "pools of 2"))
+        assert whole.value == u.measured.value
+        assert two.value >= whole.value and two.chance == 0.5
+    _, _, payload = rooms.panel(more, "ridge", "sub-01_fmri")
+    assert sorted(set(payload["chance"].tolist())) == [0.125, 0.5]
+    assert payload["options"]["candidates"] == ["of the protocol", "pools of 2"]
+    with pytest.raises(ConfigError, match="first of the candidates"):
+        rooms.multiverse(
+            recipe.load("haxby2001_category").recipe,
+            fork,
+            {"candidates": ("pools of 2",)},
+            prepared,
+            progress=False,
+        )
+
+
 def test_the_planted_fork_explains_the_variance_and_an_idle_one_does_not():
     choices = [{"matters": a, "idle": b} for a in "xy" for b in "pqr"]
     values = np.array([0.5 + 0.2 * (c["matters"] == "y") for c in choices])
