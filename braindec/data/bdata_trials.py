@@ -20,6 +20,17 @@ from braindec.types import Table
 
 CONTAINERS = ("h5", "h5_old", "mat5", "mat73")
 DESIGN = {"session": ("Session", "session"), "run": ("Run", "run"), "block": ("Block", "block")}
+# What dataset.json says of samples that are volumes shifted by 4 s, averaged over the stimulus block and scaled by the
+# run's mean, with regions from localisers of their own.
+BLOCK_AVERAGES = {
+    "label": "concept",
+    "transductive": "voxels were detrended and scaled by their mean within each run by the authors, without labels",
+    "betas": {
+        "hrf_chosen_on": "none", "noise_regressors_on": "none", "ridge_chosen_on": "none", "z_scored_on": "each_run",
+        "overlap": "kept",
+    },
+    "features": {"selected_on": "none", "aligned_on": "none"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

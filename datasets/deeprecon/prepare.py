@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, bdata, figshare, image_files
+from braindec.data import NeuralDataset, Split, assembly, bdata, figshare, image_files, public
 from braindec.data.assembly import Assembly, Pictures
 from braindec.data.bdata import BData
-from braindec.data.bdata_trials import Experiment, signal, write_bdata
+from braindec.data.bdata_trials import BLOCK_AVERAGES, Experiment, signal, write_bdata
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.types import Table
 
@@ -32,20 +32,15 @@ NAMED = {"imagery": ("imagery_name", "stimulus_name")}
 NUMBERED = {"imagery": ("imagery_image_index", "imagery_id", "stimulus_id", "Label")}
 SIDE = 256  # pixels
 UNITS = "share of the run's mean (authors')"
-NOTES = {
-    "label": "concept",
-    "transductive": "voxels were detrended and scaled by their mean within each run by the authors, without labels",
-    "betas": {  # volumes shifted by 4 s and averaged over the stimulus block
-        "hrf_chosen_on": "none", "noise_regressors_on": "none", "ridge_chosen_on": "none", "z_scored_on": "each_run",
-        "overlap": "kept",
-    },
-    "features": {"selected_on": "none", "aligned_on": "none"},  # visual cortex by localisers of their own
-}  # fmt: skip
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
     """Downloads the five files of each subject from figshare, verified by MD5; no pictures."""
-    names = [PATTERNS[0].format(s=s, old=old) for s in _chosen(subjects) for old, _, _, _ in FILES.values()]
+    names = [
+        PATTERNS[0].format(s=s, old=old)
+        for s in public.asked(subjects, SUBJECTS)
+        for old, _, _, _ in FILES.values()
+    ]
     return figshare.fetch(ARTICLE, names, raw, dry_run=dry_run)
 
 
@@ -64,11 +59,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares those whose training file is there.
-    dry_run : bool
-    n_jobs : int
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`.
     image_side : int
         Pixels of the pictures.
     invalid : str
@@ -78,7 +70,8 @@ def prepare(
     """
     choice = config.override(assembly.Choice(image_side, invalid), sets)
     raw = raw_folder(raw, "sub-0*_*.h5", "fmri", "data")
-    chosen = [s for s in SUBJECTS if _file(raw, s, "training")] if subjects is None else _chosen(subjects)
+    there = [s for s in SUBJECTS if _file(raw, s, "training")]
+    chosen = there if subjects is None else public.asked(subjects, SUBJECTS)
     files = {s: {name: path for name in FILES if (path := _file(raw, s, name))} for s in chosen}
     content = _content(raw, files, choice.image_side)
     return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
@@ -140,7 +133,7 @@ def _content(raw: Path, files: dict[int, dict[str, Path]], side: int) -> Assembl
         splits=_splits,
         pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
         missing=tuple(missing),
-        notes=NOTES | {"pictures": f"central square, {side} x {side}, bicubic"},
+        notes=BLOCK_AVERAGES | {"pictures": f"central square, {side} x {side}, bicubic"},
     )
 
 
@@ -230,12 +223,6 @@ def _file(raw: Path, subject: int, name: str) -> Path | None:
     if len(there) > 1:
         raise checks.DataFileError(there[1], f"is the second release of {there[0].name}", "Keep one release.")
     return there[0] if there else None
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _stimuli(rng: np.random.Generator) -> dict[str, list[str]]:

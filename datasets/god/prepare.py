@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, bdata, figshare, image_files
+from braindec.data import NeuralDataset, Split, assembly, bdata, figshare, image_files, public
 from braindec.data.assembly import Assembly, Pictures
-from braindec.data.bdata_trials import Experiment, signal, write_bdata
+from braindec.data.bdata_trials import BLOCK_AVERAGES, Experiment, signal, write_bdata
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.types import Table
 
@@ -24,20 +24,13 @@ N_REPEATS = {"training": 1, "test": 35, "imagery": 10}
 SIDE = 256  # pixels; 500 in the stimulus set that the authors share
 UNITS = "share of the run's mean (authors')"
 REGIONS = ("V1", "V2", "V3", "V4", "LOC", "FFA", "PPA", "LVC", "HVC", "VC")
-NOTES = {
-    "label": "concept",
-    "transductive": "voxels were detrended and scaled by their mean within each run by the authors, without labels",
-    "betas": {  # volumes shifted by 4 s and averaged over the stimulus block
-        "hrf_chosen_on": "none", "noise_regressors_on": "none", "ridge_chosen_on": "none", "z_scored_on": "each_run",
-        "overlap": "kept",
-    },
-    "features": {"selected_on": "none", "aligned_on": "none"},  # regions come from localisers of their own
-}  # fmt: skip
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
     """Downloads Subject1.h5 to Subject5.h5 from figshare, verified by its MD5; the pictures are on request only."""
-    return figshare.fetch(ARTICLE, [f"Subject{s}.h5" for s in _chosen(subjects)], raw, dry_run=dry_run)
+    return figshare.fetch(
+        ARTICLE, [f"Subject{s}.h5" for s in public.asked(subjects, SUBJECTS)], raw, dry_run=dry_run
+    )
 
 
 def prepare(
@@ -55,11 +48,8 @@ def prepare(
 
     Parameters
     ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares those whose file is there.
-    dry_run : bool
-    n_jobs : int
+    raw, out, subjects, dry_run, n_jobs
+        As of every dataset: `braindec.data.public`.
     image_side : int
         Pixels of the pictures.
     invalid : str
@@ -141,7 +131,7 @@ def _content(raw: Path, files: dict[int, Path], side: int) -> Assembly:
         splits=_splits,
         pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
         missing=tuple(missing),
-        notes=NOTES | {"pictures": f"central square, {side} x {side}, bicubic"},
+        notes=BLOCK_AVERAGES | {"pictures": f"central square, {side} x {side}, bicubic"},
     )
 
 
@@ -216,18 +206,12 @@ def _files(raw: Path, subjects: Iterable[int] | None) -> dict[int, Path]:
     if subjects is None:
         return there
     files = {}
-    for s in _chosen(subjects):
+    for s in public.asked(subjects, SUBJECTS):
         name = f"Subject{s}.h5"
         files[s] = there.get(s) or checks.existing_file(
             raw / name, "Get it with: braindec prepare god --fetch."
         )
     return files
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _design(rng: np.random.Generator) -> tuple[list[str], list[tuple[int, str]]]:
