@@ -90,6 +90,12 @@ def main(recipe, data_dir, out_dir):
         n_steps=recipe.generator.n_steps, n_jobs=plan.n_jobs,
         target=registry.load("targets", "tiny_openclip").build(recipe.target),
     )  # fmt: skip
+    # Another network than the target's: what pixels predict of a voxel, learnt from the training scenes.
+    pixels = registry.load("targets", "pixels")
+    seen = pixels.build(pixels.Config(height=8, width=8, colour="rgb"))
+    likely = evaluate.brain_correlations(
+        drawn, recipe, dataset, evaluate.ridge_encoders(recipe, training, seen)
+    )
     lap("pictures")
 
     newcomer = replace(recipe.data, subjects=(recipe.settings["newcomer"],)).read(data_dir)
@@ -106,7 +112,7 @@ def main(recipe, data_dir, out_dir):
     )
     lap("inverse crime")
     report = Report(
-        (*judged.scores, *drawn.scores, *adapted.scores),
+        (*judged.scores, *drawn.scores, *likely, *adapted.scores),
         {
             "title": "Decoding a simulated world",
             "summary": "Scenes that simulated brains watched, decoded from fMRI and EEG; the truth behind every brain "
@@ -122,6 +128,7 @@ def main(recipe, data_dir, out_dir):
         (
             *panels.galleries(drawn, "two_way_identification"),
             *panels.left_out(drawn),
+            *panels.collapse(judged.scores),
             panels.against_oracles([*judged.scores, *adapted.scores], metric),
             panels.inverse_crime(*crime, key),
             panels.comparisons(adapted.comparisons, "A new subject with 300 trials: adapted against from scratch"),

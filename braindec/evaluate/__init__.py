@@ -5,6 +5,7 @@ from __future__ import annotations
 from braindec.evaluate import class_panels, panels
 from braindec.evaluate.adaptation import adaptation
 from braindec.evaluate.audit import training_part
+from braindec.evaluate.brain_correlations import brain_correlations, ridge_encoders, ridge_encoding
 from braindec.evaluate.contest import Contender, Contest, Rules, contest
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
 from braindec.evaluate.exam import Exam
@@ -37,6 +38,7 @@ from braindec.evaluate.systems import (
     signal_features,
 )
 from braindec.evaluate.temporal_generalisation import TemporalGeneralisation, temporal_generalisation
+from braindec.evaluate.texts_and_clips import measure_captions, video_scores
 from braindec.evaluate.time_course import TimeCourse, auc_of_averages, averaged_trials, time_course
 from braindec.evaluate.whole import Evaluation, Plan, cross_validate, held_out
 
@@ -62,6 +64,7 @@ __all__ = [
     "averaged_trials",
     "averaging_curve",
     "adaptation",
+    "brain_correlations",
     "by_region",
     "check_scopes",
     "class_panels",
@@ -80,6 +83,7 @@ __all__ = [
     "join",
     "judge",
     "measure",
+    "measure_captions",
     "measure_pictures",
     "null_values",
     "nuisance_features",
@@ -91,6 +95,8 @@ __all__ = [
     "pseudo_trials",
     "reconstructions",
     "render",
+    "ridge_encoders",
+    "ridge_encoding",
     "scores_of",
     "simulated_ceilings",
     "seen_trials",
@@ -99,4 +105,5 @@ __all__ = [
     "time_course",
     "training_part",
     "unseen",
+    "video_scores",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from braindec import checks, registry
 from braindec.evaluate.decoded import BRAIN_RETRIEVAL, Decoded
 from braindec.maths import nearest
 from braindec.metrics import Metric, item_means
+from braindec.metrics.collapse import collapse, unstructured_share
 from braindec.protocols import MINIATURE, Protocol
 from braindec.stats.auc import area_interval, roc_auc
 from braindec.stats.identification import identify
@@ -20,12 +23,16 @@ from braindec.stats.scoring import summarise
 
 # What is told beside every retrieval, so that galleries of all sizes share one axis, and how many entries that takes.
 POOL_FREE, POOL_FREE_GALLERY = ("bits_per_trial", "top1_of_10000_predicted"), 20
+COLLAPSE = "unique_nearest_share"  # beside every retrieval: do predictions vary as truths do?
 MIN_ISOLATION = 0.75  # of a gallery's embeddings: independent draws have 0.95, pairs of look-alikes 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One metric of one subject's decoded trials: value, 95 % interval, chance, units, and a value a sample."""
+    """One metric of one subject's decoded trials: value, 95 % interval, chance, units, and a value a sample.
+
+    `details` are what else is told beside it: JSON values.
+    """
 
     name: str
     value: float
@@ -34,6 +41,7 @@ class Measured:
     n: int
     direction: str
     per_sample: np.ndarray
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def metric_table() -> dict[str, Metric]:
@@ -74,7 +82,14 @@ def measure(
         Resamples units for intervals.
     """
     table = metric_table()
-    return {name: _measure(table[name], decoded, labels, generator) for name in metrics_of(protocol, decoded)}
+    found = {
+        name: _measure(table[name], decoded, labels, generator) for name in metrics_of(protocol, decoded)
+    }
+    if COLLAPSE in found:
+        told = collapse(decoded.prediction, decoded.truth)
+        ranks = {"predictions": told.rank_predicted, "truths": told.rank_target}
+        found[COLLAPSE] = replace(found[COLLAPSE], details={"effective rank": ranks})
+    return found
 
 
 def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> dict[str, float]:
@@ -86,8 +101,9 @@ def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> d
 def metrics_of(protocol: Protocol, decoded: Decoded) -> tuple[str, ...]:
     """A protocol's metrics, and beside retrieval among enough candidates the two that know no gallery's size.
 
-    What was published stands alone: its variants keep their own numbers only. A gallery of look-alikes gets none of the
-    two: they take other pictures for draws from one pool, which a picture's twin is not.
+    So does how many truths the predictions point at. What was published stands alone: its variants keep their own
+    numbers only. A gallery of look-alikes gets none of the two: they take other pictures for draws from one pool,
+    which a picture's twin is not.
     """
     retrieves = any(name.startswith("image_retrieval") for name in protocol.metrics)
     enough = len(decoded.candidates) >= POOL_FREE_GALLERY and len(set(decoded.ids)) >= POOL_FREE_GALLERY
@@ -95,7 +111,7 @@ def metrics_of(protocol: Protocol, decoded: Decoded) -> tuple[str, ...]:
         return protocol.metrics
     first = np.unique(decoded.ids, return_index=True)[1]
     exchangeable = nearest.isolation(decoded.truth[torch.from_numpy(first)]) >= MIN_ISOLATION
-    return protocol.metrics + (POOL_FREE if exchangeable else ())
+    return protocol.metrics + (POOL_FREE if exchangeable else ()) + (COLLAPSE,)
 
 
 def units_of(metric: Metric, decoded: Decoded) -> np.ndarray | None:
@@ -120,6 +136,8 @@ def _measure(
 ) -> Measured:
     per_sample = _per_sample(metric, decoded, labels).numpy()
     chance = metric.chance_of(len(decoded.candidates))
+    if metric.name == COLLAPSE:
+        chance = unstructured_share(len(decoded.ids))
     if chance is None:
         raise ValueError(f"metric {metric.name!r} has no theoretical chance; it belongs to pictures.")
     if metric.pairwise:
@@ -134,7 +152,9 @@ def _measure(
         per_sample = _pseudo_values(per_sample, positive, fold)
         return Measured(metric.name, value, interval, chance, len(margin), metric.direction, per_sample)
     units = units_of(metric, decoded)
-    kind = "proportion" if math.isfinite(metric.best_value) else "mean"  # what has no largest value is no rate
+    kind = (
+        "proportion" if math.isfinite(metric.best_value) else "mean"
+    )  # what has no largest value is no rate
     found = summarise(per_sample, chance, generator=generator, kind=kind, units=units)
     spread = found.interval
     if metric.interval is not None:

@@ -64,8 +64,28 @@ def left_out(found: Reconstructions) -> list[Panel]:
     if not found.not_computed:
         return []
     rows = [[name.replace("_", " "), reason] for name, reason in found.not_computed.items()]
-    caption = "Metrics of pictures that the protocol names. None of them is approximated under the same name."
+    caption = "Metrics that the protocol names. None of them is approximated under the same name."
     return [("Not computed", "table", {"columns": ["metric", "why"], "rows": rows, "caption": caption})]
+
+
+def collapse(scores: Sequence[Score]) -> list[Panel]:
+    """How many different truths each system's predictions point at, and how many directions they use."""
+    rows = [
+        [f"sub-{s.subject:02d} {s.modality}", s.system, f"{s.value:.3f}",
+         *(f"{s.details['effective rank'][k]:.1f}" for k in ("predictions", "truths"))]
+        for s in scores
+        if s.name == "unique_nearest_share" and isinstance(s.subject, int) and "effective rank" in s.details
+    ]  # fmt: skip
+    if not rows:
+        return []
+    caption = (
+        "Share of the presented stimuli that are the nearest of some prediction (independent guesses: about 0.63, a "
+        "constant: one of all), and the effective rank of predictions and truths (Roy & Vetterli 2007). Predictions "
+        "that share a few nearest truths reconstruct by kind."
+    )
+    columns = ["subject", "system", "different nearest truths", "rank of predictions", "rank of truths"]
+    table = {"columns": columns, "rows": rows, "caption": caption, "section": "controls"}
+    return [("Do predictions vary as truths do?", "table", table)]
 
 
 def curves(decoder: BrainDecoder) -> list[Panel]:

@@ -19,6 +19,7 @@ from braindec.evaluate.pictures import first, measure_pictures, not_computed, pi
 from braindec.evaluate.published import FROM_PICTURES, published_scores
 from braindec.evaluate.published_pictures import published_pictures
 from braindec.evaluate.scoring import Judged, scores_of
+from braindec.evaluate.texts_and_clips import caption_values, captions_left_out, measure_captions, said
 from braindec.types import Embeddings, Score
 
 ROWS = {
@@ -44,13 +45,22 @@ class Gallery:
         embedding), ``shuffled`` (decoder fitted on permuted pairs), ``prior`` (drawn without a brain), ``oracle``
         (true embedding).
     captions : mapping of str to tuple of str
-        True captions and retrieved ones, by row.
+        True captions and, as decoded ones, those of the training stimuli that lie nearest to what the decoder and the
+        decoder of shuffled pairs predict, by row.
     """
 
     ids: tuple[str, ...]
     presented: np.ndarray
     pictures: Mapping[str, np.ndarray]
     captions: Mapping[str, tuple[str, ...]]
+
+    def told(self) -> dict[str, tuple[list[list[str]], tuple[str, ...]]]:
+        """By system, (references of each row, its decoded captions); empty where a stimulus has no caption."""
+        true = self.captions["presented"]
+        made = {"braindec": "retrieved caption", "shuffled": "shuffled brain"}
+        if not all(true) or not all(all(self.captions.get(key, ("",))) for key in made.values()):
+            return {}
+        return {system: ([[text] for text in true], self.captions[key]) for system, key in made.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +114,15 @@ def reconstructions(
             )
             for name in ("braindec", "shuffled", "oracle")
         }
+        for name, told in galleries[key].told().items():
+            captions, _ = measure_captions(
+                told[0], told[1], protocol, generator_of, pictures=galleries[key].presented, stake=stake
+            )
+            measured[key][name] |= captions
 
     def redrawn(number: int) -> dict[str, dict[str, float]]:
         return {
-            key: picture_values(
-                g.presented, _drawn(nulls[number], draw, test, key, protocol, n_images), protocol, stake
-            )
+            key: _values(nulls[number], draw, known, g, key, protocol, n_images, stake)
             for key, g in galleries.items()
         }
 
@@ -127,16 +140,22 @@ def reconstructions(
             *_scores(measured, null, protocol, {k: g.ids for k, g in galleries.items()}),
             *published_scores("braindec", published, FROM_PICTURES),
         ),
-        not_computed(protocol, stake),
+        not_computed(protocol, stake) | said(captions_left_out(protocol, stake)),
     )
 
 
-def _drawn(
-    decoder: BrainDecoder, draw: _Draw, test: NeuralDataset, key: str, protocol: Any, n: int
-) -> np.ndarray:
-    """Pictures of the first `n` test stimuli, as this decoder has them."""
-    prediction = first(decoder.predict(test.trials[key], repeats=protocol.repeats), n)
-    return draw(decoder.image_embedding(prediction, seed=draw.seed))
+def _values(
+    decoder: BrainDecoder, draw: _Draw, known: _Known, gallery: Gallery, key: str, protocol: Any, n: int, stake: Any
+) -> dict[str, float]:  # fmt: skip
+    """A null's values: pictures and captions of the first `n` test stimuli, as this decoder has them."""
+    prediction = first(decoder.predict(known.test.trials[key], repeats=protocol.repeats), n)
+    drawn = draw(decoder.image_embedding(prediction, seed=draw.seed))
+    values = picture_values(gallery.presented, drawn, protocol, stake)
+    if not gallery.told():
+        return values
+    texts = known.nearest_caption(decoder, prediction)
+    true = gallery.told()["braindec"][0]
+    return values | caption_values(true, texts, protocol, pictures=gallery.presented, stake=stake)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +224,7 @@ def _gallery(
     captions = {
         "presented": tuple(known.caption(i) for i in prediction.ids),
         "retrieved caption": known.nearest_caption(decoder, prediction),
+        "shuffled brain": known.nearest_caption(shuffled, null),
     }
     return Gallery(prediction.ids, images(prediction.ids), pictures, captions)
 
@@ -227,4 +247,5 @@ def _with_oracle(row: Score, measured: Mapping[str, Mapping[str, Mapping[str, Me
     key = f"sub-{row.subject:02d}_{row.modality}" if isinstance(row.subject, int) else ""
     if key not in measured:
         return row
-    return replace(row, details={**row.details, "oracle_embedding": measured[key]["oracle"][row.name].value})
+    oracle = measured[key]["oracle"].get(row.name)  # of captions there is none
+    return row if oracle is None else replace(row, details={**row.details, "oracle_embedding": oracle.value})

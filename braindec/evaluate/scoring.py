@@ -115,7 +115,7 @@ def scores_of(
                     name, judged.system, protocol.name, subject, modality, m.value, m.interval, m.chance, mean, m.n,
                     m.direction, ceiling, kind, p_value(m.value, drawn, side) if len(drawn) >= MIN_REFITS else None,
                     len(drawn),
-                    m.per_sample, {**(details or {}), **others},
+                    m.per_sample, {**(details or {}), **m.details, **others},
                     _samples_of(judged.sample_names.get(key) or row_names(judged.decoded.get(key)), m),
                 )
             )  # fmt: skip

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import checks
+from braindec import checks, seeding
 from braindec.evaluate.measures import Measured, metric_table
 from braindec.evaluate.pictures import Stake, judge_of, left_out, measured_pictures
+from braindec.evaluate.scoring import Judged, scores_of
 from braindec.metrics import Metric
 from braindec.protocols import Protocol
+from braindec.types import Score
 
 # Metrics by name; and why others of the protocol are not among them, by name.
 Found = tuple[dict[str, Measured], dict[str, str]]
@@ -48,16 +50,39 @@ def measure_captions(
         By metric: the score, or what it lacks.
     """
     checks.same_length("item", references=references, decoded=decoded)
-    table, names = metric_table(), protocol.caption_metrics
-    blind = [n for n in names if pictures is None and table[n].needs.startswith("image_text")]
-    lacking = dict.fromkeys(blind, "needs the presented pictures")
-    lacking |= left_out([n for n in names if n not in blind], stake)
+    lacking = captions_left_out(protocol, stake, blind=pictures is None)
     found = {}
-    for name in names:
-        if name not in lacking:
-            true, made = _caption_inputs(table[name], references, decoded, pictures)
-            found[name] = measured_pictures(table[name], true, made, generator)
+    for metric in _here(protocol.caption_metrics, lacking):
+        true, made = _caption_inputs(metric, references, decoded, pictures)
+        found[metric.name] = measured_pictures(metric, true, made, generator)
     return found, lacking
+
+
+def caption_values(
+    references: Sequence[Sequence[str]],
+    decoded: Sequence[str],
+    protocol: Protocol,
+    *,
+    pictures: np.ndarray | None = None,
+    stake: Stake | None = None,
+) -> dict[str, float]:
+    """The bare values of `measure_captions`, for nulls."""
+    metrics = _here(protocol.caption_metrics, captions_left_out(protocol, stake, blind=pictures is None))
+    return {m.name: m.value(*_caption_inputs(m, references, decoded, pictures)) for m in metrics}
+
+
+def captions_left_out(
+    protocol: Protocol, stake: Stake | None = None, *, blind: bool = False
+) -> dict[str, str]:
+    """Why caption metrics of a protocol are left out, by metric; `blind`: the presented pictures are not there."""
+    table, names = metric_table(), protocol.caption_metrics
+    unseen = [n for n in names if blind and table[n].needs.startswith("image_text")]
+    lacking = dict.fromkeys(unseen, "needs the presented pictures")
+    return lacking | left_out([n for n in names if n not in unseen], stake)
+
+
+def _here(names: Sequence[str], lacking: Mapping[str, str]) -> list[Metric]:
+    return [metric_table()[name] for name in names if name not in lacking]
 
 
 def measure_videos(
@@ -83,12 +108,53 @@ def measure_videos(
     checks.same_length("item", presented=presented, decoded=decoded)
     lacking = left_out(protocol.video_metrics, stake)
     found = {}
-    for name in protocol.video_metrics:
-        if name not in lacking:
-            metric = metric_table()[name]
-            true, made = _video_input(metric, presented), _video_input(metric, decoded)
-            found[name] = measured_pictures(metric, true, made, generator)
+    for metric in _here(protocol.video_metrics, lacking):
+        true, made = _video_input(metric, presented), _video_input(metric, decoded)
+        found[metric.name] = measured_pictures(metric, true, made, generator)
     return found, lacking
+
+
+def video_scores(
+    presented: Mapping[str, np.ndarray],
+    decoded: Mapping[str, Mapping[str, np.ndarray]],
+    protocol: Protocol,
+    seed: int,
+    *,
+    sample_names: Mapping[str, tuple[str, ...]] | None = None,
+    stake: Stake | None = None,
+) -> tuple[list[Score], dict[str, str]]:
+    """Scores of decoded clips of every system and subject, and why video metrics of the protocol are not among them.
+
+    Parameters
+    ----------
+    presented : mapping of signal key to uint8 array, shape (n, n_frames, height, width, 3)
+    decoded : mapping of system to mapping of signal key to such an array
+        ``"braindec"``, and controls by their names.
+    protocol : Protocol
+    seed : int
+        Of the intervals.
+    sample_names : mapping of signal key to tuple of str, optional
+        Names of the clips.
+    stake
+        As in `measure_captions`.
+
+    Returns
+    -------
+    scores : list of Score
+    not_computed : dict of str to str
+        As a report says it, by metric.
+    """
+    rows: list[Score] = []
+    for system, clips in decoded.items():
+        measured = {
+            key: measure_videos(
+                presented[key], made, protocol, seeding.numpy_generator(seed, "clips", key), stake=stake
+            )[0]
+            for key, made in clips.items()
+        }
+        found = Judged(system, {}, measured, sample_names=sample_names or {})
+        rows += [row for row in scores_of(found, protocol) if row.name in protocol.video_metrics]
+    return rows, said(left_out(protocol.video_metrics, stake))
 
 
 def _caption_inputs(

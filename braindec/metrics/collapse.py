@@ -11,6 +11,8 @@ from braindec import checks
 from braindec.maths.nearest import top_k
 from braindec.metrics import Metric
 
+AT_ONCE = 2**23  # values converted to float64 together: 64 MiB
+
 
 class Collapse(NamedTuple):
     """Effective rank of predictions and of truths, distinct truths that are the nearest of some prediction, and n."""
@@ -60,10 +62,9 @@ def effective_rank(values: Tensor) -> float:
     Roy & Vetterli 2007, EUSIPCO: e^H of the singular values' distribution.
     """
     checks.n_axes("values", values, ("item", "dim"))
-    x = checks.finite("values", values).double()
-    x = x - x.mean(0)
+    x = checks.finite("values", values)
     # Singular values from the smaller Gram matrix; what rounding leaves there is no direction.
-    gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
+    gram = _gram(x, x.mean(0, dtype=torch.float64))
     squares = torch.linalg.eigvalsh(gram).clamp(min=0)
     floor = squares.max() * len(squares) * torch.finfo(torch.float64).eps
     kept = squares[squares > floor].sqrt()
@@ -71,6 +72,26 @@ def effective_rank(values: Tensor) -> float:
         return 0.0
     share = kept / kept.sum()
     return float(torch.exp(-(share * share.log()).sum()))
+
+
+def _gram(x: Tensor, mean: Tensor) -> Tensor:
+    """Products of centred rows, or of columns where these are fewer, in float64 without a copy of all of `x`."""
+    if len(x) >= x.shape[1]:
+        centred = x.double() - mean
+        return centred.T @ centred
+    total = torch.zeros(len(x), len(x), dtype=torch.float64)
+    for some in torch.arange(x.shape[1]).split(max(1, AT_ONCE // len(x))):
+        centred = x[:, some].double() - mean[some]
+        total += centred @ centred.T
+    return total
+
+
+def unstructured_share(n: int) -> float:
+    """Share of `n` truths that `n` predictions point at, each at any of them alike: 1 - (1 - 1 / n)^n, near 0.63.
+
+    Noise in few dimensions finds some truths more often than others and lies below; a constant is at 1 / n.
+    """
+    return 1 - (1 - 1 / n) ** n
 
 
 def nearest_share(presented: Tensor, decoded: Tensor, groups: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from braindec.protocols import Pool, Protocol, table
 _RETRIEVAL = ("image_retrieval_top1", "image_retrieval_top5", "brain_retrieval_top1")
 _PAIRWISE = ("pairwise_identification", "pairwise_identification_within_class")
 _PICTURES = ("two_way_identification", "pixel_correlation", "ssim")
+_CAPTIONS = ("bleu_1", "bleu_4", "rouge_l", "meteor")  # where stimuli have captions
 _GALLERY = Pool("all test stimuli, every one a query")
 _FOLD = Pool("held-out stimuli of the same fold")
 _CLASSES = Pool("the classes; each the mean embedding of its training stimuli")
@@ -16,14 +17,16 @@ _RUN_ONE_OUT = (
 
 PROTOCOLS = table(
     Protocol(
-        "heldout_stimuli", 1, "stimulus", "test_stimuli", "before", _RETRIEVAL,
+        "heldout_stimuli", 2, "stimulus", "test_stimuli", "before", _RETRIEVAL,
         "Fixed gallery of all test stimuli, every one a query; repeats averaged before the model",
-        picture_metrics=_PICTURES, pool=_GALLERY, direction="both", chance=(None, None, None),
+        picture_metrics=_PICTURES, caption_metrics=_CAPTIONS, pool=_GALLERY, direction="both",
+        chance=(None, None, None),
     ),
     Protocol(
-        "heldout_concepts", 1, "concept", "test_stimuli", "before", _RETRIEVAL,
+        "heldout_concepts", 2, "concept", "test_stimuli", "before", _RETRIEVAL,
         "Zero-shot: training shows no stimulus of a test stimulus's concept; otherwise heldout_stimuli",
-        picture_metrics=_PICTURES, pool=_GALLERY, direction="both", chance=(None, None, None),
+        picture_metrics=_PICTURES, caption_metrics=_CAPTIONS, pool=_GALLERY, direction="both",
+        chance=(None, None, None),
     ),
     Protocol(
         "heldout_stimuli_folds", 1, "stimulus", "fold_stimuli", "none", _PAIRWISE,

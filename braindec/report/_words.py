@@ -9,6 +9,12 @@ METRICS = {
     "image_retrieval_top5": "the presented image is among the five nearest of the gallery",
     "bits_per_trial": "what a trial tells of its image in a gallery without end; 2 ** bits images can be told apart",
     "top1_of_10000_predicted": "predicted: the presented image is the nearest of 10,000 like those of the gallery",
+    "unique_nearest_share": "how many different truths the predictions point at: far below chance, a decoder names the "
+    "same few things whatever was shown",
+    "brain_correlation": "an encoding model expects of the reconstruction the responses that were measured",
+    "bleu_1": "words of the decoded caption that the caption of the presented image has",
+    "bleu_4": "the same for one to four words in a row",
+    "rouge_l": "longest common sequence of words of decoded and true caption",
     "brain_retrieval_top1": "the image's own brain response is the nearest of all responses",
     "two_way_identification": "a network finds the reconstruction more like the presented image than like a distractor",
     "pixel_correlation": "correlation of the pixel values of reconstruction and presented image",

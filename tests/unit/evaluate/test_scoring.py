@@ -59,9 +59,23 @@ def score(outcome, system, name="image_retrieval_top1", subject=1):
 def test_every_system_is_scored_on_every_metric_for_every_subject(outcome):
     rows = {(s.system, s.name, s.subject) for s in outcome.scores}
     metrics = ("image_retrieval_top1", "image_retrieval_top5", "brain_retrieval_top1", "bits_per_trial",
-               "top1_of_10000_predicted")  # fmt: skip
+               "top1_of_10000_predicted", "unique_nearest_share")  # fmt: skip
     systems = ("braindec", "ridge", "nuisance", "mean", "shuffled")
     assert rows == {(s, m, k) for s in systems for m in metrics for k in (1, 2, "group")}
+
+
+def test_collapse_is_told_beside_every_retrieval_and_a_constant_names_one_thing(outcome):
+    ours, constant = (score(outcome, system, "unique_nearest_share") for system in ("braindec", "mean"))
+    assert constant.value == pytest.approx(1 / 40) and ours.value > 0.5
+    assert ours.chance == pytest.approx(1 - (1 - 1 / 40) ** 40) and ours.null_n == 3
+    ranks = {
+        s: score(outcome, s, "unique_nearest_share").details["effective rank"] for s in ("braindec", "mean")
+    }
+    assert ranks["mean"]["predictions"] == 0 < 1 < ranks["braindec"]["predictions"]
+    assert ranks["braindec"]["truths"] == ranks["mean"]["truths"]
+    ((_, kind, payload),) = evaluate.panels.collapse(outcome.scores)
+    of_mean = next(row for row in payload["rows"] if row[1] == "mean")
+    assert kind == "table" and of_mean[:4] == ["sub-01 fmri", "mean", "0.025", "0.0"]
 
 
 def test_the_decoder_beats_its_null_and_the_controls_do_not(outcome):

@@ -185,6 +185,21 @@ def test_the_effective_rank_of_equal_directions_is_their_number(generator, rank)
     assert collapse.effective_rank(torch.full((9, 4), 0.1)) == 0.0
 
 
+def test_the_effective_rank_of_wide_values_is_that_of_one_product_of_all(generator, monkeypatch):
+    values = torch.randn(12, 500, generator=generator)
+    whole = collapse.effective_rank(values)
+    monkeypatch.setattr(collapse, "AT_ONCE", 12 * 7)
+    assert collapse.effective_rank(values) == pytest.approx(whole, rel=1e-9)
+    singular = torch.linalg.svdvals((values - values.mean(0)).double())
+    share = singular[:11] / singular[:11].sum()
+    assert whole == pytest.approx(float(torch.exp(-(share * share.log()).sum())), rel=1e-6)
+
+
+def test_independent_guesses_point_at_the_share_that_theory_says(generator):
+    drawn = [float(len(torch.randint(50, (50,), generator=generator).unique())) / 50 for _ in range(400)]
+    assert sum(drawn) / 400 == pytest.approx(collapse.unstructured_share(50), abs=0.01)
+
+
 def test_predictions_of_a_few_kinds_collapse(generator):
     target = torch.randn(60, 20, generator=generator)
     kinds = target[:3][torch.arange(60) % 3]
