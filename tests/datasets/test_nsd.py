@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import shutil
+import subprocess
+import sys
 import tarfile
 import tracemalloc
 
@@ -375,3 +377,19 @@ def test_damaged_tars_are_refused_and_never_unpacked(functions, packed, tmp_path
 def test_the_card_counts_what_the_subjects_sessions_give(functions):
     counts = catalogue.card("nsd").facts["counts"]
     assert [750 * n for n in counts["sessions_by_subject"]] == counts["trials_by_subject"]
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_the_command_writes_the_same_with_two_jobs_of_any_backend(backend, functions, raw, tmp_path):
+    """Sessions are read by processes (joblib's own, loky) or threads; a user's dask or ray is chosen the same way."""
+    words = ["prepare", "nsd", "--raw", str(raw[0]), "--out", str(tmp_path / "out"), "--jobs", "2"]
+    words += ["--subjects", "[1]", "--set", "image_side=16"]
+    code = (
+        "import joblib, sys; from braindec.cli import main\n"
+        f"with joblib.parallel_config({backend!r}): sys.exit(main({words!r}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    functions["prepare"](raw[0], tmp_path / "alone", subjects=[1], image_side=16)
+    made, alone = (layout.read_manifest(tmp_path / n)["recordings"] for n in ("out", "alone"))
+    assert made == alone and sorted(p.name for p in tmp_path.iterdir()) == ["alone", "out"]
