@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, played, safe_npy
+from braindec.data import NeuralDataset, Split, assembly, played, public, safe_npy
 from braindec.data.assembly import Assembly, Signal
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.damage import COPY_AGAIN, reading
@@ -46,7 +46,6 @@ PARTS = {
         "fMRI-Objaverse", (1, 6, 7, 8, 15), 8, {"train": "train_list.txt", "test": "test_list.txt"}
     ),
 }
-SUBJECTS = tuple(sorted({s for part in PARTS.values() for s in part.subjects}))
 
 
 @dataclass(frozen=True)
@@ -74,21 +73,14 @@ def fetch(
     """
     about = PARTS[checks.one_of("part", part, list(PARTS))]
     home = _home(Path(raw), part) or Path(raw) / about.folder
-    chosen = (
-        about.subjects
-        if subjects is None
-        else [checks.one_of("subjects", s, about.subjects) for s in subjects]
-    )
+    chosen = public.asked(subjects, about.subjects)
     paths = [_list(home, name) or home / "annotations" / name for name in about.lists.values()]
     paths += [_folder(home, s) or home / f"sub-{s:04d}" / "npy_data" for s in chosen]
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} are not there, first {missing[0]}. hf download Fudan-fMRI/{about.folder} "
-            f"--repo-type dataset --include 'sub-0001/npy_data/*' --include '*.txt' --include '*.csv' --local-dir "
-            f"{home}"
-        )
-    return paths
+    where = (
+        f"hf download Fudan-fMRI/{about.folder} --repo-type dataset --include 'sub-0001/npy_data/*' --include '*.txt' "
+        f"--include '*.csv' --local-dir {home}"
+    )
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -126,12 +118,7 @@ def prepare(
     choice = config.override(Choice(invalid=invalid, part=part, frames=frames), sets)
     name, home = _chosen_part(raw, choice.part)
     about = PARTS[name]
-    wanted = (
-        about.subjects
-        if subjects is None
-        else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    )
-    checks.at_least("number of subjects", len(wanted), 1)
+    wanted = public.asked(subjects, about.subjects)
     there = {s: folder for s in wanted if (folder := _folder(home, s)) is not None}
     if not there or (subjects is not None and len(there) < len(wanted)):
         absent = next(s for s in wanted if s not in there)

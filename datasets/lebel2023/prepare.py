@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, hdf5, played, speech_miniature, textgrid
+from braindec.data import NeuralDataset, Split, assembly, hdf5, played, public, speech_miniature, textgrid
 from braindec.data.assembly import Assembly
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.data.region_files import RegionRows
@@ -64,17 +64,14 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     DownloadError
         If a file is missing (not in a dry run), with the command that gets it.
     """
-    raw, chosen = Path(raw) / "ds003020", _chosen(subjects)
+    raw, chosen = Path(raw) / "ds003020", public.asked(subjects, SUBJECTS)
     paths = [raw / RESPONSES / f"UTS{s:02d}" / f"{story}.hf5" for s in chosen for story in STORIES]
     paths += [raw / GRIDS / f"{story}.TextGrid" for story in STORIES]
-    missing = [path for path in paths if not path.exists()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} files are not there, first {missing[0]}. For each subject: aws s3 sync "
-            f"--no-sign-request {BUCKET}/{RESPONSES.as_posix()}/UTS01 {raw / RESPONSES / 'UTS01'}; and "
-            f"{BUCKET}/{GRIDS.as_posix()} to {raw / GRIDS} (sound: {BUCKET}/stimuli)."
-        )
-    return paths
+    where = (
+        f"For each subject: aws s3 sync --no-sign-request {BUCKET}/{RESPONSES.as_posix()}/UTS01 "
+        f"{raw / RESPONSES / 'UTS01'}; and {BUCKET}/{GRIDS.as_posix()} to {raw / GRIDS} (sound: {BUCKET}/stimuli)."
+    )
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -106,7 +103,9 @@ def prepare(
     """
     choice = config.override(Choice(invalid=invalid, lag_s=lag_s), sets)
     raw = raw_folder(raw, f"{RESPONSES.as_posix()}/UTS*/*.hf5", "ds003020")
-    there = {s: sorted((raw / RESPONSES / f"UTS{s:02d}").glob("*.hf5")) for s in _chosen(subjects)}
+    there = {
+        s: sorted((raw / RESPONSES / f"UTS{s:02d}").glob("*.hf5")) for s in public.asked(subjects, SUBJECTS)
+    }
     absent = [s for s, paths in there.items() if not paths]
     if absent and subjects is not None:
         raise FileNotFoundError(f"{raw / RESPONSES} holds no UTS{absent[0]:02d}/*.hf5. See the card.")
@@ -252,12 +251,6 @@ def _splits(dataset: NeuralDataset) -> list[Split]:
     test = tuple(i for i in ids if i.startswith(f"{TEST_STORY}-"))
     parts = {"train": tuple(i for i in ids if i not in set(test)), "test": test}
     return [Split("default", "stimulus", parts)] if all(parts.values()) else []
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _write_words(path: Path, said: speech_miniature.Spoken, length: float, *, short: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, played, safe_npy
+from braindec.data import NeuralDataset, Split, assembly, played, public, safe_npy, text_tables
 from braindec.data.assembly import Assembly, Signal
 from braindec.data.catalogue import Counts, Truth, raw_folder
 from braindec.data.damage import COPY_AGAIN, reading
@@ -56,18 +55,15 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     """
     raw = Path(raw) / "ds003720"
     paths = []
-    for s in _chosen(subjects):
+    for s in public.asked(subjects, SUBJECTS):
         for task, n in N_RUNS.items():
             paths.append(_responses(raw, s, task) or raw / RESPONSES / _person(s) / _name(s, task))
             paths += [_events_file(raw, s, task, run) for run in range(1, n + 1)]
-    missing = [path for path in paths if not path.is_file()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} files are not there, first {missing[0]}. aws s3 sync --no-sign-request "
-            f"{BUCKET} {raw} --exclude '*' --include '*_events.tsv' --include 'derivative/preprocessed_data/*'; the "
-            "music (GTZAN) has terms of its own and is not needed."
-        )
-    return paths
+    where = (
+        f"aws s3 sync --no-sign-request {BUCKET} {raw} --exclude '*' --include '*_events.tsv' --include "
+        "'derivative/preprocessed_data/*'; the music (GTZAN) has terms of its own and is not needed."
+    )
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -102,7 +98,7 @@ def prepare(
     """
     choice = config.override(Choice(invalid=invalid, lag_s=lag_s, per=per), sets)
     raw = raw_folder(raw, f"{RESPONSES.as_posix()}/**/sub-*_Resp_T*.npy", "ds003720")
-    there = {s: _there(raw, s) for s in _chosen(subjects)}
+    there = {s: _there(raw, s) for s in public.asked(subjects, SUBJECTS)}
     absent = [s for s, files in there.items() if not files]
     if (absent and subjects is not None) or not any(there.values()):
         raise FileNotFoundError(f"{raw / RESPONSES} holds no {_name(absent[0], 'Training')}. See the card.")
@@ -298,8 +294,8 @@ def _signal(s: int, tables: list[Table], n_voxels: int, jobs: tuple[Job, ...]) -
 
 def _events(path: Path) -> list[dict[str, Any]]:
     """The 41 clips of a run: id, genre, track, start and end in the track (s)."""
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-        table = list(csv.DictReader(file, delimiter="\t"))
+    table = text_tables.rows(path, COLUMNS, delimiter="\t")
+    with reading(path):
         if len(table) != N_CLIPS + 1 or not set(COLUMNS) <= set(table[0]):
             found = f"holds {len(table)} clips with the columns {sorted(table[0]) if table else []}"
             raise checks.DataFileError(
@@ -367,12 +363,6 @@ def _there(raw: Path, s: int) -> dict[str, Path]:
 
 def _events_file(raw: Path, s: int, task: str, run: int) -> Path:
     return raw / _person(s) / "func" / f"{_person(s)}_task-{task}_run-{run:02d}_events.tsv"
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _write_events(raw: Path, s: int, task: str, rng: np.random.Generator) -> list[list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config
-from braindec.data import NeuralDataset, Split, assembly, mat5, played
+from braindec.data import NeuralDataset, Split, assembly, mat5, played, public
 from braindec.data.assembly import Assembly, Signal
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.damage import COPY_AGAIN
@@ -59,17 +59,12 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     raw = Path(raw)
     found = [
         _find(raw, PEOPLE[s - 1], e) or raw / PEOPLE[s - 1] / FILES[0].format(e)
-        for s in _chosen(subjects)
+        for s in public.asked(subjects, range(1, len(PEOPLE) + 1))
         for e in SENTENCES
         if PEOPLE[s - 1] in WHO[e]
     ]
-    missing = [path for path in found if not path.is_file()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(found)} files are not there, first {missing[0]}. Get the archive of each person "
-            f"from {URL} in a browser and unpack it in {raw}."
-        )
-    return found
+    where = f"Get the archive of each person from {URL} in a browser and unpack it in {raw}."
+    return public.by_hand(found, where, dry_run)
 
 
 def prepare(
@@ -102,7 +97,10 @@ def prepare(
     """
     raw = checks.existing_folder(raw, "Point --raw at the folder with P01, M01 and so on.")
     choice = config.override(Choice(invalid=invalid, experiments=tuple(experiments)), sets)
-    there = {s: _files(raw, PEOPLE[s - 1], choice.experiments) for s in _chosen(subjects)}
+    there = {
+        s: _files(raw, PEOPLE[s - 1], choice.experiments)
+        for s in public.asked(subjects, range(1, len(PEOPLE) + 1))
+    }
     absent = [PEOPLE[s - 1] for s, files in there.items() if not files]
     if (absent and subjects is not None) or not any(there.values()):
         raise FileNotFoundError(
@@ -307,10 +305,3 @@ def _find(raw: Path, person: str, experiment: str) -> Path | None:
 
 def _files(raw: Path, person: str, experiments: Sequence[str]) -> dict[str, Path]:
     return {e: path for e in experiments if (path := _find(raw, person, e)) is not None}
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    known = tuple(range(1, len(PEOPLE) + 1))
-    chosen = known if subjects is None else tuple(checks.one_of("subjects", s, known) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen

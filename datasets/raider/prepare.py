@@ -12,7 +12,7 @@ import numpy as np
 from scipy.io import savemat
 
 from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, mat5, played
+from braindec.data import NeuralDataset, Split, assembly, mat5, played, public
 from braindec.data.assembly import Assembly, Signal
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.damage import COPY_AGAIN
@@ -23,6 +23,7 @@ from braindec.types import Table
 SUBJECTS = tuple(range(1, 11))
 N_VOLUMES, T_R = 2203, 3.0
 N_CATEGORIES, N_RUNS = 7, 8
+GAP = 6  # volumes (18 s) of the film between its halves, as responses overlap
 LENGTHS = {"movie": N_VOLUMES, "image": N_CATEGORIES * N_RUNS}
 SIDES = ("lh", "rh")
 LABELS = "label.mat"
@@ -41,13 +42,10 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     DownloadError
         If a file is missing (not in a dry run), with its address.
     """
-    _chosen(subjects)
+    public.asked(subjects, SUBJECTS)
     paths = [Path(raw) / name for name in URLS]
-    missing = [path for path in paths if not path.is_file()]
-    if missing and not dry_run:
-        said = ", ".join(f"{path.name} from {URLS[path.name]}" for path in missing)
-        raise checks.DownloadError(f"{len(missing)} of {len(paths)} files are not in {raw}. Get {said}.")
-    return paths
+    where = "Get " + ", ".join(f"{name} from {url}" for name, url in URLS.items()) + "."
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -76,7 +74,7 @@ def prepare(
     """
     raw = checks.existing_folder(raw, "Point --raw at the folder with movie_data.mat.")
     choice = config.override(assembly.Choice(invalid=invalid), sets)
-    content = _content(raw, _chosen(subjects))
+    content = _content(raw, public.asked(subjects, SUBJECTS))
     return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
 
 
@@ -271,20 +269,14 @@ def _stimuli() -> Table:
 
 
 def _splits(dataset: NeuralDataset) -> list[Split]:
-    """The film's halves against each other; and the film against the pictures, for alignment."""
+    """The film's halves against each other, 18 s apart; and the film against the pictures, for alignment."""
     movie = tuple(i for i in dataset.stimuli.ids if i.startswith("movie-"))
     images = tuple(i for i in dataset.stimuli.ids if not i.startswith("movie-"))
     half = len(movie) // 2
     return [
-        Split("default", "stimulus", {"train": movie[:half], "test": movie[half:]}),
+        Split("default", "stimulus", {"train": movie[:half], "test": movie[half + GAP :]}),
         Split("movie_to_images", "stimulus", {"train": movie, "test": images}),
     ]
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _formed(values: np.ndarray, form: str) -> np.ndarray:

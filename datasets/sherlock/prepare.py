@@ -12,7 +12,7 @@ import numpy as np
 from scipy.io import savemat
 
 from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, mat5, nifti, played
+from braindec.data import NeuralDataset, Split, assembly, mat5, nifti, played, public
 from braindec.data.assembly import Assembly
 from braindec.data.catalogue import Counts, Truth
 from braindec.data.damage import COPY_AGAIN, reading
@@ -50,14 +50,9 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
         If a subject's file is missing (not in a dry run), with where it is to be had.
     """
     raw = Path(raw)
-    paths = {s: _volumes(raw, s) or raw / VOLUMES.format(s) for s in _chosen(subjects)}
-    missing = [path for path in paths.values() if not path.is_file()]
-    if missing and not dry_run:
-        raise checks.DownloadError(
-            f"{len(missing)} of {len(paths)} files are not there, first {missing[0].name}. Get the movie files from "
-            f"{URL} and unpack them anywhere below {raw}, with {MASK[:-1]}.gz of the tutorial beside them."
-        )
-    return list(paths.values())
+    paths = [_volumes(raw, s) or raw / VOLUMES.format(s) for s in public.asked(subjects, SUBJECTS)]
+    where = f"Get the movie files from {URL} and unpack them below {raw}, {MASK[:-1]}.gz of the tutorial beside them."
+    return public.by_hand(paths, where, dry_run)
 
 
 def prepare(
@@ -94,8 +89,8 @@ def prepare(
     raw = checks.existing_folder(raw, "Point --raw at the folder with sherlock_movie_s1.nii and so on.")
     choice = config.override(Choice(invalid=invalid, release=release, mask=mask), sets)
     kind = choice.release or ("volumes" if any(_volumes(raw, s) for s in SUBJECTS) else "regions")
-    there = {s: found for s in _chosen(subjects) if (found := _files(raw, s, kind))}
-    absent = [s for s in _chosen(subjects) if s not in there]
+    there = {s: found for s in public.asked(subjects, SUBJECTS) if (found := _files(raw, s, kind))}
+    absent = [s for s in public.asked(subjects, SUBJECTS) if s not in there]
     if (absent and subjects is not None) or not there:
         name = (VOLUMES if kind == "volumes" else REGIONS).format(absent[0])
         raise FileNotFoundError(f"no {name} in or below {raw}. Point --raw at the folder that holds it.")
@@ -263,12 +258,6 @@ def _files(raw: Path, s: int, kind: str) -> dict[str, Path]:
     found = sorted(raw.glob(f"**/{REGIONS.format(s)}"))
     checks.unique(f"regions of subject {s}", [p.name for p in found])
     return {p.name.removesuffix(f"_sherlock_movie_s{s}.mat"): p for p in found}
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _write_volumes(raw: Path, s: int, x: np.ndarray, mask: bool) -> None:
