@@ -22,8 +22,15 @@ VERBS = {
     "audit": ("DIR [--data DIR]", "say what training and test data share, and what could not be checked"),
     "decode": ("DIR INPUT", "decode recordings with a saved decoder"),
     "report": ("DIR | --compare A B", "draw report.html again, or compare two runs on the same samples"),
-    "multiverse": ("RECIPE --data DIR --out DIR", "analyse in every declared way: how far choices move the score"),
+    "multiverse": (
+        "RECIPE --data DIR --out DIR",
+        "analyse in every declared way: how far choices move the score",
+    ),
     "twin": ("DIR --recipe RECIPE", "say which score a recording allows, and which would be a leak"),
+    "encoding": (
+        "DIR --target NAME --out DIR",
+        "predict the brain's responses from a network's layers, and map them",
+    ),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }

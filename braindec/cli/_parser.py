@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from braindec import checks
-from braindec.cli import VERBS, _audit, _multiverse, _twin
+from braindec.cli import VERBS, _audit, _encoding, _multiverse, _twin
 
 
 def parse(verb: str, words: Sequence[str]) -> Any:
@@ -202,6 +202,7 @@ OPTIONS: dict[str, Callable[[Any], None]] = {
     "report": _report,
     "multiverse": _multiverse.add_options,
     "twin": _twin.add_options,
+    "encoding": _encoding.add_options,
     "list": _list,
     "info": _info,
 }

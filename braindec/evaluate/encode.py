@@ -12,7 +12,7 @@ from torch import Tensor
 
 from braindec import checks, encoding, seeding
 from braindec.data import NeuralDataset
-from braindec.data.preprocessing import Preprocessing
+from braindec.data.preprocessing import AverageTime, Preprocessing, Standardise
 from braindec.decoder import average_groups, group_repeats
 from braindec.encoding.voxelwise import fit_factorised
 from braindec.maths import folds as fold_rules
@@ -20,6 +20,12 @@ from braindec.maths.factors import RidgeFactors, factorise
 from braindec.stats import ceilings
 from braindec.types import UNKNOWN, Embeddings, Space, Trials
 
+# Sessions differ in scale, which no feature of a stimulus explains; epochs are thinned to what a model can tell apart.
+PREPROCESSING = {
+    "fmri": Preprocessing((Standardise(unit="session", scope="unit_train_rows"),)),
+    "eeg": Preprocessing((AverageTime(3),)),
+    "meg": Preprocessing((AverageTime(3),)),
+}
 CEILING = (
     0.3  # smallest training ceiling (correlation) of a voxel whose scores are given as shares of its ceiling
 )
@@ -200,7 +206,8 @@ def _encode_one(
     if low is not None:
         low_model = fit_factorised(factorise(low[0], rules), a.y, alphas=settings.alphas)
         low_made = low_model.predict(low[1])
-    found = [_layer(space, low, a, b, rules, settings) for space in layers.values()]
+    place = fitted.signal.space if fitted.signal.space.n_features == a.y.shape[1] else None
+    found = [_layer(space, low, a, b, rules, settings, place) for space in layers.values()]
     cv = np.stack([f.model.cv_score.numpy() for f in found])
     best = cv.argmax(0)
     voxel = torch.arange(b.y.shape[1])
@@ -236,20 +243,21 @@ class _Layer:
 
 
 def _layer(
-    space: Embeddings,
-    low: tuple[Tensor, Tensor] | None,
-    a: _Part,
-    b: _Part,
-    rules: fold_rules.Folds,
-    settings: Settings,
-) -> _Layer:
+    space: Embeddings, low: tuple[Tensor, Tensor] | None, a: _Part, b: _Part, rules: fold_rules.Folds,
+    settings: Settings, place: Space | None,
+) -> _Layer:  # fmt: skip
     x, x_test = _standardised(space, a, b)
     own = fit_factorised(factorise(x, rules), a.y, alphas=settings.alphas)
     alone = encoding.r2(own.predict(x_test), b.y).numpy()
     if low is not None:
         x, x_test = torch.cat([x, low[0]], 1), torch.cat([x_test, low[1]], 1)
     factors = factorise(x, rules)
-    model = fit_factorised(factors, a.y, alphas=settings.alphas, about={"space": space.space})
+    about = {
+        "space": space.space,
+        "n_layer_features": int(own.n_features),
+        "n_nuisance": x.shape[1] - own.n_features,
+    }
+    model = fit_factorised(factors, a.y, alphas=settings.alphas, space=place, about=about)
     return _Layer(factors, x_test, model, model.predict(x_test), alone)
 
 

@@ -80,6 +80,14 @@ def layers_of(spec: str, n: int = 6) -> list[str]:
     return [*(f"{spec}@{name}" for name in kept), spec]
 
 
+def default_nuisance(specs: Sequence[str]) -> list[str]:
+    """Coarse pixels, and the middle one of these layers with random weights where its target has a network."""
+    middle = specs[(len(specs) - 1) // 2]
+    pixels = ["pixels:height=8,width=8,colour=rgb"]
+    has_network = _network(feature_target(middle.partition("@")[0])) is not None
+    return [*pixels, f"{middle}!random"] if has_network and not middle.endswith("!random") else pixels
+
+
 def feature_spaces(
     specs: Sequence[str],
     dataset: NeuralDataset,

@@ -1,0 +1,43 @@
+"""Which layers of a network predict the brain: encoding models of the simulated world, its regions in known order.
+
+Run     braindec run encoding_layers --out runs/encoding_layers
+Smoke   braindec run encoding_layers --smoke
+Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import encode, encode_features, encode_report
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1, 2, 3)),
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={
+        "layers": "tiny_openclip",
+        "n_layers": 5,
+        "n_null": 19,
+        "n_permutations": 499,
+    },
+)
+SMOKE = ("data.subjects=[1,2]", "settings.n_layers=3", "settings.n_null=3", "settings.n_permutations=99")
+
+
+def main(recipe, data_dir, out_dir):
+    dataset, told = recipe.data.read(data_dir), recipe.settings
+    specs = encode_features.layers_of(told["layers"], told["n_layers"])
+    cached = {"seed": recipe.seed, "cache": data_dir / "embeddings"}
+    layers = encode_features.feature_spaces(specs, dataset, **cached)
+    nuisance = encode_features.feature_spaces(encode_features.default_nuisance(specs), dataset, **cached)
+    settings = encode.Settings(n_null=told["n_null"], n_permutations=told["n_permutations"], seed=recipe.seed)
+    found = encode.encode(dataset, layers, nuisance, preprocessing=encode.PREPROCESSING, settings=settings)
+    encode_report.write_maps(found, out_dir / "maps")
+    return encode_report.report(found, dataset, protocol=recipe.protocol)
