@@ -10,6 +10,7 @@ import pytest
 
 from braindec import checks
 from braindec.data import NeuralDataset, catalogue, layout, leakage
+from braindec.evaluate.audit import audit_splits
 
 RUN = "seeg.he2023xuanwu/001/word-recitation/run2/dataset.bipolar.default.unaligned"
 
@@ -70,6 +71,13 @@ def test_counts_are_those_of_a_dry_run_which_writes_nothing(functions, made, tmp
     said = " ".join(counts.missing)
     assert "sub-01: 4 of 61 words" in said and "3, 4, 5, 6, 7, 8, 9, 10, 11, 12 of 12" in said
     layout.verify(out)
+
+
+def test_the_audit_asks_how_intracranial_epochs_were_made(made):
+    """The authors do not say on what trials they standardised: that is told, not passed over."""
+    dataset = NeuralDataset.read(made[2])
+    audit = audit_splits(dataset, [dataset.split], everything=True)
+    assert "epochs.z_scored_on" in audit.not_checked["normalisation"] and not audit.leaks
 
 
 def test_a_subject_with_one_run_is_named_and_has_no_held_out_part(functions, tmp_path):

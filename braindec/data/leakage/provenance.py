@@ -37,7 +37,9 @@ ANSWERS = {
     "all": "all trials, test trials and what they showed among them",
     "unknown": "not known",
 }
-BLOCKS = {"fmri": ("betas", "features"), "eeg": ("epochs", "features"), "meg": ("epochs", "features")}
+BLOCKS = {"fmri": ("betas", "features")} | dict.fromkeys(
+    ("eeg", "meg", "ieeg", "ecog"), ("epochs", "features")
+)
 # kind of finding -> entries of dataset.json, each with what was done
 DECLARED = {
     "betas": {
