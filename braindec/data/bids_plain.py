@@ -1,4 +1,4 @@
-"""Trials that already are arrays: a folder with arrays.npy, events.csv and about.json, or one such folder a subject."""
+"""Trials that already are arrays: a folder with the array, events.csv and about.json, or one such folder a subject."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, store
-from braindec.data import bids
+from braindec.data import bids, plain_arrays
 from braindec.data.damage import COPY_AGAIN, finite, reading
 from braindec.data.sensors import sensor_space
 from braindec.data.tables import complete_table
-from braindec.types import ArraySpace, Space, Trials
+from braindec.types import ArraySpace, Space, Trials, VertexSpace
 
-ARRAYS, EVENTS, ABOUT = "arrays.npy", "events.csv", "about.json"
-KEYS = ("modality", "units", "sfreq", "tmin", "channels", "montage")
+EVENTS, ABOUT = "events.csv", "about.json"
+KEYS = ("modality", "units", "sfreq", "tmin", "channels", "montage", "mesh")
 
 
 def folders(root: Path) -> dict[int, Path]:
     """The folder of each subject: `root` itself (subject 1), or its folders sub-*; empty where there are no arrays."""
-    if (root / ARRAYS).is_file():
+    if plain_arrays.files(root):
         return {1: root}
-    found = [p.parent.name.removeprefix("sub-") for p in root.glob(f"sub-*/{ARRAYS}")]
+    found = [p.name.removeprefix("sub-") for p in root.glob("sub-*") if p.is_dir() and plain_arrays.files(p)]
     return (
         {n: root / f"sub-{label}" for n, label in bids.numbered(sorted(found, key=bids.natural)).items()}
         if found
@@ -38,9 +38,11 @@ def read_trials(folder: Path, subject: int) -> Trials:
     Parameters
     ----------
     folder : Path
-        With ``arrays.npy``, float or int, (trial, feature) or (trial, channel, time); ``events.csv``, a row a trial in
-        the same order with a column `stimulus_id` and, where known, session, run, onset_s and any further ones; and
-        ``about.json``, optional for betas: modality, units, sfreq (Hz), tmin (s), channels (names), montage.
+        With ``arrays.npy`` (or ``.npz``), float or int, (trial, feature) or (trial, channel, time), or maps of a
+        surface, one a trial, ``lh.arrays.func.gii`` and ``rh.arrays.func.gii`` (or ``.mgh``, ``.mgz``); ``events.csv``,
+        a row a trial in the same order with a column `stimulus_id` and, where known, session, run, onset_s and any
+        further ones; and ``about.json``, optional for betas: modality, units, sfreq (Hz), tmin (s), channels (names),
+        montage, and of surfaces the mesh (``"fsaverage5"``).
     subject : int
 
     Raises
@@ -48,35 +50,34 @@ def read_trials(folder: Path, subject: int) -> Trials:
     DataFileError
         If rows do not match, a value is NaN, or epochs come without sfreq and tmin.
     """
-    path = checks.existing_file(folder / ARRAYS, "It holds a row a trial.")
-    with reading(path):
-        responses = np.load(path, mmap_mode="r", allow_pickle=False)
+    held = plain_arrays.load(folder)
+    path, responses = held.files[0], held.responses
     if responses.ndim not in (2, 3) or responses.dtype.kind not in "fiu":
         found = f"has shape {responses.shape} of {responses.dtype}, expected numbers (trial, feature[, time])"
-        raise checks.DataFileError(path, found, "Save it with numpy.save, a row a trial.")
+        raise checks.DataFileError(path, found, plain_arrays.AGAIN)
     for start in range(0, len(responses), 1024):
         finite(path, responses[start : start + 1024])
     columns = _events(folder / EVENTS)
     if len(columns["stimulus_id"]) != len(responses):
-        found = f"has {len(columns['stimulus_id'])} rows but {ARRAYS} has {len(responses)}"
+        found = f"has {len(columns['stimulus_id'])} rows but {path.name} has {len(responses)}"
         raise checks.DataFileError(
             folder / EVENTS, found, "Write a row for each trial, in the order of the array."
         )
     about = _about(folder, responses)
     session = "1"
     return Trials(
-        responses, complete_table(columns, session), _space(about, responses), str(about.get("units", "a.u.")), subject,
+        responses, complete_table(columns, session), _space(about, held), str(about.get("units", "a.u.")), subject,
         about["modality"], about.get("sfreq"), about.get("tmin"),
     )  # fmt: skip
 
 
 def files(folder: Path) -> list[Path]:
     """The raw files of one folder."""
-    return [folder / n for n in (ARRAYS, EVENTS, ABOUT) if (folder / n).is_file()]
+    return [*plain_arrays.files(folder), *(folder / n for n in (EVENTS, ABOUT) if (folder / n).is_file())]
 
 
 def _events(path: Path) -> dict[str, np.ndarray]:
-    checks.existing_file(path, f"It holds a row for each trial of {ARRAYS}.")
+    checks.existing_file(path, "It holds a row for each trial of the array.")
     with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
         names, *rows = [row for row in csv.reader(file) if row]
     if any(len(row) != len(names) for row in rows):
@@ -112,9 +113,11 @@ def _about(folder: Path, responses: np.ndarray) -> dict[str, Any]:
     return about
 
 
-def _space(about: dict[str, Any], responses: np.ndarray) -> Space:
+def _space(about: dict[str, Any], held: plain_arrays.Found) -> Space:
+    if held.vertices is not None:
+        return VertexSpace(str(about.get("mesh", "unknown")), *held.vertices)
     channels: Iterable[str] | None = about.get("channels")
     if channels is None:
-        return ArraySpace(int(responses.shape[1]))
+        return ArraySpace(int(held.responses.shape[1]))
     kind = "mag" if about["modality"] == "meg" else "seeg" if about["modality"] == "ieeg" else "eeg"
     return sensor_space(tuple(channels), kind, about.get("montage"))

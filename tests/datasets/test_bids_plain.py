@@ -118,3 +118,57 @@ def test_one_run_alone_gets_no_split(prepare, rng, tmp_path):
     write(tmp_path / "raw", rng, runs=1)
     prepare(tmp_path / "raw", tmp_path / "out")
     assert dict(NeuralDataset.read(tmp_path / "out").splits) == {}
+
+
+def surfaces(folder, values, suffix):
+    """Maps of the left 6 vertices and the right 4, after two of the wall that are zero."""
+    import nibabel
+
+    for side, part in (("lh", values[:, :6]), ("rh", values[:, 6:])):
+        maps = np.concatenate([np.zeros((len(part), 2), np.float32), part], axis=1)
+        path = folder / f"{side}.arrays{suffix}"
+        if suffix.endswith(".gii"):
+            held = [nibabel.gifti.GiftiDataArray(m, intent="NIFTI_INTENT_ESTIMATE") for m in maps]
+            nibabel.save(nibabel.GiftiImage(darrays=held), path)
+        else:
+            nibabel.save(nibabel.MGHImage(maps.T.reshape(-1, 1, 1, len(maps)), np.eye(4)), path)
+
+
+@pytest.mark.parametrize("kind", [".npz", ".func.gii", ".mgh", ".mgz"])
+def test_arrays_in_other_containers_are_the_same_trials(kind, prepare, rng, tmp_path):
+    x = write(tmp_path / "raw", rng, about={"mesh": "fsaverage5"})
+    if kind == ".npz":
+        np.savez_compressed(tmp_path / "raw" / "arrays.npz", x)
+    else:
+        surfaces(tmp_path / "raw", x, kind)
+    (tmp_path / "raw" / "arrays.npy").unlink()
+    prepare(tmp_path / "raw", tmp_path / "out")
+    dataset = NeuralDataset.read(tmp_path / "out")
+    trials = dataset.trials["sub-01_fmri"]
+    assert np.array_equal(trials.responses[:], x)
+    if kind != ".npz":
+        assert trials.space.mesh == "fsaverage5" and trials.space.left.tolist() == [2, 3, 4, 5, 6, 7]
+        assert trials.space.right.tolist() == [2, 3, 4, 5]
+        (tmp_path / "raw" / f"rh.arrays{kind}").unlink()
+        with pytest.raises(FileNotFoundError, match="Both hemispheres"):
+            prepare(tmp_path / "raw", tmp_path / "again")
+
+
+@pytest.mark.parametrize(("name", "match"), [("two", "expected one array"), ("objects", "Object arrays")])
+def test_an_npz_of_several_arrays_or_of_objects_is_refused(name, match, prepare, rng, tmp_path):
+    x = write(tmp_path / "raw", rng)
+    (tmp_path / "raw" / "arrays.npy").unlink()
+    held = {"two": {"a": x, "b": x}, "objects": {"a": np.array([{}], dtype=object)}}[name]
+    np.savez(tmp_path / "raw" / "arrays.npz", **held)
+    with pytest.raises(checks.DataFileError, match=match):
+        prepare(tmp_path / "raw", tmp_path / "out")
+
+
+def test_a_gifti_that_keeps_its_values_elsewhere_is_refused(prepare, rng, tmp_path):
+    x = write(tmp_path / "raw", rng)
+    surfaces(tmp_path / "raw", x, ".func.gii")
+    (tmp_path / "raw" / "arrays.npy").unlink()
+    path = tmp_path / "raw" / "lh.arrays.func.gii"
+    path.write_text(path.read_text().replace("GZipBase64Binary", "ExternalFileBinary"))
+    with pytest.raises(checks.DataFileError, match="in other files"):
+        prepare(tmp_path / "raw", tmp_path / "out")

@@ -29,7 +29,19 @@ import pytest
 from scipy.io import savemat
 
 from braindec import checks, store
-from braindec.data import bids_meeg, catalogue, cifti, fmri, layout, meeg, nifti, nsd, nsd_rows, safe_npy
+from braindec.data import (
+    bids_meeg,
+    catalogue,
+    cifti,
+    fmri,
+    layout,
+    meeg,
+    nifti,
+    nsd,
+    nsd_rows,
+    plain_arrays,
+    safe_npy,
+)
 from braindec.data.loader import MappedRows
 from braindec.types import ArraySpace, Table, Trials
 
@@ -71,6 +83,28 @@ def write_mgz(path: Path, rng: np.random.Generator) -> None:
     import nibabel
 
     nibabel.save(nibabel.MGHImage(rng.standard_normal((60, 1, 1)).astype(np.float32), np.eye(4)), path)
+
+
+def write_mgh(path: Path, rng: np.random.Generator) -> None:
+    import nibabel
+
+    nibabel.save(nibabel.MGHImage(rng.standard_normal((60, 1, 1, 5)).astype(np.float32), np.eye(4)), path)
+
+
+def write_gifti(path: Path, rng: np.random.Generator) -> None:
+    import nibabel
+
+    maps = [
+        nibabel.gifti.GiftiDataArray(
+            rng.standard_normal(60).astype(np.float32), intent="NIFTI_INTENT_ESTIMATE"
+        )
+        for _ in range(4)
+    ]
+    nibabel.save(nibabel.GiftiImage(darrays=maps), path)
+
+
+def write_npz(path: Path, rng: np.random.Generator) -> None:
+    np.savez_compressed(path, rng.standard_normal((7, 5)).astype(np.float32))
 
 
 def write_cifti(path: Path, rng: np.random.Generator) -> None:
@@ -230,6 +264,9 @@ FORMATS = {
     "nifti": Format("a.nii", write_nifti, lambda p: nifti.values(nifti.load(p), p)),
     "nifti.gz": Format("a.nii.gz", write_nifti, lambda p: nifti.values(nifti.load(p), p), verified=True),
     "mgz": Format("lh.a.mgz", write_mgz, nsd_rows.read_mgh),
+    "mgh": Format("lh.arrays.mgh", write_mgh, plain_arrays.read_surface),
+    "gifti": Format("lh.arrays.func.gii", write_gifti, plain_arrays.read_surface),
+    "npz": Format("arrays.npz", write_npz, plain_arrays.read_npz, verified=True),
     "cifti": Format("a.dtseries.nii", write_cifti, read_series),
     "nsd": Format("betas.hdf5", write_betas, lambda p: nsd.NsdBetas([p], [6], np.ones((4, 4, 3), bool))[:]),
     "mat": Format("a.mat", write_mat, lambda p: nsd.read_mat(p, ("masterordering", "subjectim"))["subjectim"]),
