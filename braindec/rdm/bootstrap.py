@@ -124,9 +124,8 @@ def _resampled(
         found = weighted_inner(data, models, of_conditions, centred=comparator == "pearson")
         if not wanted or found.products is None:
             return found.scores, None, None
-        return found.scores, *(
-            _ceiling_means(ceiling_of_products(found.products, c), c) for c in (ones, of_subjects)
-        )
+        limits = [_ceiling_means(ceiling_of_products(found.products, c), c) for c in (ones, of_subjects)]
+        return found.scores, limits[0], limits[1]
     make = rank_draws if comparator in ("rho_a", "spearman") else gathered_draws
     if not wanted:
         return make(data, models, of_conditions, comparator, None).scores, None, None

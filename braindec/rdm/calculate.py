@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 from braindec import checks
 from braindec.rdm import distances as measures
 from braindec.rdm import noise as noises
+from braindec.rdm.left_out import left_out_distances
 from braindec.rdm.matrix import RDM
 from braindec.rdm.noise import Noise
-from braindec.rdm.patterns import Patterns, average
+from braindec.rdm.patterns import Patterns, average, labelled
 from braindec.rdm.trial_products import crossnobis_by_products
 
 MEASURES = ("crossnobis", "euclidean", "correlation", "cosine", "mahalanobis", "poisson", "poisson_cross")
@@ -48,7 +50,9 @@ def dissimilarity(
         Needed by the cross-run measures: only trials of different runs are multiplied.
     noise : str, Noise, Tensor, sequence of these or None
         For crossnobis and mahalanobis. ``"shrinkage"`` (Schaefer-Strimmer), ``"ledoit_wolf"`` or ``"diagonal"``
-        estimate it from what repeats of a condition leave, at each time anew; a `Noise` or a precision matrix
+        estimate it from repeats, at each time anew: from those within runs where all conditions have some, else for
+        each pair from other conditions than the two compared, because a covariance that knows their residuals makes
+        crossnobis of pure noise positive (`left_out`). A `Noise` (see `estimate`) or a precision matrix
         (channel, channel) is used as given; a list of them is one a run; None is the identity.
     conditions : sequence of str, optional
         Order of the conditions; sorted by default.
@@ -67,12 +71,21 @@ def dissimilarity(
             f"measure {measure!r} compares patterns across runs: give run=, the run of each trial. Without runs, "
             "'mahalanobis' is its biased counterpart."
         )
-    if measure == "crossnobis" and noise == "shrinkage" and _wide(values):
+    if (
+        measure == "crossnobis"
+        and noise == "shrinkage"
+        and values.ndim == 2
+        and values.shape[1] > len(values)
+    ):
         found = crossnobis_by_products(values, condition, run, conditions)
         return _as_rdm(found.distances, found.conditions, measure, times)
     patterns = average(values, condition, run=run if measure in CROSS_RUN else None, conditions=conditions)
-    used = _noise(values, condition, noise) if measure in ("crossnobis", "mahalanobis") else None
-    return _as_rdm(_distances(patterns, measure, used), patterns.conditions, measure, times)
+    if measure == "crossnobis" and isinstance(noise, str):
+        found_distances = _under_own_noise(values, patterns, condition, run, noise)
+    else:
+        used = _noise(values, condition, noise) if measure in ("crossnobis", "mahalanobis") else None
+        found_distances = _distances(patterns, measure, used)
+    return _as_rdm(found_distances, patterns.conditions, measure, times)
 
 
 def _distances(patterns: Patterns, measure: str, noise: Any) -> Tensor:
@@ -90,6 +103,25 @@ def _distances(patterns: Patterns, measure: str, noise: Any) -> Tensor:
     return measures.poisson(values) if measure == "poisson" else plain[measure](values)
 
 
+def _under_own_noise(x: Tensor, patterns: Patterns, condition: Any, run: Any, kind: str) -> Tensor:
+    """Crossnobis under the noise of the same trials, kept from knowing the residuals of the conditions compared."""
+    rows = _rows(x)
+    if bool((patterns.counts > 1).all()):
+        return _crossnobis(patterns, noises.estimate(noises.residuals(rows, condition, run), kind))
+    found = noises.estimate(noises.residuals(rows, condition), kind)
+    number = torch.from_numpy(labelled(condition, patterns.conditions)[0]).to(x.device)
+
+    def distances(members: Tensor, noise: Noise) -> Tensor:
+        part = replace(
+            patterns,
+            values=patterns.values.index_select(-2, members),
+            counts=patterns.counts.index_select(1, members.cpu()),
+        )
+        return _crossnobis(part, noise)
+
+    return left_out_distances(distances, found, number, patterns.counts.sum(0).numpy(), patterns.values)
+
+
 def _crossnobis(patterns: Patterns, noise: Any) -> Tensor:
     if isinstance(noise, list):
         _refuse_missing(patterns)
@@ -105,10 +137,13 @@ def _noise(x: Tensor, condition: Any, noise: NoiseChoice) -> Any:
     if noise is None or isinstance(noise, Noise | Tensor):
         return noise
     if isinstance(noise, str):
-        # (trial, channel, time) -> (time, trial, channel): a covariance a time
-        rows = x if x.ndim == 2 else x.movedim(2, 0).contiguous()
-        return noises.estimate(noises.residuals(rows, condition), noise)
+        return noises.estimate(noises.residuals(_rows(x), condition), noise)
     return list(noise)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(trial, channel, time) -> (time, trial, channel): a covariance a time."""
+    return x if x.ndim == 2 else x.movedim(2, 0).contiguous()
 
 
 def _refuse_missing(patterns: Patterns) -> None:
@@ -117,10 +152,6 @@ def _refuse_missing(patterns: Patterns) -> None:
         raise ValueError(
             f"run {patterns.runs[run]!r} has no trial of condition {patterns.conditions[condition]!r}; leave it out."
         )
-
-
-def _wide(x: Tensor) -> bool:
-    return x.ndim == 2 and x.shape[1] > x.shape[0]
 
 
 def _tensor(x: Tensor | np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""When and where: time courses of M/EEG geometry that regions' fMRI geometry shares, and what a model explains of it."""
+"""When and where: what the geometry of M/EEG over time shares with regions of fMRI, and what models explain of it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def fuse(
     similarity, common = _shared(t, r, m)
     null_s, null_c = [], []
     squares = pairs.square(t)
-    for _ in range(checks.at_least("n_permutations", n_permutations, 1)):
+    checks.at_least("n_permutations", n_permutations, 1)
+    for _ in range(n_permutations):
         order = torch.randperm(len(conditions), generator=generator, device=generator.device).to(t.device)
         permuted = pairs.condensed(squares.index_select(1, order).index_select(2, order))
         s, c = _shared(permuted, r, m)

@@ -138,7 +138,7 @@ def infer(
         See `comparators.compare`.
     over : str
         What intervals and differences generalise to: ``"both"`` other subjects and other stimuli (the corrected dual
-        bootstrap), ``"subjects"``, ``"conditions"``; ``"auto"``: both, or conditions alone for fewer than five subjects.
+        bootstrap), ``"subjects"``, ``"conditions"``; ``"auto"``: both, or conditions alone below five subjects.
     n_draws, n_permutations : int
     generator : torch.Generator
 
@@ -184,8 +184,8 @@ def _generalises(over: str, n_subjects: int, n_conditions: int) -> tuple[str, st
         checks.at_least("number of subjects, to generalise over subjects", n_subjects, 2)
     who = f"{n_subjects} subject{'s' if n_subjects != 1 else ''}"
     said = {
-        "both": f"Intervals and differences hold for other subjects and other stimuli ({who}, {n_conditions} conditions).",
-        "subjects": f"Intervals and differences hold for other subjects and these {n_conditions} stimuli alone ({who}).",
+        "both": f"Intervals and differences hold for other subjects and stimuli ({who}, {n_conditions} conditions).",
+        "subjects": f"Intervals and differences hold for other subjects, these {n_conditions} stimuli alone ({who}).",
         "conditions": f"Intervals and differences hold for other stimuli in {'this' if n_subjects == 1 else 'these'} "
         f"{who} alone ({n_conditions} conditions)"
         + ("; they are too few to speak of others." if few else "."),

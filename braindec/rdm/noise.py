@@ -124,10 +124,8 @@ def estimate(found: Residuals, kind: str = "shrinkage") -> Noise:
         return Noise(variance, e[..., :0, :], one)
     if kind == "ledoit_wolf":
         return _ledoit_wolf(e, variance, n, dof)
-    share = _schaefer_strimmer(e * variance.rsqrt()[..., None, :], n, dof)
-    return Noise(
-        _floored(share)[..., None] * variance, e * ((1 - share) / dof).sqrt()[..., None, None], share
-    )
+    share = schaefer_strimmer(e * variance.rsqrt()[..., None, :], n, dof)
+    return Noise(floored(share)[..., None] * variance, e * ((1 - share) / dof).sqrt()[..., None, None], share)
 
 
 def pooled(noises: Sequence[Noise]) -> Noise:
@@ -214,7 +212,7 @@ def schaefer_strimmer_share(
     return (spread / squares.clamp_min(torch.finfo(squares.dtype).tiny)).clamp(0.0, 1.0)
 
 
-def _schaefer_strimmer(z: Tensor, n: int, dof: int) -> Tensor:
+def schaefer_strimmer(z: Tensor, n: int, dof: int) -> Tensor:
     square = z.square()
     lengths = square.sum(-1).double().square().sum(-1)
     diagonal = square.sum(-2).double().square().sum(-1)
@@ -231,10 +229,10 @@ def _ledoit_wolf(e: Tensor, variance: Tensor, n: int, dof: int) -> Noise:
     away = squared - p * level.square()
     share = (((lengths / n - squared) / n) / away.clamp_min(torch.finfo(torch.float64).tiny)).clamp(0.0, 1.0)
     share, level = share.to(e.dtype), level.to(e.dtype)
-    diagonal = (_floored(share) * level * n / dof)[..., None].expand(variance.shape).clone()
+    diagonal = (floored(share) * level * n / dof)[..., None].expand(variance.shape).clone()
     return Noise(diagonal, e * ((1 - share) / dof).sqrt()[..., None, None], share)
 
 
-def _floored(share: Tensor) -> Tensor:
+def floored(share: Tensor) -> Tensor:
     """Without any shrinkage the covariance of few trials has no inverse; a trace of the target keeps one."""
     return share.clamp_min(64 * torch.finfo(share.dtype).eps)

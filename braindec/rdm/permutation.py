@@ -31,8 +31,8 @@ def permutation_null(
 
     Notes
     -----
-    Comparisons that are inner products, ranks among them (reordering changes no rank), are permuted after averaging over
-    subjects, so that their number costs nothing.
+    Comparisons that are inner products, ranks among them (reordering changes no rank), are permuted after averaging
+    over subjects, so that their number costs nothing.
     """
     chosen = named(comparator)
     checks.at_least("n_permutations", n_permutations, 1)

@@ -1,4 +1,4 @@
-"""Transforms of RDMs that keep topology and give up geometry: what is near, by which path, and how far at most counts."""
+"""Transforms of RDMs that keep topology and give up geometry: what is near, by which path, and what counts as far."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.rdm.left_out import everything, plan
 from braindec.rdm.noise import product, schaefer_strimmer_share
-from braindec.rdm.pairs import distances_of_products
+from braindec.rdm.pairs import distances_of_products, n_pairs
 from braindec.rdm.patterns import labelled
 
 CHUNK = 2048  # voxels at a time: what is held beside the data
@@ -33,7 +34,7 @@ class Found(NamedTuple):
 def crossnobis_by_products(
     x: Tensor, condition: Any, run: Any, conditions: Sequence[str] | None = None
 ) -> Found:
-    """`distances.crossnobis` under the Schaefer-Strimmer noise of the same trials.
+    """`distances.crossnobis` under the Schaefer-Strimmer noise of the same trials, kept apart as `left_out` says.
 
     Parameters
     ----------
@@ -51,27 +52,35 @@ def crossnobis_by_products(
     of_run, runs = labelled(run)
     checks.same_length("trial", x=x, condition=number, run=of_run)
     checks.at_least("number of runs", len(runs), 2)
-    dof = checks.at_least("trials that repeat a condition", len(x) - len(names), 1)
-    groups = _Groups(torch.from_numpy(number).to(x.device), len(names))
-    gram, sums = _scan(x, groups, int(dof))
+    bucket = torch.from_numpy(of_run * len(names) + number).to(x.device)
+    buckets = _Groups(bucket, len(runs) * len(names))
+    counts = torch.bincount(bucket, minlength=buckets.n)
+    if bool((counts == 0).any()):
+        raise ValueError("every run must have every condition; leave out what is missing.")
+    within = bool((counts > 1).all())  # noise within runs knows nothing of what crossnobis multiplies
+    groups = buckets if within else _Groups(torch.from_numpy(number).to(x.device), len(names))
+    dof = int(checks.at_least("trials that repeat a condition", len(x) - groups.n, 1))
+    gram, sums = _scan(x, groups, dof)
     across = groups.residual(gram)  # residuals times trials
     errors = groups.residual(across.T)
-    share = float(
-        schaefer_strimmer_share(
-            errors.square().sum(),
-            sums.diagonal,
-            sums.fourth,
-            errors.diagonal().square().sum(),
-            len(x),
-            int(dof),
-        )
-    )
+    lengths = errors.diagonal().square().sum()
+    share = float(schaefer_strimmer_share(errors.square().sum(), *sums, lengths, len(x), dof))
     share = max(share, 64 * torch.finfo(x.dtype).eps)
-    weight = (1 - share) / float(dof)
-    inside = share * torch.eye(len(x), dtype=gram.dtype, device=x.device) + weight * errors
-    # (share I + weight E^T E)^-1 = (I - weight E^T (share I + weight E E^T)^-1 E) / share, between trials
-    metric = (gram - weight * across.T @ torch.linalg.solve(inside, across)) / share
-    found = _across_runs(metric, number, of_run, len(names), len(runs))
+    weight = (1 - share) / dof
+    means, known = (
+        buckets.means(buckets.means(gram).T),
+        buckets.means(across.T),
+    )  # of mean patterns; with residuals
+    found = gram.new_empty(n_pairs(len(names)))
+    parts = [everything(len(names), len(x), x.device)] if within else plan(groups.number, np.bincount(number))
+    for members, rows, scale, kept, position in parts:
+        inside = errors[rows][:, rows] * (weight * scale**2)
+        inside.diagonal().add_(share)
+        here = (torch.arange(len(runs), device=x.device)[:, None] * len(names) + members).flatten()
+        part = known[here][:, rows]
+        # (share I + weight E^T E)^-1 = (I - weight E^T (share I + weight E E^T)^-1 E) / share, between mean patterns
+        metric = means[here][:, here] - part @ torch.linalg.solve(inside, part.T) * (weight * scale**2)
+        found[position] = _across_runs(metric / share, len(members), len(runs))[kept]
     return Found((found / x.shape[1]).to(x.dtype), names, share)
 
 
@@ -115,13 +124,8 @@ def _scan(x: Tensor, groups: _Groups, dof: int) -> tuple[Tensor, _Sums]:
     )
 
 
-def _across_runs(metric: Tensor, number: np.ndarray, of_run: np.ndarray, n: int, n_runs: int) -> Tensor:
-    """Mean over pairs of different runs of the distances between the runs' mean patterns."""
-    bucket = of_run * n + number
-    counts = np.bincount(bucket, minlength=n_runs * n)
-    if (counts == 0).any():
-        raise ValueError("every run must have every condition; leave out what is missing.")
-    groups = _Groups(torch.from_numpy(bucket).to(metric.device), n_runs * n)
-    means = groups.means(groups.means(metric).T).reshape(n_runs, n, n_runs, n)
+def _across_runs(metric: Tensor, n: int, n_runs: int) -> Tensor:
+    """Mean over pairs of different runs of the distances, from products (run x condition, run x condition)."""
+    means = metric.reshape(n_runs, n, n_runs, n)
     own = torch.stack([means[run, :, run] for run in range(n_runs)]).sum(0)
     return distances_of_products(means.sum((0, 2)) - own, symmetric=False) / (n_runs * (n_runs - 1))

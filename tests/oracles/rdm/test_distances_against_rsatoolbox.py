@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_noise_and_the_distances_under_it_equal_those_of_rsatoolbox(rng, kind, p
     np.testing.assert_allclose(found.precision(), precision, atol=1e-11 * np.abs(precision).max())
     assert 0 < float(found.shrinkage) <= 1
     for method in ("crossnobis", "mahalanobis"):
-        ours = dissimilarity(x, condition, run=run, measure=method, noise=kind).distances
+        ours = dissimilarity(x, condition, run=run, measure=method, noise=found).distances
         np.testing.assert_allclose(ours, theirs(x, condition, run, method, precision), atol=1e-11)
 
 
@@ -138,15 +140,37 @@ def test_unequal_numbers_of_trials_are_averaged_within_runs(rng):
     torch.testing.assert_close(found.distances, dissimilarity(mean, condition, run=run, noise=None).distances)
 
 
-def test_products_of_trials_give_the_same_numbers_as_the_covariance_of_voxels(rng):
-    x, condition, run = trials(rng, n_runs=5, p=90)
+@pytest.mark.parametrize("n_times", [1, 2])
+def test_own_noise_is_that_of_other_conditions_than_the_two_compared(rng, n_times):
+    """Four groups of conditions, every fourth: the diagonal is that of all residuals, the rest of the other groups."""
+    x, condition, run = trials(rng, n_runs=5, p=30)
+    whole = noise.estimate(noise.residuals(torch.from_numpy(x), condition))
+    free = 8 * 4
+    cube = torch.from_numpy(np.repeat(x[:, :, None], n_times, 2))
+    found = dissimilarity(cube, condition, run=run).distances[-1]
+    for (i, j), ours in zip(combinations(range(8), 2), found, strict=True):
+        others = [c for c in range(8) if c % 4 not in (i % 4, j % 4)]
+        rows = whole.rows[np.isin(condition, others)] * (free / (4 * len(others))) ** 0.5
+        precision = noise.Noise(whole.diagonal, rows, whole.shrinkage).precision()
+        pair = np.isin(condition, (i, j))
+        expected = dissimilarity(x[pair], condition[pair], run=run[pair], noise=precision).distances
+        assert float(ours) == pytest.approx(float(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_products_of_trials_give_the_same_numbers_as_the_covariance_of_voxels(rng, repeats):
+    x, condition, run = trials(rng, n_runs=5 * repeats, p=90)
+    run = run % 5  # with two repeats each run has every condition twice, and the noise is that within runs
     wide = dissimilarity(
         x, condition, run=run
     )  # more channels than trials: from the Gram matrix of the trials
-    explicit = noise.estimate(noise.residuals(torch.from_numpy(x), condition))
-    torch.testing.assert_close(
-        wide.distances, dissimilarity(x, condition, run=run, noise=explicit.precision()).distances
-    )
+    narrow = dissimilarity(np.repeat(x[:, :, None], 2, 2), condition, run=run)  # the way of a time axis
+    torch.testing.assert_close(wide.distances, narrow.distances[1])
+    if repeats == 2:
+        explicit = noise.estimate(noise.residuals(torch.from_numpy(x), condition, run))
+        torch.testing.assert_close(
+            wide.distances, dissimilarity(x, condition, run=run, noise=explicit).distances
+        )
 
 
 def test_cross_temporal_distances_are_products_of_differences_at_two_times(rng):
