@@ -43,3 +43,12 @@ def test_the_loader_benchmark_runs_small_and_every_system_reads_every_row(reposi
     assert {row["state"] for row in rows} == {"cold", "warm"}
     assert all(row["ms_per_batch"] > 0 and row["batches"] > 0 for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["loader.json"]
+
+
+def test_the_autoencoder_benchmark_starts_all_systems_from_an_equal_loss(repository, tmp_path):
+    sizes = ["--dims", "16", "--latents", "64", "--active", "4", "--batch", "32", "--repeats", "2"]
+    command = [sys.executable, repository / "benchmarks" / "sae.py", *sizes, "--out", tmp_path / "sae.json"]
+    subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    rows = json.loads((tmp_path / "sae.json").read_text())["values"]
+    assert rows[0]["name"] == "braindec"
+    assert all(abs(row["first_loss"] / rows[0]["first_loss"] - 1) < 1e-4 for row in rows)
