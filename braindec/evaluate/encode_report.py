@@ -13,10 +13,11 @@ from braindec.data import NeuralDataset, maps
 from braindec.decoder import versions
 from braindec.evaluate.encode import Encoded
 from braindec.evaluate.scoring import group_scores, parse_key
-from braindec.types import Report, Score, SensorSpace, VoxelSpace
+from braindec.types import Report, Score, SensorSpace, VertexSpace, VoxelSpace
 
 METRIC = "encoding_correlation"
 N_RESAMPLES = 500
+WHOLE = 20_000  # voxels from which slices show too little of the brain at once
 LIMITS = (
     "That a layer predicts a voxel does not say that the voxel computes what the layer does: layers share most of what "
     "they predict. Look at what a layer adds to pixels and to the same network with random weights.",
@@ -219,8 +220,15 @@ def _regions(e: Encoded) -> list[tuple[str, str, dict[str, Any]]]:
 def _brain(e: Encoded) -> list[tuple[str, str, dict[str, Any]]]:
     values, name = brain_maps(e), e.key.replace("_", " ")
     if isinstance(e.space, VoxelSpace):
-        place = {"mask": e.space.mask}
-        kind = "volume"
+        # Two slices or fewer have no sides to be seen from.
+        kind = (
+            "glass_brain"
+            if int(e.space.mask.any((0, 1)).sum()) > 2 and e.space.n_features > WHOLE
+            else "volume"
+        )
+        place = {"mask": e.space.mask, "affine": e.space.affine}
+    elif isinstance(e.space, VertexSpace) and e.space.mesh == "fsaverage5":
+        kind, place = "flat_map", {"left": e.space.left, "right": e.space.right}
     elif isinstance(e.space, SensorSpace) and np.isfinite(e.space.positions).all(1).any():
         values = {
             k: _over_time(v, e.shape, e.space) for k, v in values.items() if k in ("correlation", "unique_r2")

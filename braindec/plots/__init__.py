@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from braindec.plots.brains import montage, sensor_map
 from braindec.plots.curves import time_by_time, time_course, training_curve
+from braindec.plots.glass import flat_map, glass_brain
 from braindec.plots.pictures import encoded, image_grid
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
 from braindec.plots.specification import specification_curve
@@ -15,6 +16,8 @@ __all__ = [
     "ScoreRow",
     "confusion",
     "encoded",
+    "flat_map",
+    "glass_brain",
     "image_grid",
     "montage",
     "null_histogram",

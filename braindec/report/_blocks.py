@@ -11,6 +11,8 @@ curve (training)        step (n,), series: {label: (n,)}, xlabel, ylabel, log
 regions (brain)         regions: texts, series: {label: (n_regions,)}, intervals: {label: (n_regions, 2)},
                         chance, chance_label, xlabel
 volume (brain)          mask bool (x, y, z), values (n_voxels,), label, symmetric
+glass_brain (brain)     as volume, and affine (4, 4)
+flat_map (brain)        left, right: vertices of fsaverage5, values (n_vertices,), label, symmetric
 topography (brain)      positions (n_channels, 3) metres, values (n_channels,), label, symmetric
 time_course (brain)     time_s (n,), values (n,), chance, interval (n, 2), null_limit, significant (n,),
                         baseline (start, stop), ylabel
@@ -150,6 +152,22 @@ def volume(payload: Payload) -> str:
     )  # fmt: skip
 
 
+def glass_brain(payload: Payload) -> str:
+    """A volume seen through from three sides."""
+    return plots.glass_brain(
+        np.asarray(payload["mask"], dtype=bool), np.asarray(payload["values"]), np.asarray(payload["affine"]),
+        label=payload.get("label", ""), symmetric=bool(payload.get("symmetric", False)),
+    )  # fmt: skip
+
+
+def flat_map(payload: Payload) -> str:
+    """Values on the flattened cortex of fsaverage5."""
+    return plots.flat_map(
+        np.asarray(payload["left"]), np.asarray(payload["right"]), np.asarray(payload["values"]),
+        label=payload.get("label", ""), symmetric=bool(payload.get("symmetric", False)), kind="svg",
+    )  # fmt: skip
+
+
 def topography(payload: Payload) -> str:
     """Values of sensors on the head."""
     return plots.sensor_map(
@@ -236,6 +254,8 @@ KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "curve": ("training", curve),
     "regions": ("brain", regions),
     "volume": ("brain", volume),
+    "glass_brain": ("brain", glass_brain),
+    "flat_map": ("brain", flat_map),
     "topography": ("brain", topography),
     "time_course": ("brain", time_course),
     "time_by_time": ("brain", time_by_time),
