@@ -77,6 +77,14 @@ def samples_of(offsets: Tensor, n_actives: int) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(offsets), device=offsets.device), ends - offsets)
 
 
+def from_dense(values: Tensor) -> Code:
+    """The code whose matrix (n_samples, n_latents) is `values`; what is zero is not stored."""
+    checks.n_axes("values", values, ("sample", "latent"))
+    samples, latents = torch.nonzero(values, as_tuple=True)
+    counts = torch.bincount(samples, minlength=len(values))
+    return Code(values[samples, latents], latents, _starts(counts), values.shape[1])
+
+
 def _starts(counts: Tensor) -> Tensor:
     return torch.cumsum(counts, 0) - counts
 
