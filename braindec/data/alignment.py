@@ -19,7 +19,7 @@ from braindec.maths.groups import group_means
 from braindec.maths.procrustes import generalised_procrustes, polar, procrustes
 from braindec.types import UNKNOWN, SubjectSignal, Table
 
-MAX_BYTES = 768 << 20  # of all subjects' mean responses, float64; fitting takes twice as much
+MAX_BYTES = 384 << 20  # of all subjects' mean responses, float64; fitting takes four times as much
 MODELS = {"probabilistic": srm.probabilistic_srm, "deterministic": srm.deterministic_srm}
 
 

@@ -52,3 +52,33 @@ def test_the_autoencoder_benchmark_starts_all_systems_from_an_equal_loss(reposit
     rows = json.loads((tmp_path / "sae.json").read_text())["values"]
     assert rows[0]["name"] == "braindec"
     assert all(abs(row["first_loss"] / rows[0]["first_loss"] - 1) < 1e-4 for row in rows)
+
+
+def test_the_memory_benchmark_runs_small(repository, tmp_path):
+    script, out = repository / "benchmarks" / "memory.py", tmp_path / "memory.json"
+    command = [
+        sys.executable,
+        script,
+        "--small",
+        "--folder",
+        tmp_path,
+        "--out",
+        out,
+        "--only",
+        "ClipMad",
+        "training",
+    ]
+    subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    rows = {row["job"]: row for row in json.loads(out.read_text())["values"]}
+    assert set(rows) == {"ClipMad", "training"} and all(row["seconds"] > 0 for row in rows.values())
+    assert rows["training"]["shape"] == [1350, 10_000] and rows["training"]["beyond_model_mb"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.json"]
+
+
+def test_no_step_and_no_training_took_more_memory_than_the_limit(repository):
+    """What was measured at full size."""
+    found = json.loads((repository / "benchmarks" / "results" / "memory.json").read_text())
+    rows = found["values"]
+    assert {row["job"] for row in rows} > {"Pca", "SelectReliable", "PercentSignalChange", "training"}
+    assert all(row["shape"][1] == 15_724 for row in rows)
+    assert max(row.get("beyond_model_mb", row["grown_mb"]) for row in rows) < found["limit_mb"]
