@@ -67,7 +67,7 @@ def _told(name: str, value: Any, said: str) -> list[str]:
     if name == "departures" and value:
         lines = [name]
         for departure in value:
-            mark = f"computed ({departure.how})" if departure.how else "said only"
+            mark = f"computed ({departure.how})" if departure.how else f"said only: {departure.why}"
             lines += textwrap.wrap(
                 f"- {departure.what} [{mark}]", WIDTH, initial_indent="  ", subsequent_indent="    "
             )

@@ -16,6 +16,7 @@ from braindec.evaluate.nulls import fit_nulls, null_values, permuted
 from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
 from braindec.evaluate.pseudo_trials import AveragingCurve, averaging_curve, pseudo_trials
+from braindec.evaluate.published_fits import best_test_step, half_range
 from braindec.evaluate.reconstructions import reconstructions
 from braindec.evaluate.regions import by_region, predictability
 from braindec.evaluate.saved import Seen, fitted_on, seen_trials, unseen
@@ -64,6 +65,7 @@ __all__ = [
     "averaged_trials",
     "averaging_curve",
     "adaptation",
+    "best_test_step",
     "brain_correlations",
     "by_region",
     "check_scopes",
@@ -78,6 +80,7 @@ __all__ = [
     "fit_nulls",
     "fitted_on",
     "group_scores",
+    "half_range",
     "held_out",
     "inflation",
     "join",

@@ -21,11 +21,12 @@ from braindec.protocols import MINIATURE, Protocol
 from braindec.stats.intervals import subject_interval
 from braindec.stats.pools import drawn_top1, published_interval
 from braindec.stats.scoring import summarise
-from braindec.types import Score, Trials
+from braindec.types import Embeddings, Score, Trials
 
 SWAPPED = {"image": "brain", "brain": "image"}
 FROM_PREDICTIONS = (
     "raw_cosine",
+    "half_precision",
     "padded_repeats",
     "concept_mean",
     "drawn_pools",
@@ -74,14 +75,24 @@ class AsPublished:
                 if measured:
                     self.found.setdefault(variant.name, {})[key] = measured
 
+    def _gallery(
+        self, variant: Protocol, ids: tuple[str, ...], test: NeuralDataset
+    ) -> tuple[np.ndarray, bool]:
+        """Candidates' embeddings, and whether they are concepts' centres: means of other pictures than the tested."""
+        values = self.exam.embeddings.of(ids)
+        if not variant.follows("concept_centre"):
+            return values, False
+        others = other_pictures(ids, test, self.exam.embeddings)
+        if others is None:
+            return values, False
+        return np.stack([self.exam.embeddings.of(own).mean(0) for own in others]), True
+
     def _measure(
         self, variant: Protocol, system: System, trials: Trials, test: NeuralDataset
     ) -> dict[str, Measured]:
         queries, gallery = _queries_and_gallery(variant, system, trials, test)
-        values = self.exam.embeddings.of(gallery)
-        similarity = nearest.similarity(
-            torch.from_numpy(queries.values).flatten(1), torch.from_numpy(values).flatten(1)
-        )
+        values, centres = self._gallery(variant, gallery, test)
+        similarity = _cosine(queries.values, values, half=variant.follows("half_precision"))
         row = {name: i for i, name in enumerate(gallery)}
         truth = torch.tensor([row[i] for i in queries.ids])
         if variant.follows("drawn_pools"):
@@ -91,7 +102,35 @@ class AsPublished:
             found = {
                 name: _shares(variant, table[name], similarity, truth, queries) for name in variant.metrics
             }
+        done = {"computed": [*FROM_PREDICTIONS, *(["concept_centre"] if centres else [])]}
+        found = {name: replace(m, details=done) for name, m in found.items()}
         return _swapped(found) if variant.follows("swapped_names") else found
+
+
+def _cosine(queries: np.ndarray, gallery: np.ndarray, half: bool) -> Tensor:
+    """Cosine of embeddings as they are, (n, m); or of what half precision leaves of them and of the cosine."""
+    q, g = (torch.from_numpy(np.asarray(v, dtype=np.float32)).flatten(1) for v in (queries, gallery))
+    if not half:
+        return nearest.similarity(q, g)
+    unit = [torch.nn.functional.normalize(v.half().float(), dim=1).half().float() for v in (q, g)]
+    return (unit[0] @ unit[1].T).half().float()
+
+
+def other_pictures(
+    ids: Sequence[str], test: NeuralDataset, embeddings: Embeddings
+) -> list[tuple[str, ...]] | None:
+    """Of each tested picture, those of its concept that are not tested and have embeddings; None if any has none."""
+    table = test.stimuli.table
+    if table is None or "concept" not in table:
+        return None
+    concept = dict(zip(test.stimuli.ids, table["concept"].tolist(), strict=True))
+    tested, known = set(test.stimulus_ids), set(embeddings.ids)
+    of: dict[str, list[str]] = {}
+    for name, its in concept.items():
+        if name in known and name not in tested:
+            of.setdefault(its, []).append(name)
+    found = [tuple(of.get(concept[i], ())) for i in ids]
+    return found if all(found) else None
 
 
 def _queries_and_gallery(
@@ -185,12 +224,13 @@ def published_scores(
     """Rows of the report that are marked as published; they have no null of their own."""
     rows = []
     for name, keys in found.items():
-        details = details_of(protocol_named(name), computed)
+        variant = protocol_named(name)
         for key, metrics in keys.items():
             subject, modality = key.removeprefix("sub-").split("_")
             rows += [
                 Score(m.name, system, name, int(subject), modality, m.value, m.interval, m.chance, m.chance, m.n,
-                      m.direction, per_sample=m.per_sample, details=details)
+                      m.direction, per_sample=m.per_sample,
+                      details=details_of(variant, m.details.get("computed", computed)))
                 for m in metrics.values()
             ]  # fmt: skip
     return rows

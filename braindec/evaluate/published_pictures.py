@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from braindec import seeding
 from braindec.evaluate.measures import Measured, identification_interval, metric_table
 from braindec.evaluate.pictures import inputs_of, measured_pictures, metrics_here, shown_as
-from braindec.evaluate.published import Published, variants
+from braindec.evaluate.published import FROM_PICTURES, Published, variants
 from braindec.maths.correlation import standardise
 from braindec.metrics import Metric
 from braindec.protocols import Protocol
@@ -48,7 +49,9 @@ def _measured(
     variant: Protocol, presented: np.ndarray, decoded: np.ndarray, low_level: np.ndarray | None
 ) -> dict[str, Measured]:
     shown, made = (shown_as(p, variant.pictures) for p in (presented, decoded))
+    computed = [*FROM_PICTURES]
     if variant.follows("low_level_blend") and low_level is not None:
+        computed.append("low_level_blend")
         made = blended(made, shown_as(low_level, variant.pictures), variant.pictures.low_level_share)
     out = {}
     for name in metrics_here(variant):
@@ -56,7 +59,8 @@ def _measured(
         true, seen = inputs_of(metric, shown), inputs_of(metric, made)
         generator = seeding.numpy_generator(variant.seed or 0, "as published", name)
         ours = measured_pictures(metric, true, seen, generator)
-        out[name] = _two_way(variant, metric, true, seen, ours) if metric.pairwise else ours
+        found = _two_way(variant, metric, true, seen, ours) if metric.pairwise else ours
+        out[name] = replace(found, details={"computed": computed})
     return out
 
 

@@ -14,9 +14,10 @@ from braindec import seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, Prediction
 from braindec.evaluate.jobs import refits
+from braindec.evaluate.low_level import low_level_pictures
 from braindec.evaluate.measures import Measured, protocol_named
 from braindec.evaluate.pictures import first, measure_pictures, not_computed, picture_values, render
-from braindec.evaluate.published import FROM_PICTURES, published_scores
+from braindec.evaluate.published import FROM_PICTURES, published_scores, variants
 from braindec.evaluate.published_pictures import published_pictures
 from braindec.evaluate.scoring import Judged, scores_of
 from braindec.evaluate.texts_and_clips import caption_values, captions_left_out, measure_captions, said
@@ -132,6 +133,9 @@ def reconstructions(
         protocol,
         {k: g.presented for k, g in galleries.items()},
         {k: g.pictures["braindec"] for k, g in galleries.items()},
+        low_level_pictures(decoder, recipe, training, test, {k: g.ids for k, g in galleries.items()})
+        if any(v.follows("low_level_blend") for v in variants(protocol))
+        else None,
     )
     return Reconstructions(
         galleries,

@@ -28,6 +28,8 @@ OFFLINE = (
 PUBLISHED_NODES = {
     "alexnet_2": "alexnet.features.4",
     "alexnet_5": "alexnet.features.11",
+    "alexnet_features_2": "alexnet.features.2",  # what one paper took for layers 2 and 5 by another index
+    "alexnet_features_9": "alexnet.features.9",
     "inception": "inception_v3.avgpool",
     "clip": "clip_vit_l14.final",
 }

@@ -99,7 +99,36 @@ def _ssim_columns(presented: Tensor, decoded: Tensor) -> Tensor:
     return _likeness(presented, decoded, axes=(-2,))
 
 
-def _likeness(presented: Tensor, decoded: Tensor, axes: tuple[int, ...]) -> Tensor:
+def ssim_own_range(presented: Tensor, decoded: Tensor, *, size: int | None = None) -> Tensor:
+    """SSIM whose data range is what the pair's gray values span, not the 1 that they may span.
+
+    Parameters
+    ----------
+    presented, decoded, size
+        As in `ssim`.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_items,)
+        Lower than `ssim` for pictures that are not alike: the constants that forgive small differences shrink with the
+        range. For comparison with published numbers only.
+
+    Notes
+    -----
+    torchmetrics takes the larger of the ranges of both pictures where it is given none.
+    """
+    return _in_blocks(_ssim_own_range, presented, decoded, size)
+
+
+def _ssim_own_range(presented: Tensor, decoded: Tensor) -> Tensor:
+    spans = [x.flatten(1).amax(1) - x.flatten(1).amin(1) for x in map(_luminance, (presented, decoded))]
+    span = torch.maximum(*spans).double().clamp_min(torch.finfo(torch.float32).eps)
+    return _likeness(presented, decoded, axes=(-2, -1), span=span[:, None, None])
+
+
+def _likeness(
+    presented: Tensor, decoded: Tensor, axes: tuple[int, ...], span: Tensor | float = 1.0
+) -> Tensor:
     """Mean structural similarity under a Gaussian window along these axes, where the window lies inside, (item,)."""
     checks.at_least("shorter side of a picture", min(presented.shape[-2:]), WINDOW, unit="pixels")
     x, y = _luminance(presented)[:, 0].double(), _luminance(decoded)[:, 0].double()
@@ -107,7 +136,7 @@ def _likeness(presented: Tensor, decoded: Tensor, axes: tuple[int, ...]) -> Tens
     cov = _smooth(x * y, axes) - mean_x * mean_y
     # The sum of variances at once: only their sum enters.
     var = _smooth(x.square().add_(y.square()), axes) - mean_x.square() - mean_y.square()
-    c1, c2 = K1**2, K2**2
+    c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
     likeness = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
     return (likeness / ((mean_x.square() + mean_y.square() + c1) * (var + c2))).flatten(1).mean(1)
 
@@ -172,6 +201,10 @@ def _published_ssim(presented: Tensor, decoded: Tensor) -> Tensor:
 
 def _published_ssim_columns(presented: Tensor, decoded: Tensor) -> Tensor:
     return ssim_columns(presented, decoded, size=PUBLISHED_SIZE)
+
+
+def _published_ssim_own_range(presented: Tensor, decoded: Tensor) -> Tensor:
+    return ssim_own_range(presented, decoded, size=PUBLISHED_SIZE)
 
 
 def _published_absolute(presented: Tensor, decoded: Tensor) -> Tensor:
@@ -248,6 +281,10 @@ METRICS = {
             "ms_ssim_256", "images", None, "higher",
             "Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216, on luminance at 256 pixels (torchmetrics)",
             multiscale_ssim,
+        ),
+        Metric(
+            "ssim_own_range_425", "images", None, "higher", _SSIM + ", but the data range of each pair" + _AT,
+            _published_ssim_own_range,
         ),
         Metric("ssim_columns_425", "images", None, "higher", _SSIM + _COLUMNS + _AT, _published_ssim_columns),
     )

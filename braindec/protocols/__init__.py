@@ -21,9 +21,13 @@ MINIATURE = (
     "_miniature"  # ends the name of a protocol that judges synthetic data in place of the listed stimuli
 )
 CONVENTIONS = (
+    "best_test_step",
     "by_recording",
+    "concept_centre",
     "concept_mean",
     "drawn_pools",
+    "half_precision",
+    "half_range",
     "low_level_blend",
     "named_metric",
     "off_by_one",
@@ -125,16 +129,21 @@ class Departure:
     what : str
         In a sentence.
     how : str or None
-        Name of the convention (`CONVENTIONS`) by which it is computed from the same predictions. None: it needs the
-        published model, its inputs or its training, and is only said.
+        Name of the convention (`CONVENTIONS`) by which it is computed from the same predictions, pictures or recipe.
+        None: it is only said.
+    why : str
+        Why it is only said; empty where it is computed.
     """
 
     what: str
     how: str | None = None
+    why: str = ""
 
     def __post_init__(self) -> None:
         if self.how is not None:
             checks.one_of("how", self.how, CONVENTIONS)
+        if (self.how is None) != bool(self.why):
+            raise ValueError(f"{self.what!r} is computed by a convention, or says why it is not.")
 
 
 @dataclass(frozen=True)
@@ -241,6 +250,7 @@ class Protocol:
         """sha256 of every field but the version and what only explains: what the version stands for."""
         content = {k: v for k, v in config.to_json(self).items() if k not in ("version", "kind")}
         content["pool"] = {k: v for k, v in content["pool"].items() if k != "list"}
+        content["departures"] = [{k: v for k, v in d.items() if k != "why"} for d in content["departures"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def follows(self, how: str) -> bool:

@@ -37,7 +37,8 @@ PROTOCOLS = table(
             Departure("Scores are products with candidates of unit norm and no mean removed: for a given response the "
                       "order of the cosine.", "raw_cosine"),
             Departure("Shares are averaged over recordings, not over segments.", "by_recording"),
-            Departure("A window begins at every word, so that neighbours overlap and are candidates of each other."),
+            Departure("A window begins at every word, so that neighbours overlap and are candidates of each other.",
+                      why="segments are cut when a dataset is prepared, apart from each other"),
         ),
     ),
     Protocol(

@@ -12,12 +12,8 @@ from torch import Tensor, nn
 from braindec import _compat, checks
 from braindec.targets import _layers
 
-NODES = ("features.4", "features.11", "perceptual")
-SIZE = {
-    "features.4": 256,
-    "features.11": 256,
-    "perceptual": 128,
-}  # 128: a vector of 0.6 MB a picture instead of 2.6 MB
+NODES = ("features.4", "features.11", "features.2", "features.9", "perceptual")
+SIZE = dict.fromkeys(NODES, 256) | {"perceptual": 128}  # 128: a vector of 0.6 MB a picture instead of 2.6 MB
 PERCEPTUAL_LAYERS = (
     "features.1",
     "features.4",
@@ -33,8 +29,9 @@ class Config:
 
     Parameters
     ----------
-    node : {"features.4", "features.11", "perceptual"}
-        "AlexNet(2)" and "AlexNet(5)" of published evaluations, or the five layers of LPIPS as one weighted vector.
+    node : {"features.4", "features.11", "features.2", "features.9", "perceptual"}
+        "AlexNet(2)" and "AlexNet(5)" of published evaluations, what one of them took for these by another index, or the
+        five layers of LPIPS as one weighted vector.
     weights : str
         ``"pretrained"`` (torchvision's IMAGENET1K_V1, downloaded once) or the path of a file.
     size : int, optional
@@ -43,7 +40,7 @@ class Config:
         Of the resizing; the published evaluation had none.
     """
 
-    node: Literal["features.4", "features.11", "perceptual"] = "features.11"
+    node: Literal["features.4", "features.11", "features.2", "features.9", "perceptual"] = "features.11"
     weights: str = _layers.PRETRAINED
     size: int | None = None
     antialias: bool = False

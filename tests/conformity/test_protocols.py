@@ -180,7 +180,8 @@ def protocol_row(protocol: Protocol) -> str:
 
 def departure_rows(protocol: Protocol) -> list[str]:
     """What a paper did otherwise, a line each."""
-    return [f"  - {d.what} {'*(computed)*' if d.how else '*(said only)*'}" for d in protocol.departures]
+    how = {d.what: "computed" if d.how else f"said only: {d.why}" for d in protocol.departures}
+    return [f"  - {what} *({said})*" for what, said in how.items()]
 
 
 def test_the_docs_tables_are_made_from_the_objects(repository):

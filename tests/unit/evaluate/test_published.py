@@ -72,14 +72,19 @@ def judged(name: str, dataset, embeddings):
     return found, scores_of(found, exam.protocol)
 
 
-def raw_cosine(dataset, embeddings, repeats="after"):
+def raw_cosine(dataset, embeddings, repeats="after", half=False):
     """(queries by image) cosine of mean predictions and images, test stimuli in order."""
     trials = dataset.part("test").trials["sub-01_fmri"]
     ids = dataset.part("test").stimulus_ids
     rows = trials.table["stimulus_id"]
     queries = np.stack([np.asarray(trials.responses)[rows == i][:3].mean(0) for i in ids])
     gallery = embeddings.of(ids)[:, 0]
+    if half:
+        queries, gallery = (v.astype(np.float16).astype(np.float32) for v in (queries, gallery))
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (queries, gallery)]
+    if half:
+        unit = [u.astype(np.float16).astype(np.float32) for u in unit]
+        return (unit[0] @ unit[1].T).astype(np.float16).astype(np.float32)
     return unit[0] @ unit[1].T
 
 
@@ -89,7 +94,7 @@ def test_mindeye2_s_retrieval_is_its_own_code_s_loop_under_its_swapped_names():
     theirs = {s.name: s for s in scores if s.protocol == "nsd_retrieval_300x30_as_published_by_mindeye2"}
     ours = {s.name: s for s in scores if s.protocol == "nsd_retrieval_300x30"}
     assert set(theirs) <= set(ours)
-    table, state = raw_cosine(dataset, embeddings), np.random.RandomState(42)
+    table, state = raw_cosine(dataset, embeddings, half=True), np.random.RandomState(42)
     image, brain = [], []
     for _ in range(30):
         rows = state.choice(np.arange(1000), 300, replace=False)
@@ -112,7 +117,8 @@ def test_a_published_score_says_by_whom_and_what_differs():
     row = next(s for s in scores if "as_published" in s.protocol)
     assert row.details["as_published_by"] == "mindeye2"
     assert any("transpose" in what for what in row.details["differs"])
-    assert any("half precision" in what for what in row.details["differed in the paper only"])
+    assert any("half precision" in what for what in row.details["differs"])
+    assert any("width of the network" in what for what in row.details["differed in the paper only"])
     assert len(row.details["differs"]) + len(row.details["differed in the paper only"]) == 8
     assert not any("as_published_by" in s.details for s in scores if s.protocol == "nsd_retrieval_300x30")
 
@@ -271,3 +277,62 @@ def test_pictures_are_compared_at_the_protocol_s_size(rng):
     assert np.abs(small.astype(int) - drawn.reshape(2, 32, 2, 32, 2, 3).mean((2, 4))).max() <= 1
     assert smooth.std() < small.std()
     assert shown_as(drawn, Pictures()) is drawn
+
+
+def test_half_precision_loses_what_lies_closer_than_it_can_tell(rng):
+    gallery = rng.standard_normal((40, 1, 64)).astype(np.float32)
+    gallery[1::2] = gallery[::2] * (
+        1 + 3e-3 * rng.standard_normal((20, 1, 64))
+    )  # pairs that differ in the third digit
+    whole, half = (published._cosine(gallery, gallery, half=h) for h in (False, True))
+    own = torch.arange(40)
+    exact, rounded = (float((t.argmax(1) == own).float().mean()) for t in (whole, half))
+    assert exact == 1.0 and rounded < 0.8
+    assert torch.allclose(whole, half, atol=2e-3)
+
+
+def test_concept_centres_stand_for_pictures_only_where_other_pictures_are_known(rng):
+    """The brain saw one picture of a concept; the mean of others is a worse name for it."""
+    several, embeddings = seen(24, 2, "concept", noise=0.05, per_concept=4)
+    shown = [f"s{i:04d}" for i in range(0, 24, 4)]
+    trials = {k: t.take(np.flatnonzero(np.isin(t.table["stimulus_id"], [*shown, "s0024", "s0025", "s0026", "s0027"])))
+              for k, t in several.trials.items()}  # fmt: skip
+    one_each = replace(several, trials=trials)
+    named = protocol_named("things_eeg2_200")
+    protocol = replace(named, pool=replace(named.pool, size=None, sha256=None), n_repeats=None)
+    exam = Exam(one_each, embeddings, [one_each.split], protocol, progress=False)
+    found = judge("braindec", fit, exam, 0)
+    nice = found.published["things_eeg2_200_as_published_by_nice"]["sub-01_fmri"]["image_retrieval_top1"]
+    atm = found.published["things_eeg2_200_as_published_by_atm"]["sub-01_fmri"]["image_retrieval_top1"]
+    assert nice.value < atm.value == 1.0
+    rows = {s.protocol: s for s in scores_of(found, protocol) if s.name == "image_retrieval_top1"}
+    said = rows["things_eeg2_200_as_published_by_nice"].details
+    assert any("mean feature of other images" in what for what in said["differs"])
+    alone = embeddings.of(list(one_each.stimulus_ids))
+    without = replace(embeddings, ids=tuple(one_each.stimulus_ids), values=alone)
+    again = judge("braindec", fit, replace(exam, embeddings=without), 0)
+    row = next(s for s in scores_of(again, protocol) if s.protocol.endswith("nice"))
+    assert any("mean feature of other images" in what for what in row.details["differed in the paper only"])
+
+
+def test_a_data_range_of_its_own_lowers_the_ssim_of_pictures_that_are_not_alike(rng):
+    table = metric_table()
+    flat = torch.from_numpy(0.45 + 0.1 * rng.random((4, 3, 64, 64))).float()  # a tenth of the range is used
+    other = torch.from_numpy(0.45 + 0.1 * rng.random((4, 3, 64, 64))).float()
+    assert table["ssim_own_range_425"].value(flat, other) < table["ssim_425"].value(flat, other) - 0.05
+    full = flat.clone()
+    full[:, :, 0, 0], full[:, :, 0, 1] = 0.0, 1.0
+    ours, theirs = (table[n].compute(full, full) for n in ("ssim_425", "ssim_own_range_425"))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_every_departure_is_computed_or_says_why_it_is_not():
+    from braindec.protocols import Departure
+
+    known = (*published.FROM_PREDICTIONS, *published.FROM_PICTURES, "concept_centre", "low_level_blend",
+             "best_test_step", "half_range")  # fmt: skip
+    for protocol in evaluate.measures.protocol_table().values():
+        for departure in protocol.departures:
+            assert departure.how in known if departure.how else departure.why
+    with pytest.raises(ValueError, match="says why"):
+        Departure("Something.")
