@@ -1,0 +1,115 @@
+"""One-to-one matching of two dictionaries' atoms beside scipy's solver alone, to the same total in the same run.
+
+Run     python benchmarks/matching.py [--sizes 2048 4096 --dims 768 --repeats 3]
+Writes  benchmarks/results/matching.json
+
+Dictionaries share all, two thirds, a third or none of their atoms (cosine about 0.89 between shared ones). braindec and
+scipy get the same float32 cosines and take turns; the totals must agree to 1e-6 of their size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from sae import cpu_name
+from scipy.optimize import linear_sum_assignment
+
+from braindec.maths.assignment import assign
+from braindec.sparse.matching import cosines
+
+RESULTS = Path(__file__).parent / "results" / "matching.json"
+SHARED = (1.0, 2 / 3, 1 / 3, 0.0)
+
+
+def main() -> None:
+    """Times both on every size and share, prints a table and writes it."""
+    options = parse()
+    rows = [
+        row
+        for size in options.sizes
+        for share in SHARED
+        for row in timed(*dictionaries(size, options.dims, share), share, options.repeats)
+    ]
+    for r in rows:
+        print(
+            f"{r['n_latents']:6d} latents, {r['shared']:4.2f} shared  {r['system']:9s} "
+            f"{r['median']:7.3f} s, {r['over_ours']:5.2f} times ours   total {r['total']:.4f}"
+        )
+    record = {
+        "measured": True,
+        "command": f"python {' '.join(sys.argv)}",
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "versions": {"python": platform.python_version()}
+        | {p: version(p) for p in ("torch", "scipy", "numpy")},
+        "values": rows,
+    }
+    options.out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """Sizes from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2048, 4096])
+    parser.add_argument("--dims", type=int, default=768)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def dictionaries(size: int, dims: int, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two sets of atoms (size, dims), of which a share is nearly the same, in different orders."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(size, dims, generator=generator) for _ in range(2))
+    n = round(share * size)
+    second[:n] = first[:n] + 0.5 * second[:n]
+    return first, second[torch.randperm(size, generator=generator)]
+
+
+def timed(first: torch.Tensor, second: torch.Tensor, share: float, repeats: int) -> list[dict]:
+    """A row for each system, after their totals were found equal."""
+    similarity = cosines(first, second)
+    as_array = similarity.numpy()
+    systems = {
+        "braindec": lambda: assign(similarity),
+        "scipy": lambda: linear_sum_assignment(as_array, maximize=True),
+    }
+    took: dict[str, list[float]] = {name: [] for name in systems}
+    totals = {}
+    for _ in range(repeats):
+        for name, solve in systems.items():
+            start = time.perf_counter()
+            pairs = solve()
+            took[name].append(time.perf_counter() - start)
+            totals[name] = float(similarity.double()[pairs].sum())
+    if abs(totals["braindec"] - totals["scipy"]) > 1e-6 * abs(totals["scipy"]):
+        raise SystemExit(f"the pairings' totals differ: {totals}")
+    ours = statistics.median(took["braindec"])
+    return [
+        {
+            "system": name,
+            "n_latents": len(first),
+            "shared": round(share, 2),
+            "unit": "s",
+            "n": repeats,
+            "median": round(statistics.median(seconds), 4),
+            "range": [round(min(seconds), 4), round(max(seconds), 4)],
+            "over_ours": round(statistics.median(seconds) / ours, 2),
+            "total": totals[name],
+        }
+        for name, seconds in took.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
