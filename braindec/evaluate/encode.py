@@ -288,14 +288,19 @@ def _averaged(trials: Trials, y: Tensor) -> _Part:
 
 
 def _standardised(space: Embeddings, a: _Part, b: _Part) -> tuple[Tensor, Tensor]:
-    """Features of both parts, (n, n_features), with the training part's mean and standard deviation removed."""
+    """Features of both parts, (n, n_features), with the training part's mean and standard deviation removed.
+
+    Test values outside of the training range are moved to its edge: a unit that was silent but for one training
+    stimulus would else come out a hundred deviations away, and carry every voxel with it.
+    """
     x, x_test = (torch.from_numpy(space.of(part.ids)).flatten(1) for part in (a, b))
     mean, spread = x.mean(0), x.std(0)
     # A feature that is constant in training says nothing, and its deviation would be divided by rounding.
     scale = torch.where(
         spread > 1e-6 * spread.max().clamp_min(1e-12), 1 / spread.clamp_min(1e-12), torch.zeros(())
     )
-    return (x - mean) * scale, (x_test - mean) * scale
+    inside = torch.minimum(torch.maximum(x_test, x.amin(0)), x.amax(0))
+    return (x - mean) * scale, (inside - mean) * scale
 
 
 def _pair(spaces: Sequence[Embeddings], a: _Part, b: _Part) -> tuple[Tensor, Tensor] | None:
