@@ -137,7 +137,7 @@ def identify(
 
 
 def brain_of(features: Tensor, design: Design, generator: torch.Generator) -> Tensor:
-    """Responses (n_stimuli, n_voxels) linear in leading components of the features, of unit variance with white noise."""
+    """Responses (n_stimuli, n_voxels): linear in leading components of the features, plus white noise; variance 1."""
     x = features.double() - features.double().mean(0)
     u, s, _ = torch.linalg.svd(x, full_matrices=False)
     kept = min(N_COMPONENTS, int((s > 1e-6 * s[0]).sum()))
