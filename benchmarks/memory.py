@@ -5,9 +5,9 @@ Needs   40 GB of disk in --folder, 29 GB of it for the embeddings; what is gener
 Writes  benchmarks/results/memory.json
 
 30,000 trials x 15,724 voxels (27,000 of them train), and float16 tokens (257 x 768) of 73,000 images; --images takes
-fewer where the disk is smaller. Every row is a process of its own: `grown_mb` is the most that its RssAnon rose, sampled
-every 20 ms, after all is imported and the model built; of the training (preprocessing, then 50 steps of 64 trials) also
-without what the model, its gradients and the optimiser's two moments hold (`beyond_model_mb`).
+fewer where the disk is smaller. Every row is a process of its own: `grown_mb` is the most that its RssAnon rose,
+sampled every 20 ms, after all is imported and the model built; of the training (preprocessing, then 50 steps of
+64 trials) also without what the model, its gradients and the optimiser's two moments hold (`beyond_model_mb`).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def provenance_of(betas: str, roi: str, *, packed: bool, synthetic: bool) -> dic
     ----------
     betas, roi : str
     packed : bool
-        MindEye2's files: standardised within each session.
+        MindEye's files: standardised within each session.
     synthetic : bool
         A miniature, whose responses were drawn and not estimated.
     """

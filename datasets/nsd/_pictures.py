@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import hdf5, mindeye, nsd, nsd_further
+from braindec.data import hdf5, mindeye, mindeye1, nsd, nsd_further
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.store import open_readonly
 from braindec.types import Table
@@ -23,9 +23,11 @@ N_IMAGES, BATCH = 73_000, 64
 KINDS = ("nsd", "nsdimagery", "nsdsynthetic")  # as their ids begin, and sort
 
 
-def check(raw: Path, packed: bool) -> None:
+def check(raw: Path, form: str) -> None:
     """Refuses absent or other pictures before anything else is read."""
-    if packed:
+    if form == "mindeye1":
+        return  # they lie beside the responses, whose tars are checked
+    if form == "mindeye2":
         checks.existing_file(raw / mindeye.IMAGES, "Get it from MindEye2's files.")
         return
     path = checks.existing_file(raw / STIMULI, "Get NSD's nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5.")
@@ -34,20 +36,26 @@ def check(raw: Path, packed: bool) -> None:
     )
 
 
-def pictures_of(raw: Path, ids: list[str], packed: bool, side: int) -> Iterator[np.ndarray]:
+def pictures_of(raw: Path, ids: list[str], form: str, side: int) -> Iterator[np.ndarray]:
     """Batches of uint8 (n, side, side, 3) in the order of the ids, which are sorted.
 
     Parameters
     ----------
     raw : Path
     ids : list of str
-    packed : bool
-        MindEye2's files, whose pictures have 224 pixels a side already.
+    form : str
+        ``"nsd"``, ``"mindeye1"``, or ``"mindeye2"``, whose pictures have 224 pixels a side already.
     side : int
     """
     core = _core(ids)
-    if packed:
+    if form == "mindeye2":
         yield from mindeye.images(raw, core, BATCH)
+        return
+    if form == "mindeye1":
+        subjects = mindeye1.subjects_of(raw)
+        held = {sample.image: sample for s in subjects for sample in mindeye1.read_samples(raw, s)}
+        for start in range(0, len(core), BATCH):
+            yield _resized([mindeye1.picture(held[i]) for i in core[start : start + BATCH]], side)
         return
     path = raw / STIMULI
     hdf5.require(

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, store
-from braindec.data import mindeye, nsd, nsd_further, spaces, staging
+from braindec.data import mindeye, mindeye1, nsd, nsd_further, spaces, staging
 from braindec.data.nsd_space import mesh_size, read_space
-from braindec.types import Table, VertexSpace
+from braindec.types import ArraySpace, Table, VertexSpace
 
 N_SESSIONS = {1: 40, 2: 40, 3: 32, 4: 30, 5: 40, 6: 32, 7: 40, 8: 30}
 PER_SESSION, N_IMAGES = 750, 73_000
@@ -102,10 +102,7 @@ def _job(
 
 def packed(raw: Path, subject: int, chosen: Any) -> Source:
     """One subject of MindEye2's files, whose betas are those of nsdgeneral, standardised within each session."""
-    other = (chosen.betas, chosen.space, chosen.roi, chosen.experiments)
-    if other != (nsd.BETAS, "func1pt8mm", "nsdgeneral", ("nsd",)):
-        raise checks.ConfigError("MindEye2's files hold one preparation of NSD alone; leave betas, space, roi and "
-                                 "experiments out, or point --raw at NSD's own files.")  # fmt: skip
+    _no_choice(chosen)
     table = mindeye.read_behaviour(raw, subject)
     if chosen.sessions is not None:
         kept = np.isin(table["session"], [str(s) for s in chosen.sessions])
@@ -126,6 +123,37 @@ def packed(raw: Path, subject: int, chosen: Any) -> Source:
     tars = tuple(sorted((raw / "wds" / f"subj{subject:02d}").glob("*/*.tar")))
     lost = _lost(subject, sorted(set(table["session"].astype(int).tolist())))
     return Source(subject, table, space, "SD of a session", [job], tars, missing=tuple(lost))
+
+
+def averaged(raw: Path, subject: int, chosen: Any) -> Source:
+    """One subject of MindEye1's tars: up to three responses to each image, in no known order."""
+    _no_choice(chosen)
+    if chosen.sessions is not None:
+        raise checks.ConfigError(
+            "MindEye1's tars do not say which session a trial is of; leave sessions out."
+        )
+    samples = mindeye1.read_samples(raw, subject)
+    table = mindeye1.table_of(samples)
+    rows = mindeye1.Rows(samples)
+    job = staging.Job(
+        f"sub-{subject:02d}",
+        tuple(mindeye1.tars_of(raw, subject)),
+        {},
+        partial(mindeye1.Rows, tuple(samples)),
+    )
+    table = table.replace(task=np.full(table.n_rows, "memory"))
+    held = {part: sum(s.part == part for s in samples) for part in mindeye1.WHOLE}
+    missing = tuple(
+        f"{held[p]} of {n} images of the part {p}" for p, n in mindeye1.WHOLE.items() if held[p] != n
+    )
+    return Source(subject, table, ArraySpace(rows.shape[1]), "SD of a session", [job], missing=missing)
+
+
+def _no_choice(chosen: Any) -> None:
+    other = (chosen.betas, chosen.space, chosen.roi, chosen.experiments)
+    if other != (nsd.BETAS, "func1pt8mm", "nsdgeneral", ("nsd",)):
+        raise checks.ConfigError("MindEye's files hold one preparation of NSD alone; leave betas, space, roi and "
+                                 "experiments out, or point --raw at NSD's own files.")  # fmt: skip
 
 
 def _lost(subject: int, wanted: list[int]) -> list[str]:

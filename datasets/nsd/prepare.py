@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config, store
-from braindec.data import download, layout, mindeye, nsd, nsd_further, spaces, staging
+from braindec.data import download, layout, mindeye, mindeye1, nsd, nsd_further, spaces, staging
 from braindec.data.catalogue import Counts, Truth, counts
 from braindec.types import Trials
 
@@ -26,6 +26,8 @@ SOURCE = "naturalscenesdataset.org; Allen et al. 2022, doi:10.1038/s41593-021-00
 STIMULI = Path("nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5")
 INFO = Path("nsddata/experiments/nsd/nsd_stim_info_merged.csv")
 CAPTIONS = "COCO_73k_annots_curated.npy"
+READERS = {"nsd": "distributed", "mindeye2": "packed", "mindeye1": "averaged"}  # in _sources.py
+SYNTHETIC = {"nsd": "synthetic", "mindeye2": "synthetic_mindeye", "mindeye1": "synthetic_mindeye1"}
 MARK = "synthetic.json"  # what `synthetic` leaves in a raw folder: nothing was ever estimated there
 
 
@@ -78,7 +80,8 @@ def prepare(
     Parameters
     ----------
     raw, out : path
-        `raw` is NSD's root, or a folder of MindEye2's files (known by ``betas_all_subjXX_fp32_renorm.hdf5``).
+        `raw` is NSD's root, or a folder of MindEye2's files (known by ``betas_all_subjXX_fp32_renorm.hdf5``) or of
+        MindEye1's (known by ``webdataset_avg_split``).
     subjects : iterable of int, optional
         None prepares all whose betas are there.
     dry_run : bool
@@ -111,35 +114,34 @@ def prepare(
     DataFileError
         If files are damaged or contradict each other; `out` is then as it was.
     """
-    raw, out = checks.existing_folder(raw, "Point --raw at NSD's root folder, or MindEye2's."), Path(out)
+    raw, out = checks.existing_folder(raw, "Point --raw at NSD's root folder, or MindEye's."), Path(out)
     checks.at_least("n_jobs", n_jobs, 1)
-    packed = mindeye.subjects_of(raw)
-    there = packed or _subjects_there(raw)
+    form, there = _form(raw)
     chosen = Choice(
         tuple(there if subjects is None else subjects), None if sessions is None else tuple(sessions), betas, space,
         roi, tuple(experiments), image_side, invalid,
     )  # fmt: skip
     chosen = config.override(chosen, sets)
     _is_there(raw, chosen.subjects, there)
-    _beside("pictures")["check"](raw, bool(packed))
-    read = _beside("sources")["packed" if packed else "distributed"]
+    _beside("pictures")["check"](raw, form)
+    read = _beside("sources")[READERS[form]]
     sources = [read(raw, subject, chosen) for subject in chosen.subjects]
     shown = _shown(sources)
-    missing = _missing(raw, sources, packed)
+    missing = _missing(raw, sources, form)
     if dry_run:
         trials = {f"sub-{s.subject:02d}_fmri": s.table.n_rows for s in sources}
         return Counts(
             trials,
             len(shown),
             missing,
-            _plan(sources, len(shown), mindeye.SIDE if packed else chosen.image_side),
+            _plan(sources, len(shown), mindeye.SIDE if form == "mindeye2" else chosen.image_side),
         )
-    record = _record(raw, sources, chosen, packed)
+    record = _record(raw, sources, chosen, form)
     if (out / layout.MANIFEST).is_file() and layout.read_manifest(out).get("made_from") == record:
         return counts(out)  # made from these files already
     staged = staging.stage(out, [job for s in sources for job in s.jobs], n_jobs)
     made = staging.folder_of(out) / "whole"
-    _write(raw, made, sources, staged, shown, chosen, packed, missing=list(missing), made_from=record)
+    _write(raw, made, sources, staged, shown, chosen, form, missing=list(missing), made_from=record)
     staging.finish(out, made)
     return counts(out)
 
@@ -195,15 +197,16 @@ def synthetic(raw: str | Path, *, seed: int = 0, layout: str = "nsd") -> Truth:
     raw : path
     seed : int
     layout : str
-        ``"nsd"``: as distributed, two subjects, two sessions of 750 trials; ``"mindeye2"``: as MindEye2 repacked it.
+        ``"nsd"``: as distributed, two subjects, two sessions of 750 trials; ``"mindeye2"``, ``"mindeye1"``: as MindEye2
+        and MindEye1 repacked it.
 
     Returns
     -------
     Truth
         Responses and tables that `prepare` should give (of every experiment).
     """
-    checks.one_of("layout", layout, ("nsd", "mindeye2"))
-    made: Truth = _beside("synthetic" if layout == "nsd" else "synthetic_mindeye")["write"](Path(raw), seed)
+    name = checks.known_key("layout", layout, SYNTHETIC)
+    made: Truth = _beside(name)["write"](Path(raw), seed)
     store.write_json(Path(raw) / MARK, {"synthetic": True, "seed": seed})
     return made
 
@@ -224,6 +227,14 @@ def _subjects_there(raw: Path) -> list[int]:
     return found
 
 
+def _form(raw: Path) -> tuple[str, list[int]]:
+    """How the files are laid out, and the subjects whose betas are there."""
+    for form, subjects in (("mindeye2", mindeye.subjects_of(raw)), ("mindeye1", mindeye1.subjects_of(raw))):
+        if subjects:
+            return form, subjects
+    return "nsd", _subjects_there(raw)
+
+
 def _is_there(raw: Path, subjects: tuple[int, ...], there: list[int]) -> None:
     missing = sorted(set(subjects) - set(there))
     if missing:
@@ -236,11 +247,13 @@ def _shown(sources: list[Any]) -> list[str]:
     return sorted({i for s in sources for i in np.unique(s.table["stimulus_id"]).tolist()})
 
 
-def _record(raw: Path, sources: list[Any], chosen: Choice, packed: list[int]) -> dict[str, Any]:
+def _record(raw: Path, sources: list[Any], chosen: Choice, form: str) -> dict[str, Any]:
     """What the prepared folder is made from: settings, and size and time of every file."""
     files = [path for s in sources for path in (*s.read, *(f for job in s.jobs for f in job.files))]
     files += [
-        p for p in (raw / INFO, raw / CAPTIONS, raw / (mindeye.IMAGES if packed else STIMULI)) if p.is_file()
+        p
+        for p in (raw / INFO, raw / CAPTIONS, raw / (mindeye.IMAGES if form == "mindeye2" else STIMULI))
+        if p.is_file()
     ]
     settings = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(chosen).items()}
     return {
@@ -266,15 +279,15 @@ def _plan(sources: list[Any], n_pictures: int, side: int) -> tuple[str, ...]:
     return (*said, pictures, f"memory: about {0.3 + largest:.1f} GB a job")
 
 
-def _missing(raw: Path, sources: list[Any], packed: list[int]) -> tuple[str, ...]:
-    lists = {CAPTIONS: "captions"} if packed else {str(INFO): "COCO ids", CAPTIONS: "captions"}
+def _missing(raw: Path, sources: list[Any], form: str) -> tuple[str, ...]:
+    lists = {CAPTIONS: "captions"} if form != "nsd" else {str(INFO): "COCO ids", CAPTIONS: "captions"}
     absent = [f"{name} ({what})" for name, what in lists.items() if not (raw / name).is_file()]
     return (*(f"subject {s.subject}: {what}" for s in sources for what in s.missing), *absent)
 
 
 def _write(
     raw: Path, made: Path, sources: list[Any], staged: dict[str, Path], shown: list[str], chosen: Choice,
-    packed: list[int], **notes: Any,
+    form: str, **notes: Any,
 ) -> None:  # fmt: skip
     pictures, about = _beside("pictures"), _beside("about")
     trials: list[Trials] = []
@@ -290,7 +303,7 @@ def _write(
             with store.writer(made / f"ncsnr_{trials[-1].key}.h5") as file:
                 file.array("ncsnr", s.ncsnr()[rows.members])
     layout.write_stimuli(
-        made, shown, kind="image", images=pictures["pictures_of"](raw, shown, bool(packed), chosen.image_side),
+        made, shown, kind="image", images=pictures["pictures_of"](raw, shown, form, chosen.image_side),
         captions=pictures["captions_of"](raw, shown), table=pictures["table_of"](raw, shown),
     )  # fmt: skip
     small = [Path(f) for f in notes["made_from"]["files"] if f not in hashes]
@@ -299,8 +312,8 @@ def _write(
         made, name="nsd", licence=LICENCE, source=SOURCE, splits=about["splits_of"]([s.table for s in sources]),
         recordings=[layout.write_trials(made, t) for t in trials], default="shared1000",
         raw_files={str(Path(p).relative_to(raw)): sha for p, sha in sorted(hashes.items())}, **notes,
-        dropped_features=dropped, layout="mindeye2" if packed else "nsd",
-        **about["provenance_of"](chosen.betas, chosen.roi, packed=bool(packed), synthetic=(raw / MARK).is_file()),
+        dropped_features=dropped, layout=form,
+        **about["provenance_of"](chosen.betas, chosen.roi, packed=form != "nsd", synthetic=(raw / MARK).is_file()),
     )  # fmt: skip
 
 

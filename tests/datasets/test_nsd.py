@@ -374,6 +374,81 @@ def test_damaged_tars_are_refused_and_never_unpacked(functions, packed, tmp_path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
 
 
+@pytest.fixture(scope="module")
+def averaged(functions, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mindeye1") / "raw"
+    return folder, functions["synthetic"](folder, layout="mindeye1")
+
+
+def test_mindeye1_s_tars_give_every_response_once_with_its_image_and_picture(functions, averaged, tmp_path):
+    folder, truth = averaged
+    counts = functions["prepare"](folder, tmp_path / "out", image_side=64)
+    assert any("24 of 8559 images of the part train" in said for said in counts.missing)
+    dataset = NeuralDataset.read(tmp_path / "out")
+    trials, key = dataset.trials["sub-01_fmri"], "sub-01_fmri"
+    assert np.array_equal(trials.responses[:], truth.responses[key])
+    assert len(truth.responses[key]) < 3 * 40  # padded rows are not responses
+    for column in truth.tables[key]:
+        assert np.array_equal(trials.table[column], truth.tables[key][column])
+    assert (trials.table["acquisition_order"] == -1).all()
+    for name in ("nsd-" + i[4:] for i in dataset.stimuli.ids[:5]):
+        image = dataset.stimuli.images([name])[0]
+        assert image[8::16, 8::16] == pytest.approx(
+            255 * truth.details["colours"][int(name[4:])], abs=12
+        )  # JPEG
+    split = dataset.with_split("shared982")
+    seen = {p: set(split.part(p).trials[key].table["stimulus_id"].tolist()) for p in ("train", "test")}
+    assert {p: len(ids) for p, ids in seen.items()} == {"train": 30, "test": 10}
+    with pytest.raises(checks.ConfigError, match="which session"):
+        functions["prepare"](folder, tmp_path / "none", sessions=[1])
+
+
+def members(path):
+    with tarfile.open(path) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar}
+
+
+AVERAGED_FAULTS = {
+    "a pickle": ("coco73k.npy", npy(np.array([{}])), "cannot be read"),
+    "half an image": ("coco73k.npy", npy(np.array([1.5])), "no whole number"),
+    "an image of none": ("coco73k.npy", npy(np.array([73_000])), "image 73000"),
+    "too many repeats": ("num_uniques.npy", npy(np.array([4])), "4 responses"),
+    "other voxels": ("nsdgeneral.npy", npy(np.zeros((3, 9), np.float16)), "9 voxels"),
+    "one axis": ("nsdgeneral.npy", npy(np.zeros(9, np.float16)), r"\(9,\)"),
+    "cut within": ("nsdgeneral.npy", npy(np.zeros((3, 60), np.float16))[:-7], "another length"),
+    "nothing": ("nsdgeneral.npy", None, "without"),
+    "no picture": ("jpg", None, "without jpg"),
+    "a broken picture": ("jpg", b"JFIF", "0.tar"),
+}
+
+
+@pytest.mark.parametrize("fault", AVERAGED_FAULTS)
+def test_damaged_tars_of_mindeye1_are_refused(functions, averaged, tmp_path, fault):
+    folder = tmp_path / "raw"
+    shutil.copytree(averaged[0], folder)
+    kind, content, said = AVERAGED_FAULTS[fault]
+    path = folder / "webdataset_avg_split/test/test_subj01_0.tar"
+    held = members(path)
+    first = next(name for name in held if name.endswith(kind))
+    held = {n: content if n == first else c for n, c in held.items() if n != first or content is not None}
+    tar_with(path, held)
+    with pytest.raises(checks.DataFileError, match=said):
+        functions["prepare"](folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_in_two_parts_or_a_part_without_tars_is_refused(functions, averaged, tmp_path):
+    folder = tmp_path / "raw"
+    shutil.copytree(averaged[0], folder)
+    test = folder / "webdataset_avg_split/test"
+    shutil.copyfile(folder / "webdataset_avg_split/val/val_subj01_0.tar", test / "test_subj01_7.tar")
+    with pytest.raises(checks.DataFileError, match="and so does val_subj01_0"):
+        functions["prepare"](folder, tmp_path / "out")
+    shutil.rmtree(test)
+    with pytest.raises(FileNotFoundError, match="tars of all parts"):
+        functions["prepare"](folder, tmp_path / "out")
+
+
 def test_the_card_counts_what_the_subjects_sessions_give(functions):
     counts = catalogue.card("nsd").facts["counts"]
     assert [750 * n for n in counts["sessions_by_subject"]] == counts["trials_by_subject"]
