@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import tokenize
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ RAISED: tuple[type[Exception], ...] = (
     AssertionError,
     ImportError,
     SyntaxError,
+    tokenize.TokenError,  # numpy, of a header from before Python 3
 )
 COPY_AGAIN = "The file is damaged or incomplete: copy or download it again."
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from braindec import checks
-from braindec.data import hdf5
+from braindec.data import hdf5, tars
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.tables import repeats
 from braindec.store import open_readonly
@@ -151,19 +151,19 @@ class Rows:
 def _tar(path: Path) -> np.ndarray:
     """Rows of behaviour, float64 (n_trials, 17): members are read in memory and never unpacked."""
     rows = []
-    with reading(path, tarfile.TarError), tarfile.open(path, "r:") as tar:
-        for member in tar:
-            if not (member.isfile() and MEMBER.fullmatch(Path(member.name).name)):
-                continue
+    for tar, member in tars.members(path):
+        if not MEMBER.fullmatch(Path(member.name).name):
+            continue
+        with reading(path, tarfile.TarError):
             file = tar.extractfile(member)
             content = file.read(MEMBER_BYTES) if file else b""
             if len(content) != member.size:
                 raise checks.DataFileError(path, f"holds {member.name!r} of {member.size} bytes", COPY_AGAIN)
             values = np.load(io.BytesIO(content), allow_pickle=False)
-            if values.shape != (1, COLUMNS):
-                found = f"holds {member.name!r} of shape {values.shape}, expected (1, {COLUMNS})"
-                raise checks.DataFileError(path, found, COPY_AGAIN)
-            rows.append(np.asarray(values, dtype=np.float64))
+        if values.shape != (1, COLUMNS):
+            found = f"holds {member.name!r} of shape {values.shape}, expected (1, {COLUMNS})"
+            raise checks.DataFileError(path, found, COPY_AGAIN)
+        rows.append(np.asarray(values, dtype=np.float64))
     if not rows:
         raise checks.DataFileError(path, "holds no member 'sampleNNNNNNNNN.behav.npy'", COPY_AGAIN)
     return np.concatenate(rows)

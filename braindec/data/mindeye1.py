@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
+from braindec.data import tars
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.tables import complete_table
 from braindec.types import Table
@@ -89,7 +90,7 @@ def read_samples(raw: str | Path, subject: int) -> list[Sample]:
     DataFileError
         If a tar is damaged, a sample lacks a member, an image occurs twice, or samples have other numbers of voxels.
     """
-    samples = [sample for path in tars_of(raw, subject) for sample in _tar(path)]
+    samples = [sample for path in tars_of(raw, subject) for sample in samples_of(path)]
     seen: dict[int, Sample] = {}
     for sample in samples:
         if (other := seen.setdefault(sample.image, sample)) is not sample:
@@ -164,14 +165,14 @@ def _row(descriptor: int, sample: Sample, repeat: int) -> np.ndarray:
     return np.frombuffer(content, dtype=sample.dtype).astype(np.float32)
 
 
-def _tar(path: Path) -> list[Sample]:
+def samples_of(path: Path) -> list[Sample]:
+    """The images of one tar, whose name begins with its part."""
     part = path.name.partition("_")[0]
     members: dict[str, dict[str, tarfile.TarInfo]] = {}
+    for _, member in tars.members(path):
+        key, _, kind = Path(member.name).name.partition(".")
+        members.setdefault(key, {})[kind] = member
     with reading(path, tarfile.TarError), tarfile.open(path, "r:") as tar:
-        for member in tar:
-            key, _, kind = Path(member.name).name.partition(".")
-            if member.isfile():
-                members.setdefault(key, {})[kind] = member
         found = [_sample(path, tar, part, key, its) for key, its in members.items()]
     if not found:
         raise checks.DataFileError(path, "holds no sample", COPY_AGAIN)

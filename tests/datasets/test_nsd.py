@@ -437,6 +437,23 @@ def test_damaged_tars_of_mindeye1_are_refused(functions, averaged, tmp_path, fau
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "folder", ["webdataset_avg_split/test/test_subj01_0.tar", "wds/subj01/new_test/0.tar"]
+)
+def test_a_tar_cut_between_two_members_is_refused(functions, averaged, packed, tmp_path, folder):
+    """Python's reader takes what is left for the whole."""
+    source = averaged[0] if folder.startswith("web") else packed[0]
+    shutil.copytree(source, tmp_path / "raw")
+    path = tmp_path / "raw" / folder
+    with tarfile.open(path) as tar:
+        cut = tar.getmembers()[5].offset
+    path.write_bytes(path.read_bytes()[:cut])
+    with tarfile.open(path) as tar:
+        assert len(tar.getmembers()) == 5
+    with pytest.raises(checks.DataFileError, match="without the end of a tar"):
+        functions["prepare"](tmp_path / "raw", tmp_path / "out")
+
+
 def test_an_image_in_two_parts_or_a_part_without_tars_is_refused(functions, averaged, tmp_path):
     folder = tmp_path / "raw"
     shutil.copytree(averaged[0], folder)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import faulthandler
+import io
 import json
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import warnings
 from collections import Counter
@@ -36,6 +38,7 @@ from braindec.data import (
     fmri,
     layout,
     meeg,
+    mindeye1,
     nifti,
     nsd,
     nsd_rows,
@@ -105,6 +108,22 @@ def write_gifti(path: Path, rng: np.random.Generator) -> None:
 
 def write_npz(path: Path, rng: np.random.Generator) -> None:
     np.savez_compressed(path, rng.standard_normal((7, 5)).astype(np.float32))
+
+
+def write_tar(path: Path, rng: np.random.Generator) -> None:
+    values = {"nsdgeneral.npy": (3, 20), "coco73k.npy": (1,), "num_uniques.npy": (1,), "jpg": (9,)}
+    with tarfile.open(path, "w") as tar:
+        for i in range(4):
+            for kind, shape in values.items():
+                content = io.BytesIO()
+                np.save(
+                    content,
+                    np.ones(shape) if shape == (1,) else rng.standard_normal(shape).astype(np.float16),
+                )
+                member = tarfile.TarInfo(f"sample{i:011d}.{kind}")
+                member.size = content.tell()
+                content.seek(0)
+                tar.addfile(member, content)
 
 
 def write_cifti(path: Path, rng: np.random.Generator) -> None:
@@ -243,6 +262,10 @@ def read_things(path: Path) -> np.ndarray:
     return meeg.read_things_eeg2(path, ["a", "b", "c"], subject=1, montage=None).responses[:]
 
 
+def read_tar(path: Path) -> np.ndarray:
+    return mindeye1.Rows(mindeye1.samples_of(path))[:]
+
+
 def read_series(path: Path) -> np.ndarray:
     return cifti.DenseSeries(path)[:]
 
@@ -267,6 +290,7 @@ FORMATS = {
     "mgh": Format("lh.arrays.mgh", write_mgh, plain_arrays.read_surface),
     "gifti": Format("lh.arrays.func.gii", write_gifti, plain_arrays.read_surface),
     "npz": Format("arrays.npz", write_npz, plain_arrays.read_npz, verified=True),
+    "tar": Format("train_subj01_0.tar", write_tar, read_tar),
     "cifti": Format("a.dtseries.nii", write_cifti, read_series),
     "nsd": Format("betas.hdf5", write_betas, lambda p: nsd.NsdBetas([p], [6], np.ones((4, 4, 3), bool))[:]),
     "mat": Format("a.mat", write_mat, lambda p: nsd.read_mat(p, ("masterordering", "subjectim"))["subjectim"]),
