@@ -81,3 +81,15 @@ def test_nothing_is_found_when_the_features_belong_to_other_stimuli(planted):
     for e in encode.encode(planted.dataset, {"shuffled": shuffled}, settings=QUICK).values():
         assert abs(e.best.mean()) < 0.1
         assert (e.tested.p_max < 0.05).mean() <= 0.05
+
+
+def test_a_feature_that_leaves_its_training_range_does_not_spoil_the_test(planted):
+    values = np.concatenate([planted.embeddings.values, np.zeros((160, 1, 1), np.float32)], 2)
+    values[0, 0, -1], values[130, 0, -1] = (
+        1.0,
+        500.0,
+    )  # silent but for one training stimulus; loud in a test one
+    wild = replace(planted.embeddings, values=values)
+    tame = encode.encode(planted.dataset, {"planted": planted.embeddings}, settings=QUICK)
+    for key, e in encode.encode(planted.dataset, {"wild": wild}, settings=QUICK).items():
+        assert abs(e.best.mean() - tame[key].best.mean()) < 0.05
