@@ -1,0 +1,151 @@
+"""How far two sets of points are apart once they are rotated onto each other, without ever finding the rotation."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braindec import checks
+from braindec.maths.cka import cross_products
+
+SAFE = 1e-10  # relative error of the nuclear norm by eigenvalues, above which singular values are computed
+RELATIVE_RANK = 1e-12  # of eigenvalues of a Gram matrix; smaller ones are rounding
+
+
+def nuclear_norm(x: Tensor, y: Tensor) -> Tensor:
+    """Sum of the singular values of X^T Y: the largest inner product of Y with any rotation of X.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, p)
+    y : Tensor, shape (n, q)
+
+    Returns
+    -------
+    Tensor, shape (), float64
+
+    Notes
+    -----
+    Square roots of the eigenvalues of the smaller Gram matrix of X^T Y, which take half the time of singular values,
+    wherever the bound of their rounding error is below 1e-10 of the sum; else the singular values themselves. Fewer
+    rows than features are first brought into the row space.
+    """
+    checks.same_length("row", x=x, y=y)
+    if len(x) < min(x.shape[1], y.shape[1]):
+        x, y = _row_space(x), _row_space(y)
+    product = cross_products(x, y)
+    gram = product @ product.T if len(product) <= product.shape[1] else product.T @ product
+    values = _eigenvalues(gram)
+    largest = values[-1:].clamp_min(0.0).squeeze()
+    roots = values.clamp_min(torch.finfo(values.dtype).eps * largest).sqrt()
+    error = len(values) * torch.finfo(values.dtype).eps * largest * (0.5 / roots.clamp_min(1e-300)).sum()
+    if bool(error <= SAFE * roots.sum()):
+        return roots.sum()
+    return torch.linalg.svdvals(product).sum()
+
+
+def procrustes_cosine(x: Tensor, y: Tensor) -> Tensor:
+    """Cosine between Y and the best rotation (or reflection) of X, both about their means.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, p)
+    y : Tensor, shape (n, q)
+        The side with fewer features counts as padded with zeros.
+
+    Returns
+    -------
+    Tensor, shape (), float64
+        ||X^T Y||_* / (||X|| ||Y||), in [0, 1]; 0 where a side is constant.
+    """
+    a, b = x - x.mean(0), y - y.mean(0)
+    scale = a.double().norm() * b.double().norm()
+    return (nuclear_norm(a, b) / scale).clamp(0.0, 1.0) if bool(scale > 0) else scale
+
+
+def procrustes_distance(x: Tensor, y: Tensor, *, scaled: bool = True) -> Tensor:
+    """Smallest distance of Y to a rotation of X, both about their means.
+
+    Parameters
+    ----------
+    x, y : Tensor, shapes (n, p) and (n, q)
+    scaled : bool
+        Both sides are first given length one: in [0, sqrt(2)]. Else in the units of x and y.
+
+    Returns
+    -------
+    Tensor, shape (), float64
+
+    Notes
+    -----
+    d^2 = ||X||^2 + ||Y||^2 - 2 ||X^T Y||_*. Williams et al. 2021, arXiv:2110.14739, section 2.
+    """
+    if scaled:
+        return (2 - 2 * procrustes_cosine(x, y)).clamp_min(0.0).sqrt()
+    a, b = x - x.mean(0), y - y.mean(0)
+    power = a.double().square().sum() + b.double().square().sum()
+    return (power - 2 * nuclear_norm(a, b)).clamp_min(0.0).sqrt()
+
+
+def angular_distance(x: Tensor, y: Tensor, *, alpha: float = 1.0) -> Tensor:
+    """Angle between Y and the best rotation of X after partial whitening of both: a metric, in [0, pi / 2] radians.
+
+    Parameters
+    ----------
+    x, y : Tensor, shapes (n, p) and (n, q)
+    alpha : float
+        In [0, 1]: 1 leaves the data as they are (Procrustes), 0 whitens them (the angle of canonical correlations).
+
+    Returns
+    -------
+    Tensor, shape (), float64
+
+    Notes
+    -----
+    Williams et al. 2021, arXiv:2110.14739, equations 8 and 11.
+    """
+    return torch.arccos(procrustes_cosine(partially_whitened(x, alpha), partially_whitened(y, alpha)))
+
+
+def partially_whitened(x: Tensor, alpha: float) -> Tensor:
+    """Rows about their mean with features partly decorrelated, of the same total variance.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, p)
+    alpha : float
+        In [0, 1]: each principal axis of standard deviation s is multiplied by alpha + (1 - alpha) / s.
+
+    Returns
+    -------
+    Tensor, shape (n, p) or, for alpha < 1, (n, rank), on principal axes
+        A rotation of what the formula says, which no comparison up to rotations can tell from it.
+    """
+    checks.in_range("alpha", alpha, 0.0, 1.0)
+    centred = x - x.mean(0)
+    if alpha == 1.0:
+        return centred
+    u, s, _ = torch.linalg.svd(centred.double(), full_matrices=False)
+    kept = s > max(RELATIVE_RANK, torch.finfo(x.dtype).eps * max(x.shape)) * s[:1]
+    u, s = u[:, kept], s[kept]
+    if not len(s):
+        return torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
+    spread = s / (len(x) - 1) ** 0.5
+    mixed = alpha * spread + (1 - alpha)
+    mixed = mixed * (spread.square().sum() / mixed.square().sum()).sqrt()
+    return (u * mixed * (len(x) - 1) ** 0.5).to(x.dtype)
+
+
+def _row_space(x: Tensor) -> Tensor:
+    """Square rows (n, n) with the same inner products as rows (n, p), p > n."""
+    if x.shape[1] <= len(x):
+        return x
+    return torch.linalg.qr(x.double().T, mode="r").R.T
+
+
+def _eigenvalues(gram: Tensor) -> Tensor:
+    """Ascending; of a matrix on the CPU by numpy, whose LAPACK is the faster one on processors without MKL's favour."""
+    if gram.device.type == "cpu":
+        return torch.from_numpy(np.linalg.eigvalsh(gram.numpy()))
+    return torch.linalg.eigvalsh(gram)
