@@ -36,14 +36,6 @@ def test_the_sum_is_that_of_scipy(rng, shape, kind):
         assert rows.tolist() == sorted(rows.tolist())
 
 
-def test_partners_beyond_doubt_are_taken_before_the_solver_is_asked(rng, monkeypatch):
-    values = 0.1 * rng.standard_normal((40, 40)) + np.eye(40)[rng.permutation(40)] * 3
-    asked = []
-    monkeypatch.setattr(assignment, "linear_sum_assignment", lambda *a, **k: asked.append(a))
-    assignment.assign(torch.from_numpy(values))
-    assert not asked
-
-
 def test_the_best_of_row_and_column_is_not_taken_when_another_pairing_is_better():
     values = torch.tensor([[1.0, 0.99], [0.99, -10.0]])
     assert assignment.assign(values)[1].tolist() == [1, 0]
