@@ -90,13 +90,6 @@ def fit_apply(
 
 
 def cached(
-    preprocessing: Preprocessing, trials: Trials, folder: Path
-) -> tuple[FittedPreprocessing, MappedRows]:
-    """`cached_together` of one recording."""
-    return cached_together({trials.key: preprocessing}, {trials.key: trials}, folder)[trials.key]
-
-
-def cached_together(
     chains: Mapping[str, Preprocessing],
     trials: Mapping[str, Trials],
     folder: Path,

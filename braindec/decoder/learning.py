@@ -132,7 +132,7 @@ def prepared_sets_(
         whole = fit_together(chains, part.trials, reference=earlier)
         found = {key: (fitted, torch.from_numpy(x)) for key, (fitted, x) in whole.items()}
     else:
-        on_disk = mapped.cached_together(chains, part.trials, place, earlier)
+        on_disk = mapped.cached(chains, part.trials, place, earlier)
         found = {key: (fitted, rows.of_array(x)) for key, (fitted, x) in on_disk.items()}
     for key, trials in part.trials.items():
         ids = trials.table["stimulus_id"]

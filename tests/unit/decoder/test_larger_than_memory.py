@@ -105,16 +105,20 @@ def test_a_decoder_fitted_from_disk_equals_the_one_fitted_in_memory(changes, wri
     )  # a file a subject, nothing left beside it
 
 
+def cached(chain, trials, folder):
+    return mapped.cached({trials.key: chain}, {trials.key: trials}, folder)[trials.key]
+
+
 def test_the_cache_knows_rows_steps_and_content(written, small_memory, tmp_path):
     dataset, _ = written
     trials = dataset.trials["sub-01_fmri"]
     one = Preprocessing(STEPS)
     made = [
-        mapped.cached(one, trials, tmp_path / "c"),
-        mapped.cached(Preprocessing(STEPS[:2]), trials, tmp_path / "c"),
-        mapped.cached(one, dataset.part("train").trials["sub-01_fmri"], tmp_path / "c"),
-        mapped.cached(one, replace(trials, responses=trials.responses[:] + 1), tmp_path / "c"),
-        mapped.cached(one, trials, tmp_path / "c"),
+        cached(one, trials, tmp_path / "c"),
+        cached(Preprocessing(STEPS[:2]), trials, tmp_path / "c"),
+        cached(one, dataset.part("train").trials["sub-01_fmri"], tmp_path / "c"),
+        cached(one, replace(trials, responses=trials.responses[:] + 1), tmp_path / "c"),
+        cached(one, trials, tmp_path / "c"),
     ]
     assert len(list((tmp_path / "c").iterdir())) == 4
     assert np.array_equal(made[0][1][:], made[4][1][:])
@@ -123,15 +127,15 @@ def test_the_cache_knows_rows_steps_and_content(written, small_memory, tmp_path)
 
 def test_a_damaged_cache_is_refused(written, small_memory, tmp_path):
     trials = written[0].trials["sub-01_fmri"]
-    mapped.cached(Preprocessing(STEPS), trials, tmp_path / "c")
+    cached(Preprocessing(STEPS), trials, tmp_path / "c")
     path = next((tmp_path / "c").iterdir())
     content = bytearray(path.read_bytes())
-    signals = mapped.cached(Preprocessing(STEPS), trials, tmp_path / "c")[1]
+    signals = cached(Preprocessing(STEPS), trials, tmp_path / "c")[1]
     at = content.index(signals[77].tobytes())
     content[at] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(checks.DataFileError, match="damaged"):
-        mapped.cached(Preprocessing(STEPS), trials, tmp_path / "c")[1][:]
+        cached(Preprocessing(STEPS), trials, tmp_path / "c")[1][:]
 
 
 @pytest.mark.parametrize(
@@ -219,8 +223,8 @@ def test_subjects_are_aligned_in_files_to_the_same_bits(chain, small_memory, tmp
     first = {key: trials[key] for key in ("sub-02_eeg", "sub-03_eeg")}
     steps = Preprocessing(chain)
     expected = fit_together(dict.fromkeys(first, steps), first)
-    found = mapped.cached_together(dict.fromkeys(first, steps), first, tmp_path / "c")
-    again = mapped.cached_together(dict.fromkeys(first, steps), first, tmp_path / "c")
+    found = mapped.cached(dict.fromkeys(first, steps), first, tmp_path / "c")
+    again = mapped.cached(dict.fromkeys(first, steps), first, tmp_path / "c")
     for key, (fitted, x) in expected.items():
         for other in (found, again):
             assert np.array_equal(other[key][1][:], x)
@@ -230,9 +234,9 @@ def test_subjects_are_aligned_in_files_to_the_same_bits(chain, small_memory, tmp
     later = {"sub-04_eeg": trials["sub-04_eeg"]}
     reference = {"eeg": expected["sub-02_eeg"][0]}
     joined = fit_together({"sub-04_eeg": steps}, later, reference=reference)["sub-04_eeg"][1]
-    on_disk = mapped.cached_together({"sub-04_eeg": steps}, later, tmp_path / "c", reference)["sub-04_eeg"][1]
+    on_disk = mapped.cached({"sub-04_eeg": steps}, later, tmp_path / "c", reference)["sub-04_eeg"][1]
     assert np.array_equal(on_disk[:], joined)
-    alone = mapped.cached_together({"sub-04_eeg": steps}, later, tmp_path / "c")["sub-04_eeg"][1]
+    alone = mapped.cached({"sub-04_eeg": steps}, later, tmp_path / "c")["sub-04_eeg"][1]
     assert not np.array_equal(alone[:], joined)  # whom it is aligned with names the file
     assert len(list((tmp_path / "c").iterdir())) == 4
 
