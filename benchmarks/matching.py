@@ -21,6 +21,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from sae import cpu_name
 from scipy.optimize import linear_sum_assignment
