@@ -22,6 +22,14 @@ from braindec.encoding.judging import (
 from braindec.encoding.layers import LayeredEncoding, fit_layers, stacking_weights
 from braindec.encoding.model import VoxelwiseEncoding
 from braindec.encoding.partition import VariancePartition, partition_variance
+from braindec.encoding.voxel_captions import (
+    Naming,
+    VoxelCaptions,
+    caption_voxels,
+    project,
+    random_directions,
+    score_names,
+)
 from braindec.encoding.voxelwise import ALPHAS, fit, fit_factorised
 
 __all__ = [
@@ -30,12 +38,15 @@ __all__ = [
     "FractionalFit",
     "Inversion",
     "LayeredEncoding",
+    "Naming",
     "Normalised",
     "Significance",
     "VariancePartition",
+    "VoxelCaptions",
     "VoxelwiseEncoding",
     "at_scans",
     "canonical_response",
+    "caption_voxels",
     "convolved",
     "correlation",
     "delayed",
@@ -48,8 +59,11 @@ __all__ = [
     "normalised",
     "partition_variance",
     "product_measure",
+    "project",
     "r2",
+    "random_directions",
     "random_gammas",
+    "score_names",
     "significance",
     "stacking_weights",
     "undelayed",

@@ -1,0 +1,66 @@
+"""What projecting and naming voxels promises, by definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from braindec import encoding
+from braindec.encoding import voxel_captions
+
+F64 = torch.float64
+
+
+def drawn(generator, n_pictures=40, n_features=6, n_voxels=5):
+    pictures = torch.randn(n_pictures, n_features, generator=generator, dtype=F64)
+    return torch.randn(n_features, n_voxels, generator=generator, dtype=F64), pictures
+
+
+def test_the_projection_is_the_published_formula_voxel_by_voxel(generator):
+    weights, pictures = drawn(generator)
+    found = encoding.project(weights, pictures, 7.0)
+    for voxel, w in enumerate(weights.T):
+        units = [x / x.norm() for x in pictures]
+        share = torch.stack([7.0 * (w / w.norm()) @ u for u in units]).softmax(0)
+        direction = sum(s * u for s, u in zip(share, units))
+        length = sum(s * x.norm() for s, x in zip(share, pictures))
+        assert torch.allclose(found[voxel], length * direction / direction.norm())
+
+
+def test_a_high_temperature_gives_the_picture_nearest_by_angle_itself(generator):
+    weights, pictures = drawn(generator)
+    found = encoding.project(weights, pictures, 1e6)
+    nearest = torch.nn.functional.normalize(pictures, dim=1) @ weights
+    assert torch.allclose(found, pictures[nearest.argmax(0)])
+
+
+def test_the_length_of_weights_does_not_matter_and_a_voxel_without_weights_prefers_nothing(generator):
+    weights, pictures = drawn(generator)
+    weights[:, 2] = 0
+    texts = torch.randn(3, 6, generator=generator, dtype=F64)
+    found = encoding.caption_voxels(weights, pictures, texts, "abc")
+    assert torch.allclose(found.projected, encoding.project(3.5 * weights, pictures))
+    assert found.projected[2].abs().max() == 0 and found.similarity[2].abs().max() == 0
+    assert found.similarity.abs().max() <= 1
+
+
+def test_voxels_are_projected_alike_in_blocks_of_any_size(generator, monkeypatch):
+    weights, pictures = drawn(generator)
+    whole = encoding.project(weights, pictures)
+    monkeypatch.setattr(voxel_captions, "AT_ONCE", 80)
+    assert torch.allclose(encoding.project(weights, pictures), whole)
+
+
+def test_names_come_best_first_and_mistakes_are_named(generator, rng):
+    weights, pictures = drawn(generator)
+    texts = torch.randn(3, 6, generator=generator, dtype=F64)
+    found = encoding.caption_voxels(weights, pictures, texts, "abc")
+    assert [row[0] for row in found.nearest(3)] == ["abc"[i] for i in found.similarity.argmax(1)]
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        encoding.project(weights, pictures, 0.0)
+    with pytest.raises(ValueError, match="axis 'name'"):
+        encoding.caption_voxels(weights, pictures, texts, "ab")
+    with pytest.raises(ValueError, match="axis 'feature'"):
+        encoding.caption_voxels(weights, pictures[:, :5], texts, "abc")
+    with pytest.raises(ValueError, match="true name must be one of"):
+        encoding.score_names(found, "abcdz", 9, rng)
