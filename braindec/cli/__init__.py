@@ -31,6 +31,7 @@ VERBS = {
         "DIR --target NAME --out DIR",
         "predict the brain's responses from a network's layers, and map them",
     ),
+    "compare": ("A B ...", "say how alike brains and models are, with ceilings, nulls and intervals"),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }

@@ -9,6 +9,7 @@ from braindec.plots.brains import montage, sensor_map
 from braindec.plots.curves import time_by_time, time_course, training_curve
 from braindec.plots.glass import flat_map, glass_brain
 from braindec.plots.pictures import encoded, image_grid
+from braindec.plots.rdm import model_bars, rdm_matrix, rsa_time_course
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
 from braindec.plots.specification import specification_curve
 
@@ -19,9 +20,12 @@ __all__ = [
     "flat_map",
     "glass_brain",
     "image_grid",
+    "model_bars",
     "montage",
     "null_histogram",
+    "rdm_matrix",
     "region_bars",
+    "rsa_time_course",
     "score_dots",
     "sensor_map",
     "specification_curve",

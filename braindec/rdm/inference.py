@@ -186,9 +186,9 @@ def _generalises(over: str, n_subjects: int, n_conditions: int) -> tuple[str, st
     said = {
         "both": f"Intervals and differences hold for other subjects and stimuli ({who}, {n_conditions} conditions).",
         "subjects": f"Intervals and differences hold for other subjects, these {n_conditions} stimuli alone ({who}).",
-        "conditions": f"Intervals and differences hold for other stimuli in {'this' if n_subjects == 1 else 'these'} "
-        f"{who} alone ({n_conditions} conditions)"
-        + ("; they are too few to speak of others." if few else "."),
+        "conditions": f"Intervals and differences hold for other stimuli in {'this subject' if n_subjects == 1 else 'these ' + who} "
+        f"alone ({n_conditions} conditions)"
+        + ("; " + ("one is" if n_subjects == 1 else "they are") + " too few to speak of others." if few else "."),
     }
     return chosen, said[chosen]
 

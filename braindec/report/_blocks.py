@@ -21,6 +21,11 @@ confusion (scores)      matrix (n, n) counts with true classes in rows, labels
 histogram (controls)    null (n_refits,), value, xlabel
 specification (scores)  values (n,), intervals (n, 2), chance, own, choices: {fork: n texts}, options: {fork: texts},
                         between: (difference, low, high) or None, ylabel
+rdm (brain)             matrix (n, n), conditions: texts, groups: texts or None, label
+model_bars (scores)     models: texts, values (n,), intervals (n, 2), ceiling (low, high) or None, null (n,),
+                        significant (n,), subjects (n_subjects, n), xlabel
+rsa_time_course (brain) time_s (n,), series: {model: (n,)}, intervals: {model: (n, 2)}, significant: {model: (n,)},
+                        ceiling (n, 2) or None, ylabel
 config (config)         tree: JSON
 ======================  ==============================================================================================
 """
@@ -217,6 +222,34 @@ def specification(payload: Payload) -> str:
     )  # fmt: skip
 
 
+def rdm(payload: Payload) -> str:
+    """Distances of all pairs of conditions."""
+    return plots.rdm_matrix(
+        np.asarray(payload["matrix"]), list(payload["conditions"]), groups=payload.get("groups"),
+        label=payload.get("label", "distance"),
+    )  # fmt: skip
+
+
+def model_bars(payload: Payload) -> str:
+    """Models beside the ceiling."""
+    ceiling = payload.get("ceiling")
+    return plots.model_bars(
+        list(payload["models"]), np.asarray(payload["values"]), np.asarray(payload["intervals"]),
+        ceiling=None if ceiling is None else (float(ceiling[0]), float(ceiling[1])), null=payload.get("null"),
+        significant=payload.get("significant"), subjects=payload.get("subjects"),
+        xlabel=payload.get("xlabel", "similarity"),
+    )  # fmt: skip
+
+
+def rsa_time_course(payload: Payload) -> str:
+    """Models over time from onset."""
+    return plots.rsa_time_course(
+        np.asarray(payload["time_s"]), payload["series"], intervals=payload.get("intervals"),
+        significant=payload.get("significant"), ceiling=payload.get("ceiling"),
+        ylabel=payload.get("ylabel", "similarity"),
+    )  # fmt: skip
+
+
 def config(payload: Payload) -> str:
     """A JSON tree that folds."""
     return f'<div class="tree">{_branch(payload["tree"], depth=0)}</div>'
@@ -262,5 +295,8 @@ KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "confusion": ("scores", confusion),
     "histogram": ("controls", histogram),
     "specification": ("scores", specification),
+    "rdm": ("brain", rdm),
+    "model_bars": ("scores", model_bars),
+    "rsa_time_course": ("brain", rsa_time_course),
     "config": ("config", config),
 }

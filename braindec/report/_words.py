@@ -41,6 +41,7 @@ CEILINGS = {
     "oracle_linear": "best linear decoder into the same embedding, told the truth",
     "oracle_n": "best linear estimator told the priors and given the same trials",
     "repeatability": "agreement of repeated measurements",
+    "other_subjects": "what the mean of the other subjects reaches",
     "ncsnr": "from the ratio of signal to noise of single trials",
 }
 

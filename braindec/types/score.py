@@ -12,7 +12,7 @@ import numpy as np
 from braindec import checks
 
 SYSTEMS = ("braindec", "ridge", "mean", "adapted", "scratch", "shuffled", "nuisance", "contender")
-CEILINGS = ("oracle_image", "oracle_linear", "oracle_n", "repeatability", "ncsnr")
+CEILINGS = ("oracle_image", "oracle_linear", "oracle_n", "repeatability", "ncsnr", "other_subjects")
 
 
 @dataclass(frozen=True, eq=False)

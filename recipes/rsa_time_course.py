@@ -1,0 +1,40 @@
+"""When the EEG's geometry is that of a network's layers, and where fMRI's is: simulated brains, planted order.
+
+Run     braindec run rsa_time_course --out runs/rsa_time_course
+Smoke   braindec run rsa_time_course --smoke
+Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import compare_geometries, compare_report, encode_features
+from braindec.evaluate.compare_sources import Choices
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", modalities=("eeg",)),
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={"layers": "tiny_openclip", "n_layers": 4, "n_draws": 500, "n_permutations": 999, "n_times": 60},
+)
+SMOKE = ("settings.n_layers=2", "settings.n_draws=50", "settings.n_permutations=99", "settings.n_times=20")
+
+
+def main(recipe, data_dir, out_dir):
+    told = recipe.settings
+    dataset = recipe.data.read(data_dir).part("test")
+    layers = encode_features.layers_of(told["layers"], told["n_layers"])[::-1]  # the target's own embedding first
+    beside = [*layers, f"{told['layers']}!random", "pixels:height=8,width=8,colour=rgb"]
+    settings = compare_geometries.Settings(
+        n_draws=told["n_draws"], n_permutations=told["n_permutations"], seed=recipe.seed,
+        choices=Choices(n_times=told["n_times"], part="all", seed=recipe.seed),
+    )  # fmt: skip
+    found = compare_geometries.compare(dataset, beside, settings, name="EEG")
+    return compare_report.report(found, protocol=recipe.protocol)
