@@ -122,7 +122,7 @@ class Measure:
 
 
 class Compared(NamedTuple):
-    """A value, its calibrated form, the values under the null (n_nulls,), (c + 1) / (N + 1), and the stimuli behind it."""
+    """A value, its calibrated form, values under the null (n_nulls,), (c + 1) / (N + 1), and the number of stimuli."""
 
     value: float
     calibrated: float

@@ -1,4 +1,4 @@
-"""Rows that measures learn from and rows that they are judged on: without chance, so that equal data give equal values."""
+"""Rows that measures learn from and rows that they are judged on: without chance, so equal data give equal values."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ WEIGHTED = two_steps(whitened, projection_weighted, _take)
 
 MEASURES = {
     "cca": Measure(
-        "cca", CLASSICAL[0], True, "permuted_stimuli", "Hotelling 1936, doi:10.1093/biomet/28.3-4.321; mean correlation",
+        "cca", CLASSICAL[0], True, "permuted_stimuli", "Hotelling 1936, doi:10.1093/biomet/28.3-4.321; mean",
         range=(0.0, 1.0), unchanged_by=(*ALWAYS, "linear", "unit_scale"), under=CLASSICAL[1],
     ),
     "cca_ridge": Measure(
@@ -63,7 +63,7 @@ MEASURES = {
         range=(0.0, 1.0), under=TRUNCATED[1],
     ),
     "pwcca": Measure(
-        "pwcca", WEIGHTED[0], True, "permuted_stimuli", "Morcos et al. 2018, arXiv:1806.05759; weights of the first side",
+        "pwcca", WEIGHTED[0], True, "permuted_stimuli", "Morcos et al. 2018, arXiv:1806.05759; weights of side one",
         range=(0.0, 1.0), symmetric=False, unchanged_by=("scale", "shift"), under=WEIGHTED[1],
     ),
 }  # fmt: skip

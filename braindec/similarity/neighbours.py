@@ -70,7 +70,7 @@ LOCAL = two_steps(
 
 MEASURES = {
     "mutual_knn": Measure(
-        "mutual_knn", MUTUAL[0], True, "permuted_stimuli", f"{SOURCE}, equation 11; {K} neighbours by cosine about the mean",
+        "mutual_knn", MUTUAL[0], True, "permuted_stimuli", f"{SOURCE}, equation 11; {K} neighbours by cosine",
         range=(0.0, 1.0), fewest=5, chance=_chance, under=MUTUAL[1],
     ),
     "cknna": Measure(
