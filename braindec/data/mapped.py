@@ -15,7 +15,8 @@ import numpy as np
 
 from braindec import __version__, checks, store
 from braindec.data.loader import MappedRows
-from braindec.data.preprocessing import FittedPreprocessing, Place, Preprocessing, fit_together
+from braindec.data.place import Place
+from braindec.data.preprocessing import FittedPreprocessing, Preprocessing, fit_together
 from braindec.data.rows import RowsView, rows_hash
 from braindec.data.step import State, Step
 from braindec.data.unit_steps import feature_parts

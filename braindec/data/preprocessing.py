@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,12 +14,13 @@ from braindec.data.alignment import AlignProcrustes, AlignShared
 from braindec.data.components import Pca
 from braindec.data.epoch_steps import AverageTime, Baseline, Crop, Resample, Vectorise
 from braindec.data.mvnn import MVNN
+from braindec.data.place import MEMORY, Place
 from braindec.data.rows import RowsView, row_digests, rows_hash
 from braindec.data.selection import SelectRegion, SelectReliable
 from braindec.data.step import JointStep, State, Step
 from braindec.data.steps import ClipMad, Detrend, Whiten
 from braindec.data.unit_steps import PercentSignalChange, RobustScale, Standardise
-from braindec.types import SubjectSignal, Table, Trials
+from braindec.types import SubjectSignal, Trials
 
 __all__ = [
     "MVNN",
@@ -32,7 +32,6 @@ __all__ = [
     "Crop",
     "Detrend",
     "FittedPreprocessing",
-    "Place",
     "Pca",
     "PercentSignalChange",
     "Preprocessing",
@@ -209,7 +208,7 @@ class FittedPreprocessing:
             If a response is NaN or infinite.
         """
         self._check(trials.signal)
-        x, signal = _responses(trials), self.source
+        x, signal = MEMORY.responses(trials), self.source
         for step, state in zip(self.steps, self.states, strict=True):
             x = step.apply(x, trials.table, signal, state)
             signal = step.output(signal, state)
@@ -280,42 +279,6 @@ class FittedPreprocessing:
         if not spaces.same(signal.space, self.source.space):
             kind = self.source.space.kind
             checks.same_space(f"space of {signal.key}", f"other {kind}", f"the {kind} fitted on", way_out)
-
-
-class Place(abc.ABC):
-    """Where signals lie between steps; what is computed does not depend on it."""
-
-    @abc.abstractmethod
-    def responses(self, trials: Trials) -> np.ndarray:
-        """All responses, float32; a ValueError where one is NaN or infinite."""
-
-    @abc.abstractmethod
-    def some(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """These rows."""
-
-    @abc.abstractmethod
-    def applied(
-        self, step: Step, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
-    ) -> np.ndarray:
-        """What the step makes of all rows."""
-
-
-class Memory(Place):
-    """Signals in memory."""
-
-    def responses(self, trials: Trials) -> np.ndarray:
-        return _responses(trials)
-
-    def some(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return x[rows]
-
-    def applied(
-        self, step: Step, x: np.ndarray, table: Table, signal: SubjectSignal, state: State
-    ) -> np.ndarray:
-        return step.apply(x, table, signal, state)
-
-
-MEMORY = Memory()
 
 
 def fit_together(
@@ -398,11 +361,6 @@ def _some(x: np.ndarray, rows: np.ndarray, place: Place) -> np.ndarray:
 
 def _rows_of(trials: Trials, rows: np.ndarray) -> Trials:
     return replace(trials, responses=RowsView(trials.responses, rows), table=trials.table.take(rows))
-
-
-def _responses(trials: Trials) -> np.ndarray:
-    values = np.asarray(trials.responses[np.arange(trials.n_trials)], dtype=np.float32)
-    return checks.finite(f"responses of {trials.key}", values)
 
 
 def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
