@@ -30,7 +30,7 @@ class Matched(NamedTuple):
 
 
 class Universality(NamedTuple):
-    """Of every unit: its likest unit elsewhere, their correlation on new rows (p,), and that of rotated features (p,)."""
+    """Of every unit: its likest unit elsewhere, their correlation on new rows (p,), that of rotated features (p,)."""
 
     unit: Tensor
     correlation: Tensor
@@ -209,11 +209,9 @@ def _many_to_many(xa: Tensor, ya: Tensor, xb: Tensor, yb: Tensor) -> Tensor:
         weight += n_units
         if bool(own.any()) and bool(other.any()):
             u, _, vh = torch.linalg.svd(correlations(xa[:, own], ya[:, other]).double(), full_matrices=False)
-            sides = (
-                (xb[:, own] / _spread(xa[:, own])) @ u[:, :1].to(xb),
-                (yb[:, other] / _spread(ya[:, other])) @ vh[:1].T.to(yb),
-            )
-            total = total + n_units * pearson(*sides, 0).squeeze()
+            first = (xb[:, own] / _spread(xa[:, own])) @ u[:, 0].to(xb)
+            second = (yb[:, other] / _spread(ya[:, other])) @ vh[0].to(yb)
+            total = total + n_units * pearson(first, second)
     return total / max(1, weight)
 
 
