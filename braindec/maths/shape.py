@@ -115,7 +115,8 @@ def partially_whitened(x: Tensor, alpha: float) -> Tensor:
     ----------
     x : Tensor, shape (n, p)
     alpha : float
-        In [0, 1]: each principal axis of standard deviation s is multiplied by alpha + (1 - alpha) / s.
+        In [0, 1]: each principal axis of length s (root of its sum of squares) is multiplied by alpha + (1 - alpha) / s,
+        which depends on the units of x unless alpha is 0 or 1.
 
     Returns
     -------
@@ -131,10 +132,8 @@ def partially_whitened(x: Tensor, alpha: float) -> Tensor:
     u, s = u[:, kept], s[kept]
     if not len(s):
         return torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
-    spread = s / (len(x) - 1) ** 0.5
-    mixed = alpha * spread + (1 - alpha)
-    mixed = mixed * (spread.square().sum() / mixed.square().sum()).sqrt()
-    return (u * mixed * (len(x) - 1) ** 0.5).to(x.dtype)
+    mixed = alpha * s + (1 - alpha)
+    return (u * mixed * (s.norm() / mixed.norm())).to(x.dtype)
 
 
 def _row_space(x: Tensor) -> Tensor:

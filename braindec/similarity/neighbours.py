@@ -53,8 +53,10 @@ def _local_hsic(a: Near, b: Near) -> Tensor:
     first = torch.where(found, a.values, 0.0)
     second = torch.where(found, b.values.gather(1, which), 0.0)
     into = torch.zeros(n, dtype=torch.float64, device=first.device)
-    columns = into.index_add(0, a.rows.flatten(), first.flatten())
-    trace, cross = (first * second).sum(), columns @ second.sum(1)
+    columns = [into.index_add(0, a.rows.flatten(), z.flatten()) for z in (first, second)]
+    # Being a neighbour is not mutual, so the matrices are not symmetric: both orders of their product count alike.
+    cross = (columns[0] @ second.sum(1) + columns[1] @ first.sum(1)) / 2
+    trace = (first * second).sum()
     centre = first.sum() * second.sum() / ((n - 1) * (n - 2)) - 2 * cross / (n - 2)
     return (trace + centre) / (n * (n - 3))
 

@@ -16,7 +16,9 @@ SOURCE = "Williams et al. 2021, arXiv:2110.14739"
 
 
 def _prepare(x: Tensor, alpha: float) -> Tensor:
-    return unit_length(partially_whitened(x, alpha))
+    # Principal axes of length one on average: what partial whitening does then depends on no unit.
+    scaled = unit_length(x) * min(x.shape[1], len(x) - 1) ** 0.5
+    return unit_length(partially_whitened(scaled, alpha))
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:

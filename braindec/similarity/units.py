@@ -245,7 +245,7 @@ MEASURES = {
     "many_to_many": Measure(
         "many_to_many", both_ways(_many_to_many), True, "permuted_stimuli",
         f"{LIKE}, groups by spectral co-clustering (Dhillon 2001, doi:10.1145/502512.502550); {JUDGED}",
-        unchanged_by=OWN_SCALE, of_itself=0.9, fewest=12,
+        unchanged_by=OWN_SCALE, fewest=12,
     ),
     "universality": Measure(
         "universality", both_ways(_universality), True, "random_rotation",
