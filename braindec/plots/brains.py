@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from braindec import checks
 from braindec.plots import _style
 
 N_SLICES = 10
+MAPS_A_ROW = 6
 
 
 def montage(
@@ -66,7 +68,13 @@ def montage(
 
 
 def sensor_map(
-    positions: np.ndarray, values: np.ndarray, *, label: str = "", symmetric: bool = False, kind: str = "svg"
+    positions: np.ndarray,
+    values: np.ndarray,
+    *,
+    titles: Sequence[str] = (),
+    label: str = "",
+    symmetric: bool = False,
+    kind: str = "svg",
 ) -> Any:
     """Values of sensors on the head seen from above, nose up, with colours between them interpolated.
 
@@ -74,7 +82,10 @@ def sensor_map(
     ----------
     positions : array, shape (n_channels, 3)
         Metres in the head frame (x right, y front, z up); rows with NaN are left out.
-    values : array, shape (n_channels,)
+    values : array, shape (n_channels,) or (n_maps, n_channels)
+        Several maps (moments) are drawn beside each other with the same colours.
+    titles : sequence of str
+        Over each of several maps.
     label : str
         Of the colour bar, unit included.
     symmetric : bool
@@ -84,17 +95,27 @@ def sensor_map(
     """
     import mne
 
-    checks.same_length("channel", positions=positions, values=values)
+    shown = np.atleast_2d(np.asarray(values, dtype=float))
+    checks.same_length("channel", positions=positions, values=shown.T)
     known = np.isfinite(positions).all(1)
-    flat = _flattened(np.asarray(positions, dtype=float)[known])
-    shown = np.asarray(values, dtype=float)[known]
+    flat, shown = _flattened(np.asarray(positions, dtype=float)[known]), shown[:, known]
+    across = min(len(shown), MAPS_A_ROW)
+    down = -(-len(shown) // across)
+    dots, contours = ("k.", 4) if len(shown) == 1 else ("k,", 0)  # small heads have room for colours alone
+    width, height = (4.2, 3.4) if len(shown) == 1 else (7.4, 0.35 + 1.5 * down * 5 / across)
     with _style.style():
-        made, axes = _style.figure(4.2, 3.4)
-        picture, _ = mne.viz.plot_topomap(
-            shown, flat, axes=axes, show=False, contours=4, sensors="k.", sphere=(0.0, 0.0, 0.0, 0.1),
-            vlim=_limits(shown, symmetric), cmap=_style.DIVERGING_MAP if symmetric else _style.MAP,
-        )  # fmt: skip
-        bar = made.colorbar(picture, ax=axes, shrink=0.75, pad=0.02, label=_style.upright(label, 2.4))
+        made, axes = _style.figure(width, height, nrows=down, ncols=across, squeeze=False)
+        for panel, row in zip(axes.flat, shown):
+            picture, _ = mne.viz.plot_topomap(
+                row, flat, axes=panel, show=False, contours=contours, sensors=dots, sphere=(0.0, 0.0, 0.0, 0.1),
+                vlim=_limits(shown, symmetric), cmap=_style.DIVERGING_MAP if symmetric else _style.MAP,
+            )  # fmt: skip
+        for panel, title in zip(axes.flat, titles):
+            panel.set_title(title, fontsize=8.5, fontweight="normal", pad=2)
+        for panel in axes.flat[len(shown) :]:
+            panel.set_axis_off()
+        upright = _style.upright(label, 2.4 if len(shown) == 1 else 0.8 * height)
+        bar = made.colorbar(picture, ax=axes, shrink=0.75, pad=0.02, label=upright)
         bar.outline.set_visible(False)
         return _style.as_bytes(made, f"{label} on the head", kind)
 

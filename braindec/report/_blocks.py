@@ -13,7 +13,8 @@ regions (brain)         regions: texts, series: {label: (n_regions,)}, intervals
 volume (brain)          mask bool (x, y, z), values (n_voxels,), label, symmetric
 glass_brain (brain)     as volume, and affine (4, 4)
 flat_map (brain)        left, right: vertices of fsaverage5, values (n_vertices,), label, symmetric
-topography (brain)      positions (n_channels, 3) metres, values (n_channels,), label, symmetric
+topography (brain)      positions (n_channels, 3) metres, values (n_channels,), or (n_maps, n_channels) and titles,
+                        label, symmetric
 time_course (brain)     time_s (n,), values (n,), chance, interval (n, 2), null_limit, significant (n,),
                         baseline (start, stop), ylabel
 time_by_time (brain)    time_s (n,), values (n, n) with training times in rows, chance, significant (n, n), ylabel
@@ -176,8 +177,8 @@ def flat_map(payload: Payload) -> str:
 def topography(payload: Payload) -> str:
     """Values of sensors on the head."""
     return plots.sensor_map(
-        np.asarray(payload["positions"]), np.asarray(payload["values"]), label=payload.get("label", ""),
-        symmetric=bool(payload.get("symmetric", False)),
+        np.asarray(payload["positions"]), np.asarray(payload["values"]), titles=payload.get("titles", ()),
+        label=payload.get("label", ""), symmetric=bool(payload.get("symmetric", False)),
     )  # fmt: skip
 
 

@@ -36,6 +36,9 @@ FIGURES = {
     "time_course": lambda kind: plots.time_course(np.arange(4) / 10, np.arange(4.0), chance=0.5, kind=kind),
     "montage": lambda kind: plots.montage(MASK, np.arange(120.0), kind=kind),
     "sensor_map": lambda kind: plots.sensor_map(positions(), np.arange(20.0), kind=kind),
+    "sensor_maps": lambda kind: plots.sensor_map(
+        positions(), np.arange(60.0).reshape(3, 20), titles=["0 ms", "1 ms", "2 ms"], kind=kind
+    ),
 }
 
 
