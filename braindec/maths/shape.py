@@ -115,8 +115,8 @@ def partially_whitened(x: Tensor, alpha: float) -> Tensor:
     ----------
     x : Tensor, shape (n, p)
     alpha : float
-        In [0, 1]: each principal axis of length s (root of its sum of squares) is multiplied by alpha + (1 - alpha) / s,
-        which depends on the units of x unless alpha is 0 or 1.
+        In [0, 1]: each principal axis of length s (root of its sum of squares) is multiplied by
+        alpha + (1 - alpha) / s, which depends on the units of x unless alpha is 0 or 1.
 
     Returns
     -------
