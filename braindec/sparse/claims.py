@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from braindec.sparse import separation
-from braindec.sparse.brain import SETTINGS, Latents, Reader, Reading, Settings, read, readings
+from braindec.sparse.brain import Latents, Reading, readings
+from braindec.sparse.readers import SETTINGS, Reader, Settings, read
 
 
 @torch.no_grad()

@@ -11,8 +11,9 @@ from torch import Tensor
 from braindec import checks
 from braindec.maths.correlation import standardise
 from braindec.sparse import separation
-from braindec.sparse.brain import Reader, family_wise, read
+from braindec.sparse.brain import family_wise
 from braindec.sparse.matching import exchanged
+from braindec.sparse.readers import Reader, read
 
 
 @dataclass(frozen=True, eq=False)

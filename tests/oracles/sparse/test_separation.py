@@ -1,4 +1,4 @@
-"""Areas under the ROC curve of many latents at once, against scikit-learn's one at a time and against copies of samples."""
+"""Areas under the ROC curve of many latents at once, against scikit-learn's and against copies of samples."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from braindec.sparse import Config, SparseAutoencoder, brain, claims, places, separation
+from braindec.sparse import Config, SparseAutoencoder, brain, claims, places, readers, separation
 from braindec.sparse.dictionary import activations
 
-SETTINGS = brain.Settings(n_null=19, n_draws=60, n_folds=4, n_rates=3, alphas=(1e1, 1e2, 1e3))
+SETTINGS = readers.Settings(n_null=19, n_draws=60, n_folds=4, n_rates=3, alphas=(1e1, 1e2, 1e3))
 
 
 def seeded(number):
@@ -56,7 +56,7 @@ def test_areas_are_those_of_the_planted_signal_to_noise(way):
     active = (torch.rand(3000, 3, generator=generator) < 0.2).float()
     responses = active * torch.tensor([0.5, 1.0, 2.0]) + torch.randn(3000, 3, generator=generator)
     found = brain.readings(
-        source := brain.reader(responses, generator, settings=SETTINGS),
+        source := readers.reader(responses, generator, settings=SETTINGS),
         brain.Latents(active, active, Named(3)), way,
     )[0]  # fmt: skip
     auc = separation.separate(found, active > 0, source.strata).auc
@@ -66,8 +66,8 @@ def test_areas_are_those_of_the_planted_signal_to_noise(way):
 def test_pre_activations_and_regression_beat_codes_of_the_prediction():
     generator = seeded(1)
     latents, responses = planted(700, 64, 24, 3.0, generator)
-    source = brain.reader(responses, generator, settings=SETTINGS)
-    predicted = brain.read(source, latents.embeddings, per_target=False)[0]
+    source = readers.reader(responses, generator, settings=SETTINGS)
+    predicted = readers.read(source, latents.embeddings, per_target=False)[0]
     ways = {way: brain.readings(source, latents, way)[0] for way in brain.WAYS}
     ways["code"] = activations(latents.dictionary, predicted)
     area = {
@@ -78,7 +78,7 @@ def test_pre_activations_and_regression_beat_codes_of_the_prediction():
 
 
 def read_in_both_ways(latents, responses, generator, settings=SETTINGS, halves=()):
-    source = brain.reader(responses, generator, settings=settings)
+    source = readers.reader(responses, generator, settings=settings)
     orders = brain.permutations(len(responses), settings.n_null, generator)
     weights = separation.resampling_weights(len(responses), settings.n_draws, generator)
     told = {"orders": orders, "weights": weights, "settings": settings, "halves": halves}
@@ -144,7 +144,7 @@ def test_the_ceiling_is_the_area_that_noise_free_responses_give():
     responses = (halves[0] + halves[1]) / 2
     settings = replace(SETTINGS, n_null=1, n_draws=2)
     source, ways = read_in_both_ways(latents, responses, generator, settings, halves)
-    without = brain.read(source, latents.activations, further=(clean,))[1]
+    without = readers.read(source, latents.activations, further=(clean,))[1]
     truth = separation.separate(without, latents.active, source.strata).auc
     found = ways["direct"]
     assert bool((found.ceiling >= found.auc).all())
@@ -159,7 +159,7 @@ def test_places_that_carry_a_latent_are_found_and_places_that_do_not_are_not():
     there = a[:, 6:] @ torch.randn(6, 30, generator=generator)
     strata = torch.randint(4, (400,), generator=generator)
     sources = {
-        name: brain.reader(x + 0.5 * torch.randn(400, 30, generator=generator), generator,
+        name: readers.reader(x + 0.5 * torch.randn(400, 30, generator=generator), generator,
                            settings=SETTINGS, strata=strata)
         for name, x in {"here": here, "there": there, "nowhere": torch.zeros_like(here)}.items()
     }  # fmt: skip
@@ -207,3 +207,18 @@ def test_the_latency_of_a_bump_is_its_centre_and_of_nothing_is_missing():
     found = places.latency(z, times)
     assert float(found[0]) == pytest.approx(0.37, abs=1e-3)
     assert bool(found[1].isnan())
+
+
+def test_a_fixed_decoder_is_told_from_one_whose_predictions_belong_to_other_stimuli():
+    generator = seeded(10)
+    latents, _ = planted(300, 12, 24, 0.0, generator)
+    told = {
+        "orders": brain.permutations(300, 39, generator),
+        "weights": separation.resampling_weights(300, 20, generator),
+    }
+    predicted = latents.embeddings + 0.3 * torch.randn(300, 24, generator=generator)
+    made = latents.dictionary.pre_activations(predicted).detach()
+    right = brain.fixed_reading(made, latents.active, **told)
+    wrong = brain.fixed_reading(made[torch.randperm(300, generator=generator)], latents.active, **told)
+    assert bool((right.p <= 0.05).all())
+    assert not bool((wrong.p <= 0.05).any())
