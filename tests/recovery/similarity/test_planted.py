@@ -1,4 +1,4 @@
-"""Planted relations between two systems are found, of the right kind, and nothing is found where nothing was planted."""
+"""Planted relations between two systems are found, of the right kind, and nothing where nothing was planted."""
 
 from __future__ import annotations
 
