@@ -20,26 +20,6 @@ from braindec.types import Space, StimulusSet, Table, Trials, signal_key
 POLICIES = ("refuse", "drop")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What every such `prepare` can be asked for.
-
-    Parameters
-    ----------
-    image_side : int
-        Pixels of the stored pictures.
-    invalid : str
-        See `prepare`.
-    """
-
-    image_side: int = 256
-    invalid: str = "refuse"
-
-    def __post_init__(self) -> None:
-        checks.in_range("image_side", self.image_side, 1, 2048, unit="pixels")
-        checks.one_of("invalid", self.invalid, POLICIES)
-
-
 @dataclass(frozen=True, eq=False)
 class Signal:
     """One subject's responses before they are read.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,40 @@ PARTS = (
     "windows over sound that is half tested and half trained are in neither part; the media are the sound files named "
     "in the column wav of the stimuli, from wav_start_s for length_s"
 )
+
+
+@dataclass(frozen=True)
+class SpeechChoice:
+    """What every `prepare` of such a dataset can be asked for.
+
+    Parameters
+    ----------
+    every_word : bool
+        See `braindec.data.speech.Windows`.
+    bad_channels : str
+        What is done about channels that are constant or hold NaN: ``"refuse"`` or ``"drop"``.
+    """
+
+    every_word: bool = False
+    bad_channels: str = "refuse"
+
+    def __post_init__(self) -> None:
+        checks.one_of("bad_channels", self.bad_channels, speech_runs.POLICIES)
+
+
+@dataclass(frozen=True)
+class ResampledChoice(SpeechChoice):
+    """What `prepare` can be asked for where recordings are resampled.
+
+    Parameters
+    ----------
+    every_word, bad_channels
+        See `SpeechChoice`.
+    sfreq : float or None
+        Hz after resampling; None keeps the recordings' own. 120: Defossez et al. 2023, doi:10.1038/s42256-023-00714-5.
+    """
+
+    sfreq: float | None = 120.0
 
 
 def whole(

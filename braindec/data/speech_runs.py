@@ -242,7 +242,7 @@ def signal(run: Run, sfreq: float | None) -> np.ndarray:
             f"holds {n} channels with NaN or infinities and {len(bad) - n} that never vary, of "
             f"{len(run.space.names)}, first {next(iter(bad))!r}"
         )
-        way_out = "Get the file again, or leave such channels out: prepare(..., bad_channels='drop')."
+        way_out = "Get the file again, or leave such channels out: --set bad_channels=drop."
         raise checks.DataFileError(run.path, found, way_out)
     return out
 

@@ -68,6 +68,19 @@ def pictures_of(raw: Path, ids: Sequence[str], tested: Sequence[str], side: int,
     return Pictures(tuple(ids), table, partial(image_files.batches, paths, side), tuple(paths), (side, side))
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    images : bool
+        False leaves the pictures out: concepts and names alone.
+    """
+
+    images: bool = True
+
+
 @dataclass
 class Seen:
     """The images that the subjects read so far have seen, and those of them that are tested."""

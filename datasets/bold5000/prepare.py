@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, figshare, image_files
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, figshare, image_files, public
 from braindec.data.assembly import Assembly, Pictures, Signal
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.region_files import RegionRows, VolumeRows, region_space, volume_space
 from braindec.data.staging import Job
 from braindec.data.tables import repeats
@@ -50,9 +50,21 @@ UNITS = {"volumes": "percent signal change", "regions": "percent signal change",
 
 
 @dataclass(frozen=True)
-class Choice(assembly.Choice):
-    """What `prepare` can be asked for."""
+class Choice(public.PictureChoice):
+    """What `prepare` can be asked for.
 
+    Parameters
+    ----------
+    invalid : str
+        ``"drop"`` (volumes hold NaN at the rim of the brain) or ``"refuse"``.
+    image_side : int
+        Pixels of the pictures.
+    release : str, optional
+        ``"volumes"`` (release 2.0, a NIfTI a session), ``"regions"`` (release 2.0, an .npy a region) or ``"first"``
+        (release 1.0, an HDF5 a subject). None: the one that is there.
+    """
+
+    invalid: str = "drop"
     release: str | None = None
 
 
@@ -65,7 +77,7 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
         If a file cannot be had; and when the stimuli, which have no published checksum, are not there.
     """
     raw, names = Path(raw), []
-    for s in _chosen(subjects):
+    for s in public.asked(subjects, SUBJECTS):
         n_sessions = 9 if s == 4 else 15
         names += [f"{TYPED.format(s=s)}_ses-{i:02d}.nii.gz" for i in range(1, n_sessions + 1)]
         names += [f"CSI{s}_brainmask.nii.gz", f"CSI{s}_imgnames.txt"]
@@ -78,43 +90,12 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     return [*paths, raw / STIMULI]
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    release: str | None = None,
-    image_side: int = SIDE,
-    invalid: str = "drop",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads betas and presentation lists and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        1 is CSI1; None prepares those whose betas are there.
-    dry_run : bool
-    n_jobs : int
-    release : str, optional
-        ``"volumes"`` (release 2.0, a NIfTI a session), ``"regions"`` (release 2.0, an .npy a region) or ``"first"``
-        (release 1.0, an HDF5 a subject). None: the one that is there.
-    image_side : int
-        Pixels of the pictures.
-    invalid : str
-        ``"drop"`` (volumes hold NaN at the rim of the brain) or ``"refuse"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"invalid=drop"``; they win.
-    """
-    choice = config.override(Choice(image_side, invalid, release), sets)
-    raw = raw_folder(raw, str(LISTS))
+@public.preparing(Choice, str(LISTS))
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
+    """Reads betas and presentation lists; subject 1 is CSI1."""
     release = _release(raw, choice.release)
-    chosen = _there(raw, release) if subjects is None else _chosen(subjects)
-    content = _content(raw, release, chosen, choice.image_side)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+    chosen = _there(raw, release) if subjects is None else public.asked(subjects, SUBJECTS)
+    return _content(raw, release, chosen, choice.image_side)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, release: str = "regions") -> Truth:
@@ -329,7 +310,7 @@ def _release(raw: Path, release: str | None) -> str:
         )
     if len(there) > 1:
         raise checks.ConfigError(
-            f"{raw} holds the betas {there}; choose one: prepare(..., release={there[0]!r})."
+            f"{raw} holds the betas {there}; choose one: --set release={there[0]}."
         )
     return there[0]
 
@@ -352,12 +333,6 @@ def _lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise checks.DataFileError(path, "is no text", "Get it again.") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _names(rng: np.random.Generator) -> list[str]:

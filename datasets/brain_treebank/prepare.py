@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ import numpy as np
 
 from braindec import checks
 from braindec.data import hdf5, large, public, text_tables
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.speech import Windows
-from braindec.data.speech_dataset import whole
+from braindec.data.speech_dataset import ResampledChoice, whole
 from braindec.data.speech_runs import Run
 from braindec.store import open_readonly
 from braindec.types import SensorSpace, Table
@@ -37,65 +38,47 @@ SAMPLE_SLACK = 2
 WHERE = "Download the zip files of https://braintreebank.dev and unpack them into one folder."
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The tables that every subject needs; how many recordings each has, prepare finds.
-
-    Raises
-    ------
-    DownloadError
-        If one is missing (not in a dry run), with where it is to be had.
-    """
-    raw, chosen = Path(raw), public.asked(subjects, SUBJECTS)
-    tables = [raw / folder for folder in ("subject_timings", "subject_metadata", "transcripts")]
-    tables += [raw / file(s) for s in chosen for file in (_labels_file, _located_file)]
-    return public.by_hand(tables, WHERE, dry_run)
-
-
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    sfreq: float | None = SFREQ,
-    every_word: bool = False,
-    bad_channels: str = "refuse",
-) -> Counts:
-    """Reads recordings, word times and electrodes, and writes 3 s segments of the films' speech.
+@dataclass(frozen=True)
+class Choice(ResampledChoice):
+    """What `prepare` can be asked for.
 
     Parameters
     ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
     sfreq : float or None
         Hz after resampling; None keeps 2048, which takes 12 GB of memory for a film of two hours and 200 electrodes.
     every_word : bool
         See `braindec.data.speech.Windows`.
     bad_channels : str
         ``"refuse"`` or ``"drop"``, of electrodes that are not on the authors' list of corrupted ones.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, or recording, electrodes, times and transcript contradict each other.
     """
-    raw = raw_folder(raw, "subject_timings", "braintreebank")
-    windows = Windows(sfreq=sfreq, every_word=every_word)
-    there = _recordings(raw)
-    chosen, missing = large.subjects_there(
-        subjects, SUBJECTS, sorted(there), raw, "recording sub_{}_trial*.h5"
-    )
-    n_there = sum(map(len, there.values()))
+
+    sfreq: float | None = SFREQ
+
+
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The tables that every subject needs; how many recordings each has, prepare finds."""
+    tables = [raw / folder for folder in ("subject_timings", "subject_metadata", "transcripts")]
+    return [*tables, *(raw / file(s) for s in subjects for file in (_labels_file, _located_file))], WHERE
+
+
+@public.preparing(Choice, "subject_timings", "braintreebank")
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads recordings, word times and electrodes, and cuts 3 s segments of the films' speech."""
+    windows = Windows(sfreq=choice.sfreq, every_word=choice.every_word)
+    recordings = _recordings(raw)
+    files = {s: recordings.get(s, []) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, files, raw, "recording sub_{}_trial*.h5")
+    n_there = sum(map(len, recordings.values()))
     said = [*missing, *([f"{n_there} of {N_RECORDINGS} recordings."] if n_there < N_RECORDINGS else [])]
     films: dict[str, Table] = {}
     runs: dict[int, list[Run]] = {}
     located: dict[str, Any] = {}
-    for s in chosen:
+    for s, own in chosen.items():
         space, keys, where = _electrodes(raw, s)
         located[f"sub-{s:02d}"] = where
         runs[s] = []
-        for trial, path in there[s]:
+        for trial, path in own:
             film = _film(raw, s, trial)
             if film not in films:
                 films[film], n_untimed = _transcript(_transcript_file(raw, film))
@@ -103,16 +86,15 @@ def prepare(
             run, n_paused = _run(raw, s, trial, path, film, films[film], windows, space, keys)
             said += [f"{path.name}: {n_paused} words near a pause left out."] if n_paused else []
             runs[s].append(run)
-    content = whole(
+    return whole(
         "brain_treebank", "CC BY 4.0", "https://braintreebank.dev; arXiv:2411.08343", raw, runs, windows,
         modality="ieeg", units="as distributed", missing=said, scripts=films,
-        script_files=[_transcript_file(raw, film) for film in films], bad_channels=bad_channels,
+        script_files=[_transcript_file(raw, film) for film in films], bad_channels=choice.bad_channels,
         notes={
             "transductive": "nothing; recordings were only low-passed and resampled",
             "localisation": {"axes": list(LOCATED), "unit": "mm", **located},
         },
     )  # fmt: skip
-    return content.dry_run() if dry_run else content.prepare(out, n_jobs)
 
 
 def synthetic(

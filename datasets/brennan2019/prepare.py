@@ -11,11 +11,11 @@ import numpy as np
 
 from braindec import checks
 from braindec.data import large, mat5, public, text_tables
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.sensors import sensor_space
 from braindec.data.speech import Windows
-from braindec.data.speech_dataset import whole
+from braindec.data.speech_dataset import ResampledChoice, whole
 from braindec.data.speech_runs import Run
 from braindec.types import Table
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 SUBJECTS = tuple(range(1, 50))
 LEFT_OUT = (2, 24, 26, 27, 30, 32, 34, 35, 36)
 NO_TIMES = (28, 29, 31, 33, 46, 47, 49)
-N_WORDS, RECORDED_HZ, SFREQ = 2129, 500.0, 120.0
+N_WORDS, RECORDED_HZ = 2129, 500.0
 NAMES = tuple(str(i) for i in range(1, 62) if i != 29)
 STORY = "AliceChapterOne-EEG.csv"
 TIMES = ("proc", "timelock-preprocessing")  # v1, v2
@@ -37,13 +37,7 @@ CONTAINERS = ("mat", "vhdr")
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths of the second release; Deep Blue Data gives files through Globus alone, so missing ones are named.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with where it is to be had.
-    """
+    """The paths of the second release; Deep Blue Data gives files through Globus alone, so missing ones are named."""
     raw = Path(raw)
     usual = [s for s in SUBJECTS if s not in LEFT_OUT + NO_TIMES]
     chosen = usual if subjects is None else public.asked(subjects, SUBJECTS)
@@ -53,56 +47,28 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
         "Transfer them with Globus from https://deepblue.lib.umich.edu/data/concern/data_sets/bn999738r and unpack "
         "proc.zip there."
     )
-    return public.by_hand(paths, where, dry_run)
+    return public.all_there(paths, where, dry_run)
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    sfreq: float | None = SFREQ,
-    every_word: bool = False,
-    bad_channels: str = "refuse",
-) -> Counts:
-    """Reads recordings and word times, and writes 3 s segments of speech.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`; None prepares those of the paper that have files.
-    sfreq : float or None
-        Hz after resampling; None keeps 500.
-    every_word : bool
-        See `braindec.data.speech.Windows`.
-    bad_channels : str
-        ``"refuse"`` or ``"drop"``.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, lacks something, or recording, word times and story contradict each other.
-    """
-    raw = raw_folder(raw, STORY, "download")
+@public.preparing(ResampledChoice, STORY, "download")
+def prepare(raw: Path, subjects: public.Subjects, choice: ResampledChoice) -> large.Whole:
+    """Reads recordings and word times, and cuts 3 s segments of speech; None prepares those of the paper with files."""
     story = _story(raw / STORY)
-    there = _recordings(raw)
-    asked = list(subjects) if subjects is not None else None
-    found = sorted(there) if asked is not None else [s for s in sorted(there) if s not in LEFT_OUT]
-    chosen, missing = large.subjects_there(asked, SUBJECTS, found, raw, "recording S{} with its word times")
+    recordings = _recordings(raw)
+    usual = [s for s in SUBJECTS if subjects is not None or s not in LEFT_OUT]
+    files = {s: recordings.get(s) if s in usual else None for s in SUBJECTS}
+    chosen, missing = public.there(subjects, files, raw, "recording S{} with its word times")
     said, runs = list(missing), {}
-    for s in chosen:
-        run, remarks = _run(there[s], story)
+    for s, own in chosen.items():
+        run, remarks = _run(own, story)
         runs[s] = [run]
         said += [f"sub-{s:02d}: {remark}" for remark in remarks]
-    content = whole(
+    return whole(
         "brennan2019", "CC BY 4.0", "https://doi.org/10.7302/Z29C6VNH; doi:10.1371/journal.pone.0207741", raw, runs,
-        Windows(sfreq=sfreq, every_word=every_word), modality="eeg", units="V", missing=said,
-        scripts=_scripts(story), script_files=(raw / STORY,),
-        notes={"transductive": "nothing; recordings were only low-passed and resampled"}, bad_channels=bad_channels,
+        Windows(sfreq=choice.sfreq, every_word=choice.every_word), modality="eeg", units="V", missing=said,
+        scripts=_scripts(story), script_files=(raw / STORY,), bad_channels=choice.bad_channels,
+        notes={"transductive": "nothing; recordings were only low-passed and resampled"},
     )  # fmt: skip
-    return content.dry_run() if dry_run else content.prepare(out, n_jobs)
 
 
 def synthetic(

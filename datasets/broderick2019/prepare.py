@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from scipy.io import savemat, whosmat
 
 from braindec import checks, seeding
 from braindec.data import large, mat5, public, speech_miniature
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.sensors import sensor_space
 from braindec.data.speech import Windows
-from braindec.data.speech_dataset import whole
+from braindec.data.speech_dataset import SpeechChoice, whole
 from braindec.data.speech_runs import Run
 from braindec.types import Table
 
@@ -28,78 +29,61 @@ REFERENCES = ("mastoids", "none")
 SECONDS_BEYOND = 2.0  # a word may end this long after the recording, which is cut with the sound
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths of the recordings; Dryad gives no fixed addresses to programs, so missing ones are named.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with where it is to be had.
-    """
-    folder = Path(raw) / "Natural Speech"
-    chosen = public.asked(subjects, SUBJECTS)
-    paths = [
-        folder / "EEG" / f"Subject{s}" / f"Subject{s}_Run{r}.mat"
-        for s in chosen
-        for r in range(1, N_RUNS + 1)
-    ]
-    paths += [folder / "Stimuli" / "Text" / f"Run{r}.mat" for r in range(1, N_RUNS + 1)]
-    where = (
-        "Download 'Natural Speech.zip' in a browser from https://datadryad.org/stash/dataset/doi:10.5061/dryad.070jc "
-        "and unpack it there."
-    )
-    return public.by_hand(paths, where, dry_run)
-
-
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    reference: str = "mastoids",
-    every_word: bool = False,
-    bad_channels: str = "refuse",
-) -> Counts:
-    """Reads recordings and word times, and writes 3 s segments of speech at 128 Hz.
+@dataclass(frozen=True)
+class Choice(SpeechChoice):
+    """What `prepare` can be asked for.
 
     Parameters
     ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
     reference : str
         ``"mastoids"`` subtracts their mean; ``"none"`` leaves the recording as it is.
-    every_word : bool
-        See `braindec.data.speech.Windows`.
-    bad_channels : str
-        ``"refuse"`` or ``"drop"``.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, lacks a variable, or recording and words contradict each other.
+    every_word, bad_channels
+        See `braindec.data.speech_dataset.SpeechChoice`.
     """
-    raw = raw_folder(raw, "EEG/Subject*/Subject*_Run*.mat", "Natural Speech")
-    checks.one_of("reference", reference, REFERENCES)
-    there = _recordings(raw)
-    chosen, missing = large.subjects_there(subjects, SUBJECTS, sorted(there), raw, "EEG/Subject{}/*.mat")
+
+    reference: str = "mastoids"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("reference", self.reference, REFERENCES)
+
+
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The paths of the recordings; Dryad gives no fixed addresses to programs, so missing ones are named."""
+    folder, numbers = raw / "Natural Speech", range(1, N_RUNS + 1)
+    paths = [folder / "EEG" / f"Subject{s}" / f"Subject{s}_Run{r}.mat" for s in subjects for r in numbers]
+    paths += [folder / "Stimuli" / "Text" / f"Run{r}.mat" for r in numbers]
+    return paths, (
+        "Download 'Natural Speech.zip' in a browser from https://datadryad.org/stash/dataset/doi:10.5061/dryad.070jc "
+        "and unpack it there."
+    )
+
+
+@public.preparing(Choice, "EEG/Subject*/Subject*_Run*.mat", "Natural Speech")
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads recordings and word times, and cuts 3 s segments of speech at 128 Hz."""
+    recordings = _recordings(raw)
+    files = {s: recordings.get(s, {}) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, files, raw, "EEG/Subject{}/*.mat")
     said = list(missing)
-    for s in chosen:
-        lacking = [str(r) for r in range(1, N_RUNS + 1) if r not in there[s]]
+    for s, own in chosen.items():
+        lacking = [str(r) for r in range(1, N_RUNS + 1) if r not in own]
         said += [f"sub-{s:02d}: no recording of run {', '.join(lacking)}"] if lacking else []
-    words = {r: _words(raw, r) for r in sorted({r for s in chosen for r in there[s]})}
-    runs = {s: [_run(p, r, words[r], reference) for r, p in sorted(there[s].items())] for s in chosen}
-    content = whole(
+    words = {r: _words(raw, r) for r in sorted({r for own in chosen.values() for r in own})}
+    runs = {
+        s: [_run(path, r, words[r], choice.reference) for r, path in sorted(own.items())]
+        for s, own in chosen.items()
+    }
+    return whole(
         "broderick2019", "CC0 1.0", "https://doi.org/10.5061/dryad.070jc; doi:10.1016/j.cub.2018.01.080", raw, runs,
-        Windows(every_word=every_word), modality="eeg", units="uV", missing=said,
+        Windows(every_word=choice.every_word), modality="eeg", units="uV", missing=said,
         notes={
             "transductive": "nothing; recordings were filtered and brought to 128 Hz by the authors, without labels",
-            "reference": reference,
+            "reference": choice.reference,
         },
-        settings={"reference": reference}, bad_channels=bad_channels,
+        settings={"reference": choice.reference}, bad_channels=choice.bad_channels,
     )  # fmt: skip
-    return content.dry_run() if dry_run else content.prepare(out, n_jobs)
 
 
 def synthetic(

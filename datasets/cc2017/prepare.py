@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, clips, spaces
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, clips, public, spaces
 from braindec.data.assembly import Assembly, Pictures, Signal
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.cifti import DenseSeries
 from braindec.data.staging import Job
 from braindec.types import Table, VertexSpace
@@ -38,10 +38,24 @@ FILMS_URL = "https://purr.purdue.edu/publications/2808/serve/1?render=archive"
 
 
 @dataclass(frozen=True)
-class Choice(assembly.Choice):
-    """What `prepare` can be asked for."""
+class Choice(public.PictureChoice):
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    invalid : str
+        ``"refuse"`` or ``"drop"`` vertices that hold NaN or never vary in a run.
+    image_side : int
+        Pixels of the clips' frames.
+    lag_s : float
+        Seconds from a clip's onset to the volume that is its trial: 0, 2, 4, 6 or 8; recorded in dataset.json.
+    """
 
     lag_s: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("lag_s", self.lag_s, tuple(T_R * i for i in range(TAIL + 1)))
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
@@ -52,7 +66,7 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     DownloadError
         If a subject is not there: PURR serves one archive of 15 GB a subject, an archive inside it, no checksum.
     """
-    raw, chosen = Path(raw), _chosen(subjects)
+    raw, chosen = Path(raw), public.asked(subjects, SUBJECTS)
     folders = {s: _folder(raw, s) or raw / PLACES[0].format(s=s) for s in chosen}
     absent = [s for s, folder in folders.items() if not folder.is_dir()]
     if absent and not dry_run:
@@ -68,48 +82,14 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     ]
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    lag_s: float = 4.0,
-    image_side: int = SIDE,
-    invalid: str = "refuse",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads the runs and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares those whose folder is there.
-    dry_run : bool
-    n_jobs : int
-    lag_s : float
-        Seconds from a clip's onset to the volume that is its trial: 0, 2, 4, 6 or 8; recorded in dataset.json.
-    image_side : int
-        Pixels of the clips' frames.
-    invalid : str
-        ``"refuse"`` or ``"drop"`` vertices that hold NaN or never vary in a run.
-    sets : iterable of str
-        The same from a command line, e.g. ``"invalid=drop"``; they win.
-    """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
-    choice = config.override(Choice(image_side, invalid, lag_s), sets)
-    checks.one_of("lag_s", choice.lag_s, tuple(T_R * i for i in range(TAIL + 1)))
-    chosen = [s for s in SUBJECTS if _folder(raw, s)] if subjects is None else list(_chosen(subjects))
-    folders = {s: folder for s in chosen if (folder := _folder(raw, s)) is not None}
-    if not folders or len(folders) < len(chosen):
-        absent = next((s for s in chosen if s not in folders), 1)
-        raise FileNotFoundError(
-            f"{raw} holds no {PLACES[0].format(s=absent)}. Point --raw at it; see the card."
-        )
-    content = _content(raw, folders, round(choice.lag_s / T_R), choice.image_side)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
+    """Reads the runs of the subjects whose folder is there."""
+    folders = {s: _folder(raw, s) for s in SUBJECTS}
+    chosen, missing = public.there(
+        subjects, folders, raw, PLACES[0].replace("{s:02d}", "*").replace("{s}", "{}")
+    )
+    return _content(raw, chosen, round(choice.lag_s / T_R), choice.image_side, missing)
 
 
 def synthetic(
@@ -157,8 +137,8 @@ def synthetic(
     return Truth({"sub-03_fmri": np.concatenate(responses)}, {"sub-03_fmri": table}, details)
 
 
-def _content(raw: Path, folders: dict[int, Path], lag: int, side: int) -> Assembly:
-    signals, missing = [], []
+def _content(raw: Path, folders: dict[int, Path], lag: int, side: int, absent: tuple[str, ...]) -> Assembly:
+    signals, missing = [], list(absent)
     for s, folder in folders.items():
         runs = {(f, r): _run(folder, f, r) for f, n in FILMS.items() for r in range(1, n + 1)}
         there = {key: path for key, path in runs.items() if path.is_file()}
@@ -270,12 +250,6 @@ def _folder(raw: Path, s: int) -> Path | None:
 
 def _run(folder: Path, film: str, repeat: int) -> Path:
     return folder / film / "cifti" / f"{film}_{repeat}_Atlas.dtseries.nii"
-
-
-def _chosen(subjects: Iterable[int] | None) -> tuple[int, ...]:
-    chosen = SUBJECTS if subjects is None else tuple(checks.one_of("subjects", s, SUBJECTS) for s in subjects)
-    checks.at_least("number of subjects", len(chosen), 1)
-    return chosen
 
 
 def _write_run(path: Path, volumes: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:

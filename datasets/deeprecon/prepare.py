@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, bdata, figshare, image_files, public
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, bdata, figshare, image_files, public
 from braindec.data.assembly import Assembly, Pictures
 from braindec.data.bdata import BData
 from braindec.data.bdata_trials import BLOCK_AVERAGES, Experiment, signal, write_bdata
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.types import Table
 
 SUBJECTS = (1, 2, 3)
@@ -44,37 +44,14 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     return figshare.fetch(ARTICLE, names, raw, dry_run=dry_run)
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    image_side: int = SIDE,
-    invalid: str = "refuse",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads the subjects' files and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    image_side : int
-        Pixels of the pictures.
-    invalid : str
-        ``"refuse"`` or ``"drop"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"invalid=drop"``; they win.
-    """
-    choice = config.override(assembly.Choice(image_side, invalid), sets)
-    raw = raw_folder(raw, "sub-0*_*.h5", "fmri", "data")
-    there = [s for s in SUBJECTS if _file(raw, s, "training")]
-    chosen = there if subjects is None else public.asked(subjects, SUBJECTS)
-    files = {s: {name: path for name in FILES if (path := _file(raw, s, name))} for s in chosen}
-    content = _content(raw, files, choice.image_side)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+@public.preparing(public.PictureChoice, "sub-0*_*.h5", "fmri", "data")
+def prepare(raw: Path, subjects: public.Subjects, choice: public.PictureChoice) -> Assembly:
+    """Reads the subjects' files."""
+    files = {s: {name: path for name in FILES if (path := _file(raw, s, name))} for s in SUBJECTS}
+    there = {s: own if "training" in own else None for s, own in files.items()}
+    what = PATTERNS[0].format(s=0, old=FILES["training"][0]).replace("sub-00", "sub-0{}")
+    chosen, missing = public.there(subjects, there, raw, what)
+    return _content(raw, chosen, choice.image_side, missing)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, fmriprep: bool = False) -> Truth:
@@ -104,13 +81,12 @@ def synthetic(raw: str | Path, *, seed: int = 0, fmriprep: bool = False) -> Trut
     return Truth({"sub-01_fmri": np.concatenate(responses)}, {"sub-01_fmri": table})
 
 
-def _content(raw: Path, files: dict[int, dict[str, Path]], side: int) -> Assembly:
-    signals, missing = [], []
+def _content(raw: Path, files: dict[int, dict[str, Path]], side: int, absent: tuple[str, ...]) -> Assembly:
+    signals, missing = [], list(absent)
     concept: dict[str, str] = {}
     for subject, own in files.items():
-        for name in ("training", "test"):
-            if name not in own:
-                checks.existing_file(raw / PATTERNS[0].format(s=subject, old=FILES[name][0]), "See the card.")
+        if "test" not in own:
+            checks.existing_file(raw / PATTERNS[0].format(s=subject, old=FILES["test"][0]), "See the card.")
         experiments = [_experiment(name, path) for name, path in own.items()]
         missing += [f"sub-{subject:02d} {said}" for said in _lacking(experiments)]
         signals.append(signal(subject, experiments, UNITS))

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config
+from braindec import checks
 from braindec.data import NeuralDataset, Split, large, public, safe_npy
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, finite, reading
 from braindec.data.joined import JoinedRows
 from braindec.data.sensors import sensor_space
@@ -35,7 +35,13 @@ CLASSES = {("utils.DotDict", "DotDict"): dict, ("utils", "DotDict"): dict}
 
 @dataclass(frozen=True)
 class Choice:
-    """What is prepared; see `prepare`."""
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    form : str
+        ``"unaligned"``, as the authors' decoder reads, or ``"aligned"``.
+    """
 
     form: str = "unaligned"
 
@@ -43,66 +49,30 @@ class Choice:
         checks.one_of("form", self.form, FORMS)
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The folders of the subjects' runs; which runs each has is not known beforehand.
-
-    Raises
-    ------
-    DownloadError
-        If one is missing (not in a dry run), with where it is to be had.
-    """
-    chosen = public.asked(subjects, SUBJECTS)
-    return public.by_hand([Path(raw) / ROOT / f"{s:03d}" / TASK for s in chosen], WHERE, dry_run)
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The folders of the subjects' runs; which runs each has is not known beforehand."""
+    return [raw / ROOT / f"{s:03d}" / TASK for s in subjects], WHERE
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    form: str = "unaligned",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads every run of each subject and writes the prepared dataset.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    form : str
-        ``"unaligned"``, as the authors' decoder reads, or ``"aligned"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"form=aligned"``; they win.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, asks for more than dictionaries and arrays, or contradicts another one.
-    """
-    raw = raw_folder(raw, f"{ROOT}/*/{TASK}", "data")
-    checks.at_least("n_jobs", n_jobs, 1)
-    choice = config.override(Choice(form), sets)
-    found = [s for s in SUBJECTS if _runs(raw, s, choice.form)]
-    where = raw / ROOT
-    chosen, missing = large.subjects_there(
-        subjects, SUBJECTS, found, where, f"runs of form {choice.form} of {{}}"
-    )
+@public.preparing(Choice, f"{ROOT}/*/{TASK}", "data")
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads every run of each subject; what asks for more than dictionaries and arrays is refused."""
+    runs = {s: _runs(raw, s, choice.form) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, runs, raw / ROOT, f"runs of form {choice.form} of {{}}")
     sources, said, words = [], list(missing), set[str]()
-    for s in chosen:
-        runs = _runs(raw, s, choice.form)
-        trials = _trials(runs, s)
+    for s, own in chosen.items():
+        trials = _trials(own, s)
         mine = set(trials.table["word"].tolist())
         if len(mine) != N_WORDS:
             said.append(f"sub-{s:02d}: {len(mine)} of {N_WORDS} words.")
-        if len(runs) == 1:
+        if len(own) == 1:
             said.append(f"sub-{s:02d}: one run alone, so none is held out.")
         words |= mine
-        files = tuple(folder / name for folder in runs for name in ("data", "info"))
-        sources.append(large.Source(f"sub-{s:02d}_ieeg", files, partial(_trials, runs, s)))
+        files = tuple(folder / name for folder in own for name in ("data", "info"))
+        sources.append(large.Source(f"sub-{s:02d}_ieeg", files, partial(_trials, own, s)))
     names = tuple(sorted(words))
-    whole = large.Whole(
+    return large.Whole(
         name="du_in",
         licence="not stated (the authors' programs: MIT)",
         source="Zheng et al. 2024, arXiv:2405.11459; https://huggingface.co/datasets/liulab-repository/Du-IN",
@@ -120,7 +90,6 @@ def prepare(
         settings={"form": choice.form},
         missing=tuple(said),
     )
-    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
 
 
 def synthetic(

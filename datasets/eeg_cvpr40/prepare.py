@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config
+from braindec import checks
 from braindec.data import NeuralDataset, Split, image_files, large, public, safe_npy, safe_pt
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, finite
 from braindec.data.sensors import sensor_space
 from braindec.data.splits import leave_one_out
@@ -42,54 +42,27 @@ VERDICT = (
 
 @dataclass(frozen=True)
 class Choice:
-    """What is prepared; see `prepare`."""
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    files : str, optional
+        ``"5_95"``, ``"14_70"``, ``"55_95"`` or ``"raw"``; None takes the one that is there.
+    """
 
     files: str | None = None
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths that preparing the 5 to 95 Hz file reads; they are had through a browser alone.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with where it is to be had.
-    """
-    public.asked(subjects, SUBJECTS)
-    return public.by_hand([Path(raw) / FILES["5_95"], Path(raw) / SPLITS], WHERE, dry_run)
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The paths that preparing the 5 to 95 Hz file reads; they are had through a browser alone."""
+    return [raw / FILES["5_95"], raw / SPLITS], WHERE
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    files: str | None = None,
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads one of the torch files and the published split, and writes the prepared dataset.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    files : str, optional
-        ``"5_95"``, ``"14_70"``, ``"55_95"`` or ``"raw"``; None takes the one that is there.
-    sets : iterable of str
-        The same from a command line, e.g. ``"files=raw"``; they win.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, or recordings, classes and split contradict each other.
-    """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
-    checks.at_least("n_jobs", n_jobs, 1)
-    choice = config.override(Choice(files), sets)
-    whole = _whole(raw, _file(raw, choice.files), subjects)
-    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads one of the torch files and the published split; those that contradict each other are refused."""
+    return _whole(raw, _file(raw, choice.files), subjects)
 
 
 def synthetic(

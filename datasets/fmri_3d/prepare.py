@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, played, public, safe_npy
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, played, public, safe_npy
 from braindec.data.assembly import Assembly, Signal
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.staging import Job
 from braindec.types import Table, VoxelSpace
@@ -49,8 +49,18 @@ PARTS = {
 
 
 @dataclass(frozen=True)
-class Choice(assembly.Choice):
-    """What `prepare` can be asked for."""
+class Choice(public.VoxelChoice):
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    invalid : str
+        ``"drop"`` (pixels outside of the visual cortex are 0 throughout) or ``"refuse"``.
+    part : str, optional
+        ``"shape"`` or ``"objaverse"``; None: the one that is there.
+    frames : str
+        ``"mean"``: a trial is an object, averaged over its frames; ``"each"``: a trial is a frame.
+    """
 
     part: str | None = None
     frames: str = "mean"
@@ -64,13 +74,7 @@ class Choice(assembly.Choice):
 def fetch(
     raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False, part: str = "shape"
 ) -> list[Path]:
-    """The lists and each subject's folder; what is absent has to be got from Hugging Face by hand.
-
-    Raises
-    ------
-    DownloadError
-        If a list or a folder is missing (not in a dry run), with the command that gets it.
-    """
+    """The lists and each subject's folder; what is absent has to be got from Hugging Face by hand."""
     about = PARTS[checks.one_of("part", part, list(PARTS))]
     home = _home(Path(raw), part) or Path(raw) / about.folder
     chosen = public.asked(subjects, about.subjects)
@@ -80,51 +84,16 @@ def fetch(
         f"hf download Fudan-fMRI/{about.folder} --repo-type dataset --include 'sub-0001/npy_data/*' --include '*.txt' "
         f"--include '*.csv' --local-dir {home}"
     )
-    return public.by_hand(paths, where, dry_run)
+    return public.all_there(paths, where, dry_run)
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    part: str | None = None,
-    frames: str = "mean",
-    invalid: str = "drop",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads one array an object and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-        `raw` is the folder of one of the two, or holds fMRI-Shape or fMRI-Objaverse.
-    subjects : iterable of int, optional
-        None prepares those whose folder is there.
-    dry_run : bool
-    n_jobs : int
-    part : str, optional
-        ``"shape"`` or ``"objaverse"``; None: the one that is there.
-    frames : str
-        ``"mean"``: a trial is an object, averaged over its frames; ``"each"``: a trial is a frame.
-    invalid : str
-        ``"drop"`` (pixels outside of the visual cortex are 0 throughout) or ``"refuse"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"frames=each"``; they win.
-    """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with fMRI-Shape or fMRI-Objaverse.")
-    choice = config.override(Choice(invalid=invalid, part=part, frames=frames), sets)
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
+    """Reads one array an object; `raw` is the folder of one of the two, or holds fMRI-Shape or fMRI-Objaverse."""
     name, home = _chosen_part(raw, choice.part)
-    about = PARTS[name]
-    wanted = public.asked(subjects, about.subjects)
-    there = {s: folder for s in wanted if (folder := _folder(home, s)) is not None}
-    if not there or (subjects is not None and len(there) < len(wanted)):
-        absent = next(s for s in wanted if s not in there)
-        raise FileNotFoundError(f"{home} holds no arrays of sub-{absent:04d}. See the card.")
-    content = _content(name, home, there, choice.frames)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+    folders = {s: _folder(home, s) for s in PARTS[name].subjects}
+    chosen, missing = public.there(subjects, folders, home, "arrays (sub-000#/**/*.npy) of subject {}")
+    return _content(name, home, chosen, choice.frames, missing)
 
 
 def synthetic(
@@ -196,15 +165,14 @@ class _Objects:
         return out
 
 
-def _content(name: str, home: Path, folders: dict[int, Path], frames: str) -> Assembly:
+def _content(
+    name: str, home: Path, folders: dict[int, Path], frames: str, absent: tuple[str, ...]
+) -> Assembly:
     about = PARTS[name]
     lists = {part: path for part, file in about.lists.items() if (path := _list(home, file)) is not None}
     listed = {part: _listed(path) for part, path in lists.items()}
-    missing = [
-        f"the list {about.lists[part]}; without it nothing says what is tested"
-        for part in about.lists
-        if part not in lists
-    ]
+    unlisted = [file for part, file in about.lists.items() if part not in lists]
+    missing = [*absent, *(f"the list {file}; without it nothing says what is tested" for file in unlisted)]
     category = {uid: c for objects in listed.values() for uid, c in objects.items()}
     signals = []
     for s, folder in folders.items():
@@ -217,12 +185,6 @@ def _content(name: str, home: Path, folders: dict[int, Path], frames: str) -> As
         n_listed = sum(len(objects) for objects in listed.values())
         missing += [f"sub-{s:02d}: {len(lacking)} of {n_listed} listed objects"] if lacking else []
         signals.append(_signal(s, list(paths.values()), about.n_frames, frames == "mean"))
-    absent = [str(s) for s in about.subjects if s not in folders]
-    missing += (
-        [f"not there, so not prepared: subjects {', '.join(absent)} of {len(about.subjects)}"]
-        if absent
-        else []
-    )
     ids = tuple(
         sorted({uid for signal in signals for uid in np.unique(signal.table["stimulus_id"]).tolist()})
     )

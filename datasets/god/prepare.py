@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, bdata, figshare, image_files, public
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, bdata, figshare, image_files, public
 from braindec.data.assembly import Assembly, Pictures
 from braindec.data.bdata_trials import BLOCK_AVERAGES, Experiment, signal, write_bdata
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.types import Table
 
 SUBJECTS = (1, 2, 3, 4, 5)
@@ -33,35 +33,14 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     )
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    image_side: int = SIDE,
-    invalid: str = "refuse",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads the subjects' files and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    image_side : int
-        Pixels of the pictures.
-    invalid : str
-        ``"refuse"`` or ``"drop"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"invalid=drop"``; they win.
-    """
-    choice = config.override(assembly.Choice(image_side, invalid), sets)
-    raw = raw_folder(raw, "Subject*.*", "data")
-    files = _files(raw, subjects)
-    content = _content(raw, files, choice.image_side)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+@public.preparing(public.PictureChoice, "Subject*.*", "data")
+def prepare(raw: Path, subjects: public.Subjects, choice: public.PictureChoice) -> Assembly:
+    """Reads the subjects' files."""
+    files = {s: next((p for p in _places(raw, s) if p.is_file()), None) for s in SUBJECTS}
+    chosen, missing = public.there(
+        subjects, files, raw, "Subject{}.h5 (braindec prepare god --fetch gets it)"
+    )
+    return _content(raw, chosen, choice.image_side, missing)
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, container: str = "h5", pictures: bool = True) -> Truth:
@@ -107,8 +86,8 @@ def synthetic(raw: str | Path, *, seed: int = 0, container: str = "h5", pictures
     return Truth({"sub-01_fmri": responses}, {"sub-01_fmri": table}, {"images": images})
 
 
-def _content(raw: Path, files: dict[int, Path], side: int) -> Assembly:
-    signals, missing = [], []
+def _content(raw: Path, files: dict[int, Path], side: int, absent: tuple[str, ...]) -> Assembly:
+    signals, missing = [], list(absent)
     for subject, path in files.items():
         experiments = _experiments(path)
         missing += [f"sub-{subject:02d} {said}" for said in _lacking(path, experiments)]
@@ -201,17 +180,8 @@ def _splits(dataset: NeuralDataset) -> list[Split]:
     return made
 
 
-def _files(raw: Path, subjects: Iterable[int] | None) -> dict[int, Path]:
-    there = {s: p for s in SUBJECTS for p in (raw / f"Subject{s}.mat", raw / f"Subject{s}.h5") if p.is_file()}
-    if subjects is None:
-        return there
-    files = {}
-    for s in public.asked(subjects, SUBJECTS):
-        name = f"Subject{s}.h5"
-        files[s] = there.get(s) or checks.existing_file(
-            raw / name, "Get it with: braindec prepare god --fetch."
-        )
-    return files
+def _places(raw: Path, s: int) -> tuple[Path, Path]:
+    return raw / f"Subject{s}.h5", raw / f"Subject{s}.mat"
 
 
 def _design(rng: np.random.Generator) -> tuple[list[str], list[tuple[int, str]]]:

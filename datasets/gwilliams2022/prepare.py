@@ -11,10 +11,10 @@ from typing import Any
 
 from braindec import checks
 from braindec.data import download, large, public, text_tables
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.kit import open_kit
 from braindec.data.speech import Windows
-from braindec.data.speech_dataset import whole
+from braindec.data.speech_dataset import ResampledChoice, whole
 from braindec.data.speech_runs import Run
 from braindec.types import Table
 
@@ -23,7 +23,6 @@ SUBJECTS = tuple(range(1, 28))
 SESSIONS, TASKS = ("0", "1"), ("0", "1", "2", "3")
 PROJECTS = ("ag3kj", "h2tzn", "u5327", "dr4wy")  # OSF splits the files over these
 N_CHANNELS = 208
-SFREQ = 120.0  # Hz; Defossez et al. 2023
 COLUMNS = ("onset", "duration", "trial_type")
 WORD = {  # what is taken of a word's dictionary
     "word": str, "start": float, "sound": str, "story": str, "word_index": float, "sequence_id": float,
@@ -45,53 +44,24 @@ def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bo
     return download.fetch_unlisted(urls, raw, dry_run=dry_run)
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    sfreq: float | None = SFREQ,
-    every_word: bool = False,
-    bad_channels: str = "refuse",
-) -> Counts:
-    """Reads recordings and their events, and writes 3 s segments of speech.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    sfreq : float or None
-        Hz after resampling; None keeps 1000.
-    every_word : bool
-        See `braindec.data.speech.Windows`.
-    bad_channels : str
-        ``"refuse"`` or ``"drop"``.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged or its events lack something.
-    """
-    raw = raw_folder(raw, "sub-*/ses-*/meg/*_meg.con", "download", "bids_anonym")
-    there = _recordings(raw)
-    chosen, missing = large.subjects_there(
-        subjects, SUBJECTS, sorted(there), raw, "sub-{}/ses-*/meg/*_meg.con"
-    )
+@public.preparing(ResampledChoice, "sub-*/ses-*/meg/*_meg.con", "download", "bids_anonym")
+def prepare(raw: Path, subjects: public.Subjects, choice: ResampledChoice) -> large.Whole:
+    """Reads recordings and their events, and cuts 3 s segments of speech."""
+    recordings = _recordings(raw)
+    files = {s: recordings.get(s, {}) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, files, raw, "sub-{}/ses-*/meg/*_meg.con")
     said = list(missing)
-    for subject in chosen:
-        lacking = [f"ses-{s} task-{t}" for s in SESSIONS for t in TASKS if (s, t) not in there[subject]]
+    for subject, own in chosen.items():
+        lacking = [f"ses-{s} task-{t}" for s in SESSIONS for t in TASKS if (s, t) not in own]
         said += [f"sub-{subject:02d}: no recording of {', '.join(lacking)}"] if lacking else []
-    runs = {s: [_run(path, *key) for key, path in sorted(there[s].items())] for s in chosen}
-    content = whole(
+    runs = {s: [_run(path, *key) for key, path in sorted(own.items())] for s, own in chosen.items()}
+    return whole(
         "gwilliams2022", "CC0 1.0 (recordings); the stories are of the Manually Annotated Sub-Corpus",
         "https://osf.io/ag3kj; doi:10.1038/s41597-023-02752-5", raw, runs,
-        Windows(sfreq=sfreq, every_word=every_word), modality="meg", units="T", missing=said,
+        Windows(sfreq=choice.sfreq, every_word=choice.every_word), modality="meg", units="T", missing=said,
         notes={"transductive": "nothing; recordings were only low-passed and resampled"},
-        bad_channels=bad_channels,
+        bad_channels=choice.bad_channels,
     )  # fmt: skip
-    return content.dry_run() if dry_run else content.prepare(out, n_jobs)
 
 
 def synthetic(

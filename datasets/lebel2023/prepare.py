@@ -10,10 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, hdf5, played, public, speech_miniature, textgrid
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, hdf5, played, public, speech_miniature, textgrid
 from braindec.data.assembly import Assembly
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.region_files import RegionRows
 from braindec.types import ArraySpace, Table
 
@@ -46,8 +46,16 @@ UNITS = "z-score of each story"
 
 
 @dataclass(frozen=True)
-class Choice(assembly.Choice):
-    """What `prepare` can be asked for."""
+class Choice(public.VoxelChoice):
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    invalid : str
+        ``"drop"`` (stories hold NaN in some voxels) or ``"refuse"``.
+    lag_s : float
+        Seconds from the begin of a stretch of 2 s to the volume that is its trial: 0, 2, .. 10.
+    """
 
     lag_s: float = 4.0
 
@@ -56,61 +64,24 @@ class Choice(assembly.Choice):
         checks.one_of("lag_s", self.lag_s, LAGS)
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The stories that all subjects heard, and their words; what is absent has to be synchronised by hand.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with the command that gets it.
-    """
-    raw, chosen = Path(raw) / "ds003020", public.asked(subjects, SUBJECTS)
-    paths = [raw / RESPONSES / f"UTS{s:02d}" / f"{story}.hf5" for s in chosen for story in STORIES]
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The stories that all subjects heard, and their words; what is absent has to be synchronised by hand."""
+    raw = raw / "ds003020"
+    paths = [raw / RESPONSES / f"UTS{s:02d}" / f"{story}.hf5" for s in subjects for story in STORIES]
     paths += [raw / GRIDS / f"{story}.TextGrid" for story in STORIES]
-    where = (
+    return paths, (
         f"For each subject: aws s3 sync --no-sign-request {BUCKET}/{RESPONSES.as_posix()}/UTS01 "
         f"{raw / RESPONSES / 'UTS01'}; and {BUCKET}/{GRIDS.as_posix()} to {raw / GRIDS} (sound: {BUCKET}/stimuli)."
     )
-    return public.by_hand(paths, where, dry_run)
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    lag_s: float = 4.0,
-    invalid: str = "drop",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads stories and words and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        1 is UTS01; None prepares those whose folder is there.
-    dry_run : bool
-    n_jobs : int
-    lag_s : float
-        Seconds from the begin of a stretch of 2 s to the volume that is its trial: 0, 2, .. 10.
-    invalid : str
-        ``"drop"`` (stories hold NaN in some voxels) or ``"refuse"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"lag_s=6.0"``; they win.
-    """
-    choice = config.override(Choice(invalid=invalid, lag_s=lag_s), sets)
-    raw = raw_folder(raw, f"{RESPONSES.as_posix()}/UTS*/*.hf5", "ds003020")
-    there = {
-        s: sorted((raw / RESPONSES / f"UTS{s:02d}").glob("*.hf5")) for s in public.asked(subjects, SUBJECTS)
-    }
-    absent = [s for s, paths in there.items() if not paths]
-    if absent and subjects is not None:
-        raise FileNotFoundError(f"{raw / RESPONSES} holds no UTS{absent[0]:02d}/*.hf5. See the card.")
-    content = _content(raw, {s: paths for s, paths in there.items() if paths}, choice.lag_s)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+@public.preparing(Choice, f"{RESPONSES.as_posix()}/UTS*/*.hf5", "ds003020")
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
+    """Reads stories and words; subject 1 is UTS01."""
+    there = {s: sorted((raw / RESPONSES / f"UTS{s:02d}").glob("*.hf5")) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, there, raw / RESPONSES, "UTS0{}/*.hf5")
+    return _content(raw, chosen, choice.lag_s, missing)
 
 
 def synthetic(
@@ -165,10 +136,8 @@ def synthetic(
     return Truth(responses, tables, {"words": words})
 
 
-def _content(raw: Path, stories: dict[int, list[Path]], lag_s: float) -> Assembly:
-    runs, signals, missing = [], [], []
-    if not stories:
-        raise FileNotFoundError(f"{raw / RESPONSES} holds no UTS0#/*.hf5 of the subjects. See the card.")
+def _content(raw: Path, stories: dict[int, list[Path]], lag_s: float, absent: tuple[str, ...]) -> Assembly:
+    runs, signals, missing = [], [], list(absent)
     for s, paths in stories.items():
         own, n_voxels = _runs(paths, lag_s)
         runs += own

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, large, meeg, spaces
-from braindec.data.catalogue import Counts, Truth
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, large, meeg, public, spaces
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.sensors import positions_of
 from braindec.types import Recording, SensorSpace, Table, Trials
@@ -36,7 +36,17 @@ SESSIONS = {"0train": "T", "1test": "E"}
 
 @dataclass(frozen=True)
 class Choice:
-    """What `prepare` can be asked for."""
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the class in moabb.datasets, e.g. ``"BNCI2014_001"``, ``"PhysionetMI"``, ``"Cho2017"``.
+    tmin, tmax : float, optional
+        Seconds from the cue; None takes the dataset's interval of imagery.
+    l_freq, h_freq : float, optional
+        Pass-band (Hz) of a zero-phase FIR over the whole recording; None leaves that side as it is.
+    """
 
     dataset: str = DEFAULT
     tmin: float | None = None
@@ -66,56 +76,19 @@ def fetch(
         return [path for s in chosen for path in _paths(found, s)]
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    dataset: str = DEFAULT,
-    tmin: float | None = None,
-    tmax: float | None = None,
-    l_freq: float | None = None,
-    h_freq: float | None = None,
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads the recordings of MOABB and writes a window after each cue.
-
-    Parameters
-    ----------
-    raw, out : path
-        `raw` is where MOABB keeps files; it downloads those that are not there.
-    subjects : iterable of int, optional
-        None prepares all of the dataset.
-    dry_run : bool
-        Only say what would be read and written (recordings are read for that).
-    n_jobs : int
-        Subjects at a time.
-    dataset : str
-        Name of the class in moabb.datasets, e.g. ``"BNCI2014_001"``, ``"PhysionetMI"``, ``"Cho2017"``.
-    tmin, tmax : float, optional
-        Seconds from the cue; None takes the dataset's interval of imagery.
-    l_freq, h_freq : float, optional
-        Pass-band (Hz) of a zero-phase FIR over the whole recording; None leaves that side as it is.
-    sets : iterable of str
-        The same from a command line, e.g. ``"dataset=PhysionetMI"``; they win.
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads the recordings of MOABB, which downloads those that are not there, and cuts a window after each cue.
 
     Raises
     ------
     MissingPackageError
         If MOABB is not installed.
-    DataFileError
-        If a recording is damaged, or holds no cue.
     """
-    raw = checks.existing_folder(raw, "Make it, or fetch the dataset first.").resolve()
-    choice = config.override(Choice(dataset, tmin, tmax, l_freq, h_freq), sets)
+    raw = raw.resolve()
     found = _dataset(choice.dataset)
     chosen, _ = large.subjects_there(subjects, found.subject_list, found.subject_list, raw, "subject {}")
-    checks.at_least("n_jobs", n_jobs, 1)
-    window = _window(found, choice)
-    content = _whole(raw, found, choice, window, chosen)
-    return content.dry_run() if dry_run else content.prepare(out, n_jobs)
+    return _whole(raw, found, choice, _window(found, choice), chosen)
 
 
 def synthetic(

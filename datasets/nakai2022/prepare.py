@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, played, public, safe_npy, text_tables
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, played, public, safe_npy, text_tables
 from braindec.data.assembly import Assembly, Signal
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.staging import Job
 from braindec.data.tables import repeats
@@ -33,8 +33,18 @@ BLOCK = 4096  # voxels read at a time
 
 
 @dataclass(frozen=True)
-class Choice(assembly.Choice):
-    """What `prepare` can be asked for."""
+class Choice(public.VoxelChoice):
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    invalid : str
+        What is done about voxels with NaN or without variance: ``"drop"`` or ``"refuse"``.
+    lag_s : float
+        Seconds by which a clip's volumes follow it: 0, 1.5, .. 7.5.
+    per : str
+        ``"clip"``: a trial is the mean of a clip's volumes; ``"volume"``: a trial is a volume of 1.5 s.
+    """
 
     lag_s: float = 4.5
     per: str = "clip"
@@ -45,65 +55,26 @@ class Choice(assembly.Choice):
         checks.one_of("per", self.per, ("clip", "volume"))
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """Responses and events of each subject; what is absent has to be synchronised by hand.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with the command that gets it.
-    """
-    raw = Path(raw) / "ds003720"
-    paths = []
-    for s in public.asked(subjects, SUBJECTS):
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """Responses and events of each subject; what is absent has to be synchronised by hand."""
+    raw, paths = raw / "ds003720", list[Path]()
+    for s in subjects:
         for task, n in N_RUNS.items():
             paths.append(_responses(raw, s, task) or raw / RESPONSES / _person(s) / _name(s, task))
             paths += [_events_file(raw, s, task, run) for run in range(1, n + 1)]
-    where = (
+    return paths, (
         f"aws s3 sync --no-sign-request {BUCKET} {raw} --exclude '*' --include '*_events.tsv' --include "
         "'derivative/preprocessed_data/*'; the music (GTZAN) has terms of its own and is not needed."
     )
-    return public.by_hand(paths, where, dry_run)
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    per: str = "clip",
-    lag_s: float = 4.5,
-    invalid: str = "drop",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads preprocessed responses and events and writes the dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares those whose responses are there.
-    dry_run : bool
-    n_jobs : int
-    per : str
-        ``"clip"``: a trial is the mean of a clip's volumes; ``"volume"``: a trial is a volume of 1.5 s.
-    lag_s : float
-        Seconds by which a clip's volumes follow it: 0, 1.5, .. 7.5.
-    invalid : str
-        What is done about voxels with NaN or without variance: ``"drop"`` or ``"refuse"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"per=volume"``; they win.
-    """
-    choice = config.override(Choice(invalid=invalid, lag_s=lag_s, per=per), sets)
-    raw = raw_folder(raw, f"{RESPONSES.as_posix()}/**/sub-*_Resp_T*.npy", "ds003720")
-    there = {s: _there(raw, s) for s in public.asked(subjects, SUBJECTS)}
-    absent = [s for s, files in there.items() if not files]
-    if (absent and subjects is not None) or not any(there.values()):
-        raise FileNotFoundError(f"{raw / RESPONSES} holds no {_name(absent[0], 'Training')}. See the card.")
-    content = _content(raw, {s: files for s, files in there.items() if files}, choice)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+@public.preparing(Choice, f"{RESPONSES.as_posix()}/**/sub-*_Resp_T*.npy", "ds003720")
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
+    """Reads preprocessed responses and events."""
+    files = {s: _there(raw, s) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, files, raw / RESPONSES, "sub-00{}_Resp_Training.npy")
+    return _content(raw, chosen, choice, missing)
 
 
 def synthetic(
@@ -191,8 +162,10 @@ class _Means:
         return out
 
 
-def _content(raw: Path, files: Mapping[int, Mapping[str, Path]], choice: Choice) -> Assembly:
-    signals, events, missing = [], [], []
+def _content(
+    raw: Path, files: Mapping[int, Mapping[str, Path]], choice: Choice, absent: tuple[str, ...]
+) -> Assembly:
+    signals, events, missing = [], [], list(absent)
     clips: dict[str, dict[str, Any]] = {}
     lag = round(choice.lag_s / T_R)
     for s, own in files.items():

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config
-from braindec.data import NeuralDataset, Split, assembly, mat5, played, public
+from braindec import checks
+from braindec.data import NeuralDataset, Split, mat5, played, public
 from braindec.data.assembly import Assembly, Signal
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN
 from braindec.data.staging import Job
 from braindec.data.tables import repeats
@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 PEOPLE = ("P01", *(f"M{i:02d}" for i in range(1, 11)), *(f"M{i:02d}" for i in range(13, 18)))  # 1 .. 16
 SENTENCES = {"384sentences": 384, "243sentences": 243}
 CONCEPTS = {f"180concepts_{how}": 180 for how in ("sentences", "pictures", "wordclouds")}
+SUBJECTS = tuple(range(1, len(PEOPLE) + 1))
 EXPERIMENTS = SENTENCES | CONCEPTS
 WHO = {  # of the sentence experiments; all saw the concepts
     "384sentences": ("P01", "M02", "M04", "M07", "M08", "M09", "M14", "M15"),
@@ -35,8 +36,17 @@ TESTED = 5  # every fifth passage
 
 
 @dataclass(frozen=True)
-class Choice(assembly.Choice):
-    """What `prepare` can be asked for."""
+class Choice(public.VoxelChoice):
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    invalid : str
+        What is done about voxels with NaN or without variance: ``"drop"`` or ``"refuse"``.
+    experiments : tuple of str
+        ``"384sentences"``, ``"243sentences"``, ``"180concepts_sentences"``, ``"180concepts_pictures"``,
+        ``"180concepts_wordclouds"``; those of them that a person has are read, at the voxels that all have.
+    """
 
     experiments: tuple[str, ...] = tuple(SENTENCES)
 
@@ -48,67 +58,26 @@ class Choice(assembly.Choice):
         checks.at_least("number of experiments", len(self.experiments), 1)
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The files of both sentence experiments; the page has an archive a person, to be unpacked by hand.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with where it is to be had.
-    """
-    raw = Path(raw)
-    found = [
-        _find(raw, PEOPLE[s - 1], e) or raw / PEOPLE[s - 1] / FILES[0].format(e)
-        for s in public.asked(subjects, range(1, len(PEOPLE) + 1))
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The files of both sentence experiments; the page has an archive a person, to be unpacked by hand."""
+    people = [PEOPLE[s - 1] for s in subjects]
+    paths = [
+        _find(raw, person, e) or raw / person / FILES[0].format(e)
+        for person in people
         for e in SENTENCES
-        if PEOPLE[s - 1] in WHO[e]
+        if person in WHO[e]
     ]
-    where = f"Get the archive of each person from {URL} in a browser and unpack it in {raw}."
-    return public.by_hand(found, where, dry_run)
+    return paths, f"Get the archive of each person from {URL} in a browser and unpack it in {raw}."
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    experiments: Iterable[str] = tuple(SENTENCES),
-    invalid: str = "drop",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads responses to sentences and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        1 is P01, 2 is M01, ... (the card lists them); None prepares those with files.
-    dry_run : bool
-    n_jobs : int
-    experiments : iterable of str
-        ``"384sentences"``, ``"243sentences"``, ``"180concepts_sentences"``, ``"180concepts_pictures"``,
-        ``"180concepts_wordclouds"``; those of them that a person has are read, at the voxels that all have.
-    invalid : str
-        What is done about voxels with NaN or without variance: ``"drop"`` or ``"refuse"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``'experiments=["243sentences"]'``; they win.
-    """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with P01, M01 and so on.")
-    choice = config.override(Choice(invalid=invalid, experiments=tuple(experiments)), sets)
-    there = {
-        s: _files(raw, PEOPLE[s - 1], choice.experiments)
-        for s in public.asked(subjects, range(1, len(PEOPLE) + 1))
-    }
-    absent = [PEOPLE[s - 1] for s, files in there.items() if not files]
-    if (absent and subjects is not None) or not any(there.values()):
-        raise FileNotFoundError(
-            f"{raw / absent[0]} holds no {FILES[0].format(choice.experiments[0])} (nor data_*.mat). Point --raw at the "
-            "folder with P01, M01 and so on."
-        )
-    content = _assembly(raw, {s: files for s, files in there.items() if files}, choice.experiments)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
+    """Reads responses to sentences; subject 1 is P01, 2 is M01, ... (the card lists them)."""
+    files = {s: _files(raw, PEOPLE[s - 1], choice.experiments) for s in SUBJECTS}
+    what = f"{FILES[0].format(choice.experiments[0])} (nor data_*.mat) of subject {{}} (P01 is 1, M01 is 2, ...)"
+    chosen, _ = public.there(subjects, files, raw, what)
+    return _assembly(raw, chosen, choice.experiments)
 
 
 def synthetic(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, mat5, played, public
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, mat5, played, public
 from braindec.data.assembly import Assembly, Signal
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN
 from braindec.data.region_files import region_space
 from braindec.data.staging import Job
@@ -34,48 +33,17 @@ URLS = {
 }
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The files of BrainIAK's examples, to be got by hand: they have no published checksums. They hold all subjects.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with its address.
-    """
-    public.asked(subjects, SUBJECTS)
-    paths = [Path(raw) / name for name in URLS]
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The files of BrainIAK's examples, to be got by hand: they have no published checksums. They hold all subjects."""
     where = "Get " + ", ".join(f"{name} from {url}" for name, url in URLS.items()) + "."
-    return public.by_hand(paths, where, dry_run)
+    return [raw / name for name in URLS], where
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    invalid: str = "drop",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads film and pictures and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares all ten.
-    dry_run : bool
-    n_jobs : int
-    invalid : str
-        What is done about voxels with NaN or without variance: ``"drop"`` or ``"refuse"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"invalid=refuse"``; they win.
-    """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with movie_data.mat.")
-    choice = config.override(assembly.Choice(invalid=invalid), sets)
-    content = _content(raw, public.asked(subjects, SUBJECTS))
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+@public.preparing(public.VoxelChoice)
+def prepare(raw: Path, subjects: public.Subjects, choice: public.VoxelChoice) -> Assembly:
+    """Reads film and pictures of all ten."""
+    return _content(raw, public.asked(subjects, SUBJECTS))
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, form: str = "subject_last") -> Truth:

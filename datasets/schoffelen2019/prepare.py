@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import numpy as np
 
 from braindec import checks
 from braindec.data import large, public, text_tables
-from braindec.data.catalogue import Counts, Truth, raw_folder
+from braindec.data.catalogue import Truth
 from braindec.data.ctf import open_ctf
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.speech import Windows
-from braindec.data.speech_dataset import whole
+from braindec.data.speech_dataset import ResampledChoice, whole
 from braindec.data.speech_runs import Run
 from braindec.types import Table
 
@@ -26,7 +27,7 @@ ABSENT = (
     2115, 2118, 2123,
 )  # fmt: skip
 SUBJECTS = tuple(s for s in range(2002, 2126) if s not in ABSENT)
-N_SOUNDS, SFREQ = 240, 120.0
+N_SOUNDS = 240
 COLUMNS = ("onset", "type", "value")
 CONDITIONS = {"ZINNEN": "sentence", "WOORDEN": "word_list"}
 ANCHORS = ("fixed", "words")
@@ -38,76 +39,57 @@ START = re.compile(r"Start File\s+(\d+)\.wav")
 INTERVAL = re.compile(r'xmin\s*=\s*([\d.]+)\s+xmax\s*=\s*([\d.]+)\s+text\s*=\s*"((?:[^"]|"")*)"')
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths of the recordings; the repository asks for a signed agreement, so missing ones are named.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with where it is to be had.
-    """
-    chosen = public.asked(subjects, SUBJECTS)
-    stems = [Path(raw) / f"sub-A{s}" / "meg" / f"sub-A{s}_task-auditory" for s in chosen]
-    paths = [stem.with_name(f"{stem.name}_{end}") for stem in stems for end in ("meg.ds", "events.tsv")]
-    paths.append(Path(raw) / "stimuli" / "stimuli.txt")
-    return public.by_hand(paths, f"Sign the agreement at {ADDRESS} and copy them by WebDAV.", dry_run)
-
-
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    anchors: str = "fixed",
-    sfreq: float | None = SFREQ,
-    every_word: bool = False,
-    bad_channels: str = "refuse",
-) -> Counts:
-    """Reads recordings and their events, and writes 3 s segments of speech.
+@dataclass(frozen=True)
+class Choice(ResampledChoice):
+    """What `prepare` can be asked for.
 
     Parameters
     ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`; subjects are 2002 .. 2125.
     anchors : str
         ``"fixed"`` cuts every 3 s from the beginning of a sound; ``"words"`` needs forced alignments.
-    sfreq : float or None
-        Hz after resampling; None keeps 1200.
-    every_word : bool
-        See `braindec.data.speech.Windows`; for ``"words"``.
-    bad_channels : str
-        ``"refuse"`` or ``"drop"``.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, or recording, events and sentences contradict each other.
+    every_word, bad_channels, sfreq
+        See `braindec.data.speech_dataset.ResampledChoice`; `every_word` is for ``"words"``.
     """
-    checks.one_of("anchors", anchors, ANCHORS)
-    if every_word and anchors == "fixed":
-        raise checks.ConfigError("every_word needs anchors='words'; fixed windows follow each other.")
-    raw = raw_folder(raw, "sub-A*/meg/sub-A*_task-auditory*_meg.*", "download")
+
+    anchors: str = "fixed"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("anchors", self.anchors, ANCHORS)
+        if self.every_word and self.anchors == "fixed":
+            raise checks.ConfigError("every_word needs anchors='words'; fixed windows follow each other.")
+
+
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The paths of the recordings; the repository asks for a signed agreement, so missing ones are named."""
+    stems = [raw / f"sub-A{s}" / "meg" / f"sub-A{s}_task-auditory" for s in subjects]
+    paths = [stem.with_name(f"{stem.name}_{end}") for stem in stems for end in ("meg.ds", "events.tsv")]
+    paths.append(raw / "stimuli" / "stimuli.txt")
+    return paths, f"Sign the agreement at {ADDRESS} and copy them by WebDAV."
+
+
+@public.preparing(Choice, "sub-A*/meg/sub-A*_task-auditory*_meg.*", "download")
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads recordings and their events, and cuts 3 s segments of speech; subjects are 2002 .. 2125."""
     sentences = _sentences(raw / "stimuli" / "stimuli.txt")
-    there = _recordings(raw)
-    chosen, missing = large.subjects_there(
-        subjects, SUBJECTS, sorted(there), raw, "sub-A{}/meg/*_task-auditory_meg.ds"
-    )
+    recordings = _recordings(raw)
+    found = {s: recordings.get(s, []) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, found, raw, "sub-A{}/meg/*_task-auditory_meg.ds")
     said = list(missing)
     runs: dict[int, list[Run]] = {}
     compensation: dict[str, int] = {}
     aligned: dict[int, list[tuple[float, float, str]]] = {}
-    for s in chosen:
+    for s, own in chosen.items():
         runs[s] = []
         n_sounds = 0
-        for path, number in there[s]:
+        for path, number in own:
             sounds = _sounds(path.with_name(path.name.rsplit("_", 1)[0] + "_events.tsv"), sentences)
-            if anchors == "words":
+            if choice.anchors == "words":
                 for n in {sound["number"] for sound in sounds} - set(aligned):
                     aligned[n] = _aligned(raw, n)
             header = open_ctf(path)
-            words = _words(sounds, aligned if anchors == "words" else None)
+            words = _words(sounds, aligned if choice.anchors == "words" else None)
             _inside(path, sounds, header.n_times / header.sfreq)
             files = _files(path)
             runs[s].append(
@@ -116,17 +98,16 @@ def prepare(
             compensation[f"sub-{s}/{number}"] = header.compensation
             n_sounds += len(sounds)
         said += [f"sub-{s}: {N_SOUNDS - n_sounds} of {N_SOUNDS} sounds"] if n_sounds < N_SOUNDS else []
-    windows = Windows(0.0 if anchors == "fixed" else -0.5, FIXED_S, sfreq, every_word)
-    content = whole(
+    windows = Windows(0.0 if choice.anchors == "fixed" else -0.5, FIXED_S, choice.sfreq, choice.every_word)
+    return whole(
         "schoffelen2019", "RU-DI-HD-1.0 (Donders Repository)",
         f"{ADDRESS}; doi:10.1038/s41597-019-0020-y", raw, runs, windows,
         modality="meg", units="T", missing=said, script_files=(raw / "stimuli" / "stimuli.txt",),
         notes={
             "transductive": "nothing; recordings were only low-passed and resampled", "compensation": compensation,
         },
-        settings={"anchors": anchors}, bad_channels=bad_channels,
+        settings={"anchors": choice.anchors}, bad_channels=choice.bad_channels,
     )  # fmt: skip
-    return content.dry_run() if dry_run else content.prepare(out, n_jobs)
 
 
 def synthetic(

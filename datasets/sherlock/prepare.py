@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from braindec import checks, config, seeding
-from braindec.data import NeuralDataset, Split, assembly, mat5, nifti, played, public
+from braindec import checks, seeding
+from braindec.data import NeuralDataset, Split, mat5, nifti, played, public
 from braindec.data.assembly import Assembly
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.region_files import VolumeRows, region_space
 from braindec.types import ArraySpace, Space, Table, VoxelSpace
@@ -30,8 +30,19 @@ URL = "http://arks.princeton.edu/ark:/88435/dsp01nz8062179"
 
 
 @dataclass(frozen=True)
-class Choice(assembly.Choice):
-    """What `prepare` can be asked for."""
+class Choice(public.VoxelChoice):
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    invalid : str
+        What is done about voxels with NaN or without variance: ``"drop"`` or ``"refuse"``.
+    release : str, optional
+        ``"volumes"`` (NIfTI) or ``"regions"`` (a MATLAB file a region); None: volumes where they are there.
+    mask : str, optional
+        Path of a mask for volumes; None: the brain mask of the tutorial where it is below the raw folder, or else each
+        subject's voxels that are not 0 in the first volume.
+    """
 
     release: str | None = None
     mask: str | None = None
@@ -41,61 +52,22 @@ class Choice(assembly.Choice):
         checks.one_of("release", self.release, (None, "volumes", "regions"))
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The films' responses; they are to be got from Princeton's repository by hand.
-
-    Raises
-    ------
-    DownloadError
-        If a subject's file is missing (not in a dry run), with where it is to be had.
-    """
-    raw = Path(raw)
-    paths = [_volumes(raw, s) or raw / VOLUMES.format(s) for s in public.asked(subjects, SUBJECTS)]
-    where = f"Get the movie files from {URL} and unpack them below {raw}, {MASK[:-1]}.gz of the tutorial beside them."
-    return public.by_hand(paths, where, dry_run)
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The films' responses; they are to be got from Princeton's repository by hand."""
+    paths = [_volumes(raw, s) or raw / VOLUMES.format(s) for s in subjects]
+    return paths, (
+        f"Get the movie files from {URL} and unpack them below {raw}, {MASK[:-1]}.gz of the tutorial beside them."
+    )
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    release: str | None = None,
-    mask: str | None = None,
-    invalid: str = "drop",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads the film's responses and writes the prepared dataset; see `braindec.data.assembly.prepare`.
-
-    Parameters
-    ----------
-    raw, out : path
-    subjects : iterable of int, optional
-        None prepares those with files.
-    dry_run : bool
-    n_jobs : int
-    release : str, optional
-        ``"volumes"`` (NIfTI) or ``"regions"`` (a MATLAB file a region); None: volumes where they are there.
-    mask : str, optional
-        Path of a mask for volumes; None: the brain mask of the tutorial where it is below `raw`, or else each
-        subject's voxels that are not 0 in the first volume.
-    invalid : str
-        What is done about voxels with NaN or without variance: ``"drop"`` or ``"refuse"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"release=regions"``; they win.
-    """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with sherlock_movie_s1.nii and so on.")
-    choice = config.override(Choice(invalid=invalid, release=release, mask=mask), sets)
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
+    """Reads the film's responses."""
     kind = choice.release or ("volumes" if any(_volumes(raw, s) for s in SUBJECTS) else "regions")
-    there = {s: found for s in public.asked(subjects, SUBJECTS) if (found := _files(raw, s, kind))}
-    absent = [s for s in public.asked(subjects, SUBJECTS) if s not in there]
-    if (absent and subjects is not None) or not there:
-        name = (VOLUMES if kind == "volumes" else REGIONS).format(absent[0])
-        raise FileNotFoundError(f"no {name} in or below {raw}. Point --raw at the folder that holds it.")
-    content = _content(raw, there, kind, _mask(raw, choice.mask) if kind == "volumes" else None)
-    return assembly.prepare(raw, out, content, dry_run=dry_run, n_jobs=n_jobs, invalid=choice.invalid)
+    files = {s: _files(raw, s, kind) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, files, raw, VOLUMES if kind == "volumes" else REGIONS)
+    return _content(raw, chosen, kind, _mask(raw, choice.mask) if kind == "volumes" else None, missing)
 
 
 def synthetic(
@@ -161,7 +133,11 @@ class _Regions:
 
 
 def _content(
-    raw: Path, files: Mapping[int, Mapping[str, Path]], kind: str, mask: VoxelSpace | None
+    raw: Path,
+    files: Mapping[int, Mapping[str, Path]],
+    kind: str,
+    mask: VoxelSpace | None,
+    missing: tuple[str, ...],
 ) -> Assembly:
     signals, runs = [], []
     for s, paths in files.items():
@@ -177,7 +153,6 @@ def _content(
         signals.append(played.signal(s, own, space, "authors' units", T_R))
         runs += own
     ids, table = played.stretches(runs, T_R)
-    absent = [str(s) for s in SUBJECTS if s not in files]
     further = {path for paths in files.values() for path in paths.values()}
     return Assembly(
         name="sherlock",
@@ -188,7 +163,7 @@ def _content(
         table=table,
         splits=_splits,
         files=tuple(sorted(further)),
-        missing=(f"not there, so not prepared: subjects {', '.join(absent)} of 17",) if absent else (),
+        missing=missing,
         notes={
             "hrf_lag_s": SHIFTED_S,
             "t_r": T_R,

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, config
+from braindec import checks
 from braindec.data import NeuralDataset, Split, image_files, large, public, spaces
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.joined import JoinedRows
 from braindec.data.sensors import sensor_space
 from braindec.data.tables import complete_table, repeats
@@ -46,7 +46,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is prepared; see `prepare`."""
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    files : str, optional
+        ``"250hz"``, ``"250hz_pt"``, ``"17_channels"`` or ``"raw"``; None takes the one that is there.
+    images : bool
+        False leaves the pictures out: concepts and names alone.
+    """
 
     files: str | None = None
     images: bool = True
@@ -72,58 +80,20 @@ KINDS = {
 }  # fmt: skip
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths that preparing the 250 Hz files reads; OSF gives no fixed addresses, so missing ones are named.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run), with where it is to be had.
-    """
-    raw, kind = Path(raw), KINDS["250hz"]
-    chosen = public.asked(subjects, SUBJECTS)
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The paths that preparing the 250 Hz files reads; OSF gives no fixed addresses, so missing ones are named."""
+    kind = KINDS["250hz"]
     paths = [raw / "image_set" / name for name in ("image_metadata.npy", "training_images", "test_images")]
-    paths += [raw / kind.folder / f"sub-{s:02d}" / name for s in chosen for name in kind.files]
+    paths += [raw / kind.folder / f"sub-{s:02d}" / name for s in subjects for name in kind.files]
     where = f"Download them in a browser from {SOURCES['OSF']}, unpack the archives, and keep these folders."
-    return public.by_hand(paths, where, dry_run)
+    return paths, where
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    files: str | None = None,
-    images: bool = True,
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads one form of the recordings, and the pictures, and writes the prepared dataset.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    files : str, optional
-        ``"250hz"``, ``"250hz_pt"``, ``"17_channels"`` or ``"raw"``; None takes the one that is there.
-    images : bool
-        False leaves the pictures out: concepts and names alone.
-    sets : iterable of str
-        The same from a command line, e.g. ``"files=raw"``; they win.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, or recordings, metadata and pictures contradict each other.
-    FileNotFoundError
-        If something is missing; says what.
-    """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
-    checks.at_least("n_jobs", n_jobs, 1)
-    choice = config.override(Choice(files, images), sets)
-    whole = _whole(raw, _kind(raw, choice.files), subjects, choice.images)
-    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads one form of the recordings, and the pictures; those that contradict each other are refused."""
+    return _whole(raw, _kind(raw, choice.files), subjects, choice.images)
 
 
 def _kind(raw: Path, files: str | None) -> str:

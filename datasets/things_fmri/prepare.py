@@ -37,22 +37,13 @@ class Choice:
         checks.one_of("invalid", self.invalid, ("refuse", "drop"))
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths that preparing reads; what is missing is named with its address.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run).
-    """
-    raw = Path(raw)
-    chosen = public.asked(subjects, SUBJECTS)
-    paths = [raw / TABLES[0] / name.format(s) for s in chosen for name in FILES]
-    paths += [raw / MASKS[0] / f"sub-{s:02d}_space-T1w_brainmask.nii.gz" for s in chosen] + [
-        raw / things.FOLDERS[0]
-    ]
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The paths that preparing reads; what is missing is named with its address."""
+    paths = [raw / TABLES[0] / name.format(s) for s in subjects for name in FILES]
+    paths += [raw / MASKS[0] / f"sub-{s:02d}_space-T1w_brainmask.nii.gz" for s in subjects]
     where = f"Download betas and masks in a browser from {ADDRESS} and unpack them. Pictures: {things.WHERE}"
-    return public.by_hand(paths, where, dry_run)
+    return [*paths, raw / things.FOLDERS[0]], where
 
 
 def prepare(

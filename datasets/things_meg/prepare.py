@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from braindec import checks, config
 from braindec.data import large, public, things
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.things_meg import read_attributes, read_things_meg
 from braindec.types import Trials
 
@@ -24,64 +22,20 @@ SIDE = 224  # px of the stored pictures
 ADDRESS = "s3://openneuro.org/ds004212"
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What is prepared; see `prepare`."""
-
-    images: bool = True
-
-
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths that preparing reads; what is missing is named with the command that gets it.
-
-    Raises
-    ------
-    DownloadError
-        If a file is missing (not in a dry run).
-    """
-    raw = Path(raw)
-    chosen = public.asked(subjects, SUBJECTS)
-    paths = [raw / EPOCHS[0] / f"preprocessed_P{s}-epo.fif" for s in chosen]
-    paths += [raw / TABLES[0] / f"sample_attributes_P{s}.csv" for s in chosen]
-    paths += [raw / things.FOLDERS[0]]
-    where = (
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The paths that preparing reads; what is missing is named with the command that gets it."""
+    paths = [raw / EPOCHS[0] / f"preprocessed_P{s}-epo.fif" for s in subjects]
+    paths += [raw / TABLES[0] / f"sample_attributes_P{s}.csv" for s in subjects]
+    return [*paths, raw / things.FOLDERS[0]], (
         f"Get the recordings with: aws s3 sync --no-sign-request {ADDRESS} {raw} --exclude '*' --include "
         f"'derivatives/preprocessed/*' --include 'sourcedata/*'. Pictures: {things.WHERE}"
     )
-    return public.by_hand(paths, where, dry_run)
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    images: bool = True,
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads epochs, tables and pictures and writes the prepared dataset; catch trials are left out and counted.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    images : bool
-        False leaves the pictures out: concepts and names alone.
-    sets : iterable of str
-        The same from a command line, ``"images=false"``; it wins.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, or epochs and table contradict each other.
-    FileNotFoundError
-        If something is missing; says what.
-    """
-    images = config.override(Choice(images), sets).images
-    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
-    checks.at_least("n_jobs", n_jobs, 1)
+@public.preparing(things.Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: things.Choice) -> large.Whole:
+    """Reads epochs, tables and pictures; catch trials are left out and counted."""
     folder = next(
         (raw / f for f in EPOCHS if any((raw / f).glob("preprocessed_P*-epo.fif"))), raw / EPOCHS[0]
     )
@@ -94,13 +48,13 @@ def prepare(
         sources.append(source)
         catch[source.key] = n_catch
         missing += seen.of(trials, WHOLE, "epochs", N_REPEATS, catch=n_catch)
-    whole = large.Whole(
+    return large.Whole(
         name="things_meg",
         licence="CC0 (recordings); the pictures have their own terms",
         source="OpenNeuro ds004212; Hebart et al. 2023, doi:10.7554/eLife.82580",
         raw=raw,
         sources=tuple(sources),
-        pictures=seen.pictures(raw, SIDE, images=images),
+        pictures=seen.pictures(raw, SIDE, images=choice.images),
         splits=things.splits,
         notes={
             "label": "concept",
@@ -109,10 +63,9 @@ def prepare(
             "epochs": {"whitened_on": "none", "ica_fitted_on": "none", "z_scored_on": "none"},
             "features": {"selected_on": "none", "aligned_on": "none"},
         },
-        settings={"images": images, "side": SIDE},
+        settings={"images": choice.images, "side": SIDE},
         missing=missing,
     )
-    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
 
 
 def _source(raw: Path, folder: Path, subject: int) -> tuple[large.Source, Trials, int]:

@@ -14,9 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from braindec import checks, config
+from braindec import checks
 from braindec.data import NeuralDataset, Split, large, mat5, mat5_walk, mat73, public
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.tables import complete_table
 from braindec.store import open_readonly
@@ -40,7 +40,16 @@ WHERE = "Get the 'Matlab files' of each task from https://osf.io/q3zws (1.0) and
 
 @dataclass(frozen=True)
 class Choice:
-    """What is prepared; see `prepare`."""
+    """What `prepare` can be asked for.
+
+    Parameters
+    ----------
+    measure : str
+        Over which fixations the EEG was averaged: ``"FFD"`` first, ``"SFD"`` single, ``"GD"`` until the word was left,
+        ``"GPT"`` until a word behind it was read, ``"TRT"`` all.
+    tasks : tuple of str
+        ``"SR"`` (1.0 alone), ``"NR"``, ``"TSR"``.
+    """
 
     measure: str = "GD"
     tasks: tuple[str, ...] = ("SR", "NR", "TSR")
@@ -69,76 +78,38 @@ class Read:
     n_bad: int = 0
 
 
-def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
-    """The paths of all files, as the authors' folders have them.
-
-    Raises
-    ------
-    DownloadError
-        If one is missing (not in a dry run), with where it is to be had.
-    """
-    people = [PEOPLE[s - 1] for s in public.asked(subjects, SUBJECTS)]
-    paths = [Path(raw) / f"results{p}_{task}.mat" for p in people for task in SENTENCES[p[0]]]
-    there = {path.name for path in Path(raw).rglob("results*.mat")}
-    public.by_hand([path for path in paths if path.name not in there], WHERE, dry_run)
-    return paths
+@public.by_hand(SUBJECTS)
+def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
+    """The paths of all files, wherever they lie below the raw folder."""
+    there = {path.name: path for path in raw.rglob("results*.mat")}
+    people = [PEOPLE[s - 1] for s in subjects]
+    names = [f"results{person}_{task}.mat" for person in people for task in SENTENCES[person[0]]]
+    return [there.get(name, raw / name) for name in names], WHERE
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    measure: str = "GD",
-    tasks: Iterable[str] = ("SR", "NR", "TSR"),
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads every file of each person and writes a trial for each fixated word.
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads every file of each person, a trial for each fixated word; files lie anywhere below the raw folder.
 
     Each file is read twice: the first time to count what is there and what has to be left out.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`. Files lie anywhere below `raw`.
-    measure : str
-        Over which fixations the EEG was averaged: ``"FFD"`` first, ``"SFD"`` single, ``"GD"`` until the word was left,
-        ``"GPT"`` until a word behind it was read, ``"TRT"`` all.
-    tasks : iterable of str
-        ``"SR"`` (1.0 alone), ``"NR"``, ``"TSR"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"measure=TRT"``; they win.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, or lacks something.
     """
-    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
-    checks.at_least("n_jobs", n_jobs, 1)
-    choice = config.override(Choice(measure, tuple(tasks)), sets)
-    there = _files(raw, choice.tasks)
-    chosen, missing = large.subjects_there(
-        subjects, SUBJECTS, sorted(there), raw, "results*_*.mat of subject {}"
-    )
+    files = _files(raw, choice.tasks)
+    there = {s: files.get(s, []) for s in SUBJECTS}
+    chosen, missing = public.there(subjects, there, raw, "results*_*.mat of subject {}")
     said, words = list(missing), dict[str, dict[str, Any]]()
-    for s in chosen:
-        read = _read(there[s], choice.measure)
-        said += _said(there[s], s, read, choice.tasks)
+    for s, own in chosen.items():
+        read = _read(own, choice.measure)
+        said += _said(own, s, read, choice.tasks)
         words |= {row["stimulus_id"]: row for row in read.rows}
     stimuli = {c: [row[c] for row in words.values()] for c in ("word", "concept", "sentence", "word_index")}
-    whole = large.Whole(
+    return large.Whole(
         name="zuco",
         licence="CC BY 4.0",
         source="Hollenstein et al. 2018, doi:10.1038/sdata.2018.291; 2020, arXiv:1912.00903",
         raw=raw,
         sources=tuple(
-            large.Source(
-                f"sub-{s:02d}_eeg", tuple(there[s]), partial(_trials, tuple(there[s]), s, choice.measure)
-            )
-            for s in chosen
+            large.Source(f"sub-{s:02d}_eeg", tuple(own), partial(_trials, tuple(own), s, choice.measure))
+            for s, own in chosen.items()
         ),
         pictures=large.Pictures(tuple(words), Table(stimuli)),
         splits=_splits,
@@ -152,7 +123,6 @@ def prepare(
         settings={"measure": choice.measure, "tasks": list(choice.tasks)},
         missing=tuple(said),
     )
-    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
 
 
 def synthetic(

@@ -13,6 +13,7 @@ from braindec.types import Embeddings
 
 KEY = "sub-03_fmri"
 SOME = ("seg1", "test1", "test2")
+ABSENT = "Not there, so not prepared: subjects 1, 2 of 3."
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,17 @@ def test_vertices_are_those_of_the_cortex(made):
 
 
 def test_missing_runs_are_counted_and_named(made):
-    assert made[3].missing == ("sub-03: 65 of 86 runs (seg2_1, seg2_2, seg3_1, seg3_2, seg4_1, seg4_2)",)
+    assert made[3].missing == (
+        ABSENT,
+        "sub-03: 65 of 86 runs (seg2_1, seg2_2, seg3_1, seg3_2, seg4_1, seg4_2)",
+    )
 
 
 def test_all_runs_give_the_clips_that_the_protocol_is_judged_on(wen, tmp_path):
     wen["synthetic"](tmp_path / "raw")
     counts = wen["prepare"](tmp_path / "raw", tmp_path / "out")
     assert counts.trials == {KEY: 20_400}
-    assert counts.missing[0] == "sub-03: 1 of 86 runs (test2_9)"
+    assert counts.missing[1] == "sub-03: 1 of 86 runs (test2_9)"
     dataset = NeuralDataset.read(tmp_path / "out")
     train, test = dataset.part("train"), dataset.part("test")
     leakage.check(train, test)
@@ -209,7 +213,7 @@ def test_what_was_staged_is_not_read_again_and_a_mended_run_is_used(wen, raw):
 
 
 def test_a_subject_that_is_absent_is_refused_and_fetch_says_where_it_is(wen, raw, tmp_path):
-    with pytest.raises(FileNotFoundError, match="Subject01"):
+    with pytest.raises(FileNotFoundError, match=r"subject1/fmri in .*Subjects with files: \[3\]"):
         wen["prepare"](raw, tmp_path / "none", subjects=[1])
     with pytest.raises(checks.DownloadError, match="10_4231_R7X63K3M"):
         wen["fetch"](tmp_path / "empty", subjects=[1])

@@ -75,7 +75,7 @@ def test_a_dry_run_counts_and_writes_nothing(shen, made, tmp_path):
 def test_a_missing_experiment_is_named_and_a_missing_test_file_is_refused(shen, raw):
     (raw / "sub-01_imagery_original_VC.h5").unlink()
     counts = shen["prepare"](raw, raw.parent / "less")
-    assert counts.missing[0] == "sub-01 imagery: the file imagery"
+    assert counts.missing[1] == "sub-01 imagery: the file imagery"
     (raw / "sub-01_perceptionNaturalImageTest_original_VC.h5").unlink()
     with pytest.raises(FileNotFoundError, match="perceptionNaturalImageTest"):
         shen["prepare"](raw, raw.parent / "out")
@@ -99,7 +99,7 @@ def test_a_file_that_lost_trials_is_counted_and_one_with_more_is_refused(shen, r
         data = file["dataset"][()]
         del file["dataset"]
         file["dataset"] = data[:-3]
-    assert shen["prepare"](raw, raw.parent / "less").missing[0] == "sub-01 test: 3 of 1200 trials"
+    assert shen["prepare"](raw, raw.parent / "less").missing[1] == "sub-01 test: 3 of 1200 trials"
     with h5py.File(path, "r+") as file:
         del file["dataset"]
         file["dataset"] = np.concatenate([data, data])
@@ -141,7 +141,7 @@ def test_pictures_are_found_by_id_by_name_or_by_number(shen, made, tmp_path):
         Image.new("RGB", (2, 2), (i % 256, i // 256, 7)).save(folder / f"{name}.png")
     (folder / "ArtificialImage.tsv").write_text("\n".join(lines))
     counts = shen["prepare"](tmp_path / "raw", tmp_path / "out", dry_run=True)
-    assert counts.missing == ()
+    assert counts.missing == ("Not there, so not prepared: subjects 2, 3 of 3.",)
 
 
 def test_fetch_lists_the_files_and_verifies_what_comes(shen, tmp_path, monkeypatch):

@@ -102,7 +102,8 @@ def test_missing_objects_and_lists_are_said(functions, raw, tmp_path):
     first(raw).unlink()
     (raw / "fMRI-Objaverse" / "annotations" / "test_list.txt").unlink()
     said = functions["prepare"](raw, tmp_path / "out").missing
-    assert said[0].startswith("the list test_list.txt") and "1 of 2 listed objects" in said[1]
+    assert said[0] == "Not there, so not prepared: subjects 6, 7, 8, 15 of 5."
+    assert said[1].startswith("the list test_list.txt") and "1 of 2 listed objects" in said[2]
     assert not NeuralDataset.read(tmp_path / "out").splits
 
 
@@ -134,7 +135,7 @@ def test_pixels_with_nan_are_counted_or_refused(functions, raw, tmp_path):
 
 
 def test_absent_subjects_are_refused_and_fetch_says_where_they_are(functions, raw, tmp_path):
-    with pytest.raises(FileNotFoundError, match="sub-0007"):
+    with pytest.raises(FileNotFoundError, match=r"subject 7 in .*fMRI-Objaverse"):
         functions["prepare"](raw, tmp_path / "none", subjects=[7])
     with pytest.raises(FileNotFoundError, match="fMRI-Shape"):
         functions["prepare"](tmp_path, tmp_path / "none")

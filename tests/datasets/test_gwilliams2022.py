@@ -211,7 +211,7 @@ def test_a_channel_that_never_varies_is_refused_unless_dropped(functions, small)
     content[-4 * n_all * header.n_times :] = samples.tobytes()
     recording(raw).write_bytes(bytes(content))
     message = refused(functions, recording(raw))
-    assert "1 that never vary, of 3" in message and "bad_channels='drop'" in message
+    assert "1 that never vary, of 3" in message and "--set bad_channels=drop" in message
     functions["prepare"](raw, raw.parent / "dropped", bad_channels="drop")
     dataset = NeuralDataset.read(raw.parent / "dropped")
     assert dataset.trials[KEY].responses.shape[1] == 2

@@ -151,7 +151,7 @@ def test_a_cut_file_is_one_error(functions, raw):
 
 
 def test_absent_people_are_refused_and_fetch_says_where_they_are(functions, raw, tmp_path):
-    with pytest.raises(FileNotFoundError, match="M01"):
+    with pytest.raises(FileNotFoundError, match=r"subject 2 .*M01 is 2"):
         functions["prepare"](raw, tmp_path / "none", subjects=[2])
     with pytest.raises(checks.DownloadError, match="evlab"):
         functions["fetch"](tmp_path, subjects=[1])
