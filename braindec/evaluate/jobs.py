@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from braindec import checks
@@ -50,6 +51,7 @@ def _forked(task: Callable[[int], Any], n: int, n_jobs: int) -> Iterator[Any]:
 def _alone() -> None:
     """One thread for each process: together they fill the machine, and a forked OpenMP pool would hang."""
     torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's and scipy's BLAS
 
 
 def _run(number: int) -> bytes:
