@@ -1,4 +1,4 @@
-"""When the EEG's geometry is that of a network's layers, and where fMRI's is: simulated brains, planted order.
+"""When the geometry of EEG is that of a network's layers, beside pixels, random weights and the ceiling: simulated.
 
 Run     braindec run rsa_time_course --out runs/rsa_time_course
 Smoke   braindec run rsa_time_course --smoke

@@ -15,8 +15,8 @@ def add_options(parser: Any) -> None:
         "stimuli are compared with the distances between the same stimuli elsewhere. A and every B is one of: "
         "DIR or DIR@REGION of a prepared dataset; DIR or DIR@LAYER of a saved decoder (what it makes of A's "
         "recordings); a file .npz with 'ids' and 'values', or .h5 of cached embeddings; column:NAME, labels of the "
-        "stimuli; TARGET[:SETTING=VALUE,...][@LAYER][!random], features of a network. Without trained weights (!random) and "
-        "pixels beside it, a likeness says little. OUT gets report.html and report.json. "
+        "stimuli; TARGET[:SETTING=VALUE,...][@LAYER][!random], features of a network. Without the network's "
+        "random weights (!random) and pixels beside it, a likeness says little. OUT gets report.html and report.json. "
         "Example: braindec compare prepared/nsd@ventral clip_vit_l14 'clip_vit_l14!random' pixels column:category"
     )
     parser.add_argument("reference", type=str, metavar="A", help="the reference")

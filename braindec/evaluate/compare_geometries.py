@@ -18,7 +18,7 @@ from braindec.maths.correlation import standardise
 from braindec.maths.ranks import average_ranks
 from braindec.rdm import RDM, Inference, infer, noise_ceiling, permutation_null, shared_conditions
 from braindec.rdm import compare as compare_distances
-from braindec.rdm.bootstrap import bootstrap
+from braindec.rdm.bootstrap import OVER, bootstrap
 from braindec.rdm.comparators import named
 from braindec.similarity import Measure, calibrated
 from braindec.stats.permutation import max_statistic_p, p_value
@@ -279,7 +279,9 @@ def _half_width(
         data, models = (standardise(average_ranks(x)) for x in (data, models))
     generator = seeding.torch_generator(settings.seed, "compare intervals")
     kind = "cosine" if settings.comparator in ("cosine", "whitened_cosine") else "pearson"
-    draws = bootstrap(data, models, kind, min(COURSE_DRAWS, settings.n_draws), generator, ceilings=False)
+    factors = OVER if inference.over == "both" else (inference.over,)
+    n_draws = min(COURSE_DRAWS, settings.n_draws)
+    draws = bootstrap(data, models, kind, n_draws, generator, ceilings=False, factors=factors)
     variance = draws.variance(torch.eye(len(models), dtype=torch.float64), inference.over)
     n = {"conditions": inference.n_conditions, "subjects": inference.n_subjects}.get(
         inference.over, min(inference.n_conditions, inference.n_subjects)

@@ -200,12 +200,14 @@ def _course(found: Comparison) -> dict[str, Any]:
     if c is None or i is None:
         raise ValueError("no time axis.")
     names = [short(m.name) for m in found.models]
+    # Intervals of more than two lines hide each other.
+    drawn = np.argsort(-i.value, kind="stable")[:2]
     return {
         "time_s": c.times, "series": dict(zip(names, c.values.T, strict=True)), "ceiling": c.ceiling,
-        "intervals": {name: c.intervals[:, k] for k, name in enumerate(names)},
+        "intervals": {names[k]: c.intervals[:, k] for k in drawn},
         "significant": {name: c.p[:, k] < 0.05 for k, name in enumerate(names)},
         "ylabel": f"{COMPARATORS.get(i.comparator, i.comparator)} with {short(found.reference.name)}",
-        "caption": "Shaded: 95 % intervals, and the ceiling in grey. " + i.statement,
+        "caption": "Shaded: 95 % intervals of the two models with the highest mean, and in grey the ceiling. " + i.statement,
     }  # fmt: skip
 
 
@@ -233,6 +235,6 @@ def _matrices(found: Comparison, label_column: str | None) -> list[tuple[str, st
     return [
         (f"Distances of {short(g.name)}", "rdm",
          {"matrix": r.subset(shown).square().double().numpy(), "conditions": list(shown), "groups": groups,
-          "label": r.measure, "section": "brain"})
+          "label": f"{r.measure} distance", "section": "brain"})
         for g, r in pairs
     ]  # fmt: skip

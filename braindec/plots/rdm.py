@@ -168,12 +168,19 @@ def rsa_time_course(
                               label="ceiling")  # fmt: skip
         axes.axhline(0, color=_style.FAINT, lw=1.0)
         axes.axvline(0, color=_style.FAINT, lw=0.8)
-        coloured = list(zip(_style.COLOURS, series.items(), strict=False))
-        for colour, (name, values) in coloured:
+        coloured = [(_style.COLOURS[i % len(_style.COLOURS)], one) for i, one in enumerate(series.items())]
+        for number, (colour, (name, values)) in enumerate(coloured):
             checks.same_length("time", time_s=time_s, **{name: values})
             if intervals is not None and name in intervals:
                 axes.fill_between(time_s, *np.asarray(intervals[name]).T, color=colour, alpha=0.16, lw=0)
-            axes.plot(time_s, values, color=colour, lw=2, label=name)
+            axes.plot(
+                time_s,
+                values,
+                color=colour,
+                lw=2,
+                label=name,
+                ls="-" if number < len(_style.COLOURS) else "--",
+            )
         axes.margins(x=0.01)
         _feet(axes, np.asarray(time_s, dtype=float), coloured, significant)
         axes.set(xlabel="time from onset (s)", ylabel=_style.upright(ylabel, 2.6))

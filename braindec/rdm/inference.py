@@ -158,7 +158,8 @@ def infer(
     values = data.distances.reshape(-1, data.distances.shape[-1]).double()
     chosen, statement = _generalises(over, len(values), data.n_conditions)
     scores = compare(values, rows, comparator)
-    draws = bootstrap(values, rows, comparator, n_draws, generator)
+    factors = OVER if chosen == "both" else (chosen,)
+    draws = bootstrap(values, rows, comparator, n_draws, generator, factors=factors)
     null = permutation_null(values, rows, comparator, n_permutations, generator).cpu().numpy()
     mean, ceiling = (
         scores.mean(0).cpu().numpy(),
@@ -182,13 +183,13 @@ def _generalises(over: str, n_subjects: int, n_conditions: int) -> tuple[str, st
     chosen = over if over != "auto" else ("conditions" if few else "both")
     if chosen != "conditions":
         checks.at_least("number of subjects, to generalise over subjects", n_subjects, 2)
-    who = f"{n_subjects} subject{'s' if n_subjects != 1 else ''}"
+    who = f"{n_subjects} subjects"
+    within = "this one subject" if n_subjects == 1 else f"these {who}"
     said = {
         "both": f"Intervals and differences hold for other subjects and stimuli ({who}, {n_conditions} conditions).",
         "subjects": f"Intervals and differences hold for other subjects, these {n_conditions} stimuli alone ({who}).",
-        "conditions": f"Intervals and differences hold for other stimuli in {'this subject' if n_subjects == 1 else 'these ' + who} "
-        f"alone ({n_conditions} conditions)"
-        + ("; " + ("one is" if n_subjects == 1 else "they are") + " too few to speak of others." if few else "."),
+        "conditions": f"Intervals and differences hold for other stimuli in {within} alone ({n_conditions} conditions)"
+        + ("; too few to speak of other subjects." if few else "."),
     }
     return chosen, said[chosen]
 

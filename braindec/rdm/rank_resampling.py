@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from braindec.rdm.resampling import pair_weights
 NUMBERS_AT_ONCE = (
     1 << 19
 )  # weights held at a time: 4 MiB, so that the passes over them stay in a processor's cache
+TOGETHER = 1 << 14  # pairs
 
 
 class Sorted(NamedTuple):
@@ -30,15 +32,14 @@ class Sorted(NamedTuple):
 
 
 class RankDraws(NamedTuple):
-    """Scores (draw, subject, model), and ceilings (draw, subject) for the given counts of subjects, or None."""
+    """Scores (draw, subject, model), and (lower, upper) ceilings (draw, subject) for each counts of subjects given."""
 
     scores: Tensor
-    lower: Tensor | None
-    upper: Tensor | None
+    ceilings: list[tuple[Tensor, Tensor]]
 
 
 def rank_draws(
-    data: Tensor, models: Tensor, counts: Tensor, comparator: str, subject_counts: Tensor | None = None
+    data: Tensor, models: Tensor, counts: Tensor, comparator: str, subject_counts: Sequence[Tensor] = ()
 ) -> RankDraws:
     """rho-a or Spearman of every subject with every model under the weights of each draw.
 
@@ -49,8 +50,8 @@ def rank_draws(
     counts : Tensor, shape (draw, condition)
     comparator : str
         ``"rho_a"`` or ``"spearman"``.
-    subject_counts : Tensor, shape (draw, subject), optional
-        Also the ceilings, of subjects that occur so often; None leaves them out.
+    subject_counts : sequence of Tensor, shape (draw, subject)
+        Also the ceilings, of subjects that occur so often.
     """
     checks.one_of("comparator", comparator, ("rho_a", "spearman"))
     n_subjects, n = len(data), data.shape[1]
@@ -58,7 +59,8 @@ def rank_draws(
     rows = [_sort_row(row, step) for row in torch.cat([data, models])]
     first, second = pairs.pair_indices(counts.shape[1], data.device)
     ranks = data.new_empty(len(rows), step, n, dtype=torch.float64)
-    scores, lower, upper = [], [], []
+    scores: list[Tensor] = []
+    limits: list[list[tuple[Tensor, Tensor]]] = [[] for _ in subject_counts]
     for start in range(0, len(counts), step):
         weights = pair_weights(counts[start : start + step].double(), first, second).contiguous()
         here = ranks[:, : len(weights)]
@@ -66,13 +68,11 @@ def rank_draws(
         for row, out in zip(rows, here, strict=True):
             torch.sub(_weighted_ranks(weights, row), middle[:, None], out=out)
         scores.append(_scores(here, weights, comparator, n_subjects))
-        for d in range(len(weights) if subject_counts is not None else 0):
-            low, high = _ceilings(here[:n_subjects, d], weights[d], subject_counts[start + d], comparator)  # type: ignore[index]  # not None here
-            lower.append(low)
-            upper.append(high)
-    if subject_counts is None:
-        return RankDraws(torch.cat(scores), None, None)
-    return RankDraws(torch.cat(scores), torch.stack(lower), torch.stack(upper))
+        for found, occur in zip(limits, subject_counts, strict=True):
+            for d in range(len(weights)):
+                found.append(rank_ceilings(here[:n_subjects, d], weights[d], occur[start + d], comparator))
+    stacked = [tuple(torch.stack(side) for side in zip(*found, strict=True)) for found in limits]
+    return RankDraws(torch.cat(scores), [(low, high) for low, high in stacked])
 
 
 def _sort_row(row: Tensor, n_draws: int) -> Sorted:
@@ -113,54 +113,72 @@ def _scores(ranks: Tensor, weights: Tensor, comparator: str, n_subjects: int) ->
     return products / size[:, :n_subjects, None] / size[:, None, n_subjects:]
 
 
-def _ceilings(ranks: Tensor, weights: Tensor, counts: Tensor, comparator: str) -> tuple[Tensor, Tensor]:
-    """Comparisons of each subject with the mean ranks of the others, and of all: (subject,) each; NaN without others.
+def rank_ceilings(ranks: Tensor, weights: Tensor, counts: Tensor, comparator: str) -> tuple[Tensor, Tensor]:
+    """Comparisons of each subject with the mean ranks of the others, and of all: (subject,) each.
 
-    `ranks` (subject, pair) are centred. Only pairs that occur are touched: 40 % of them.
+    Parameters
+    ----------
+    ranks : Tensor, shape (subject, pair)
+        Centred average ranks of pairs that occur `weights` times.
+    weights : Tensor, shape (pair,)
+        Only pairs that occur are touched: 40 % of them in a bootstrap.
+    counts : Tensor, shape (subject,)
+        How often each subject occurs.
+    comparator : str
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        Lower, NaN for a subject without others; upper.
     """
     kept = weights.nonzero()[:, 0]
     w = weights.index_select(0, kept)
     r = torch.stack([row.index_select(0, kept) for row in ranks])
-    total = w.sum()
-    whole = counts.to(r) @ r
-    spread = (r.square() @ w).sqrt()
-    low, high = torch.full_like(spread, torch.nan), spread
-    others = float(counts.sum()) - counts
-    for subject in (None, *range(len(r))):
-        if subject is not None and others[subject] <= 0:
-            continue
-        pool = whole if subject is None else whole - counts[subject] * r[subject]
-        pooled = _ranks_of_sums(pool, w).sub_((total + 1) / 2).mul_(w)
-        size = 12.0 / (total**3 - total)
+    total, counts = w.sum(), counts.to(r)
+    whole = counts @ r
+    n = len(r)
+    # Many short rows are ranked together; long ones one by one, because they stay in a processor's cache.
+    together = n + 1 if r.shape[1] <= TOGETHER else 1
+    low, high = torch.empty_like(counts), torch.empty_like(counts)
+    for start in range(0, n + 1, together):
+        subjects = range(max(start - 1, 0), min(start + together - 1, n))
+        pools = [whole] if start == 0 else []
+        pools += [whole - counts[s] * r[s] for s in subjects]
+        pooled = _ranks_of_sums(torch.stack(pools), w).sub_((total + 1) / 2)
         if comparator == "spearman":
-            size = 1 / (pooled.square() / w).sum().sqrt()
-        if subject is None:
-            high = (r @ pooled) * size
-        else:
-            low[subject] = (r[subject] @ pooled) * size
-    return (low, high) if comparator == "rho_a" else (low / spread, high / spread)
+            pooled /= (pooled.square() @ w).sqrt()[:, None]
+        pooled *= w
+        if start == 0:
+            high = r @ pooled[0]
+            pooled = pooled[1:]
+        if len(pooled):
+            low[subjects.start : subjects.stop] = (r[subjects.start : subjects.stop] * pooled).sum(1)
+    scale = 12.0 / (total**3 - total) if comparator == "rho_a" else 1 / (r.square() @ w).sqrt()
+    return (low * scale).masked_fill(counts.sum() - counts <= 0, torch.nan), high * scale
 
 
 def _ranks_of_sums(sums: Tensor, weights: Tensor) -> Tensor:
-    """Weighted average ranks (pair,) of sums of centred average ranks, which are whole or half numbers.
+    """Weighted average ranks (row, pair) of rows of sums of centred average ranks, which are whole or half numbers.
 
     Value and place are packed into one integer, so that sorting the values also gives their order; numpy sorts integers
     many times faster than any library finds an order.
     """
-    n = len(sums)
+    n_rows, n = sums.shape
     bits = max(1, (n - 1).bit_length())
     keys = (sums * 2).round_().long()
     keys = keys.bitwise_left_shift_(bits).bitwise_or_(torch.arange(n, device=sums.device))
     if keys.device.type == "cpu":
-        keys.numpy().sort()
+        keys.numpy().sort(axis=1)
     else:
-        keys = keys.sort().values
+        keys = keys.sort(dim=1).values
     order, values = keys & ((1 << bits) - 1), keys >> bits
-    reached = weights.index_select(0, order).cumsum(0)
+    reached = weights.index_select(0, order.flatten()).reshape(n_rows, n).cumsum(1)
     ends = torch.ones_like(values, dtype=torch.bool)
-    ends[:-1] = values[1:] != values[:-1]
-    group = ends.cumsum(0) - ends.long()
-    reached = reached.index_select(0, ends.nonzero()[:, 0])
-    middle = reached + 1.0
-    middle[1:] += reached[:-1]
-    return torch.empty_like(sums).scatter_(0, order, middle.div_(2.0).index_select(0, group))
+    torch.ne(values[:, 1:], values[:, :-1], out=ends[:, :-1])
+    ends = ends.flatten()
+    group = ends.cumsum(0) - ends.long()  # over all rows: a row's last entry always ends a group
+    reached = reached.flatten().index_select(0, ends.nonzero()[:, 0])
+    before = torch.cat([reached.new_zeros(1), reached[:-1]])
+    before[group[::n]] = 0.0  # the first group of each row
+    middle = (before + reached + 1).div_(2.0).index_select(0, group).reshape(n_rows, n)
+    return torch.empty_like(sums).scatter_(1, order, middle)

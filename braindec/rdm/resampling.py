@@ -20,12 +20,12 @@ class Resampled(NamedTuple):
     Parameters
     ----------
     scores : Tensor, shape (draw, subject, model)
-    products : Tensor, shape (draw, subject, subject), or None
-        Comparisons of subjects with each other, from which ceilings follow; None where they do not.
+    products : Tensor, shape (draw, subject, subject)
+        Comparisons of subjects with each other, from which ceilings follow.
     """
 
     scores: Tensor
-    products: Tensor | None
+    products: Tensor
 
 
 def draw_counts(n: int, n_draws: int, generator: torch.Generator) -> Tensor:

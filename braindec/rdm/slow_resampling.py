@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,13 +12,14 @@ from braindec.maths.ranks import average_ranks
 from braindec.rdm import pairs
 from braindec.rdm.ceilings import ceiling_of_products
 from braindec.rdm.comparators import compare, unit
+from braindec.rdm.discordance import tau_a
 from braindec.rdm.rank_resampling import RankDraws
 
 COMPARATORS = ("whitened_cosine", "whitened_correlation", "tau_a")
 
 
 def gathered_draws(
-    data: Tensor, models: Tensor, counts: Tensor, comparator: str, subject_counts: Tensor | None = None
+    data: Tensor, models: Tensor, counts: Tensor, comparator: str, subject_counts: Sequence[Tensor] = ()
 ) -> RankDraws:
     """Scores and ceilings under resampled conditions; the arguments are those of `rank_resampling.rank_draws`.
 
@@ -25,25 +28,24 @@ def gathered_draws(
     """
     checks.one_of("comparator", comparator, COMPARATORS)
     one = _tau_draw if comparator == "tau_a" else _whitened_draw
-    scores, lower, upper = [], [], []
+    scores: list[Tensor] = []
+    limits: list[list[tuple[Tensor, Tensor]]] = [[] for _ in subject_counts]
     for number, count in enumerate(counts):
         chosen = torch.repeat_interleave(
             torch.arange(len(count), device=data.device), count.long().to(data.device)
         )
-        weights = None if subject_counts is None else subject_counts[number]
-        found = one(data.double(), models.double(), chosen, comparator, weights)
-        scores.append(found[0])
-        if weights is not None:
-            lower.append(found[1])
-            upper.append(found[2])
-    if subject_counts is None:
-        return RankDraws(torch.stack(scores), None, None)
-    return RankDraws(torch.stack(scores), torch.stack(lower), torch.stack(upper))
+        occur = [c[number] for c in subject_counts]
+        found, ceilings = one(data.double(), models.double(), chosen, comparator, occur)
+        scores.append(found)
+        for held, ceiling in zip(limits, ceilings, strict=True):
+            held.append(ceiling)
+    stacked = [tuple(torch.stack(side) for side in zip(*held, strict=True)) for held in limits]
+    return RankDraws(torch.stack(scores), [(low, high) for low, high in stacked])
 
 
 def _whitened_draw(
-    data: Tensor, models: Tensor, chosen: Tensor, comparator: str, subjects: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+    data: Tensor, models: Tensor, chosen: Tensor, comparator: str, subjects: Sequence[Tensor]
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     rows = pairs.square(torch.cat([data, models]))
     rows = rows.index_select(1, chosen).index_select(2, chosen)
     copies = chosen[:, None] == chosen[None, :]
@@ -63,8 +65,7 @@ def _whitened_draw(
         vectors = vectors - (vectors @ q) @ q.T
     vectors = unit(vectors)
     own, other = vectors[: len(data)], vectors[len(data) :]
-    ceiling = ceiling_of_products(own @ own.T, subjects)
-    return own @ other.T, ceiling.lower, ceiling.upper
+    return own @ other.T, [ceiling_of_products(own @ own.T, c) for c in subjects]
 
 
 def _block(chosen: Tensor, name: Tensor) -> Tensor:
@@ -78,8 +79,8 @@ def _centred(square: Tensor) -> Tensor:
 
 
 def _tau_draw(
-    data: Tensor, models: Tensor, chosen: Tensor, comparator: str, subjects: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+    data: Tensor, models: Tensor, chosen: Tensor, comparator: str, subjects: Sequence[Tensor]
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     first, second = (i.long() for i in pairs.pair_indices(len(chosen), data.device))
     a, b = chosen[first], chosen[second]
     low, high = torch.minimum(a, b)[a != b], torch.maximum(a, b)[a != b]
@@ -87,14 +88,14 @@ def _tau_draw(
     position = low * n - low * (low + 1) // 2 + high - low - 1
     d, m = data.index_select(1, position), models.index_select(1, position)
     scores = compare(d, m, comparator)
-    if subjects is None:
-        return scores, scores, scores
-    ranks = average_ranks(d)
-    whole = (ranks * subjects.to(ranks)[:, None]).sum(0)
-    upper = compare(d, whole[None], comparator)[:, 0]
-    pools = whole - ranks * subjects.to(ranks)[:, None]
-    lower = torch.stack(
-        [compare(one[None], pool[None], comparator)[0, 0] for one, pool in zip(d, pools, strict=True)]
-    )
-    alone = float(subjects.sum()) - subjects <= 0
-    return scores, lower.masked_fill(alone.to(lower.device), torch.nan), upper
+    return scores, [tau_ceilings(d, c) for c in subjects]
+
+
+def tau_ceilings(data: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower and upper ceiling (subject,) of tau-a, with mean ranks of subjects that occur `counts` times."""
+    ranks = average_ranks(data.double())
+    occur = counts.to(ranks)
+    whole = occur @ ranks
+    pools = whole - ranks * occur[:, None]
+    lower = torch.stack([tau_a(one, pool) for one, pool in zip(data, pools, strict=True)])
+    return lower.masked_fill(occur.sum() - occur <= 0, torch.nan), tau_a(data, whole)

@@ -79,7 +79,8 @@ def crossnobis_by_products(
         here = (torch.arange(len(runs), device=x.device)[:, None] * len(names) + members).flatten()
         part = known[here][:, rows]
         # (share I + weight E^T E)^-1 = (I - weight E^T (share I + weight E E^T)^-1 E) / share, between mean patterns
-        metric = means[here][:, here] - part @ torch.cholesky_solve(part.T, torch.linalg.cholesky(inside)) * (weight * scale**2)
+        solved = torch.cholesky_solve(part.T, torch.linalg.cholesky(inside))
+        metric = means[here][:, here] - part @ solved * (weight * scale**2)
         found[position] = _across_runs(metric / share, len(members), len(runs))[kept]
     return Found((found / x.shape[1]).to(x.dtype), names, share)
 

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 
 def test_the_gpu_training_benchmark_runs_small(repository):
     script = repository / "benchmarks" / "train_step_gpu.py"
@@ -92,3 +94,11 @@ def test_the_matching_benchmark_finds_the_mean_of_the_definition(repository, tmp
     assert {(r["system"], r["shared"]) for r in rows} == {
         (s, x) for s in ("braindec", "numpy", "mutual first") for x in (1.0, 0.67, 0.33, 0.0)
     }
+
+
+@pytest.mark.parametrize("name", ["rdm", "inference"])
+def test_benchmarks_of_similarity_run_small_and_find_equal_results(repository, tmp_path, name):
+    script, out = repository / "benchmarks" / f"{name}.py", tmp_path / f"{name}.json"
+    command = [sys.executable, script, "--small", "--out", out]
+    subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(out.read_text())["values"]

@@ -111,7 +111,7 @@ def test_few_subjects_speak_of_stimuli_alone_and_the_result_says_so(rng, generat
     found = infer(
         data, {"m": model(rng.standard_normal((16, 3)))}, n_draws=50, n_permutations=50, generator=generator
     )
-    assert found.over == "conditions" and "too few to speak of others" in found.statement
+    assert found.over == "conditions" and "too few to speak of other subjects" in found.statement
     single = infer(data.mean("subject"), {"m": model(rng.standard_normal((16, 3)))}, n_draws=50, n_permutations=50,
                    generator=generator)  # fmt: skip
     assert single.ceiling is None and single.differences == () and single.over == "conditions"

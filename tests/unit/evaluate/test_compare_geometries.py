@@ -1,0 +1,105 @@
+"""Brains, files, labels and networks beside each other: planted geometry is found through every door."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindec import report as reporting
+from braindec.cli import main
+from braindec.evaluate import compare_geometries as geometries
+from braindec.evaluate import compare_report
+from braindec.evaluate.compare_sources import Choices, folds_of
+
+QUICK = geometries.Settings(n_draws=30, n_permutations=99, choices=Choices(part="all", n_conditions=50))
+
+
+@pytest.fixture
+def files(planted, tmp_path, rng):
+    """The planted embeddings and unrelated ones as files."""
+    ids, values = np.array(planted.embeddings.ids), planted.embeddings.values[:, 0]
+    paths = {"true": tmp_path / "true.npz", "other": tmp_path / "other.npz"}
+    np.savez(paths["true"], ids=ids[::-1], values=values[::-1])
+    np.savez(paths["other"], ids=ids, values=rng.standard_normal(values.shape))
+    return {name: str(path) for name, path in paths.items()}
+
+
+def test_the_features_that_made_the_responses_win_and_others_are_at_the_null(planted, files):
+    found = geometries.compare(planted.dataset, list(files.values()), QUICK)
+    i = found.inference
+    assert i is not None and i.over == "conditions" and i.n_subjects == 2 and i.n_conditions == 50
+    assert i.value[0] > 0.3 and i.p_corrected[0] < 0.02 and abs(i.value[1]) < 0.1
+    assert "crossnobis" in found.reference.said[0]
+    made = compare_report.report(found)
+    score = made.score(f"rsa_rho_a:{files['true']}", "braindec", 1)
+    assert score.ceiling_kind == "other_subjects" and score.value > score.null + 0.2
+    assert "rdm" in reporting.page(made) or "<svg" in reporting.page(made)
+
+
+@pytest.mark.parametrize("measure", ["cka", "procrustes"])
+def test_any_similarity_measure_goes_through_the_same_door(planted, files, measure):
+    found = geometries.compare(
+        planted.dataset, list(files.values()), replace(QUICK, measure=measure, n_permutations=19)
+    )
+    m = found.measured
+    assert m is not None and found.inference is None
+    assert m.calibrated[0] > m.calibrated[1] and m.p[0] == pytest.approx(0.05)
+    assert (m.interval[:, 0] < m.value).all() and m.ceiling is not None
+    assert "<svg" in reporting.page(compare_report.report(found))
+
+
+def test_files_of_embeddings_are_compared_without_any_brain(files):
+    found = geometries.compare(files["true"], [files["other"]], QUICK)
+    assert found.inference is not None and found.inference.ceiling is None
+    assert "one subject" in found.inference.statement and abs(found.inference.value[0]) < 0.15
+
+
+def test_labels_are_a_geometry(planted):
+    found = geometries.compare(planted.dataset, ["column:category"], QUICK)
+    assert set(np.unique(found.models[0].rdm.distances)) == {0.0, 1.0}
+    assert found.inference is not None and found.inference.value[0] > 0
+
+
+def test_folds_are_runs_where_every_run_shows_all_and_repeats_otherwise(planted):
+    (trials, *_) = planted.dataset.trials.values()
+    fold, note = folds_of(trials)
+    stimulus = trials.table["stimulus_id"]
+    for one in np.unique(stimulus)[:10]:
+        assert sorted(fold[stimulus == one]) == [0, 1, 2]
+    assert "repeat within a run" in note
+    fold, note = folds_of(replace(trials, table=trials.table.replace(run=trials.table["repeat"])))
+    assert note == "" and np.array_equal(fold, trials.table["repeat"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["compare", "nothing.npz", "other.npz"], "does not exist"),
+        (["compare", "pixels", "tiny_openclip"], "name a prepared dataset or a file of embeddings first"),
+        (["compare", "a", "b", "--comparator", "rho"], "comparator must be one of"),
+        (["compare", "a", "b", "--part", "tets"], "Did you mean 'test'"),
+    ],
+)
+def test_wrong_words_are_answered_in_one_line(words, says, capsys):
+    assert main(words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_verb_prints_a_table_and_writes_a_report(files, tmp_path, capsys):
+    words = [
+        "compare",
+        files["true"],
+        files["other"],
+        "--draws",
+        "20",
+        "--permutations",
+        "19",
+        "--conditions",
+        "30",
+    ]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "other.npz" in said and "95 % interval" in said and "report.html" in said
+    assert (tmp_path / "out" / "report.html").is_file()

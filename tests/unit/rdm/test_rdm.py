@@ -1,0 +1,107 @@
+"""The RDM type: its order of conditions travels, and what does not fit is refused in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import squareform
+
+from braindec.rdm import (
+    RDM,
+    dissimilarity,
+    from_square,
+    infer,
+    residuals,
+    searchlight,
+    sensors,
+    shared_conditions,
+    stack,
+)
+from braindec.rdm.pairs import condensed, n_conditions, square
+
+
+@pytest.fixture
+def rdm(rng):
+    return RDM(
+        torch.from_numpy(rng.random((2, 10))), tuple("abcde"), "euclidean", ("subject",), {"subject": (1, 2)}
+    )
+
+
+def test_pairs_are_ordered_as_scipy_orders_them(rng):
+    d = rng.random(15)
+    np.testing.assert_array_equal(square(torch.from_numpy(d)), squareform(d))
+    np.testing.assert_array_equal(condensed(torch.from_numpy(squareform(d))), d)
+    with pytest.raises(ValueError, match="7 distances are not those of all pairs"):
+        n_conditions(7)
+
+
+def test_reordered_and_chosen_conditions_keep_their_distances(rdm):
+    kept = rdm.subset("dba")
+    names = {name: i for i, name in enumerate(rdm.conditions)}
+    whole = rdm.square()
+    for i, a in enumerate("dba"):
+        for j, b in enumerate("dba"):
+            assert torch.equal(kept.square()[:, i, j], whole[:, names[a], names[b]])
+    back = rdm.reorder("edcba").reorder("abcde")
+    assert torch.equal(back.distances, rdm.distances) and back.conditions == rdm.conditions
+
+
+def test_means_and_stacks_name_their_axes(rdm):
+    mean = rdm.mean("subject")
+    assert mean.axes == () and torch.equal(mean.distances, rdm.distances.mean(0))
+    both = stack([mean, mean.reorder("edcba")], "time", [0.0, 0.1])
+    assert both.axes == ("time",) and torch.equal(both.distances[0], both.distances[1])
+    assert shared_conditions(rdm, rdm.subset("dcb")) == ("b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda r: RDM(r.distances, tuple("abcd"), "x", ("subject",)), "4 conditions have 6 pairs"),
+        (lambda r: RDM(r.distances, tuple("abcda"), "x", ("subject",)), "unique"),
+        (lambda r: RDM(r.distances, tuple("abcde"), "x"), "must have axes"),
+        (lambda r: RDM(r.distances * torch.nan, tuple("abcde"), "x", ("subject",)), "NaN"),
+        (lambda r: r.subset("abz"), "'z'"),
+        (lambda r: r.reorder("abc"), "to leave some out: subset"),
+        (lambda r: r.mean("time"), "axis must be one of"),
+        (lambda r: from_square(np.arange(9.0).reshape(3, 3), "abc", "x"), "symmetric"),
+        (lambda r: shared_conditions(r, r.subset("ab")), "at least 3"),
+        (
+            lambda r: infer(stack([r, r], "time"), {"m": r.mean("subject")}, generator=torch.Generator()),
+            "axis",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(rdm, make, says):
+    with pytest.raises(ValueError, match=says):
+        make(rdm)
+
+
+def test_distances_refuse_what_they_cannot_be_made_of(rng):
+    x, condition = rng.standard_normal((8, 5)), np.tile(np.arange(4), 2)
+    with pytest.raises(ValueError, match="give run="):
+        dissimilarity(x, condition)
+    with pytest.raises(ValueError, match="Did you mean 'crossnobis'"):
+        dissimilarity(x, condition, measure="crosnobis", run=condition)
+    with pytest.raises(ValueError, match="no condition repeats"):
+        residuals(torch.from_numpy(x), np.arange(8))
+    with pytest.raises(ValueError, match="no direction"):
+        dissimilarity(np.ones((4, 5)), np.arange(4), measure="correlation")
+    with pytest.raises(ValueError, match="no noise variance"):
+        dissimilarity(np.c_[x, np.zeros(8)], condition, run=np.repeat([0, 1], 4))
+    with pytest.raises(ValueError, match="together in fewer than two runs"):
+        dissimilarity(x[:7], condition[:7], run=np.repeat([0, 1], 4)[:7], noise=None)
+    with pytest.raises(TypeError, match="floating"):
+        dissimilarity(np.ones((4, 5), int), np.arange(4), measure="euclidean")
+    with pytest.raises(ValueError, match="two conditions leave no other"):
+        dissimilarity(x, condition % 2, run=np.repeat([0, 1, 2, 3], 2))
+    with pytest.raises(ValueError, match="give run="):
+        searchlight(torch.from_numpy(x), sensors(rng.random((5, 3)), nearest=2), condition)
+
+
+def test_distances_follow_dtype_and_the_order_that_is_asked_for(rng):
+    x = rng.standard_normal((4, 5)).astype(np.float32)
+    found = dissimilarity(x, ["b", "a", "d", "c"], measure="euclidean", conditions=["d", "c", "b", "a"])
+    assert found.distances.dtype == torch.float32 and found.conditions == ("d", "c", "b", "a")
+    assert float(found.square()[0, 2]) == pytest.approx(((x[2] - x[0]) ** 2).mean(), rel=1e-5)
