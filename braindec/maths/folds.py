@@ -23,7 +23,7 @@ Fold = Tensor | GappedFold
 Folds = tuple[Fold, ...]
 
 
-def folds_by_count(n: int, n_folds: int, generator: torch.Generator | None = None) -> Folds:
+def folds_by_count(n: int, n_folds: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
     """Rows 0..n-1 in `n_folds` parts of nearly equal size.
 
     Parameters
@@ -49,7 +49,7 @@ def folds_by_count(n: int, n_folds: int, generator: torch.Generator | None = Non
     return tuple(part.sort().values for part in order.cpu().tensor_split(n_folds))
 
 
-def folds_by_group(groups: Sequence[Any] | np.ndarray | Tensor) -> Folds:
+def folds_by_group(groups: Sequence[Any] | np.ndarray | Tensor) -> tuple[Tensor, ...]:
     """One fold per group: leave one run, session or subject out.
 
     Parameters
