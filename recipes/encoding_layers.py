@@ -8,7 +8,7 @@ Expect  see recipes/README.md
 
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
-from braindec.evaluate import encode, encode_features, encode_report
+from braindec.evaluate import encode, encode_features, encode_maps, encode_report
 from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
@@ -39,5 +39,5 @@ def main(recipe, data_dir, out_dir):
     nuisance = encode_features.feature_spaces(encode_features.default_nuisance(specs), dataset, **cached)
     settings = encode.Settings(n_null=told["n_null"], n_permutations=told["n_permutations"], seed=recipe.seed)
     found = encode.encode(dataset, layers, nuisance, preprocessing=encode.PREPROCESSING, settings=settings)
-    encode_report.write_maps(found, out_dir / "maps")
+    encode_maps.write_maps(found, out_dir / "maps")
     return encode_report.report(found, dataset, protocol=recipe.protocol)

@@ -16,7 +16,7 @@ def add_options(parser: Any) -> None:
         "regression with a penalty for each voxel, fitted on the train part of the dataset's split and judged on its "
         "test part. Beside every layer stand pixels and the same network with random weights, noise ceilings from "
         "repeats, models refitted to shuffled stimuli, and p-values corrected for all voxels. DIR gets report.html, "
-        "maps/ (NIfTI for voxels) and the models. Feature spaces are named "
+        "maps/ (NIfTI for voxels, GIFTI or CIFTI for vertices) and the models. Feature spaces are named "
         "TARGET[:SETTING=VALUE,...][@MODULE][!random]. "
         "Example: braindec encoding prepared/nsd --target clip_vit_l14 --subjects '[1]' --out runs/encoding"
     )
@@ -60,7 +60,7 @@ def run(options: Any) -> int:
     checks.one_of("target", name, _show.names("targets"))
     from braindec import report
     from braindec.data import NeuralDataset
-    from braindec.evaluate import encode, encode_features, encode_report
+    from braindec.evaluate import encode, encode_features, encode_maps, encode_report
 
     dataset = NeuralDataset.read(
         options.dir, subjects=options.subjects, region=options.region, split=options.split
@@ -78,7 +78,7 @@ def run(options: Any) -> int:
     made = encode_report.report(found, dataset)
     for line in made.run["said"]:
         print(line)
-    written = encode_report.write_maps(found, options.out / "maps")
+    written = encode_maps.write_maps(found, options.out / "maps")
     print(f"{len(written)} maps and models in {options.out / 'maps'}")
     print(report.write(made, options.out))
     return 0

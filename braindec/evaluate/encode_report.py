@@ -1,23 +1,22 @@
-"""Encoding models as scores, panels and maps on the brain."""
+"""Encoding models as scores, sentences and panels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from braindec import config, encoding, seeding, store
-from braindec.data import NeuralDataset, maps
+from braindec import config, encoding
+from braindec.data import NeuralDataset
 from braindec.decoder import versions
-from braindec.evaluate.encode import Encoded
+from braindec.evaluate import encode_maps
+from braindec.evaluate.encoded import Encoded
 from braindec.evaluate.scoring import group_scores, parse_key
-from braindec.types import Report, Score, SensorSpace, VertexSpace, VoxelSpace
+from braindec.types import Report, Score
 
 METRIC = "encoding_correlation"
-N_RESAMPLES = 500
-WHOLE = 20_000  # voxels from which slices show too little of the brain at once
+WORDS = {"ncsnr": "signal to noise of single trials (ncsnr)", "split_half": "split halves"}
 LIMITS = (
     "That a layer predicts a voxel does not say that the voxel computes what the layer does: layers share most of what "
     "they predict. Look at what a layer adds to pixels and to the same network with random weights.",
@@ -36,9 +35,11 @@ def scores(found: Mapping[str, Encoded], protocol: str) -> list[Score]:
         null = e.null[:, kept].mean(1) if len(e.null) else np.zeros(1)
         value = float(e.best[kept].mean())
         ceiling = None if e.ceiling is None else float(e.ceiling[kept].mean())
+        ceiling_kind = None if e.ceilings is None else e.ceilings.score_kind
         details = {
             "n_voxels": int(kept.sum()), "of_voxels": len(kept), "interval": "bootstrap over test stimuli",
             "chosen_by": "training ceiling" if e.training_ceiling is not None else "all voxels",
+            **_ceiling_details(e, kept),
             "significant_max": int((e.tested.p_max < 0.05).sum()),
             "significant_fdr": int((e.tested.p_fdr < 0.05).sum()),
         }  # fmt: skip
@@ -47,13 +48,31 @@ def scores(found: Mapping[str, Encoded], protocol: str) -> list[Score]:
         rows.append(
             Score(
                 METRIC, "braindec", protocol, subject, modality, value, interval(e, kept), chance, mean, n,
-                ceiling=ceiling, ceiling_kind=None if ceiling is None else "ncsnr", p=p, null_n=len(e.null),
+                ceiling=ceiling, ceiling_kind=ceiling_kind, p=p, null_n=len(e.null),
                 per_sample=e.best[kept], details=details,
             )
         )  # fmt: skip
         for system, one in (("nuisance", float(e.nuisance_r[kept].mean())), ("shuffled", float(null[0]))):
             rows.append(Score(METRIC, system, protocol, subject, modality, one, (one, one), chance, mean, n))
     return [*rows, *group_scores(rows)]
+
+
+def _ceiling_details(e: Encoded, kept: np.ndarray) -> dict[str, Any]:
+    """Both kinds of ceiling, and how many voxels each would have kept."""
+    if e.ceilings is None:
+        return {}
+    means = {kind: float(values[kept].mean()) for kind, values in e.ceilings.test.items()}
+    return {
+        "ceilings": means,
+        "ceilings_from": f"repeats of {e.ceilings.repeats_of} stimuli",
+        "kept_by": _kept_by(e),
+    }
+
+
+def _kept_by(e: Encoded) -> dict[str, int]:
+    if e.ceilings is None:
+        return {}
+    return {kind: int((v >= e.settings.ceiling).sum()) for kind, v in e.ceilings.training.items()}
 
 
 def counted(e: Encoded) -> np.ndarray:
@@ -63,10 +82,9 @@ def counted(e: Encoded) -> np.ndarray:
 
 def interval(e: Encoded, kept: np.ndarray) -> tuple[float, float]:
     """95 % of the mean correlation over these voxels, test stimuli resampled; models and voxels stay as they are."""
-    generator = seeding.numpy_generator(e.settings.seed, "encode interval", e.key)
-    n = len(e.test_ids)
-    weights = generator.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES) / n
+    weights = encode_maps.resampled(e)
     a, b = (v[:, kept].astype(np.float64) for v in (e.predictions, e.responses))
+    a, b = a - a.mean(0), b - b.mean(0)
     mean_a, mean_b = weights @ a, weights @ b
     joint = weights @ (a * b) - mean_a * mean_b
     spread = (weights @ a**2 - mean_a**2) * (weights @ b**2 - mean_b**2)
@@ -96,7 +114,7 @@ def report(
         ("Layers", "table", _table(found)),
     ]
     for e in found.values():
-        panels += [*_regions(e), *_brain(e), *_null(e)]
+        panels += [*encode_maps.region_panels(e), *encode_maps.brain_panels(e), *_null(e)]
     panels.append(
         ("What this does not show", "text", {"text": [f"- {line}" for line in LIMITS], "section": "limits"})
     )
@@ -124,50 +142,26 @@ def sentences(e: Encoded) -> list[str]:
         f"{name}: {n_max} of {total} {unit} are predicted better than any under permutation (p < 0.05), {n_fdr} "
         f"with a false discovery rate of 0.05; the layer chosen most often is {favourite}.",
     ]
-    share = e.normalised
-    return lines if share is None else [*lines, f"{name}: {share}."]
-
-
-def write_maps(found: Mapping[str, Encoded], folder: str | Path) -> list[Path]:
-    """Maps of every subject: NIfTI images for voxels, .h5 arrays for anything else; paths written.
-
-    Parameters
-    ----------
-    found : mapping of str to Encoded
-    folder : path
-        Gets ``<key>_<map>.nii.gz``, and the models of the layers as ``<key>_<number>.h5``.
-    """
-    folder, written = Path(folder), []
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, e in found.items():
-        values = brain_maps(e)
-        if isinstance(e.space, VoxelSpace):
-            for name, one in values.items():
-                path = folder / f"{key}_{name}.nii.gz"
-                maps.to_nifti(one, e.space, fill=float("nan")).to_filename(path)
-                written.append(path)
-        else:
-            path = folder / f"{key}_maps.h5"
-            with store.writer(path) as out:
-                for name, one in values.items():
-                    out.array(name, one.reshape(e.shape))
-                out.attributes({"content": "encoding maps", "subject": key})
-            written.append(path)
-        for number, model in enumerate(e.layers.values()):
-            written.append(model.save(folder / f"{key}_layer-{number}.h5"))
-    return written
-
-
-def brain_maps(e: Encoded) -> dict[str, np.ndarray]:
-    """What is drawn on the brain, each float32 (n_voxels,)."""
-    best = np.arange(e.r.shape[1])
-    out = {
-        "correlation": e.best, "unique_r2": e.unique[e.chosen, best],
-        "layer": np.where(e.tested.p_fdr < 0.05, e.chosen, np.nan), "p_max": e.tested.p_max,
-    }  # fmt: skip
-    if e.normalised is not None:
-        out["share_of_ceiling"] = e.normalised.values.numpy()
-    return {name: np.asarray(value, dtype=np.float32) for name, value in out.items()}
+    if e.nuisance_r.any():
+        value, low, high = next(iter(encode_maps.unique_by_region(e).values()))
+        lines.append(
+            f"{name}: beyond nuisance features the chosen layers explain R² {value:.3f} ({low:.3f} to {high:.3f} over "
+            "resampled test stimuli), mean of these voxels."
+        )
+    by = _kept_by(e)
+    if e.normalised is not None and e.ceilings is not None:
+        lines.append(f"{name}: {e.normalised} by {WORDS[e.ceilings.kind]}.")
+        lines.append(
+            f"{name}: voxels with a training ceiling of {e.settings.ceiling:g} or more: "
+            + ", ".join(f"{n} of {total} by {WORDS[kind]}" for kind, n in by.items()) + "."
+        )  # fmt: skip
+    elif e.ceilings is not None:
+        mean = ", ".join(f"{v.mean():.3f} by {WORDS[kind]}" for kind, v in e.ceilings.test.items())
+        lines.append(
+            f"{name}: training stimuli do not repeat, so no voxel is chosen and none given a share of its ceiling; "
+            f"test stimuli repeat, and a perfect model would reach a mean correlation of {mean}."
+        )
+    return lines
 
 
 def _table(found: Mapping[str, Encoded]) -> dict[str, Any]:
@@ -202,56 +196,6 @@ def _table(found: Mapping[str, Encoded]) -> dict[str, Any]:
         "not clipped, so noise and overfitting show as negative numbers."
     )
     return {"columns": columns, "rows": rows, "caption": caption}
-
-
-def _regions(e: Encoded) -> list[tuple[str, str, dict[str, Any]]]:
-    inside = {name: np.flatnonzero(members) for name, members in e.space.regions.items() if members.any()}
-    if not inside or e.r.shape[1] != e.space.n_features:
-        return []
-    series = {name: np.array([e.r[i, m].mean() for m in inside.values()]) for i, name in enumerate(e.layers)}
-    if e.nuisance_r.any():
-        series["nuisance features"] = np.array([e.nuisance_r[m].mean() for m in inside.values()])
-    none = {name: np.full((len(inside), 2), np.nan) for name in series}
-    payload = {"regions": list(inside), "series": series, "intervals": none, "chance": 0.0,
-               "xlabel": "correlation with held-out responses, mean over voxels"}  # fmt: skip
-    return [(f"Layers by region, {e.key.replace('_', ' ')}", "regions", payload)]
-
-
-def _brain(e: Encoded) -> list[tuple[str, str, dict[str, Any]]]:
-    values, name = brain_maps(e), e.key.replace("_", " ")
-    if isinstance(e.space, VoxelSpace):
-        # Two slices or fewer have no sides to be seen from.
-        kind = (
-            "glass_brain"
-            if int(e.space.mask.any((0, 1)).sum()) > 2 and e.space.n_features > WHOLE
-            else "volume"
-        )
-        place = {"mask": e.space.mask, "affine": e.space.affine}
-    elif isinstance(e.space, VertexSpace) and e.space.mesh == "fsaverage5":
-        kind, place = "flat_map", {"left": e.space.left, "right": e.space.right}
-    elif isinstance(e.space, SensorSpace) and np.isfinite(e.space.positions).all(1).any():
-        values = {
-            k: _over_time(v, e.shape, e.space) for k, v in values.items() if k in ("correlation", "unique_r2")
-        }
-        place, kind = {"positions": e.space.positions}, "topography"
-    else:
-        return []
-    panels = [(f"Where {name} is predicted", kind, place | {"values": values["correlation"], "symmetric": True,
-               "label": "correlation, held-out responses"})]  # fmt: skip
-    panels.append((f"Beyond nuisance features, {name}", kind, place | {"values": values["unique_r2"], "symmetric": True,
-                   "label": "unique R² of the chosen layer"}))  # fmt: skip
-    if "layer" in values and np.isfinite(values["layer"]).any():
-        shown = {
-            "values": values["layer"], "label": "layer, voxels at a false discovery rate of 0.05",
-            "caption": "; ".join(f"{i}: {layer}" for i, layer in enumerate(e.layers)),
-        }  # fmt: skip
-        panels.append((f"Layer that predicts best, {name}", kind, place | shown))
-    return panels
-
-
-def _over_time(values: np.ndarray, shape: Sequence[int], space: SensorSpace) -> np.ndarray:
-    """The largest value over time of each channel."""
-    return values.reshape(shape).max(1) if len(shape) == 2 else values.reshape(space.n_features, -1).max(1)
 
 
 def _null(e: Encoded) -> list[tuple[str, str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ import torch
 
 from braindec import encoding
 from braindec.data import maps
-from braindec.evaluate import encode, encode_report
+from braindec.evaluate import encode, encode_maps, encode_report
 from braindec.types import VoxelSpace
 
 QUICK = encode.Settings(n_null=3, n_permutations=99)
@@ -64,7 +64,7 @@ def test_maps_go_back_to_their_voxels_and_models_come_back_from_disk(planted, tm
     space = VoxelSpace(mask, np.diag([2.0, 2, 2, 1]), {"all": np.ones(45, dtype=bool)})
     dataset = replace(planted.dataset, trials={key: replace(trials, space=space)})
     found = encode.encode(dataset, {"planted": planted.embeddings}, settings=QUICK)
-    written = encode_report.write_maps(found, tmp_path)
+    written = encode_maps.write_maps(found, tmp_path)
     path = tmp_path / f"{key}_correlation.nii.gz"
     assert path in written
     np.testing.assert_allclose(maps.from_nifti(path, space), found[key].best, rtol=1e-6)
