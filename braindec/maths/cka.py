@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,15 +38,7 @@ def linear_hsic(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
     q: tr(K L) is ||X^T Y||^2, from which the diagonal's part is subtracted. Sums are double; products of single
     precision are so in blocks of rows.
     """
-    a, b = _checked(x, y, FEWEST if debiased else 2)
-    if not debiased:
-        return products(a, b) / (len(a) - 1) ** 2
-    if len(a) <= max(a.shape[1], b.shape[1]):  # the smaller of the two forms, and without cancellation
-        return unbiased_hsic(mm(a, a.T), mm(b, b.T))
-    na, nb = (z.double().square().sum(1) for z in (a, b))
-    trace = products(a, b) - na @ nb
-    rows_a, rows_b = (_row_sums(z, norms) for z, norms in ((a, na), (b, nb)))
-    return _song(trace, rows_a, rows_b)
+    return _linear((x, y), ((0, 1),), debiased)[0]
 
 
 def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
@@ -67,8 +60,7 @@ def linear_cka(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
     Kornblith et al. 2019, arXiv:1905.00414; debiased Nguyen et al. 2020, arXiv:2010.15327. Unchanged by rotations and
     by scaling of all features of a side together.
     """
-    cross = linear_hsic(x, y, debiased=debiased)
-    return aligned(cross, linear_hsic(x, x, debiased=debiased), linear_hsic(y, y, debiased=debiased))
+    return aligned(*_linear((x, y), ((0, 1), (0, 0), (1, 1)), debiased))
 
 
 def minibatch_cka(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -90,9 +82,8 @@ def minibatch_cka(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     Nguyen et al. 2020, arXiv:2010.15327, equation 3.
     """
     sums = torch.zeros(3, dtype=torch.float64)
-    for x, y in batches:
-        pairs = (x, y), (x, x), (y, y)
-        sums += torch.stack([linear_hsic(a, b).cpu() for a, b in pairs])
+    for pair in batches:
+        sums += torch.stack(_linear(pair, ((0, 1), (0, 0), (1, 1)), True)).cpu()
     return aligned(*sums)
 
 
@@ -166,21 +157,13 @@ def rbf_kernel(x: Tensor, width: float = 0.5) -> Tensor:
     return squared.div_(-2 * width**2 * middle).exp_()
 
 
-def products(x: Tensor, y: Tensor) -> Tensor:
-    """||X^T Y||^2, float64, of rows (n, p) and (n, q): in the smaller of the feature and the row space."""
-    if len(x) < min(x.shape[1], y.shape[1]):
-        return (mm(x, x.T).double() * mm(y, y.T).double()).sum()
-    return cross_products(x, y).square().sum()
-
-
 def cross_products(x: Tensor, y: Tensor) -> Tensor:
-    """X^T Y (p, q) in float64; single precision is multiplied in blocks of rows and added up in double."""
-    if x.dtype == torch.float64 or y.dtype == torch.float64:
-        return x.double().T @ y.double()
-    total = x.new_zeros(x.shape[1], y.shape[1], dtype=torch.float64)
-    for a, b in zip(x.split(BLOCK), y.split(BLOCK), strict=True):
-        total += mm(a.T, b)
-    return total
+    """X^T Y (p, q) of sides about their means, in float64.
+
+    Single precision is multiplied in blocks of rows and added up in double; no copy of either side is made.
+    """
+    a, b = _side(x), _side(y)
+    return _cross_products(a, b)
 
 
 def aligned(cross: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -189,19 +172,61 @@ def aligned(cross: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return torch.where(scale > 0, cross / scale.clamp_min(torch.finfo(torch.float64).tiny), 0.0).clamp(-1, 1)
 
 
-def _checked(x: Tensor, y: Tensor, fewest: int) -> tuple[Tensor, Tensor]:
-    """Both sides about their means: the estimators do not change, rounding does."""
+class _Side(NamedTuple):
+    """Rows (n, p) and their mean (p,), which is taken off wherever some rows are used."""
+
+    rows: Tensor
+    mean: Tensor
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Some centred rows at a time: estimators do not change with the mean, rounding does."""
+        return (rows - self.mean for rows in self.rows.split(BLOCK))
+
+
+def _side(x: Tensor) -> _Side:
+    return _Side(x, x.mean(0))
+
+
+def _linear(pair: tuple[Tensor, Tensor], wanted: tuple[tuple[int, int], ...], debiased: bool) -> list[Tensor]:
+    """HSIC of the wanted pairs of the two sides, with what each side takes alone done once."""
+    x, y = pair
     checks.n_axes("x", x, ("row", "feature"))
     checks.n_axes("y", y, ("row", "feature"))
-    checks.at_least("number of rows", checks.same_length("row", x=x, y=y), fewest)
-    a = x - x.mean(0)
-    return a, (a if x is y else y - y.mean(0))
+    n = checks.at_least("number of rows", checks.same_length("row", x=x, y=y), FEWEST if debiased else 2)
+    sides = [_side(z) for z in pair]
+    if n <= max(x.shape[1], y.shape[1]):  # the smaller of the two forms, and without cancellation
+        kernels = [mm(c, c.T) for c in (side.rows - side.mean for side in sides)]
+        hsic = unbiased_hsic if debiased else biased_hsic
+        return [hsic(kernels[i], kernels[j]) for i, j in wanted]
+    traces = [_cross_products(sides[i], sides[j]).square().sum() for i, j in wanted]
+    if not debiased:
+        return [trace / (n - 1) ** 2 for trace in traces]
+    norms, sums = zip(*(_rows(side) for side in sides), strict=True)
+    return [
+        _song(trace - norms[i] @ norms[j], sums[i], sums[j])
+        for trace, (i, j) in zip(traces, wanted, strict=True)
+    ]
 
 
-def _row_sums(x: Tensor, norms: Tensor) -> Tensor:
-    """Row sums (n,) of X X^T without its diagonal, float64."""
-    total = x.double().sum(0)
-    return torch.cat([rows.double() @ total for rows in x.split(BLOCK)]) - norms
+def _cross_products(a: _Side, b: _Side) -> Tensor:
+    total = a.rows.new_zeros(a.rows.shape[1], b.rows.shape[1], dtype=torch.float64)
+    for first, second in zip(a.blocks(), b.blocks(), strict=True):
+        if first.dtype == second.dtype:
+            total += mm(first.T, second)
+        else:
+            total += first.double().T @ second.double()
+    return total
+
+
+def _rows(side: _Side) -> tuple[Tensor, Tensor]:
+    """Squared length of each row, and its sum of products with all other rows, (n,) each, float64."""
+    total = torch.stack([rows.double().sum(0) for rows in side.blocks()]).sum(0)
+    norms, sums = [], []
+    for rows in side.blocks():
+        values = rows.double()
+        norms.append(values.square().sum(1))
+        sums.append(values @ total - norms[-1])
+    return torch.cat(norms), torch.cat(sums)
 
 
 def _song(trace: Tensor, rows_k: Tensor, rows_l: Tensor) -> Tensor:

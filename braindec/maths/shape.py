@@ -20,6 +20,7 @@ def nuclear_norm(x: Tensor, y: Tensor) -> Tensor:
     ----------
     x : Tensor, shape (n, p)
     y : Tensor, shape (n, q)
+        Either is taken about its mean.
 
     Returns
     -------
@@ -33,8 +34,9 @@ def nuclear_norm(x: Tensor, y: Tensor) -> Tensor:
     """
     checks.same_length("row", x=x, y=y)
     if len(x) < min(x.shape[1], y.shape[1]):
-        x, y = _row_space(x), _row_space(y)
-    product = cross_products(x, y)
+        product = _row_space(x).T @ _row_space(y)
+    else:
+        product = cross_products(x, y)
     gram = product @ product.T if len(product) <= product.shape[1] else product.T @ product
     values = _eigenvalues(gram)
     largest = values[-1:].clamp_min(0.0).squeeze()
@@ -137,10 +139,8 @@ def partially_whitened(x: Tensor, alpha: float) -> Tensor:
 
 
 def _row_space(x: Tensor) -> Tensor:
-    """Square rows (n, n) with the same inner products as rows (n, p), p > n."""
-    if x.shape[1] <= len(x):
-        return x
-    return torch.linalg.qr(x.double().T, mode="r").R.T
+    """Centred square rows (n, n), float64, with the same inner products as rows (n, p), p > n."""
+    return torch.linalg.qr((x - x.mean(0)).double().T, mode="r").R.T
 
 
 def _eigenvalues(gram: Tensor) -> Tensor:
