@@ -55,7 +55,7 @@ def brain_maps(e: Encoded) -> dict[str, np.ndarray]:
 
 
 def brain_panels(e: Encoded) -> list[Panel]:
-    """Correlation, what the layer adds, and which layer: on slices, a glass brain, a flat map or heads; [] elsewhere."""
+    """Correlation, what the layer adds, and which layer: slices, a glass brain, a flat map or heads, or nowhere."""
     if isinstance(e.space, SensorSpace):
         return _heads(e)
     found = _place(e)
