@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results" / "inference.json"
 PEERS = {"pearson": "corr", "rho_a": "rho-a"}
 # conditions, subjects, models, comparator, our draws, their draws
 CASES = ((92, 20, 5, "pearson", 1000, 10), (92, 20, 5, "rho_a", 300, 4), (1000, 8, 5, "pearson", 60, 2),
-         (1000, 8, 5, "rho_a", 12, 1))  # fmt: skip
+         (1000, 8, 5, "rho_a", 12, 2))  # fmt: skip
 SMALL = ((14, 5, 2, "pearson", 20, 2), (14, 5, 2, "rho_a", 20, 2))
 
 

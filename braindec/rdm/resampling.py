@@ -10,7 +10,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.rdm import pairs
 
-PAIRS_AT_ONCE = 1 << 15
+PAIRS_AT_ONCE = 1 << 13
 DRAWS_AT_ONCE = 256
 
 
@@ -74,16 +74,13 @@ def weighted_inner(data: Tensor, models: Tensor, counts: Tensor, *, centred: boo
     n_subjects, n_rows = len(data), len(data) + len(models)
     left, right = _products_needed(n_subjects, n_rows, rows.device)
     first, second = pairs.pair_indices(counts.shape[1], rows.device)
-    sums = []
-    for some in counts.double().split(DRAWS_AT_ONCE):
-        total = rows.new_zeros(len(some), 1 + n_rows + len(left))
-        for start in range(0, rows.shape[1], PAIRS_AT_ONCE):
-            part = slice(start, start + PAIRS_AT_ONCE)
-            total.addmm_(
-                pair_weights(some, first[part], second[part]), _features(rows[:, part], left, right).T
-            )
-        sums.append(total)
-    total = torch.cat(sums)
+    total = rows.new_zeros(len(counts), 1 + n_rows + len(left))
+    drawn = counts.double()
+    for start in range(0, rows.shape[1], PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        features = _features(rows[:, part], left, right).T
+        for some, out in zip(drawn.split(DRAWS_AT_ONCE), total.split(DRAWS_AT_ONCE), strict=True):
+            out.addmm_(pair_weights(some, first[part], second[part]), features)
     moments = rows.new_zeros(len(total), n_rows, n_rows)
     moments[:, left, right] = total[:, 1 + n_rows :]
     moments[:, right, left] = total[:, 1 + n_rows :]
