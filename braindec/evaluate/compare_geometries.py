@@ -25,6 +25,7 @@ from braindec.stats.permutation import max_statistic_p, p_value
 
 JACKKNIFE = 20  # groups of stimuli left out in turn
 COURSE_DRAWS = 200
+N_NULLS_OF_REPEATS = 20
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,29 @@ class Measured:
         Mean over subjects.
     interval : float array, shape (model, 2)
         95 % by leaving groups of stimuli out.
-    null, calibrated, p : float array, shape (model,)
-        Mean under the null, and the share of the way from it to the best value.
+    null, limit, calibrated, p : float array, shape (model,)
+        Mean under the null, its 95 % limit, and the share of the way from the mean to the best value.
+    back : float array, shape (model,), or None
+        The other way (the model first), of measures that are not symmetric.
     subjects : float array, shape (subject, model)
     ceiling : float or None
         Mean over pairs of subjects of the measure between them.
+    repeats : (float, float) or None
+        What a model without noise would reach with half of the repeats, and about what with all of them; None where
+        stimuli do not repeat.
     """
 
     measure: Measure
     value: np.ndarray
     interval: np.ndarray
     null: np.ndarray
+    limit: np.ndarray
     calibrated: np.ndarray
     p: np.ndarray
+    back: np.ndarray | None
     subjects: np.ndarray
     ceiling: float | None
+    repeats: tuple[float, float] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,9 +222,11 @@ def measured(
     """Values of a similarity measure between the patterns themselves, with null, interval and what subjects share."""
     measure = similarity_named(settings.measure)
     brains = _patterns(first, conditions)
-    values, nulls, errors = [], [], []
+    values, nulls, errors, back = [], [], [], []
     for model in models:
         sides = _patterns(model, conditions)
+        if not measure.symmetric:
+            back.append(np.mean([_mean_over(measure, y, brains) for y in sides]))
         by_subject = [_mean_over(measure, x, sides) for x in brains]
         values.append(by_subject)
         nulls.append(_nulls(measure, brains, sides, settings))
@@ -232,9 +243,35 @@ def measured(
     ]
     between = [float(measure(a, b)) for i, a in enumerate(brains) for b in brains[i + 1 :]]
     return Measured(
-        measure, value, np.stack([value - half, value + half], 1), null.mean(1), np.array(shares), p, subjects,
-        float(np.mean(between)) if between else None,
+        measure, value, np.stack([value - half, value + half], 1), null.mean(1),
+        np.quantile(null, 0.95 if measure.higher else 0.05, axis=1), np.array(shares), p,
+        np.array(back) if back else None, subjects, float(np.mean(between)) if between else None,
+        _of_repeats(measure, first, conditions, settings),
     )  # fmt: skip
+
+
+def _of_repeats(
+    measure: Measure, geometry: Geometry, conditions: Sequence[str], settings: Settings
+) -> tuple[float, float] | None:
+    """Ceilings from how alike two halves of the repeats are, mean over subjects.
+
+    Noise is on both sides of that agreement, and on one side only beside a model without noise: the root of its
+    calibrated form. With all repeats it is first lengthened by Spearman and Brown's formula. Exact for correlations and
+    for debiased CKA with half of the repeats, about right for others.
+    """
+    if not geometry.halves or not measure.higher:
+        return None
+    row = {name: i for i, name in enumerate(geometry.rdm.conditions)}
+    order, best, found = [row[name] for name in conditions], measure.range[1], []
+    for halves in geometry.halves:
+        a, b = (torch.from_numpy(np.asarray(h, dtype=np.float64))[order] for h in halves)
+        generator = seeding.torch_generator(settings.seed, "compare repeats", measure.name)
+        nulls = measure.nulls(a, b, N_NULLS_OF_REPEATS, generator)
+        share = calibrated(measure(a, b), nulls, best).clamp(0.0, 1.0)
+        level = nulls.mean()
+        found.append([float(level + s.sqrt() * (best - level)) for s in (share, 2 * share / (1 + share))])
+    low, high = np.mean(found, axis=0)
+    return float(low), float(high)
 
 
 def similarity_named(name: str) -> Measure:

@@ -48,6 +48,11 @@ def sentences(found: Comparison) -> list[str]:
             )
         if m.ceiling is not None:
             lines.append(f"Between subjects: {m.ceiling:.3f}.")
+        if m.repeats is not None:
+            lines.append(
+                "A model without noise would reach {:.3f} with half of the repeats, and about {:.3f} with all of "
+                "them.".format(*m.repeats)
+            )
     return lines
 
 
@@ -121,8 +126,9 @@ def table(found: Comparison) -> dict[str, Any]:
         order = np.argsort(-m.value if m.measure.higher else m.value, kind="stable")
         rows = [
             [found.models[k].name, f"{m.value[k]:.3f}", "[{:.3f}, {:.3f}]".format(*m.interval[k]), f"{m.null[k]:.3f}",
-             f"{m.calibrated[k]:.3f}", f"{m.p[k]:.3g}", "" if m.ceiling is None else f"{m.ceiling:.3f}",
-             str(len(found.conditions))]
+             f"{m.calibrated[k]:.3f}", f"{m.p[k]:.3g}", "" if m.back is None else f"{m.back[k]:.3f}",
+             "" if m.ceiling is None else f"{m.ceiling:.3f}",
+             "" if m.repeats is None else "{:.3f} to {:.3f}".format(*m.repeats), str(len(found.conditions))]
             for k in order
         ]  # fmt: skip
         columns = [
@@ -132,7 +138,9 @@ def table(found: Comparison) -> dict[str, Any]:
             "null",
             "calibrated",
             "p",
+            "model first",
             "between subjects",
+            "ceiling of repeats",
             "stimuli",
         ]
         return {"columns": columns, "rows": rows, "caption": m.measure.source}
@@ -159,10 +167,11 @@ def as_json(found: Comparison) -> dict[str, Any]:
     if found.measured is not None:
         m = found.measured
         out |= {
-            "measure": m.measure.name, "between_subjects": m.ceiling,
+            "measure": m.measure.name, "between_subjects": m.ceiling, "ceiling_of_repeats": m.repeats,
             "models": [
                 {"model": model.name, "value": float(m.value[k]), "interval": m.interval[k].tolist(),
-                 "null": float(m.null[k]), "calibrated": float(m.calibrated[k]), "p": float(m.p[k])}
+                 "null": float(m.null[k]), "calibrated": float(m.calibrated[k]), "p": float(m.p[k]),
+                 "back": None if m.back is None else float(m.back[k])}
                 for k, model in enumerate(found.models)
             ],
         }  # fmt: skip
@@ -181,8 +190,11 @@ def _bars(found: Comparison) -> dict[str, Any]:
     names = [short(m.name) for m in found.models]
     if found.measured is not None:
         m = found.measured
-        return {"models": names, "values": m.value, "intervals": m.interval, "null": m.null, "significant": m.p < 0.05,
-                "subjects": m.subjects, "xlabel": f"{m.measure.name} with {short(found.reference.name)}"}  # fmt: skip
+        return {
+            "models": names, "values": m.value, "intervals": m.interval, "null": m.limit, "significant": m.p < 0.05,
+            "ceiling": m.repeats, "subjects": m.subjects,
+            "xlabel": f"{m.measure.name} with {short(found.reference.name)}",
+        }  # fmt: skip
     i, null = found.inference, found.null
     if i is None or null is None:
         raise ValueError("a comparison has an inference or a measure.")
@@ -207,7 +219,7 @@ def _course(found: Comparison) -> dict[str, Any]:
         "intervals": {names[k]: c.intervals[:, k] for k in drawn},
         "significant": {name: c.p[:, k] < 0.05 for k, name in enumerate(names)},
         "ylabel": f"{COMPARATORS.get(i.comparator, i.comparator)} with {short(found.reference.name)}",
-        "caption": "Shaded: 95 % intervals of the two models with the highest mean, and in grey the ceiling. " + i.statement,
+        "caption": "Shaded: 95 % intervals of the two models with the highest mean; grey: the ceiling. " + i.statement,
     }  # fmt: skip
 
 

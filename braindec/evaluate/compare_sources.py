@@ -67,6 +67,8 @@ class Geometry:
         Of each subject (or the only one), in the order of the conditions.
     said : tuple of str
         What a reader must know of how it was made.
+    halves : tuple of float array, shape (2, stimulus, dim) each
+        Of each subject the patterns of two halves of the repeats; empty where not all stimuli repeat.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Geometry:
     over_time: RDM | None
     patterns: tuple[np.ndarray, ...]
     said: tuple[str, ...] = ()
+    halves: tuple[np.ndarray, ...] = ()
 
 
 def open_dataset(word: str, choices: Choices) -> NeuralDataset:
@@ -124,13 +127,14 @@ def brain(word: str, dataset: NeuralDataset, choices: Choices, ids: Sequence[str
     said = [f"{word}: {measure} distances of {len(kept)} stimuli in {len(subjects)} subjects."]
     if len(kept) < len(names):
         said.append(f"{word}: {len(kept)} of {len(names)} stimuli, evenly spread (--conditions).")
-    said += sorted({note for *_, note in made if note})
+    said += sorted({m[3] for m in made if m[3]})
     keys = list(dataset.trials)
     rdm = stack([m[0] for m in made], "subject", keys)
     over_time = (
         None if made[0][1] is None else stack([m[1] for m in made if m[1] is not None], "subject", keys)
     )
-    return Geometry(word, rdm, over_time, tuple(m[2] for m in made), tuple(said))
+    halves = tuple(m[4] for m in made if m[4] is not None)
+    return Geometry(word, rdm, over_time, tuple(m[2] for m in made), tuple(said), halves)
 
 
 def other(word: str, dataset: NeuralDataset | None, ids: Sequence[str], choices: Choices) -> Geometry:
@@ -152,7 +156,7 @@ def other(word: str, dataset: NeuralDataset | None, ids: Sequence[str], choices:
     path = Path(word.partition("@")[0])
     if is_dataset(word):
         found = brain(word, open_dataset(word, choices), choices, ids)
-        return Geometry(word, found.rdm.mean("subject"), None, found.patterns, found.said)
+        return Geometry(word, found.rdm.mean("subject"), None, found.patterns, found.said, found.halves)
     if path.suffix in (".npz", ".h5"):
         return of_features(word, *from_file(path), ids)
     if dataset is None:
@@ -205,26 +209,37 @@ def folds_of(trials: Trials) -> tuple[np.ndarray, str]:
 
 def _of_subject(
     trials: Trials, ids: Sequence[str], measure: str, choices: Choices
-) -> tuple[RDM, RDM | None, np.ndarray, str]:
-    """(RDM, the same over time or None, mean patterns (stimulus, dim), a note)."""
+) -> tuple[RDM, RDM | None, np.ndarray, str, np.ndarray | None]:
+    """(RDM, the same over time or None, mean patterns (stimulus, dim), a note, those of half the repeats or None)."""
     kept = trials.take(np.isin(trials.table["stimulus_id"].astype(str), list(ids)))
     x = _within_sessions(np.asarray(kept.responses, dtype=np.float32), kept.table["session"])
     x = x[:, x.reshape(len(x), x.shape[1], -1).std((0, 2)) > 0]
     stimulus = kept.table["stimulus_id"].astype(str)
-    fold, note = folds_of(kept) if measure == "crossnobis" else (None, "")
+    fold, note = folds_of(kept)
+    crossed = measure == "crossnobis"
     times = kept.times
     if x.ndim == 3 and times is not None:
         x, times = _windows(x, times, choices.n_times)
     found = dissimilarity(
-        torch.from_numpy(x), stimulus, measure=measure, run=fold, noise=choices.noise, conditions=ids,
-        times=None if times is None else times.tolist(),
+        torch.from_numpy(x), stimulus, measure=measure, run=fold if crossed else None, noise=choices.noise,
+        conditions=ids, times=None if times is None else times.tolist(),
     )  # fmt: skip
     means = np.stack([x[stimulus == i].mean(0).ravel() for i in ids])
+    halves, note = _halves(x, stimulus, fold, ids), note if crossed else ""
     if times is None:
-        return found, None, means, note
+        return found, None, means, note, halves
     after = [i for i, t in enumerate(times) if t >= 0] or list(range(len(times)))
     static = RDM(found.distances[after].mean(0), found.conditions, found.measure)
-    return static, found, means, note
+    return static, found, means, note, halves
+
+
+def _halves(x: np.ndarray, stimulus: np.ndarray, fold: np.ndarray, ids: Sequence[str]) -> np.ndarray | None:
+    """Mean patterns of even and of odd folds, (2, stimulus, dim); None where a stimulus is missing from either."""
+    number = np.unique(fold, return_inverse=True)[1]
+    parts = [number % 2 == side for side in (0, 1)]
+    if not all(set(ids) <= set(stimulus[part].tolist()) for part in parts):
+        return None
+    return np.stack([[x[part & (stimulus == i)].mean(0).ravel() for i in ids] for part in parts])
 
 
 def _within_sessions(x: np.ndarray, session: np.ndarray) -> np.ndarray:

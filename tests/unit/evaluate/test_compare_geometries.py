@@ -50,6 +50,17 @@ def test_any_similarity_measure_goes_through_the_same_door(planted, files, measu
     assert "<svg" in reporting.page(compare_report.report(found))
 
 
+def test_halves_of_repeats_give_a_ceiling_and_one_sided_measures_are_told_both_ways(planted, files):
+    quick = replace(QUICK, n_permutations=9)
+    cka = geometries.compare(planted.dataset, list(files.values()), replace(quick, measure="cka")).measured
+    assert cka is not None and cka.repeats is not None and cka.back is None
+    low, high = cka.repeats
+    assert cka.value[1] < cka.value[0] < high + 0.02 and low < high <= 1
+    pwcca = geometries.compare(files["true"], [files["other"]], replace(quick, measure="pwcca")).measured
+    assert pwcca is not None and pwcca.repeats is None and pwcca.back is not None
+    assert pwcca.back[0] != pwcca.value[0]
+
+
 def test_files_of_embeddings_are_compared_without_any_brain(files):
     found = geometries.compare(files["true"], [files["other"]], QUICK)
     assert found.inference is not None and found.inference.ceiling is None
