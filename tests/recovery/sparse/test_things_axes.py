@@ -30,7 +30,7 @@ def named(real_data):
 
 
 def held_out(texts, axes):
-    """Mean over folds of the correlation of each axis with a ridge's prediction for concepts it never saw, (n_axes,)."""
+    """Mean over folds of each axis' correlation with its prediction for concepts the ridge never saw, (n_axes,)."""
     found = []
     for fold in folds_by_count(len(texts), 5, torch.Generator().manual_seed(0)):
         train = torch.ones(len(texts), dtype=torch.bool).index_fill_(0, fold, False)
