@@ -32,7 +32,7 @@ NUMERIC = range(6, 16)
 MOST_DEPTH = 32
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """What is wrong, in words."""
 
 
@@ -60,24 +60,24 @@ def check(path: Path) -> None:
             elif kind == MATRIX:
                 _matrix(content, start, start + n, 0)
             at = end
-    except (_Broken, zlib.error) as error:
+    except (Broken, zlib.error) as error:
         raise checks.DataFileError(path, f"is damaged ({error})", COPY_AGAIN) from error
 
 
 def _tag(data: bytes, at: int, stop: int) -> tuple[int, int, int, int]:
     """(type, number of bytes, where they begin, where the next element begins)."""
     if at + 8 > stop:
-        raise _Broken("an element ends within its tag")
+        raise Broken("an element ends within its tag")
     first, second = struct.unpack_from("<II", data, at)
     if first >> 16:  # up to four bytes inside of the tag
         kind, n, start, end = first & 0xFFFF, first >> 16, at + 4, at + 8
         if n > 4:
-            raise _Broken(f"a small element of {n} bytes")
+            raise Broken(f"a small element of {n} bytes")
     else:
         kind, n, start = first, second, at + 8
         end = start + n + (-n % 8)
     if start + n > stop:
-        raise _Broken(f"an element of {n} bytes where {stop - start} are left")
+        raise Broken(f"an element of {n} bytes where {stop - start} are left")
     return kind, n, start, end
 
 
@@ -85,20 +85,20 @@ def _matrix(data: bytes, start: int, stop: int, depth: int) -> None:
     if start == stop:
         return  # an empty array
     if depth > MOST_DEPTH:
-        raise _Broken("arrays nested too deeply")
+        raise Broken("arrays nested too deeply")
     _, n, at, end = _tag(data, start, stop)
     if n != 8:
-        raise _Broken("an array without flags")
+        raise Broken("an array without flags")
     kind = data[at]
     complex_ = bool(data[at + 1] & 0x08)
     if kind not in (CELL, STRUCT, CHAR, *NUMERIC):
         return  # objects and sparse arrays are not asked for
     dims_kind, n, at, end = _tag(data, end, stop)
     if dims_kind not in (5, 6) or n % 4 or n < 8:
-        raise _Broken("an array without dimensions")
+        raise Broken("an array without dimensions")
     dims = struct.unpack_from(f"<{n // 4}i", data, at)
     if min(dims) < 0:
-        raise _Broken(f"an array of the shape {dims}")
+        raise Broken(f"an array of the shape {dims}")
     _, _, _, end = _tag(data, end, stop)  # its name
     count = math.prod(dims)
     if kind in (CELL, STRUCT):
@@ -109,7 +109,7 @@ def _matrix(data: bytes, start: int, stop: int, depth: int) -> None:
             return
         value_kind, n, _, end = _tag(data, end, stop)
         if value_kind not in BYTES or (kind != CHAR and n != count * BYTES[value_kind]):
-            raise _Broken(f"an array of the shape {dims} in {n} bytes of type {value_kind}")
+            raise Broken(f"an array of the shape {dims} in {n} bytes of type {value_kind}")
 
 
 def _children(data: bytes, at: int, stop: int, kind: int, count: int, depth: int) -> None:
@@ -119,12 +119,12 @@ def _children(data: bytes, at: int, stop: int, kind: int, count: int, depth: int
         length = struct.unpack_from("<i", data, start)[0] if n == 4 else 0
         _, n, _, at = _tag(data, at, stop)
         if length < 1 or n % length:
-            raise _Broken("a struct without names of its fields")
+            raise Broken("a struct without names of its fields")
         count *= n // length
     if count > (stop - at) // 8:
-        raise _Broken(f"{count} arrays in {stop - at} bytes")
+        raise Broken(f"{count} arrays in {stop - at} bytes")
     for _ in range(count):
         child, n, start, at = _tag(data, at, stop)
         if child != MATRIX:
-            raise _Broken(f"an element of type {child} in place of an array")
+            raise Broken(f"an element of type {child} in place of an array")
         _matrix(data, start, start + n, depth + 1)

@@ -7,7 +7,7 @@ import re
 import runpy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from braindec import checks
-from braindec.data import NeuralDataset, Split, large, mat5, mat5_walk, mat73, public
+from braindec.data import NeuralDataset, Split, large, mat5, mat5_stream, mat73, public
 from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.tables import complete_table
@@ -74,6 +74,7 @@ class Read:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     features: list[np.ndarray] = field(default_factory=list)
+    n_sentences: list[int] = field(default_factory=list)  # of each file
     n_without_words: int = 0
     n_bad: int = 0
 
@@ -91,26 +92,26 @@ def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
 def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
     """Reads every file of each person, a trial for each fixated word; files lie anywhere below the raw folder.
 
-    Each file is read twice: the first time to count what is there and what has to be left out.
+    Each file is read twice, sentence by sentence: first to count what is there and what has to be left out, then for
+    its EEG. Memory holds a sentence and the trials of a person, 3.4 KB each.
     """
     files = _files(raw, choice.tasks)
     there = {s: files.get(s, []) for s in SUBJECTS}
     chosen, missing = public.there(subjects, there, raw, "results*_*.mat of subject {}")
-    said, words = list(missing), dict[str, dict[str, Any]]()
+    said, words, sources = list(missing), dict[str, dict[str, Any]](), list[large.Source]()
     for s, own in chosen.items():
         read = _read(own, choice.measure)
         said += _said(own, s, read, choice.tasks)
         words |= {row["stimulus_id"]: row for row in read.rows}
+        trials = partial(_trials, tuple(own), s, choice.measure, _table(read.rows))
+        sources.append(large.Source(f"sub-{s:02d}_eeg", tuple(own), trials))
     stimuli = {c: [row[c] for row in words.values()] for c in ("word", "concept", "sentence", "word_index")}
     return large.Whole(
         name="zuco",
         licence="CC BY 4.0",
         source="Hollenstein et al. 2018, doi:10.1038/sdata.2018.291; 2020, arXiv:1912.00903",
         raw=raw,
-        sources=tuple(
-            large.Source(f"sub-{s:02d}_eeg", tuple(own), partial(_trials, tuple(own), s, choice.measure))
-            for s, own in chosen.items()
-        ),
+        sources=tuple(sources),
         pictures=large.Pictures(tuple(words), Table(stimuli)),
         splits=_splits,
         notes={
@@ -181,8 +182,7 @@ def _said(files: Sequence[Path], subject: int, read: Read, tasks: Sequence[str])
     lacking = [t for t in tasks if t in expected and t not in {_task(path) for path in files}]
     if lacking:
         said.append(f"sub-{subject:02d}: no file of {', '.join(lacking)}.")
-    for path in files:
-        n = _n_sentences(path)
+    for path, n in zip(files, read.n_sentences, strict=True):
         if n != expected.get(_task(path), n):
             said.append(f"{path.name}: {n} of {expected[_task(path)]} sentences.")
     if read.n_without_words:
@@ -197,20 +197,8 @@ def _is_hdf5(path: Path) -> bool:
         return bool(h5py.is_hdf5(path))
 
 
-def _n_sentences(path: Path) -> int:
-    if not _is_hdf5(path):
-        from scipy.io import whosmat
-
-        mat5_walk.check(path)
-        with reading(path):
-            shapes = {name: shape for name, shape, _ in whosmat(path)}
-        return int(np.prod(shapes["sentenceData"])) if "sentenceData" in shapes else 0
-    with reading(path), open_readonly(path) as file:
-        return len(mat73.elements(path, file.get("sentenceData"), "content"))
-
-
-def _sentences(path: Path) -> Iterator[tuple[str, list[Word] | None]]:
-    """Text and words of each sentence of a file; None where its words hold no data."""
+def _sentences(path: Path, measure: str) -> Iterator[tuple[str, list[Word] | None]]:
+    """Text and words of each sentence of a file, one at a time; None where its words hold no data."""
     if _is_hdf5(path):
         with reading(path), open_readonly(path) as file:
             data = file.get("sentenceData")
@@ -218,25 +206,22 @@ def _sentences(path: Path) -> Iterator[tuple[str, list[Word] | None]]:
             for content, group in zip(contents, words, strict=True):
                 yield mat73.text(content), _words_73(path, group)
         return
-    held = mat5.load(path, ("sentenceData",))["sentenceData"]
-    for sentence in _listed(held):
-        yield str(mat5.field(path, sentence, "content")), _words_5(path, mat5.field(path, sentence, "word"))
+    bands = (f"{measure}_{band}" for band in BANDS)
+    asked = dict.fromkeys(("content", "nFixations", *MEASURES, *bands))
+    for sentence in mat5_stream.elements(path, "sentenceData", {"content": None, "word": asked}):
+        words_5 = _words_5(path, mat5.field(path, sentence, "word"))
+        yield mat5.field(path, sentence, "content") or "", words_5
 
 
-def _listed(held: Any) -> list[Any]:
-    return list(held) if isinstance(held, list | np.ndarray) else [held]
-
-
-def _words_5(path: Path, held: Any) -> list[Word] | None:
-    words = _listed(held)
-    if not words or not all(isinstance(word, dict) and "nFixations" in word for word in words):
+def _words_5(path: Path, words: list[dict[str, Any]] | None) -> list[Word] | None:
+    if not words or not all("nFixations" in word for word in words):
         return None
 
     def get(word: dict[str, Any], name: str) -> np.ndarray:
-        value = np.asarray(word.get(name, []))
-        return value.astype(np.float64).ravel() if value.dtype.kind in "fiub" else np.empty(0)
+        value = word.get(name)
+        return value if isinstance(value, np.ndarray) else np.empty(0)
 
-    return [Word(str(mat5.field(path, word, "content")), partial(get, word)) for word in words]
+    return [Word(mat5.field(path, word, "content") or "", partial(get, word)) for word in words]
 
 
 def _words_73(path: Path, group: Any) -> list[Word] | None:
@@ -264,7 +249,9 @@ def _read(files: Sequence[Path], measure: str) -> Read:
     """All fixated words of one person with finite EEG."""
     found = Read()
     for path in files:
-        for text, words in _sentences(path):
+        found.n_sentences.append(0)
+        for text, words in _sentences(path, measure):
+            found.n_sentences[-1] += 1
             found.n_without_words += words is None
             for i, word in enumerate(words or []):
                 n_fixations = word.get("nFixations")
@@ -294,17 +281,44 @@ def _take(
     found.features.append(np.concatenate(bands).astype(np.float32))
 
 
-def _trials(files: Sequence[Path], subject: int, measure: str) -> Trials:
-    """A person's words, (n_trials, 840): band after band, 105 channels each."""
-    read = _read(files, measure)
-    names = [name for name in read.rows[0] if name != "sentence"]
-    n = len(read.rows)
-    columns = {name: np.array([row[name] for row in read.rows]) for name in names}
-    columns |= {"onset_s": np.zeros(n), "acquisition_order": np.full(n, -1)}
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0] if name != "sentence"}
+    columns |= {"onset_s": np.zeros(len(rows)), "acquisition_order": np.full(len(rows), -1)}
+    return complete_table(columns, "1")
+
+
+class _Features:
+    """Band power of a person's words, float32 (n_trials, 840), read from the files when rows are asked for."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, files: tuple[Path, ...], measure: str, n_trials: int):
+        self._files, self._measure = files, measure
+        self.shape = (n_trials, len(BANDS) * N_CHANNELS)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return np.asarray(self._values[rows])
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        features = _read(self._files, self._measure).features
+        if len(features) != len(self):
+            found = f"holds {len(features)} fixated words, {len(self)} before"
+            raise checks.DataFileError(
+                self._files[0], found, "Leave the files as they are while they are read."
+            )
+        return np.stack(features)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+def _trials(files: tuple[Path, ...], subject: int, measure: str, table: Table) -> Trials:
+    """A person's words: band after band, 105 channels each."""
     of = np.repeat(BANDS, N_CHANNELS)
     space = ArraySpace(len(of), {band: of == band for band in BANDS})
-    responses = np.stack(read.features)
-    return Trials(responses, complete_table(columns, "1"), space, "as distributed", subject, "eeg")
+    responses = _Features(files, measure, table.n_rows)
+    return Trials(responses, table, space, "as distributed", subject, "eeg")
 
 
 def _splits(dataset: NeuralDataset) -> list[Split]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braindec import checks
-from braindec.data import NeuralDataset, catalogue, layout, leakage
+from braindec.data import NeuralDataset, catalogue, layout, leakage, mat5_stream
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,17 @@ def test_what_is_missing_is_counted_and_a_dry_run_writes_nothing(functions, made
     assert "sub-13: 2 fixated words without finite EEG" in said
     assert NeuralDataset.read(out).about["people"] == {"sub-01": "ZAB", "sub-13": "YAC"}
     layout.verify(out)
+
+
+def test_files_of_1_0_are_read_sentence_by_sentence_once_to_count_and_twice_to_prepare(
+    functions, made, tmp_path, monkeypatch
+):
+    read, stream = [], mat5_stream.elements
+    monkeypatch.setattr(mat5_stream, "elements", lambda path, *rest: read.append(path) or stream(path, *rest))
+    functions["prepare"](made[0], tmp_path / "out", subjects=[1], dry_run=True)
+    assert len(read) == len(set(read)) == 3
+    functions["prepare"](made[0], tmp_path / "out", subjects=[1])
+    assert len(read) == 9
 
 
 def test_a_lacking_task_is_named(functions, small, tmp_path):
