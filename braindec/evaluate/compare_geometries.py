@@ -255,11 +255,12 @@ def _of_repeats(
 ) -> tuple[float, float] | None:
     """Ceilings from how alike two halves of the repeats are, mean over subjects.
 
-    Noise is on both sides of that agreement, and on one side only beside a model without noise: the root of its
+    None for measures that take their sides differently: what noise costs then depends on the side that it is on.
+    Else noise is on both sides of that agreement, and on one side only beside a model without noise: the root of its
     calibrated form. With all repeats it is first lengthened by Spearman and Brown's formula. Exact for correlations and
     for debiased CKA with half of the repeats, about right for others.
     """
-    if not geometry.halves or not measure.higher:
+    if not geometry.halves or not measure.higher or not measure.symmetric:
         return None
     row = {name: i for i, name in enumerate(geometry.rdm.conditions)}
     order, best, found = [row[name] for name in conditions], measure.range[1], []
