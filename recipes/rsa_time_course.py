@@ -30,8 +30,8 @@ SMOKE = ("settings.n_layers=2", "settings.n_draws=50", "settings.n_permutations=
 def main(recipe, data_dir, out_dir):
     told = recipe.settings
     dataset = recipe.data.read(data_dir).part("test")
-    layers = encode_features.layers_of(told["layers"], told["n_layers"])[::-1]  # the target's own embedding first
-    beside = [*layers, f"{told['layers']}!random", "pixels:height=8,width=8,colour=rgb"]
+    layers = encode_features.layers_of(told["layers"], told["n_layers"])
+    beside = [*reversed(layers), f"{told['layers']}!random", "pixels:height=8,width=8,colour=rgb"]
     settings = compare_geometries.Settings(
         n_draws=told["n_draws"], n_permutations=told["n_permutations"], seed=recipe.seed,
         choices=Choices(n_times=told["n_times"], part="all", seed=recipe.seed),

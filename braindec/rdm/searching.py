@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -21,6 +21,34 @@ from braindec.rdm.patterns import Patterns, average, labelled
 MEASURES = ("crossnobis", "euclidean", "correlation", "mahalanobis")
 NUMBERS_AT_ONCE = 1 << 23  # values gathered at a time
 Score = Callable[[Tensor], Tensor]
+
+
+@overload
+def searchlight(
+    x: Tensor,
+    neighbourhoods: Neighbourhoods,
+    condition: Any,
+    *,
+    measure: str = ...,
+    run: Any | None = ...,
+    noise: str | None = ...,
+    conditions: Sequence[str] | None = ...,
+    score: None = ...,
+) -> RDM: ...
+
+
+@overload
+def searchlight(
+    x: Tensor,
+    neighbourhoods: Neighbourhoods,
+    condition: Any,
+    *,
+    measure: str = ...,
+    run: Any | None = ...,
+    noise: str | None = ...,
+    conditions: Sequence[str] | None = ...,
+    score: Score,
+) -> Tensor: ...
 
 
 def searchlight(
