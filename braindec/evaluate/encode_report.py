@@ -40,11 +40,12 @@ def scores(found: Mapping[str, Encoded], protocol: str) -> list[Score]:
             "n_voxels": int(kept.sum()), "of_voxels": len(kept), "interval": "bootstrap over test stimuli",
             "chosen_by": "training ceiling" if e.training_ceiling is not None else "all voxels",
             **_ceiling_details(e, kept),
+            "n_test_rows": len(e.test_ids),
             "significant_max": int((e.tested.p_max < 0.05).sum()),
             "significant_fdr": int((e.tested.p_fdr < 0.05).sum()),
         }  # fmt: skip
         p = float((np.sum(null >= value) + 1) / (len(null) + 1)) if len(e.null) else None
-        n, chance, mean = len(e.test_ids), 0.0, float(null.mean())
+        n, chance, mean = len(np.unique(e.blocks)), 0.0, float(null.mean())
         rows.append(
             Score(
                 METRIC, "braindec", protocol, subject, modality, value, interval(e, kept), chance, mean, n,
@@ -135,8 +136,10 @@ def sentences(e: Encoded) -> list[str]:
     favourite = names[int(np.bincount(e.chosen[kept], minlength=len(names)).argmax())]
     null = f", refitted to shuffled stimuli {e.null[:, kept].mean():.3f}" if len(e.null) else ""
     n_max, n_fdr = (int((p < 0.05).sum()) for p in (e.tested.p_max, e.tested.p_fdr))
+    n, n_blocks = len(e.test_ids), len(np.unique(e.blocks))
+    test = f"to {n} stimuli" if n == n_blocks else f"in {n} volumes ({n_blocks} pieces of runs)"
     lines = [
-        f"{name}: held-out responses to {len(e.test_ids)} stimuli are predicted with a mean correlation of "
+        f"{name}: held-out responses {test} are predicted with a mean correlation of "
         f"{e.best[kept].mean():.3f} over {int(kept.sum())} of {total} {unit} (nuisance features alone "
         f"{e.nuisance_r[kept].mean():.3f}{null}).",
         f"{name}: {n_max} of {total} {unit} are predicted better than any under permutation (p < 0.05), {n_fdr} "

@@ -43,6 +43,8 @@ NO_WORDS = {
 RESPONSES, GRIDS = Path("derivative") / "preprocessed_data", Path("derivative") / "TextGrids"
 BUCKET = "s3://openneuro.org/ds003020"
 UNITS = "z-score of each story"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+FELT = {1: 0.15, 2: 0.4, 3: 0.3, 4: 0.15}  # of the miniature: weights of stretches so many volumes before
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,13 @@ def synthetic(
     seed: int = 0,
     subjects: Iterable[int] = (1, 2),
     stories: Iterable[str] = ("avatar", "souls", TEST_STORY),
-    seconds: float = 90.0,
+    seconds: float = 180.0,
     n_voxels: int = 30,
 ) -> Truth:
     """Short stories: float64 (volume, voxel) under the key ``data``, and TextGrids of both formats.
+
+    Two thirds of the voxels follow the letters of the words that began 2 to 8 s before, with noise of the same
+    variance; the others are noise.
 
     Parameters
     ----------
@@ -109,10 +114,11 @@ def synthetic(
     Returns
     -------
     Truth
-        Responses at the default lag: what each file holds, volume by volume. `details["words"]` by story.
+        Responses at the default lag: what each file holds, volume by volume. `details["words"]` by story;
+        `details["n_driven"]`: voxels, the first ones, that follow letters, by subject.
     """
     raw = Path(raw) / "ds003020"
-    words, responses, tables = {}, {}, {}
+    words, responses, tables, driven = {}, {}, {}, {}
     n_volumes = {}
     for i, story in enumerate(stories):
         rng = seeding.numpy_generator(seed, "lebel2023", story)
@@ -123,6 +129,11 @@ def synthetic(
     for subject in subjects:
         own = seeding.numpy_generator(seed, "lebel2023", subject)
         held = {s: own.standard_normal((n, n_voxels + subject - 1)) for s, n in n_volumes.items()}
+        driven[subject] = 2 * (n_voxels + subject - 1) // 3
+        weights = own.standard_normal((len(LETTERS), driven[subject]))
+        for story, values in held.items():
+            signal = _felt(words[story], len(values)) @ weights
+            values[:, : driven[subject]] += (signal - signal.mean(0)) / signal.std(0)
         for story, values in held.items():
             path = raw / RESPONSES / f"UTS{subject:02d}" / f"{story}.hf5"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +144,17 @@ def synthetic(
         onsets = np.concatenate([FIRST_S + T_R * np.arange(len(held[s])) - 4.0 for s in order])
         ids = np.repeat(order, [len(held[s]) for s in order])
         tables[key] = Table({"medium": ids, "onset_s": onsets})
-    return Truth(responses, tables, {"words": words})
+    return Truth(responses, tables, {"words": words, "n_driven": driven})
+
+
+def _felt(said: speech_miniature.Spoken, n_volumes: int) -> np.ndarray:
+    """Letters of the words that began 2 to 8 s before each volume, as blood follows, (n_volumes, n_letters)."""
+    heard = np.zeros((round(FIRST_S / T_R) + n_volumes, len(LETTERS)))
+    for word, start in zip(said.word, said.onset_s.tolist(), strict=True):
+        if int(start // T_R) < len(heard):
+            heard[int(start // T_R)] += [word.count(letter) for letter in LETTERS]
+    first = round(FIRST_S / T_R)
+    return np.sum([w * heard[first - d : first - d + n_volumes] for d, w in FELT.items()], axis=0)
 
 
 def _content(raw: Path, stories: dict[int, list[Path]], lag_s: float, absent: tuple[str, ...]) -> Assembly:
