@@ -53,7 +53,10 @@ def add_options(parser: Any) -> None:
         "--label", type=str, default=None, metavar="COLUMN", help="groups stimuli in the figures"
     )
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws (1000)")
-    parser.add_argument("--permutations", type=int, default=1000, help="of the stimuli, for the null (1000)")
+    parser.add_argument(
+        "--permutations", type=int, default=None,
+        help="of the stimuli, for the null (1000 for rsa, 199 for measures, which cannot reuse distances)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of draws, permutations and random weights (0)")
     parser.add_argument(
         "--out",
@@ -85,7 +88,7 @@ def run(options: Any) -> int:
         options.comparator,
         options.over,
         options.draws,
-        options.permutations,
+        options.permutations or (1000 if options.measure == "rsa" else 199),
         options.seed,
         choices,
     )
@@ -93,6 +96,8 @@ def run(options: Any) -> int:
     made = compare_report.report(found, label_column=options.label)
     for line in _lines(compare_report.table(found)):
         print(line)
+    for note in dict.fromkeys(said for side in (found.reference, *found.models) for said in side.said):
+        print(note)
     print(report.write(made, options.out))
     return 0
 
