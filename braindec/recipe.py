@@ -67,7 +67,7 @@ class Recipe:
     label_column : str, optional
         Column with each trial's (or stimulus') class.
     settings : dict
-        Numbers of the recipe's own.
+        Numbers of the recipe's own. ``"world"`` names the simulated world that is made where no data are given.
     seed : int
     """
 
@@ -274,7 +274,8 @@ def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
     raw, prepared = base / f"raw{size}", base / f"prepared{size}"
     if not (prepared / "dataset.json").is_file():
         dataset = catalogue.load(name)
-        world = {"world": "smoke"} if name == "simulated" and smoke else {}
+        told = recipe.settings.get("world", "smoke" if smoke else None)
+        world = {"world": told} if name == "simulated" and told else {}
         dataset["synthetic"](raw, **world)
         dataset["prepare"](raw, prepared)
     return prepared

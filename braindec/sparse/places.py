@@ -150,14 +150,15 @@ def shared(
 
     Notes
     -----
-    Each place's profile over latents is its `z`, less the mean over its own set's places: what all places read alike
-    (how loud a latent is) says nothing of where or when. With one place nothing is taken away.
+    Each place's profile over latents is its `z` without what goes with the mean profile of its own set, so that these
+    are partial correlations: how well all places read a latent says nothing of where or when. (Subtracting the mean
+    profile instead would turn a place that reads nothing into its opposite.) With one place nothing is taken away.
     """
     checks.same_length("latent", a=a.z.T, b=b.z.T, frequency=frequency)
     which = torch.nonzero(a.tested & b.tested).squeeze(1)
     checks.at_least("latents tested in both", len(which), 3)
     x, y = (_profiles(p.z[:, which]) for p in (a, b))
-    parts = x[:, None] * y[None]
+    parts = x[:, None] * y[None]  # (n_a, n_b, n_latents)
     draws = [exchanged(frequency[which], generator).to(y.device) for _ in range(n_draws)]
     null = torch.stack([x @ y[:, order].T for order in draws])
     similarity = parts.sum(-1)
@@ -166,6 +167,20 @@ def shared(
     return Shared(similarity, parts, p, null, which)
 
 
+def alike(a: Places, b: Places) -> Tensor:
+    """What each latent tested in both adds to the similarity of every place of `a` with every place of `b`.
+
+    float64 (n_a, n_b, n_latents); see `shared`, which adds a null.
+    """
+    which = torch.nonzero(a.tested & b.tested).squeeze(1)
+    return _profiles(a.z[:, which])[:, None] * _profiles(b.z[:, which])[None]
+
+
 def _profiles(z: Tensor) -> Tensor:
+    """Profiles (n_places, n_latents) with mean 0 and norm 1, uncorrelated with the mean profile of several places."""
     known = z.nan_to_num(0.0)
-    return standardise(known - known.mean(0) if len(known) > 1 else known, 1)
+    centred = known - known.mean(1, keepdim=True)
+    if len(known) == 1:
+        return standardise(centred, 1)
+    common = standardise(centred.mean(0), 0)
+    return standardise(centred - (centred @ common)[:, None] * common, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from braindec import checks, config, store
-from braindec.data.simulated.brains import FmriBrain, prior_variances, saturation_moments
+from braindec.data.simulated.brains import REGION_BANKS, FmriBrain, prior_variances, saturation_moments
 from braindec.data.simulated.ceiling import Ceiling, Trial, Truth
 from braindec.data.simulated.meeg import MeegBrain
 from braindec.data.simulated.noise import FmriNoise, NoiseConfig
@@ -157,6 +157,20 @@ class StoredTruth:
             self.features[rows], self._variances, self.members, self._kernel, self.trial.mean * self._scale
         )
         return Truth(self.noise_free[rows], values, self.trial), prior
+
+    def driven(self) -> dict[str, np.ndarray]:
+        """What drives one level of vision and no other, by level from early to late: (n_stimuli, n_features of it).
+
+        Features have the size with which they drive the level: unit variance times the SD of their weights.
+        """
+        out = {}
+        for level, variance in sorted(
+            self._variances.items(), key=lambda item: list(REGION_BANKS).index(item[0])
+        ):
+            others = sum(v for name, v in self._variances.items() if name != level)
+            own = (variance > 0) & (others == 0)
+            out[level] = self.features[:, own] * np.sqrt(variance[own])
+        return out
 
     def candidates(self, ids: Sequence[str]) -> np.ndarray:
         """Noise-free responses to these stimuli, (n, n_voxels or n_sources)."""
