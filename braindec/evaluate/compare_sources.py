@@ -301,7 +301,10 @@ def _decoded(word: str, dataset: NeuralDataset, ids: Sequence[str]) -> Geometry:
     folder, _, layer = word.partition("@")
     decoder = BrainDecoder.from_pretrained(folder)
     rdms, patterns = [], []
-    for trials in dataset.trials.values():
+    known = [trials for key, trials in dataset.trials.items() if key in decoder.preprocessing]
+    if not known:
+        raise checks.ConfigError(f"{word} knows {sorted(decoder.preprocessing)}, not {list(dataset.trials)}.")
+    for trials in known:
         kept = trials.take(np.isin(trials.table["stimulus_id"].astype(str), list(ids)))
         predicted = None if layer else decoder.predict(kept)
         made = decoder.activations(layer, kept) if predicted is None else predicted.values
@@ -310,7 +313,11 @@ def _decoded(word: str, dataset: NeuralDataset, ids: Sequence[str]) -> Geometry:
         means = np.stack([values[stimulus == i].mean(0) for i in ids])
         patterns.append(means)
         rdms.append(dissimilarity(means, ids, measure="correlation", conditions=ids))
-    return Geometry(word, stack(rdms, "subject").mean("subject"), None, tuple(patterns))
+    said = (
+        f"{word} predicts from the recordings of {', '.join(trials.key for trials in known)}: beside these recordings its "
+        "likeness holds their noise too, and no ceiling bounds it; judge it beside a network's features.",
+    )
+    return Geometry(word, stack(rdms, "subject").mean("subject"), None, tuple(patterns), said)
 
 
 def spread(names: Sequence[str], n: int) -> list[str]:

@@ -114,3 +114,22 @@ def test_the_verb_prints_a_table_and_writes_a_report(files, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "other.npz" in said and "95 % interval" in said and "report.html" in said
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_decoder_beside_its_own_recordings_is_told_to_share_their_noise(planted, monkeypatch):
+    """What it predicts is made from the very trials; the warning travels into the report."""
+    from braindec.evaluate import compare_sources
+
+    class Echo:
+        preprocessing = {"sub-01_fmri": None}
+
+        def activations(self, layer, trials):
+            return np.asarray(trials.responses)
+
+    monkeypatch.setattr(
+        compare_sources.BrainDecoder, "from_pretrained", classmethod(lambda cls, name: Echo())
+    )
+    monkeypatch.setattr(compare_sources.Path, "is_dir", lambda self: self.name == "saved" or self.exists())
+    found = geometries.compare(planted.dataset, ["saved@first"], QUICK)
+    assert any("holds their noise too" in line for line in compare_report.sentences(found))
+    assert found.inference is not None and found.inference.value[0] > 0.5
