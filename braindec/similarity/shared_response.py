@@ -32,11 +32,12 @@ def shared_response(systems: list[Tensor], k: int, generator: torch.Generator) -
     Returns
     -------
     SharedResponse
-        `bases` (dim_i, k) and `shared` (k, stimulus).
+        `bases` (dim_i, k) and `shared` (k, stimulus), on the CPU.
     """
     checks.at_least("number of systems", len(systems), 2)
     checks.same_length("stimulus", **{f"system {i}": x for i, x in enumerate(systems)})
-    return deterministic_srm([unit_length(x).T for x in systems], k, generator, N_ITERATIONS)
+    # Its start from principal components is made in double precision on the CPU, wherever the systems are.
+    return deterministic_srm([unit_length(x).T.cpu() for x in systems], k, generator, N_ITERATIONS)
 
 
 def agreement(xa: Tensor, ya: Tensor, xb: Tensor, yb: Tensor, k: int = K) -> Tensor:
