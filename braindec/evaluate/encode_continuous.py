@@ -88,8 +88,9 @@ def encode_continuous(
     Returns
     -------
     dict of str to Encoded
-        Penalties and layers are chosen by folds that hold out a block of every run with a gap around it; training
-        volumes within the gap of a test volume of the same run are left out.
+        Responses and features are centred in each run of each part. Penalties and layers are chosen by folds that hold
+        out a block of every run with a gap around it; training volumes within the gap of a test volume of the same run
+        are left out.
 
     Raises
     ------
@@ -211,7 +212,7 @@ def _task(
     return {
         "key": key, "layers": {name: _features(space, film, a, b) for name, space in layers.items()},
         "nuisance": None if not low else (torch.cat([x for x, _ in low], 1), torch.cat([x for _, x in low], 1)),
-        "y": film.y[a], "y_test": film.y[b],
+        "y": _centred(film.y[a], run_a), "y_test": _centred(film.y[b], run_b),
         "folds": fold_rules.folds_by_block(len(a), settings.n_folds, film.gap, run_a),
         "reorder": partial(_reordered, run_a, timing.shift, length),
         "test": partial(_tested, settings.n_permutations, run_b, timing.shift, length),
@@ -230,7 +231,16 @@ def _features(space: Embeddings, film: _Timeline, a: np.ndarray, b: np.ndarray) 
         late = torch.zeros_like(everything)
         for shift, tap in zip(film.shifts, film.taps.tolist()):
             late += tap * encoding.delayed(everything, [shift], film.run)
-    return standardised(late[a], late[b])
+    return standardised(_centred(late[a], film.run[a]), _centred(late[b], film.run[b]))
+
+
+def _centred(x: Tensor, run: np.ndarray) -> Tensor:
+    """Without the mean of each run: runs differ in level, and no reordering inside of runs would undo that."""
+    out = torch.empty_like(x)
+    for name in np.unique(run):
+        rows = torch.from_numpy(np.flatnonzero(run == name))
+        out[rows] = x[rows] - x[rows].mean(0)
+    return out
 
 
 def _pieces(run: np.ndarray, length: int) -> np.ndarray:
@@ -244,6 +254,8 @@ def _pieces(run: np.ndarray, length: int) -> np.ndarray:
 
 
 def _reordered(run: np.ndarray, shift: str, length: int, generator: np.random.Generator) -> np.ndarray:
+    """An order of training rows under which responses belong to other moments of their run."""
+    # Pieces may stay where they are: without them the null of centred runs would lie below zero.
     return moved(run, generator, shift, length)
 
 
