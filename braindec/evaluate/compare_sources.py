@@ -315,7 +315,7 @@ def _decoded(word: str, dataset: NeuralDataset, ids: Sequence[str]) -> Geometry:
         rdms.append(dissimilarity(means, ids, measure="correlation", conditions=ids))
     said = (
         f"{word} predicts from the recordings of {', '.join(trials.key for trials in known)}: beside these "
-        "recordings its likeness holds their noise too, and no ceiling bounds it; judge it beside a network's features.",
+        "recordings its likeness holds their noise too, and no ceiling bounds it; judge it beside features.",
     )
     return Geometry(word, stack(rdms, "subject").mean("subject"), None, tuple(patterns), said)
 
