@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,9 @@ from braindec.sparse.parallel import Ranks
 
 ADAM_EPS = 6.25e-10  # Gao et al. 2024
 BATCH_THRESHOLD_RATE = 0.01  # of BatchTopK's running threshold, as in SAELens
+
+
+Term = Callable[[SparseAutoencoder], Tensor]
 
 
 @dataclass(frozen=True)
@@ -169,14 +172,45 @@ def fit(
         If training diverges; the message says at which step and what to lower.
     """
     rows, ranks = Rows(inputs), Ranks.here()
-    device = ranks.device(settings.device)
     start = starting.measure(rows, seed)
-    state = _State(model, settings, rows.n_dims, start, seed, device)
-    run = _identity(model, settings, rows, seed, about)
+    state = State(model, settings, rows.n_dims, start, seed, ranks.device(settings.device))
+    run = identity(model, settings, rows, seed, about)
+    train(
+        [state], rows, settings, ranks, seed=seed, run=run, folder=folder, progress=progress, stop_at=stop_at
+    )
+    return state.fitted()
+
+
+def train(
+    states: Sequence[State],
+    rows: Rows,
+    settings: Config,
+    ranks: Ranks,
+    *,
+    seed: int,
+    run: str,
+    folder: Path | None = None,
+    progress: bool = True,
+    stop_at: int | None = None,
+    further: Callable[[int], Sequence[Term]] | None = None,
+) -> None:
+    """All steps of autoencoders that see the same samples in the same order, in place; goes on where it was stopped.
+
+    Parameters
+    ----------
+    states : sequence of State
+    rows, settings, ranks, seed, folder, progress, stop_at
+        See `fit`; `seed` draws the samples' order.
+    run : str
+        Names what is trained; a checkpoint of another run is refused.
+    further : callable, optional
+        From a step's number to one more term of the loss for each state (`State.step`).
+    """
+    changing = _tensors(states)
     keeps = folder is not None and settings.checkpoint_every > 0
     if keeps and folder is not None:
-        state.log = checkpoints.resume(folder, run, state.tensors())
-    first = state.resumed_at
+        _share_log(states, checkpoints.resume(folder, run, changing))
+    first = states[0].resumed_at
     last = settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)
     order = Order(rows.n_samples, settings.batch_size, seed, "sparse")
     bar = tqdm(
@@ -189,22 +223,37 @@ def fit(
     )
     for step in bar:
         mine = ranks.part(order.rows(step))
-        values = state.step(step, lambda part: rows.read(part).to(device), mine, ranks)
-        if (step + 1) % 10 == 0 or step + 1 == last:
-            row = {"step": float(step + 1)} | {k: float(v) for k, v in values.items()}
-            if not all(math.isfinite(v) for v in row.values()):
-                raise FloatingPointError(
-                    f"training diverged at step {step + 1}: {row}. Lower lr or sparsity_weight."
-                )
-            state.log.append(row)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in row.items() if k != "step"})
+        terms = further(step) if further is not None else [None] * len(states)
+        for state, term in zip(states, terms, strict=True):
+            values = state.step(step, rows.read, mine, ranks, term)
+            if (step + 1) % 10 == 0 or step + 1 == last:
+                bar.set_postfix(state.note(step, values))
         if keeps and folder is not None and (step + 1) % settings.checkpoint_every == 0 and ranks.first:
-            state.done.fill_(step + 1)
-            checkpoints.keep(folder, run, step + 1, state.tensors(), state.log)
-    return Fitted(starting.folded(state.model.eval().cpu(), start.scale), state.log)
+            for state in states:
+                state.done.fill_(step + 1)
+            checkpoints.keep(folder, run, step + 1, changing, _logs(states))
 
 
-class _State:
+def _tensors(states: Sequence[State]) -> dict[str, Tensor]:
+    if len(states) == 1:
+        return states[0].tensors()
+    return {f"{i}.{name}": value for i, state in enumerate(states) for name, value in state.tensors().items()}
+
+
+def _logs(states: Sequence[State]) -> list[dict[str, float]]:
+    """Rows of all states; with several, each says whose it is."""
+    if len(states) == 1:
+        return states[0].log
+    return [row | {"autoencoder": float(i)} for i, state in enumerate(states) for row in state.log]
+
+
+def _share_log(states: Sequence[State], rows: list[dict[str, float]]) -> None:
+    for i, state in enumerate(states):
+        own = [row for row in rows if row.get("autoencoder", 0.0) == i]
+        state.log = [{k: v for k, v in row.items() if k != "autoencoder"} for row in own]
+
+
+class State:
     """What changes while training: weights, moments, activity of latents, the log."""
 
     def __init__(
@@ -216,7 +265,7 @@ class _State:
         seed: int,
         device: torch.device,
     ):
-        self.settings, self.seed, self._scale = settings, seed, start.scale
+        self.settings, self.seed, self._scale, self.device = settings, seed, start.scale, device
         with seeding.seeded(seed, "sparse", "weights"):
             self.model = starting.begun(SparseAutoencoder(n_dims, model), start).to(device).train()
         self._variance = torch.tensor(start.variance * start.scale**2, device=device)
@@ -246,10 +295,38 @@ class _State:
             out |= {f"{k}.{name}": v for k, v in self.optimizer.state[parameter].items()}
         return out | {"silent": self.silent, "done": self.done}
 
+    def fitted(self) -> Fitted:
+        """The model in eval mode on the CPU, on the scale of its inputs, with its log; it trains no further."""
+        return Fitted(starting.folded(self.model.eval().cpu(), self._scale), self.log)
+
+    def note(self, step: int, values: dict[str, Tensor]) -> dict[str, str]:
+        """A row in the log, and its numbers in short.
+
+        Raises
+        ------
+        FloatingPointError
+            If one is not finite.
+        """
+        row = {"step": float(step + 1)} | {k: float(v) for k, v in values.items()}
+        if not all(math.isfinite(v) for v in row.values()):
+            raise FloatingPointError(
+                f"training diverged at step {step + 1}: {row}. Lower lr or sparsity_weight."
+            )
+        self.log.append(row)
+        return {k: f"{v:.3f}" for k, v in row.items() if k != "step"}
+
     def step(
-        self, step: int, read: Callable[[Tensor], Tensor], numbers: Tensor, ranks: Ranks
+        self,
+        step: int,
+        read: Callable[[Tensor], Tensor],
+        numbers: Tensor,
+        ranks: Ranks,
+        further: Term | None = None,
     ) -> dict[str, Tensor]:
-        """One step: gradients of all parts, atoms' growth removed, weights moved, activity counted."""
+        """One step: gradients of all parts, atoms' growth removed, weights moved, activity counted.
+
+        `further` is one more term of the loss, of the model alone; it is logged as ``further``.
+        """
         factor = self.settings.factor(step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * factor
@@ -260,7 +337,7 @@ class _State:
         parts = numbers.chunk(self.settings.accumulate)
         weights = self._weights(step)
         for part in parts:
-            inputs = read(part) * self._scale
+            inputs = read(part).to(self.device) * self._scale
             found = self._terms(inputs, weights, dead)
             (found.total * (len(part) / len(numbers))).backward()
             fired[found.code.latents[found.code.values.detach() > 0]] = True
@@ -270,6 +347,10 @@ class _State:
                 )
             self._watch_threshold(found.code)
             worst = (inputs, found.error)
+        if further is not None:
+            value = further(self.model)
+            value.backward()
+            values["further"] = value.detach()
         values["l0"] = (found.code.values.detach() > 0).sum() / found.code.n_samples
         values["dead"] = dead.float().mean()
         ranks.mean_of_gradients(self.model, fired, self.model.threshold)
@@ -316,6 +397,16 @@ def orthogonal_to_atoms_(model: SparseAutoencoder) -> None:
         grad -= along * model.atoms
 
 
-def _identity(model: ModelConfig, settings: Config, rows: Rows, seed: int, about: str) -> str:
-    said = [config.to_json(model), config.to_json(settings), [rows.n_samples, rows.n_dims], seed, about]
+def identity(
+    model: ModelConfig | Sequence[ModelConfig], settings: Config, rows: Rows, seed: int, about: str
+) -> str:
+    """A hash that names a run, so that it does not go on from another one's checkpoint."""
+    models = [model] if isinstance(model, ModelConfig) else list(model)
+    said = [
+        *map(config.to_json, models),
+        config.to_json(settings),
+        [rows.n_samples, rows.n_dims],
+        seed,
+        about,
+    ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
