@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from braindec.data import NeuralDataset
 from braindec.data.preprocessing import Preprocessing
 from braindec.decoder import BrainDecoder, average_groups, group_repeats
 from braindec.evaluate.encode import PREPROCESSING
+from braindec.maths.correlation import standardise
 from braindec.sparse import baselines, brain, claims, places, readers, separation
 from braindec.sparse.dictionary import Dictionary, activations
 from braindec.types import UNKNOWN, Embeddings, Space, SubjectSignal, Trials
 
 BASELINES = ("pca", "ica", "nmf", "raw", "random")
 SIGNED = ("pca", "ica", "raw")  # both ends of such a latent count as latents
+LARGEST_PATTERN = 2**26
 WHOLE = "all"  # the region that every feature belongs to, where a space names none
 
 
@@ -108,6 +110,9 @@ class Inside:
     times : float array, shape (n_windows,)
         Seconds.
     space : Space
+    pattern : Tensor, shape (n_latents, n_voxels), or None
+        Correlation of each latent's activation with the mean response of each voxel (channel and window); None where
+        that would be more than `LARGEST_PATTERN` numbers.
     """
 
     key: str
@@ -123,6 +128,7 @@ class Inside:
     when: places.Places | None
     times: np.ndarray
     space: Space
+    pattern: Tensor | None = None
 
 
 def inside(
@@ -282,7 +288,14 @@ def _inside_one(
         {way: claims.claims(ways[way], rates, areas[way], told) for way in brain.WAYS},
         claims.fates(ways["embedding"], ways["direct"], told), (), where,
         windows(part, source, latents, some, settings), part.times, part.signal.space,
+        _pattern(latents.activations, part.responses.flatten(1)),
     )  # fmt: skip
+
+
+def _pattern(activations: Tensor, responses: Tensor) -> Tensor | None:
+    if activations.shape[1] * responses.shape[1] > LARGEST_PATTERN:
+        return None
+    return standardise(activations, 0).T @ standardise(responses, 0)
 
 
 def _latents_of(ids: Sequence[str], embeddings: Embeddings, model: Dictionary) -> brain.Latents:
@@ -345,8 +358,6 @@ def with_decoder(
         With the split whose train part the decoder was fitted on.
     settings : Settings
     """
-    from dataclasses import replace
-
     test = dataset.part("test").trials[found.key]
     made = decoder.predict(test, repeats="after")
     row = {name: i for i, name in enumerate(found.ids)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from braindec.plots.brains import montage, sensor_map
 from braindec.plots.curves import time_by_time, time_course, training_curve
 from braindec.plots.glass import flat_map, glass_brain
+from braindec.plots.latents import claim_scatter, latent_map, latent_table, latent_timing
 from braindec.plots.pictures import encoded, image_grid
 from braindec.plots.rdm import model_bars, rdm_matrix, rsa_time_course
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
@@ -15,11 +16,15 @@ from braindec.plots.specification import specification_curve
 
 __all__ = [
     "ScoreRow",
+    "claim_scatter",
     "confusion",
     "encoded",
     "flat_map",
     "glass_brain",
     "image_grid",
+    "latent_map",
+    "latent_table",
+    "latent_timing",
     "model_bars",
     "montage",
     "null_histogram",

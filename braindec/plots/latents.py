@@ -262,7 +262,7 @@ def claim_scatter(
         return _style.as_bytes(made, f"area under the ROC of {len(shown)} latents by frequency", kind)
 
 
-def timing(
+def latent_timing(
     times: np.ndarray,
     similarity: np.ndarray,
     regions: Sequence[str],
@@ -305,7 +305,7 @@ def timing(
         for k, name in enumerate(regions):
             for course in similarity[:, k]:
                 left.plot(ms, course, color=colours[k], lw=0.7, alpha=0.3)
-            left.plot(ms, similarity[:, k].mean(0), color=colours[k], lw=2.4, label=f"{name} region")
+            left.plot(ms, similarity[:, k].mean(0), color=colours[k], lw=2.4, label=f"{name} fMRI region")
             left.plot(
                 1000 * planted[k], 0.985, marker="v", color=colours[k], ms=9, transform=top, clip_on=False
             )
@@ -313,7 +313,10 @@ def timing(
         left.axvline(0, color=_style.FAINT, lw=1, ls="--")
         left.text(0, low - 0.1 * (high - low), " picture", color=_style.FAINT, va="bottom", fontsize=9)
         left.set_ylim(low - 0.1 * (high - low), high + 0.42 * (high - low))
-        left.set(xlabel="time of EEG, ms", ylabel="EEG reads the latents\nthat the region reads (r)")
+        left.set(
+            xlabel="time of EEG, ms",
+            ylabel="EEG at this time reads the latents\nthat fMRI reads in the region (r)",
+        )
         left.set_title("When EEG reads each region's latents")
         left.legend(
             loc="upper right",
@@ -358,4 +361,5 @@ def _null_of_rho(axes: Axes, null: np.ndarray, rho: float) -> None:
     axes.text(rho - 0.04, height * 0.98, f"found\n{rho:.2f}", color=_style.COLOURS[0], ha="right", **told)
     axes.text(mean - 0.04, height * 0.98, f"mean\n{mean:+.2f}", ha="right", **told)
     axes.set(xlim=(-1.05, 1.1), xlabel="rho, planted and recovered", ylabel=f"of {len(null)} refits")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_title("Stimuli permuted")

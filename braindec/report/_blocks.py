@@ -27,12 +27,20 @@ model_bars (scores)     models: texts, values (n,), intervals (n, 2), ceiling (l
                         significant (n,), subjects (n_subjects, n), xlabel
 rsa_time_course (brain) time_s (n,), series: {model: (n,)}, intervals: {model: (n, 2)}, significant: {model: (n,)},
                         ceiling (n, 2) or None, ylabel
+latents (brain)         names: texts, images: arrays (n, height, width, 3), auc (n,), interval (n, 2), maps,
+                        ceiling (n,), reference (n,), places (n, n_places), place_names
+latent_map (brain)      values (n_places, n_latents), columns: texts, groups: texts or None, limit, xlabel, label,
+                        chance
+claims (brain)          rate, auc (n_latents,), verdict: texts, rates (n_rates,), baselines: {name: (n_rates,)}
+latent_timing (brain)   times (n,), similarity (n_pairs, n_regions, n), regions: texts, latency (n_pairs, n_regions),
+                        planted (n_regions,), null (n_null,), rho
 config (config)         tree: JSON
 ======================  ==============================================================================================
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -251,6 +259,43 @@ def rsa_time_course(payload: Payload) -> str:
     )  # fmt: skip
 
 
+def latents(payload: Payload) -> str:
+    """Latents with their stimuli, how well they are read, and where."""
+    drawn = plots.latent_table(
+        payload["names"], payload["images"], np.asarray(payload["auc"]), np.asarray(payload["interval"]),
+        maps=payload.get("maps", ()), ceiling=payload.get("ceiling"), reference=payload.get("reference"),
+        places=payload.get("places"), place_names=payload.get("place_names", ()),
+    )  # fmt: skip
+    words = f"stimuli, areas and places of {len(payload['names'])} latents"
+    return (
+        f'<img class="figure" alt="{words}" src="data:image/png;base64,{base64.b64encode(drawn).decode()}">'
+    )
+
+
+def latent_map(payload: Payload) -> str:
+    """Latents in rows, places or times in columns."""
+    return plots.latent_map(
+        np.asarray(payload["values"]), payload["columns"], groups=payload.get("groups"), limit=payload.get("limit"),
+        chance=float(payload.get("chance", 0.5)), xlabel=payload.get("xlabel", ""),
+        label=payload.get("label", "area under the ROC"),
+    )  # fmt: skip
+
+
+def claims(payload: Payload) -> str:
+    """Areas by frequency, beside baselines."""
+    return plots.claim_scatter(
+        np.asarray(payload["rate"]), np.asarray(payload["auc"]), payload["verdict"],
+        rates=payload.get("rates"), baselines=payload.get("baselines"),
+    )  # fmt: skip
+
+
+def latent_timing(payload: Payload) -> str:
+    """When the latents of each region are read."""
+    names = ("times", "similarity", "latency", "planted", "null")
+    arrays: dict[str, Any] = {name: np.asarray(payload[name]) for name in names}
+    return plots.latent_timing(**arrays, regions=payload["regions"], rho=float(payload["rho"]))
+
+
 def config(payload: Payload) -> str:
     """A JSON tree that folds."""
     return f'<div class="tree">{_branch(payload["tree"], depth=0)}</div>'
@@ -299,5 +344,9 @@ KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "rdm": ("brain", rdm),
     "model_bars": ("scores", model_bars),
     "rsa_time_course": ("brain", rsa_time_course),
+    "latents": ("brain", latents),
+    "latent_map": ("brain", latent_map),
+    "claims": ("brain", claims),
+    "latent_timing": ("brain", latent_timing),
     "config": ("config", config),
 }

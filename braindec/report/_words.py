@@ -22,6 +22,8 @@ METRICS = {
     "category_accuracy": "the category is decoded right",
     "pairwise_identification": "the decoded item is more like the presented one than like a distractor",
     "pairwise_identification_within_class": "the same, with distractors of the same class only",
+    "latent_auc": "a stimulus in which a latent is active has a higher reading than one in which it is not",
+    "latency_spearman": "rank correlation of planted latencies of regions with those that fMRI and EEG give",
     "roc_auc": "a trial of one class is ranked above a trial of the other",
 }
 
