@@ -162,8 +162,8 @@ def _skewed(values: np.ndarray, atoms: np.ndarray, encoder: np.ndarray, mean: np
 def _nmf(values: np.ndarray, n_latents: int, seed: int) -> _Parts:
     centre = np.median(values, 0)
     halves = np.hstack([np.maximum(values - centre, 0), np.maximum(centre - values, 0)])
-    made = NMF(n_latents, init="nndsvda", solver="cd", max_iter=300, tol=1e-3, random_state=_state(seed))
-    made.fit(halves)
+    init = "nndsvda" if n_latents <= min(halves.shape) else "random"  # the first has no more than it has dims
+    made = NMF(n_latents, init=init, max_iter=300, tol=1e-3, random_state=_state(seed)).fit(halves)
     positive, negative = np.hsplit(made.components_, 2)
     atoms = positive - negative
     # It has no linear encoder; pre-activations are the unconstrained weights that rebuild best.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -102,3 +103,16 @@ def test_benchmarks_of_similarity_run_small_and_find_equal_results(repository, t
     command = [sys.executable, script, "--small", "--out", out]
     subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert json.loads(out.read_text())["values"]
+
+
+def test_the_benchmark_of_planted_dictionaries_scores_every_method(repository, tmp_path):
+    out = tmp_path / "dictionaries.json"
+    sizes = ["--samples", "400", "--dims", "24", "--seeds", "1", "--steps", "40"]
+    command = [sys.executable, repository / "benchmarks" / "dictionaries.py", *sizes, "--out", out]
+    environment = {k: v for k, v in os.environ.items() if k != "BRAINDEC_REAL_DATA"}
+    subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
+    found = json.loads(out.read_text())
+    assert found["codes"] == "drawn"
+    assert {r["system"] for r in found["values"]} == {
+        "topk", "batch_topk", "ica", "nmf", "kmeans", "pca", "chance",
+    }  # fmt: skip

@@ -67,6 +67,11 @@ def test_signs_of_pca_and_ica_are_those_of_rare_features(inputs):
         assert (values.pow(3).mean(0) > 0).all()
 
 
+@pytest.mark.parametrize("name", ["nmf", "kmeans", "random"])
+def test_there_may_be_more_latents_than_dims(inputs, name):
+    assert baselines.fit(name, inputs, 30, seed=0).atoms.shape == (30, 12)
+
+
 def test_what_does_not_suit_is_refused(inputs):
     with pytest.raises(ConfigError, match="at most 12 latents"):
         baselines.fit("ica", inputs, 13, seed=0)
