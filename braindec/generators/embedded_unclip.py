@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from braindec import _compat, checks, weights
 from braindec.generators import Generator
+from braindec.generators._guidance import PictureScore, guided
+from braindec.generators._pipeline import as_bytes
 from braindec.generators._unclip import N_NOISE_LEVELS, UnclipDecoder, cosine_alphas_cumprod
 
 FOLDED = 2  # the autoencoder sees every 2x2 block of pixels as channels
@@ -79,16 +81,7 @@ class EmbeddedUnclip(Generator):
         progress: bool = False,
     ) -> np.ndarray:
         """Pictures of embeddings; see `Generator.generate`. Embeddings need not have unit length."""
-        checks.n_axes("image_embeddings", image_embeddings, ("stimulus", "token", "dim"))
-        if image_embeddings.shape[1:] != (1, self.decoder.embedding_dim):
-            raise checks.SpaceMismatchError(
-                f"image_embeddings have shape {tuple(image_embeddings.shape[1:])} per stimulus, but {self.name} takes "
-                f"one token of {self.decoder.embedding_dim}; embed with targets.tiny_openclip."
-            )
-        checks.finite("image_embeddings", image_embeddings)
-        told = nn.functional.normalize(
-            torch.as_tensor(np.asarray(image_embeddings)).float().flatten(1), dim=1
-        )
+        told = self._told(image_embeddings)
         shape = (len(told), self.decoder.n_channels, self.decoder.size, self.decoder.size)
         noise = torch.randn(shape, generator=generator, device=generator.device).to(told.device)
         n_steps = self.config.n_steps if n_steps is None else n_steps
@@ -100,6 +93,67 @@ class EmbeddedUnclip(Generator):
                 pictures.append(self._decode(self._denoise(noise[rows], told[rows], n_steps)))
                 bar.update(len(told[rows]))
         return np.concatenate(pictures)
+
+    def _told(self, image_embeddings: np.ndarray) -> Tensor:
+        """Embeddings of unit length (n, dim)."""
+        checks.n_axes("image_embeddings", image_embeddings, ("stimulus", "token", "dim"))
+        if image_embeddings.shape[1:] != (1, self.decoder.embedding_dim):
+            raise checks.SpaceMismatchError(
+                f"image_embeddings have shape {tuple(image_embeddings.shape[1:])} per stimulus, but {self.name} takes "
+                f"one token of {self.decoder.embedding_dim}; embed with targets.tiny_openclip."
+            )
+        checks.finite("image_embeddings", image_embeddings)
+        return nn.functional.normalize(
+            torch.as_tensor(np.asarray(image_embeddings)).float().flatten(1), dim=1
+        )
+
+    def synthesise(
+        self,
+        score: PictureScore,
+        n: int,
+        *,
+        generator: torch.Generator,
+        strength: float = 1.0,
+        n_steps: int | None = None,
+        progress: bool = False,
+        image_embeddings: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Pictures that raise a score, of no embedding or of given ones.
+
+        Parameters
+        ----------
+        score : callable
+            ``score(pictures) -> (n,)``, differentiable; pictures (n, 3, 64, 64) in [0, 1].
+        n : int
+            How many pictures.
+        generator : torch.Generator
+            The only source of randomness; equal seeds start from equal noise at any strength.
+        strength : float
+            Of the guidance, see `_guidance.guided`; 0: what the model makes when it is told nothing.
+        n_steps : int, optional
+            None for the config's own number.
+        progress : bool
+
+        Returns
+        -------
+        ndarray of uint8, shape (n, 64, 64, 3)
+        """
+        checks.at_least("n", n, 1)
+        n_steps = self.config.n_steps if n_steps is None else n_steps
+        checks.in_range("n_steps", n_steps, 1, N_NOISE_LEVELS)
+        shape = (n, self.decoder.n_channels, self.decoder.size, self.decoder.size)
+        noise = torch.randn(shape, generator=generator, device=generator.device).cpu()
+        told = torch.zeros(n, self.decoder.embedding_dim)
+        if image_embeddings is not None:
+            checks.same_length("picture", n=range(n), image_embeddings=image_embeddings)
+            told = self._told(image_embeddings)
+        made = []
+        for some, about in zip(noise.split(self.config.batch_size), told.split(self.config.batch_size)):
+            told_or_not = _Told(self, _scheduler(n_steps), about, image_embeddings is None)
+            latents = guided(told_or_not, some, score, strength, progress)
+            with torch.no_grad():
+                made.append(as_bytes(told_or_not.pictures(latents)))
+        return np.concatenate(made)
 
     def _denoise(self, noise: Tensor, told: Tensor, n_steps: int) -> Tensor:
         scheduler = _scheduler(n_steps)
@@ -114,11 +168,30 @@ class EmbeddedUnclip(Generator):
             latents = scheduler.step(velocity, level, latents, eta=0.0).prev_sample
         return self.decoder.to_autoencoder(latents)
 
+    def _draw(self, latents: Tensor) -> Tensor:
+        """Pictures (n, 3, 64, 64), about in [-1, 1]."""
+        return nn.functional.pixel_shuffle(self.autoencoder.decode(latents).sample, FOLDED)
+
     def _decode(self, latents: Tensor) -> np.ndarray:
-        x = nn.functional.pixel_shuffle(
-            self.autoencoder.decode(latents).sample, FOLDED
-        )  # (n, 3, 64, 64) in [-1, 1]
+        x = self._draw(latents)
         return x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+class _Told:
+    """The model with what it is told of a batch, as `guided` runs it."""
+
+    def __init__(self, model: EmbeddedUnclip, scheduler: Any, told: Tensor, nothing: bool) -> None:
+        self.model, self.scheduler, self.told = model, scheduler, told
+        self.dropped = torch.full((len(told),), nothing)
+
+    def output(self, latents: Tensor, level: int) -> Tensor:
+        """Velocity of noisy latents."""
+        levels = torch.full((len(latents),), level)
+        return self.model.decoder(latents, levels, self.told, self.dropped)[0]
+
+    def pictures(self, clean: Tensor) -> Tensor:
+        """Pictures (n, 3, 64, 64) in [0, 1]."""
+        return self.model._draw(self.model.decoder.to_autoencoder(clean)).add(1).div(2).clamp(0, 1)
 
 
 def _scheduler(n_steps: int) -> Any:

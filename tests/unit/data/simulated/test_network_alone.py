@@ -30,7 +30,7 @@ def _users(*names: str) -> set[str]:
 
 
 def test_only_the_brains_features_come_from_the_network():
-    assert _users(NETWORK) == {"stimuli"}
+    assert _users(NETWORK) == {"stimuli", "preferring"}
     assert _users("scene_network.safetensors") == {"network"}
 
 

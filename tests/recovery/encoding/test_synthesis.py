@@ -1,0 +1,108 @@
+"""Pictures made for a region raise the answer of the brain itself; pictures made for nothing do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import checks
+from braindec.data.simulated import preferring, scenes
+from braindec.evaluate import encode_synthesis as es
+from braindec.generators import embedded_unclip
+from braindec.targets import efficientnet_lite0, tiny_openclip
+
+N_TRAIN = 400
+
+
+@dataclass(frozen=True)
+class Made:
+    """A region that likes stripes, both models of it, and natural pictures that neither saw."""
+
+    region: preferring.PreferringRegion
+    guide: es.PictureEncoding
+    judge: es.PictureEncoding
+    natural: np.ndarray
+
+
+def world(n_train, likes="striped"):
+    rng = np.random.default_rng(0)
+    images = scenes.render_all(scenes.sample_scenes(n_train + 300, rng))
+    region = preferring.draw_region(likes, images[:n_train], 10, rng)
+    responses = region.respond(images[:n_train])
+    responses = responses + rng.standard_normal(responses.shape)
+    networks = (
+        tiny_openclip.build(tiny_openclip.Config()),
+        efficientnet_lite0.build(efficientnet_lite0.Config(size=64)),
+    )
+    guide, judge = (es.fit_pictures(t, images[:n_train], responses) for t in networks)
+    return Made(region, guide, judge, images[n_train:])
+
+
+@pytest.fixture(scope="module")
+def made():
+    return world(N_TRAIN)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return embedded_unclip.build(embedded_unclip.Config(n_steps=6))
+
+
+def test_pictures_of_a_region_raise_the_true_response_over_unguided_and_random_ones(made, shipped):
+    found = es.synthesise_for_region(
+        shipped,
+        made.guide,
+        made.judge,
+        made.natural,
+        6,
+        seed=0,
+        strength=1.0,
+        n_random=1,
+        truth=made.region.respond,
+    )
+    for kind in (es.UNGUIDED, es.RANDOM, es.NATURAL):
+        value, low, _ = found.differences["truth", kind]
+        assert value > low > 0, (kind, value, low)
+        assert found.differences["judge", kind][0] > 0
+    assert all(x.shape == (6, 64, 64, 3) for x in found.pictures.values())
+    assert found.table()["rows"][-1][0] == es.GUIDED
+
+
+def test_a_guide_with_weights_dealt_to_other_features_pleases_itself_and_not_the_brain(made, shipped, rng):
+    nothing = made.guide.model
+    order = torch.from_numpy(rng.permutation(nothing.n_features))
+    guide = replace(made.guide, model=replace(nothing, weights=nothing.weights[order]))
+    found = es.synthesise_for_region(
+        shipped, guide, made.judge, made.natural, 6, seed=0, n_random=1, truth=made.region.respond
+    )
+    assert found.differences["truth", es.UNGUIDED][0] < 0.5
+    assert found.differences["guide", es.UNGUIDED][0] > 0.5  # pleased all the same: it is no judge
+
+
+def test_a_judge_that_reads_the_guides_network_is_refused(made, shipped):
+    with pytest.raises(checks.LeakageError, match="circular"):
+        es.synthesise_for_region(shipped, made.guide, made.guide, made.natural, 4, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likes", ["striped", "red"])
+def test_the_best_of_many_made_pictures_beats_the_best_of_many_natural_ones(likes):
+    big = world(700, likes)
+    shipped = embedded_unclip.build(embedded_unclip.Config(n_steps=20))
+    found = es.synthesise_for_region(
+        shipped,
+        big.guide,
+        big.judge,
+        big.natural,
+        12,
+        seed=1,
+        n_candidates=48,
+        n_random=1,
+        truth=big.region.respond,
+    )
+    for judge in ("truth", "judge"):
+        assert found.differences[judge, es.CHOSEN][1] > 0, found.differences
+        assert found.differences[judge, es.UNGUIDED][1] > 0
