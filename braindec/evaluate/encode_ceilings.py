@@ -48,8 +48,9 @@ class Ceilings:
 
 
 def estimate(
-    train: Tensor, train_ids: np.ndarray, test: Tensor, test_ids: np.ndarray, generator: torch.Generator
-) -> Ceilings | None:
+    train: Tensor, train_ids: np.ndarray, test: Tensor, test_ids: np.ndarray, generator: torch.Generator,
+    averaged: Mapping[str, np.ndarray] | None = None,
+) -> Ceilings | None:  # fmt: skip
     """Ceilings of both kinds, from repeats of training stimuli, or of test stimuli where only these repeat.
 
     Parameters
@@ -59,6 +60,9 @@ def estimate(
     train_ids, test_ids : text array, shape (n_trials,)
     generator : torch.Generator
         Draws the halves.
+    averaged : mapping of str to int array, optional
+        For ``"train"`` and ``"test"`` how many trials are averaged into each response that is predicted; by default
+        all repeats of a stimulus.
 
     Returns
     -------
@@ -76,8 +80,9 @@ def estimate(
         HALVES: _snr_of_halves(single, ids, generator),
     }
     kind = HALVES if (counts[part] == counts[part][0]).all() else NCSNR
+    means = counts if averaged is None else averaged
     test_c, train_c = (
-        {name: ceilings.noise_ceiling(snr, counts[p].tolist()).sqrt().numpy() for name, snr in found.items()}
+        {name: ceilings.noise_ceiling(snr, means[p].tolist()).sqrt().numpy() for name, snr in found.items()}
         for p in ("test", "train")
     )
     return Ceilings(kind, test_c, train_c if part == "train" else {}, part)

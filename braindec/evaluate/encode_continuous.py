@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from braindec import checks, encoding, seeding
@@ -110,7 +112,7 @@ def encode_continuous(
         parts = {p: dataset.split.members(trials, dataset.stimuli, p) for p in ("train", "test")}
         film = _timeline(trials, responses, parts, _lag(dataset, timing), timing)
         made = _task(key, film, layers, nuisance or {}, timing, settings)
-        ceilings = _ceilings(key, trials, responses, parts, settings)
+        ceilings = _ceilings(key, trials, responses, parts, film, settings)
         signal = fitted.signal
         out[key] = run(
             Task(**made, ceilings=ceilings, space=signal.space, shape=tuple(signal.shape), times_s=None),
@@ -127,6 +129,7 @@ class _Timeline:
     y: Tensor
     run: np.ndarray  # number of the medium, one a row
     part: np.ndarray  # "train", "test", or "" of rows that belong to neither or lie in the gap
+    averaged: np.ndarray  # runs behind each row
     shifts: tuple[int, ...]  # rows by which a response follows the features of a delay, or of a tap
     taps: Tensor | None
     gap: int
@@ -154,7 +157,7 @@ def _timeline(
         media.setdefault(tuple(ids[rows].tolist()), []).append(rows)
     step = _step(trials, [rows for several in media.values() for rows in several])
     gap = int(np.ceil(timing.gap_s / step - 1e-9))
-    y, part, run = [], [], []
+    y, part, run, averaged = [], [], [], []
     for number, several in enumerate(media.values()):
         y.append(torch.stack([responses[rows] for rows in several]).mean(0))
         own = np.full(len(several[0]), "", dtype="<U5")
@@ -164,13 +167,15 @@ def _timeline(
         near = np.abs(np.arange(len(own))[:, None] - held).min(1, initial=len(own) + gap + 1) <= gap
         part.append(np.where((own == "train") & near, "", own))
         run.append(np.full(len(own), number))
+        averaged.append(np.full(len(own), len(several)))
     shifts, taps = _shifts(step, lag_s, timing)
     kept = np.concatenate(part)
     n_train = sum(
         int(parts["train"][rows].any()) for several in media.values() for rows in several[0][:, None]
     )
     return _Timeline(
-        tuple(i for names in media for i in names), torch.cat(y), np.concatenate(run), kept, shifts, taps, gap,
+        tuple(i for names in media for i in names), torch.cat(y), np.concatenate(run), kept,
+        np.concatenate(averaged), shifts, taps, gap,
         n_train - int((kept == "train").sum()),
     )  # fmt: skip
 
@@ -216,7 +221,8 @@ def _task(
         "folds": fold_rules.folds_by_block(len(a), settings.n_folds, film.gap, run_a),
         "reorder": partial(_reordered, run_a, timing.shift, length),
         "test": partial(_tested, settings.n_permutations, run_b, timing.shift, length),
-        "blocks": _pieces(run_b, length), "test_ids": tuple(film.ids[i] for i in b), "about": about,
+        "blocks": _joined(_pieces(run_b, length), [film.ids[i] for i in b]),
+        "test_ids": tuple(film.ids[i] for i in b), "about": about,
     }  # fmt: skip
 
 
@@ -253,6 +259,13 @@ def _pieces(run: np.ndarray, length: int) -> np.ndarray:
     return out
 
 
+def _joined(pieces: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    """Pieces that hold the same stretch are one: a clip that is played again in its run is no new stimulus."""
+    stretch = np.unique(ids, return_inverse=True)[1]
+    pairs = coo_array((np.ones(len(pieces)), (pieces, stretch))).tocsr()
+    return connected_components(pairs @ pairs.T, directed=False)[1][pieces]
+
+
 def _reordered(run: np.ndarray, shift: str, length: int, generator: np.random.Generator) -> np.ndarray:
     """An order of training rows under which responses belong to other moments of their run."""
     # Pieces may stay where they are: without them the null of centred runs would lie below zero.
@@ -269,9 +282,11 @@ def _tested(
 
 
 def _ceilings(
-    key: str, trials: Trials, responses: Tensor, parts: Mapping[str, np.ndarray], settings: Settings
-) -> encode_ceilings.Ceilings | None:
+    key: str, trials: Trials, responses: Tensor, parts: Mapping[str, np.ndarray], film: _Timeline,
+    settings: Settings,
+) -> encode_ceilings.Ceilings | None:  # fmt: skip
     ids = trials.table["stimulus_id"]
     a, b = (np.flatnonzero(parts[name]) for name in ("train", "test"))
     generator = seeding.torch_generator(settings.seed, "encode halves", key)
-    return encode_ceilings.estimate(responses[a], ids[a], responses[b], ids[b], generator)
+    averaged = {name: film.averaged[film.part == name] for name in ("train", "test")}
+    return encode_ceilings.estimate(responses[a], ids[a], responses[b], ids[b], generator, averaged)

@@ -106,7 +106,7 @@ def test_where_only_test_stimuli_repeat_there_is_a_ceiling_but_no_voxel_is_chose
 def test_noise_has_a_training_ceiling_below_the_threshold_by_either_kind():
     train, test = planted_repeats([3] * 600, 200, 0.0), planted_repeats([3] * 50, 200, 0.0, seed=1)
     found = encode_ceilings.estimate(*train, *test, torch.Generator().manual_seed(0))
-    assert all((values >= 0.3).mean() < 0.1 for values in found.training.values())
+    assert all((values >= 0.3).mean() < 0.15 for values in found.training.values())
 
 
 def test_the_count_of_voxels_above_the_threshold_is_printed_by_both_kinds(world):

@@ -142,6 +142,28 @@ def test_levels_of_whole_runs_teach_nothing_which_no_order_inside_of_runs_could_
     assert all((model.cv_score < 0.3).all() for model in e.layers.values())
 
 
+def test_a_clip_that_is_played_again_in_its_run_is_resampled_with_itself():
+    pieces = encode_continuous._pieces(np.zeros(8, int), 2)
+    assert pieces.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert encode_continuous._joined(pieces, list("abcdabcd")).tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
+    assert len(set(encode_continuous._joined(pieces, list("abcdefgh")).tolist())) == 4
+
+
+def test_a_ceiling_is_that_of_the_rows_that_are_predicted():
+    data, film = world()
+    settings = replace(QUICK, n_null=0)
+    (twice,) = encode_continuous.encode_continuous(data, {"film": film}, settings=settings).values()
+    # The second showing begins one stretch later: it is another run, and its rows stay single.
+    table = data.trials[KEY].table
+    kept = ~((table["run"] == "last-again") & (table["stimulus_id"] == "last-000"))
+    single = replace(data.trials[KEY], responses=data.trials[KEY].responses[kept], table=table.take(kept))
+    (once,) = encode_continuous.encode_continuous(
+        replace(data, trials={KEY: single}), {"film": film}, settings=settings
+    ).values()
+    assert len(twice.test_ids) == 120 and len(once.test_ids) == 239 and len(np.unique(once.blocks)) <= 15
+    assert (once.ceiling[:10] < twice.ceiling[:10]).all()
+
+
 def test_training_volumes_near_a_test_volume_of_the_same_run_are_left_out():
     data, film = world()
     test = tuple(f"two-{i:03d}" for i in range(60, 120))
