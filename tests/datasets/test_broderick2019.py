@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -25,11 +27,17 @@ def made(functions, tmp_path_factory):
     return base / "raw", truth, base / "out", counts
 
 
+@pytest.fixture(scope="module")
+def written(functions, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("broderick2019_small") / "raw"
+    functions["synthetic"](raw, subjects=(1,), n_runs=1, seconds=12.0)
+    return raw
+
+
 @pytest.fixture
-def small(functions, tmp_path):
+def small(written, tmp_path):
     """The folder of one subject's run of a few seconds, for a change."""
-    functions["synthetic"](tmp_path / "raw", subjects=(1,), n_runs=1, seconds=12.0)
-    return tmp_path / "raw" / "Natural Speech"
+    return shutil.copytree(written, tmp_path / "raw") / "Natural Speech"
 
 
 def refused(functions, path, **kwargs):

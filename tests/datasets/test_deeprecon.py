@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -25,10 +27,16 @@ def made(shen, request, tmp_path_factory):
     return request.param, base / "raw", truth, base / "out", shen["prepare"](base / "raw", base / "out")
 
 
+@pytest.fixture(scope="module")
+def written(shen, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("deeprecon") / "raw"
+    shen["synthetic"](raw)
+    return raw
+
+
 @pytest.fixture
-def raw(shen, tmp_path):
-    shen["synthetic"](tmp_path / "raw")
-    return tmp_path / "raw"
+def raw(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "raw")
 
 
 def refused(shen, raw, name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -25,10 +27,16 @@ def made(functions, tmp_path_factory):
     return base / "raw", truth, base / "out", counts
 
 
+@pytest.fixture(scope="module")
+def written(functions, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("eeg_cvpr40_small") / "raw"
+    functions["synthetic"](raw, subjects=(1,), n_classes=2)
+    return raw
+
+
 @pytest.fixture
-def small(functions, tmp_path):
-    functions["synthetic"](tmp_path / "raw", subjects=(1,), n_classes=2)
-    return tmp_path / "raw"
+def small(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "raw")
 
 
 def decoded(dataset, split, key_train, key_test):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import h5py
 import numpy as np
@@ -29,11 +30,17 @@ def made(god, tmp_path_factory):
     return base / "raw", truth, base / "out", counts
 
 
+@pytest.fixture(scope="module")
+def written(god, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("god_small") / "raw"
+    god["synthetic"](raw, pictures=False)
+    return raw
+
+
 @pytest.fixture
-def broken(god, tmp_path):
+def broken(written, tmp_path):
     """A file without pictures, opened for a change."""
-    god["synthetic"](tmp_path / "raw", pictures=False)
-    return tmp_path / "raw" / "Subject1.h5"
+    return shutil.copytree(written, tmp_path / "raw") / "Subject1.h5"
 
 
 def refused(god, path, **kwargs):

@@ -282,12 +282,17 @@ def test_trials_without_files_have_the_ceilings_of_the_files(made):
     assert direct["oracle_linear"].top1 == filed["oracle_linear"].top1
 
 
-def test_the_same_seed_gives_the_same_files_and_another_one_others(made, tmp_path):
+def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path):
     synthetic = catalogue.load("simulated")["synthetic"]
-    again, other = synthetic(tmp_path / "a", world="smoke"), synthetic(tmp_path / "b", world="smoke", seed=1)
-    planted = made[2]
-    assert np.array_equal(again.responses["sub-02_fmri"], planted.responses["sub-02_fmri"])
-    assert not np.array_equal(other.responses["sub-02_fmri"], planted.responses["sub-02_fmri"])
+    small = json.loads((catalogue.folder("simulated") / "world_smoke.json").read_text())
+    (tmp_path / "one.json").write_text(
+        json.dumps(small | {"n_reference": 60, "subjects": small["subjects"][1:2]})
+    )
+    first, again, other = (
+        synthetic(tmp_path / str(i), world=tmp_path / "one.json", seed=seed).responses["sub-02_fmri"]
+        for i, seed in enumerate((0, 0, 1))
+    )
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_nothing_is_fetched(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -42,10 +43,16 @@ def made(request, functions, tmp_path_factory):
     return request.param, base / "raw", truth, base / "out"
 
 
+@pytest.fixture(scope="module")
+def written(functions, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("things_eeg2") / "raw"
+    functions["synthetic"](raw, **SMALL)
+    return raw
+
+
 @pytest.fixture
-def raw(functions, tmp_path):
-    functions["synthetic"](tmp_path / "raw", **SMALL)
-    return tmp_path / "raw"
+def raw(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "raw")
 
 
 def first(raw, form="Preprocessed_data_250Hz"):

@@ -186,21 +186,21 @@ def test_missing_files_are_named(functions, raw, tmp_path):
 def test_betas_are_read_in_bounded_memory(tmp_path):
     path = tmp_path / "large.h5"
     write_frame = runpy.run_path(str(catalogue.folder("things_fmri") / "_synthetic.py"))["write_frame"]
-    write_frame(path, np.random.default_rng(0).standard_normal((20_000, 1500)))  # 240 MB
+    write_frame(path, np.random.default_rng(0).standard_normal((10_000, 1000)))  # 80 MB
     script = textwrap.dedent("""
         import sys, re
         import numpy as np
         from braindec.data import things_fmri
-        things_fmri.SLAB_BYTES, things_fmri.PIECE_BYTES = 16 << 20, 8 << 20
+        things_fmri.SLAB_BYTES, things_fmri.PIECE_BYTES = 4 << 20, 2 << 20
         def own(): return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
         before, most = own(), 0.0
-        rows = things_fmri.BetaRows(sys.argv[1], 1500, np.arange(20_000), np.arange(20_000))
-        for start in range(0, 1500, 100):
-            rows[start : start + 100]
+        rows = things_fmri.BetaRows(sys.argv[1], 1000, np.arange(10_000), np.arange(10_000))
+        for start in range(0, 1000, 50):
+            rows[start : start + 50]
             most = max(most, own() - before)
         print(most)
     """)
     ran = subprocess.run(
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
     )
-    assert float(ran.stdout) < 90
+    assert float(ran.stdout) < 30

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -23,11 +25,17 @@ def made(functions, tmp_path_factory):
     return base / "raw", truth, base / "out", counts
 
 
+@pytest.fixture(scope="module")
+def written(functions, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("zuco_small") / "raw"
+    functions["synthetic"](raw, n_sentences=5)
+    return raw
+
+
 @pytest.fixture
-def small(functions, tmp_path):
-    """A file of each container, for a change."""
-    functions["synthetic"](tmp_path / "raw", n_sentences=5)
-    return tmp_path / "raw"
+def small(written, tmp_path):
+    """Files of both containers, for a change."""
+    return shutil.copytree(written, tmp_path / "raw")
 
 
 @pytest.mark.parametrize("key", ["sub-01_eeg", "sub-13_eeg"])  # MATLAB 5 and 7.3
