@@ -214,7 +214,7 @@ def steer(
     model : Dictionary
         In eval mode.
     embeddings : Tensor, shape (..., n_dims)
-        What `decoder.reconstruct` takes: predicted or true embeddings, tokens included.
+        Predicted or true, tokens included: what ``decoder.image_embedding`` gives and ``generator.generate`` takes.
     edits : mapping from latent to number
     how : str
         ``"set"`` the activation to the number, ``"add"`` the number to it (not below 0 where activations are not),

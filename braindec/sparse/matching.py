@@ -83,7 +83,7 @@ def match(similarity: Tensor) -> Matched:
 
 
 def mcc(a: Tensor, b: Tensor, *, signed: bool = True) -> float:
-    """Mean cosine of atoms (n_a, n_dims), (n_b, n_dims) paired one to one, in [-1, 1].
+    """Mean cosine of atoms (n_a, n_dims), (n_b, n_dims) paired one to one, in [-1, 1]; min(n_a, n_b) pairs.
 
     Parameters
     ----------
@@ -95,6 +95,16 @@ def mcc(a: Tensor, b: Tensor, *, signed: bool = True) -> float:
     """
     similarity = cosines(a, b)
     return match(similarity if signed else similarity.abs()).mean
+
+
+def recovery(planted: Tensor, found: Tensor) -> float:
+    """Signed mean cosine over planted atoms (n_atoms, n_dims) of their partners among found ones, in [-1, 1].
+
+    A planted atom without a partner counts 0: a dictionary with fewer atoms did not find it, where `mcc` asks only
+    after pairs. Chance is far above 0; see `baselines.fit` with ``"random"``.
+    """
+    pairs = match(cosines(planted, found))
+    return float(pairs.similarity.sum()) / len(planted)
 
 
 def mmcs(a: Tensor, b: Tensor) -> float:

@@ -62,11 +62,10 @@ def test_every_link_to_a_file_leads_to_one(repository):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
-def test_the_python_of_the_readme_runs_and_prints_what_it_says(repository, tmp_path):
+@pytest.mark.parametrize("document", ["README.md", "docs/sparse.md"])
+def test_the_python_of_a_document_runs_and_prints_what_it_says(repository, tmp_path, document):
     blocks = [
-        code
-        for language, code in BLOCK.findall((repository / "README.md").read_text())
-        if language == "python"
+        code for language, code in BLOCK.findall((repository / document).read_text()) if language == "python"
     ]
     assert blocks
     for code in blocks:

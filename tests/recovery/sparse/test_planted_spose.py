@@ -34,11 +34,6 @@ def learned(values, n_latents, n_steps):
     return sparse.fit(values, config, settings, seed=0, progress=False).model
 
 
-def recovery(atoms, found):
-    """Signed MCC over planted atoms; those without a partner count as 0, as a smaller dictionary did not find them."""
-    return matching.mcc(atoms, found) * min(1, len(found) / len(atoms))
-
-
 def others(values, n_latents, names=("pca", "ica", "kmeans", "random")):
     most = {"pca": values.shape[1], "ica": values.shape[1]}
     return {name: baselines.fit(name, values, most.get(name, n_latents), seed=0).atoms for name in names}
@@ -46,8 +41,8 @@ def others(values, n_latents, names=("pca", "ica", "kmeans", "random")):
 
 def test_atoms_of_real_codes_in_superposition_are_found_by_an_autoencoder_and_not_by_baselines(concepts):
     atoms, values = mixed(concepts, 32, 4000)
-    ours = recovery(atoms, learned(values, 49, 400).atoms)
-    rest = {name: recovery(atoms, found) for name, found in others(values, 49).items()}
+    ours = matching.recovery(atoms, learned(values, 49, 400).atoms)
+    rest = {name: matching.recovery(atoms, found) for name, found in others(values, 49).items()}
     assert ours > max(rest.values()) + 0.05, (ours, rest)
     assert ours > 2 * rest["random"] - 0.05
 
@@ -55,20 +50,20 @@ def test_atoms_of_real_codes_in_superposition_are_found_by_an_autoencoder_and_no
 def test_nothing_is_found_in_gaussian_samples_of_equal_covariance(concepts, generator):
     atoms, values = mixed(concepts, 32, 4000)
     gaussian = torch.randn(4000, 32, generator=generator) @ torch.linalg.cholesky(values.T.cov()).T
-    found = recovery(atoms, learned(gaussian, 49, 400).atoms)
-    chance = recovery(atoms, others(values, 49, ("random",))["random"])
+    found = matching.recovery(atoms, learned(gaussian, 49, 400).atoms)
+    chance = matching.recovery(atoms, others(values, 49, ("random",))["random"])
     assert found < chance + 0.12
 
 
 @pytest.mark.slow
 def test_more_samples_and_less_superposition_help_and_rare_atoms_are_found_less(concepts):
     by_samples = [
-        recovery(atoms, learned(values, 49, 1500).atoms)
+        matching.recovery(atoms, learned(values, 49, 1500).atoms)
         for atoms, values in (mixed(concepts, 32, n) for n in (300, 8000))
     ]
     assert by_samples[1] > by_samples[0] + 0.05
     by_dims = [
-        recovery(atoms, learned(values, 49, 1500).atoms)
+        matching.recovery(atoms, learned(values, 49, 1500).atoms)
         for atoms, values in (mixed(concepts, n, 8000) for n in (12, 40))
     ]
     assert by_dims[1] > by_dims[0] + 0.05

@@ -85,6 +85,9 @@ def test_mcc_is_scipys_and_signs_count(rng):
     assert matching.mcc(a, a) == pytest.approx(1) == matching.mcc(a, -a, signed=False)
     assert matching.mcc(a, -a) < 0.9
     assert matching.mmcs(a, torch.cat([b, a])) == pytest.approx(1)
+    assert matching.mcc(a, a[:3]) == pytest.approx(1)
+    assert matching.recovery(a, a[:3]) == pytest.approx(3 / 9)  # what is missing was not found
+    assert matching.recovery(a[:3], a) == pytest.approx(1)
 
 
 def test_rotations_are_orthogonal_and_keep_a_dictionarys_geometry(generator):
