@@ -166,6 +166,36 @@ def training_part(
     return dataset.part("train")
 
 
+def audited_split(
+    dataset: NeuralDataset, preprocessing: Mapping[str, Preprocessing] | Preprocessing | None = None
+) -> Audit:
+    """The audit of a dataset's own split, before models of its responses are fitted on the one part for the other.
+
+    Parameters
+    ----------
+    dataset : NeuralDataset
+        Whole, with the split in use.
+    preprocessing : Preprocessing, or mapping of such by modality, optional
+
+    Raises
+    ------
+    LeakageError
+        If training and test part share what they must not.
+    """
+    if dataset.split is None:
+        raise ValueError("this dataset has no split; give it one with with_split(...).")
+    modalities = {trials.modality for trials in dataset.trials.values()}
+    chains = (
+        dict.fromkeys(modalities, preprocessing)
+        if isinstance(preprocessing, Preprocessing)
+        else preprocessing
+    )
+    audit = audit_splits(dataset, [dataset.split], steps=chains, fits=False)
+    audit.refuse()
+    tell(audit)
+    return audit
+
+
 def tell(audit: Audit) -> None:
     """Writes warnings to the error stream, a line each: they stop nothing, and should be seen."""
     for finding in audit.warnings:

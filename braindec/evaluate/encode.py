@@ -16,6 +16,7 @@ from braindec.data import NeuralDataset
 from braindec.data.preprocessing import AverageTime, Preprocessing, Standardise
 from braindec.decoder import average_groups, group_repeats
 from braindec.evaluate import encode_ceilings
+from braindec.evaluate.audit import audited_split
 from braindec.evaluate.encode_fits import Pair, Task, run, standardised
 from braindec.evaluate.encoded import SETTINGS, Encoded, Settings
 from braindec.types import UNKNOWN, Embeddings, SubjectSignal, Trials
@@ -59,8 +60,14 @@ def encode(
     -------
     dict of str to Encoded
         By subject. Nothing is averaged over subjects here.
+
+    Raises
+    ------
+    LeakageError
+        If training and test part share what they must not: found before anything is fitted.
     """
     checks.at_least("number of layers", len(layers), 1)
+    audited_split(dataset, preprocessing)
     train, test = dataset.part("train"), dataset.part("test")
     chosen = keys or [key for key in train.trials if key in test.trials]
     return {

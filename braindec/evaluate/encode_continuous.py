@@ -19,6 +19,7 @@ from braindec.data.cifti import runs_of
 from braindec.data.preprocessing import Preprocessing
 from braindec.encoding.judging import moved
 from braindec.evaluate import encode_ceilings
+from braindec.evaluate.audit import audited_split
 from braindec.evaluate.encode_fits import Pair, Task, run, standardised
 from braindec.evaluate.encoded import SETTINGS, Encoded, Settings
 from braindec.maths import folds as fold_rules
@@ -102,6 +103,7 @@ def encode_continuous(
     checks.at_least("number of layers", len(layers), 1)
     if dataset.split is None:
         raise ValueError("this dataset has no split; give it one with with_split(...).")
+    audited_split(dataset)
     train, test = dataset.part("train"), dataset.part("test")
     chosen = keys or [key for key in train.trials if key in test.trials]
     out = {}
