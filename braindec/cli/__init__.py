@@ -32,6 +32,10 @@ VERBS = {
         "predict the brain's responses from a network's layers, and map them",
     ),
     "compare": ("A B ...", "say how alike brains and models are, with ceilings, nulls and intervals"),
+    "sae": (
+        "fit|judge|brain DIR --target NAME --out DIR",
+        "take a network's embeddings apart into latents, and find these in the brain",
+    ),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }

@@ -84,8 +84,12 @@ def default_nuisance(specs: Sequence[str]) -> list[str]:
     """Coarse pixels, and the middle one of these layers with random weights where its target has a network."""
     middle = specs[(len(specs) - 1) // 2]
     pixels = ["pixels:height=8,width=8,colour=rgb"]
-    has_network = _network(feature_target(middle.partition("@")[0])) is not None
-    return [*pixels, f"{middle}!random"] if has_network and not middle.endswith("!random") else pixels
+    return [*pixels, f"{middle}!random"] if has_network(middle) and not middle.endswith("!random") else pixels
+
+
+def has_network(spec: str) -> bool:
+    """Whether a target's features come from a network, so that there is one with random weights to compare with."""
+    return _network(feature_target(spec.partition("@")[0])) is not None
 
 
 def feature_spaces(

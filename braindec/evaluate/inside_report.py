@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from braindec import config
-from braindec.data import NeuralDataset
+from braindec import config, store
+from braindec.data import NeuralDataset, maps
 from braindec.decoder import versions
 from braindec.evaluate.inside_latents import Inside, Settings
 from braindec.evaluate.inside_timing import Timing
@@ -177,34 +178,80 @@ def _quantiles(areas: torch.Tensor) -> tuple[str, str]:
     return f"{float(known.mean()):.3f}", f"{float(known.quantile(0.95)):.3f}"
 
 
-def _shown(one: Inside, dataset: NeuralDataset, names: Mapping[int, str]) -> dict[str, Any]:
-    """The latents with the largest z, claims that stand first."""
+def chosen(one: Inside) -> list[int]:
+    """The tested latents with the largest z, claims that stand first."""
     reading, claim = one.ways["direct"], one.claim["direct"]
     z = torch.where(reading.tested, reading.separation.z, -torch.inf)
     order = (z + 1e6 * (claim.stands & reading.tested)).argsort(descending=True)
-    chosen = order[: min(N_SHOWN, int(reading.tested.sum()))].tolist()
-    images = []
-    for latent in chosen:
+    return [int(i) for i in order[: min(N_SHOWN, int(reading.tested.sum()))]]
+
+
+def _shown(one: Inside, dataset: NeuralDataset, names: Mapping[int, str]) -> dict[str, Any]:
+    """Their stimuli, areas and places."""
+    reading, claim = one.ways["direct"], one.claim["direct"]
+    rows, images = chosen(one), []
+    for latent in rows:
         top = one.latents.activations[:, latent].topk(min(N_IMAGES, len(one.ids))).indices
         images.append(np.stack(list(dataset.stimuli.images([one.ids[i] for i in top.tolist()]))))
     payload: dict[str, Any] = {
-        "names": [names.get(i, f"latent {i}") for i in chosen], "images": images,
-        "auc": reading.auc[chosen].numpy(), "interval": reading.interval[:, chosen].T.numpy(),
+        "names": [names.get(i, f"latent {i}") for i in rows], "images": images,
+        "auc": reading.auc[rows].numpy(), "interval": reading.interval[:, rows].T.numpy(),
         "caption": "Stimuli by activation, largest first. Read by direct regression, each stimulus held out once. "
         "Beside it the area that 95 % of the hardest baseline's latents stay below, and the area without noise "
         "between repeats.",
     }  # fmt: skip
     if claim.reference:
-        payload["reference"] = torch.stack(list(claim.reference.values())).amax(0)[chosen].numpy()
+        payload["reference"] = torch.stack(list(claim.reference.values())).amax(0)[rows].numpy()
     if reading.ceiling is not None:
-        payload["ceiling"] = reading.ceiling[chosen].numpy()
+        payload["ceiling"] = reading.ceiling[rows].numpy()
     if isinstance(one.space, VoxelSpace) and one.pattern is not None:
-        payload["maps"] = [_seen_from_above(one.pattern[i].numpy(), one.space) for i in chosen]
+        payload["maps"] = [_seen_from_above(one.pattern[i].numpy(), one.space) for i in rows]
     if one.when is not None:
-        payload |= {"places": one.when.auc[:, chosen].T.numpy(), "place_names": _ms(one.times, 150)}
+        payload |= {"places": one.when.auc[:, rows].T.numpy(), "place_names": _ms(one.times, 150)}
     elif len(one.where.names) > 1:
-        payload |= {"places": one.where.auc[:, chosen].T.numpy(), "place_names": list(one.where.names)}
+        payload |= {"places": one.where.auc[:, rows].T.numpy(), "place_names": list(one.where.names)}
     return payload
+
+
+def write_maps(found: Mapping[str, Inside], folder: str | Path) -> list[Path]:
+    """A file a subject: areas, p and frequency of every latent, by region and time; NIfTI images of the best ones.
+
+    Parameters
+    ----------
+    found : mapping of str to Inside
+    folder : path
+        Gets ``<key>_latents.h5``, and for voxels ``<key>_latent-<number>.nii.gz``: the correlation of the latent's
+        activation with each voxel's response.
+    """
+    folder, written = Path(folder), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, one in found.items():
+        path = folder / f"{key}_latents.h5"
+        with store.writer(path) as out:
+            for way, reading in one.ways.items():
+                for name, values in (("auc", reading.auc), ("p", reading.p), ("interval", reading.interval)):
+                    out.array(f"{way}_{name}", values.numpy())
+            out.array("rate", one.ways["direct"].rate.numpy())
+            out.array("region_auc", one.where.auc.numpy())
+            out.array("region_p", one.where.p.numpy())
+            if one.when is not None:
+                out.array("time_auc", one.when.auc.numpy())
+                out.array("time_p", one.when.p.numpy())
+                out.array("time_s", one.times)
+            out.attributes(
+                {
+                    "content": "latents in a brain", "subject": key, "regions": list(one.where.names),
+                    "verdict": list(one.claim["direct"].verdict), "fate": list(one.decoder_fate or one.fate),
+                }
+            )  # fmt: skip
+        written.append(path)
+        if isinstance(one.space, VoxelSpace) and one.pattern is not None:
+            for latent in chosen(one):
+                image = maps.to_nifti(one.pattern[latent].numpy(), one.space, fill=float("nan"))
+                path = folder / f"{key}_latent-{latent}.nii.gz"
+                image.to_filename(path)
+                written.append(path)
+    return written
 
 
 def _seen_from_above(values: np.ndarray, space: VoxelSpace) -> np.ndarray:
@@ -262,10 +309,18 @@ def timing_report(
         rows += [
             Score("latency_spearman", system, protocol, subject, modality, v, limits, **told, null_n=len(found.null))
             for system, v, limits in (
-                ("braindec", value, (min(value, found.interval[0]), max(value, found.interval[1]))),
+                ("braindec", value, found.intervals[number]),
                 ("shuffled", first, (first, first)),
             )
         ]  # fmt: skip
+    whole: dict[str, Any] = {"chance": 0.0, "null": float(found.null.mean()), "n": found.latency.numel()}
+    p = (int((found.null >= found.rho).sum()) + 1) / (len(found.null) + 1)
+    rows.append(
+        Score(
+            "latency_spearman", "braindec", protocol, "group", "fmri+eeg", found.rho, found.interval, **whole, p=p,
+            null_n=len(found.null),
+        )
+    )  # fmt: skip
     line = timing_words(found)
     payload = {
         "times": found.times.numpy(), "similarity": found.similarity.numpy(), "regions": list(found.regions),
@@ -311,8 +366,9 @@ def timing_words(found: Timing) -> str:
         )
     low, high = found.interval
     p = (int((found.null >= found.rho).sum()) + 1) / (len(found.null) + 1)
+    null = f"{float(found.null.mean()):+.2f} (mean of {len(found.null)} refits, p {p:.3g})"
     return (
-        f"Latents that fMRI reads from a region are read from EEG at: {', '.join(parts)}. Over {len(found.pairs)} pairs "
-        f"of subjects planted and recovered latencies correlate with rho {found.rho:.2f} [{low:.2f}, {high:.2f}], after "
-        f"permuting the stimuli {float(found.null.mean()):+.2f} (mean of {len(found.null)} refits, p {p:.3g})."
+        f"Latents that fMRI reads from a region are read from EEG at: {', '.join(parts)}. Over {len(found.pairs)} "
+        f"pairs of subjects planted and recovered latencies correlate with rho {found.rho:.2f} "
+        f"[{low:.2f}, {high:.2f}], after permuting the stimuli {null}."
     )

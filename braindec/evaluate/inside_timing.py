@@ -116,6 +116,8 @@ class Timing:
         differ in how often their latents are active, and what follows from that alone is kept.
     interval : (float, float)
         95 % of `rho`, latents resampled.
+    intervals : tuple of (float, float)
+        The same of each pair alone.
     """
 
     regions: tuple[str, ...]
@@ -133,6 +135,7 @@ class Timing:
     null: Tensor
     exchanged: Tensor
     interval: tuple[float, float]
+    intervals: tuple[tuple[float, float], ...]
 
     def rho_of(self, pair: int) -> float:
         """Spearman correlation of one pair's latencies with the planted ones."""
@@ -203,6 +206,7 @@ def timing(
         _refitted(where, when, pairs, tested, times, target),
         torch.tensor([_rho(_latency(one, times), target) for one in drawn]),
         _interval(all_parts, times, target, n_draws, settings.seed),
+        tuple(_interval(one[None], times, target, n_draws, settings.seed) for one in all_parts),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ VERDICT_COLOURS = {
     "not above baselines": _style.COLOURS[1],
     "not read": _style.FAINT,
 }
+LINES = (*_style.COLOURS[3:], _style.COLOURS[0], _style.INK)
 FREQUENCIES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 VERDICT_SHAPES = {"stands": "o", "not above baselines": "s", "not read": "x"}
 
@@ -58,7 +59,7 @@ def latent_table(
     widths = [0.62] * n_images + [2.5] + ([1.5] if len(maps) else []) + ([2.4] if places is not None else [])
     with _style.style():
         made, axes = _style.figure(
-            1.3 + sum(widths), 0.72 * n + 0.95, dense=True, nrows=n, ncols=len(widths), squeeze=False,
+            1.3 + sum(widths), 0.72 * n + 1.05, dense=True, nrows=n, ncols=len(widths), squeeze=False,
             gridspec_kw={"width_ratios": widths},
         )  # fmt: skip
         for r in range(n):
@@ -75,9 +76,11 @@ def latent_table(
             column += 1
         if places is not None:
             _bars(axes[:, column], np.asarray(places, dtype=float), place_names)
-        axes[0, 0].set_title("stimuli it answers to most", fontsize=9.5)
-        axes[0, n_images].set_title("read from the brain", fontsize=9.5)
+        _head(axes[0, 0], "stimuli it answers to most")
+        _head(axes[0, n_images], "read from the brain")
         _keys(made, ceiling is not None, reference is not None)
+        room = (0.0, 0.0, 1.0, 1 - 0.22 / (0.72 * n + 1.05))  # for the heads
+        made.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0.0, hspace=0.0, rect=room)
         return _style.png(made)
 
 
@@ -96,6 +99,12 @@ def _area(
     axes.set_xticks([0.5, 0.75, 1.0], ["0.5", "0.75", "1"] if last else ["", "", ""], fontsize=8.5)
     if last:
         axes.set_xlabel("area under the ROC", fontsize=9)
+
+
+def _head(axes: Axes, words: str) -> None:
+    """Over a column; it takes no room of its own, so that pictures stay beside each other."""
+    told: dict[str, Any] = {"fontsize": 9.5, "fontweight": "bold", "va": "bottom", "clip_on": False}
+    axes.text(0.0, 1.08, words, transform=axes.transAxes, **told).set_in_layout(False)
 
 
 def _keys(made: Any, ceiling: bool, reference: bool) -> None:
@@ -118,7 +127,7 @@ def _maps(column: np.ndarray, maps: Sequence[np.ndarray]) -> None:
     for panel, values in zip(column, maps, strict=True):
         panel.imshow(values, cmap=_style.DIVERGING_MAP, vmin=-largest, vmax=largest, interpolation="nearest")
         panel.set_axis_off()
-    column[0].set_title("response in the brain", fontsize=9.5)
+    _head(column[0], "from above")
 
 
 def _bars(column: np.ndarray, places: np.ndarray, names: Sequence[str]) -> None:
@@ -133,7 +142,7 @@ def _bars(column: np.ndarray, places: np.ndarray, names: Sequence[str]) -> None:
     last.set_xticks(
         range(len(names)), names, fontsize=8.5, rotation=35 if wide else 0, ha="right" if wide else "center"
     )
-    column[0].set_title("read from each place", fontsize=9.5)
+    _head(column[0], "read from each place alone")
 
 
 def latent_map(
@@ -156,7 +165,7 @@ def latent_map(
     groups : sequence of str, length n_latents, optional
         Latents of a group stand together, named and parted by lines; within one, those that peak early come first.
     chance : float
-        The middle of the colour scale.
+        Where the colour scale begins; 0 is its middle, for values that may be negative.
     limit : bool array, shape (n_places, n_latents), optional
         Where True a dot marks the cell: above the largest value of the null.
     xlabel, label : str
@@ -167,13 +176,13 @@ def latent_map(
     checks.same_length("place", values=values, columns=columns)
     order, edges, names = _ordered(values, groups)
     shown = values[:, order].T
-    largest = float(np.nanpercentile(np.abs(shown - chance), 99)) or 0.1
+    low, high = _scale(shown, chance)
     with _style.style():
         made, axes = _style.figure(
             min(9.4, 3.4 + 0.34 * len(columns)), min(7.5, 1.4 + 0.045 * len(order) + 1.2)
         )
         drawn = axes.imshow(
-            shown, aspect="auto", cmap=_style.DIVERGING_MAP, vmin=chance - largest, vmax=chance + largest,
+            shown, aspect="auto", cmap=_style.MAP if chance else _style.DIVERGING_MAP, vmin=low, vmax=high,
             interpolation="nearest",
         )  # fmt: skip
         for edge in edges[1:-1]:
@@ -197,6 +206,14 @@ def latent_map(
         bar = made.colorbar(drawn, ax=axes, pad=0.02, shrink=0.85, label=label)
         bar.outline.set_visible(False)
         return _style.as_bytes(made, f"{label} of {len(order)} latents by {xlabel or 'place'}", kind)
+
+
+def _scale(values: np.ndarray, chance: float) -> tuple[float, float]:
+    """Colour limits: one cell does not take the whole scale."""
+    if chance == 0:
+        largest = float(np.nanpercentile(np.abs(values), 99)) or 0.1
+        return -largest, largest
+    return chance, max(chance + 0.05, float(np.nanpercentile(values, 99)))
 
 
 def _ordered(values: np.ndarray, groups: Sequence[str] | None) -> tuple[np.ndarray, list[int], list[str]]:
@@ -245,7 +262,7 @@ def claim_scatter(
                           label=f"{word}: {at.sum()}")  # fmt: skip
         for k, (name, limit) in enumerate((baselines or {}).items()):
             style = ("-", "--", "-.", ":")[k % 4]
-            axes.plot(rates, limit, color=_style.COLOURS[(k + 3) % len(_style.COLOURS)], ls=style, lw=1.6,
+            axes.plot(rates, limit, color=LINES[k % len(LINES)], ls=style, lw=1.6,
                       label=f"95 % of {name}")  # fmt: skip
         axes.axhline(0.5, color=_style.FAINT, lw=1.3, ls="--", label="chance")
         axes.set_xscale("log")
@@ -361,5 +378,5 @@ def _null_of_rho(axes: Axes, null: np.ndarray, rho: float) -> None:
     axes.text(rho - 0.04, height * 0.98, f"found\n{rho:.2f}", color=_style.COLOURS[0], ha="right", **told)
     axes.text(mean - 0.04, height * 0.98, f"mean\n{mean:+.2f}", ha="right", **told)
     axes.set(xlim=(-1.05, 1.1), xlabel="rho, planted and recovered", ylabel=f"of {len(null)} refits")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="y", integer=True)
     axes.set_title("Stimuli permuted")
