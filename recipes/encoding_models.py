@@ -1,0 +1,52 @@
+"""Which model predicts the brain: trained, before training, or pixels; pictures beside words; more training trials.
+
+Run     braindec run encoding_models --out runs/encoding_models
+Smoke   braindec run encoding_models --smoke
+Needs   nothing: data are generated, weights are shipped; three minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import encode, encode_features, encode_partition, encode_scaling, encode_scan
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1, 2, 3)),
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={
+        "targets": ["tiny_openclip", "efficientnet_lite0:size=64"],
+        "n_layers": 3,
+        "n_null": 19,
+        "image": "tiny_openclip",
+        "text": "tiny_openclip",
+        "fractions": [0.1, 0.3, 1.0],
+    },
+)
+SMOKE = (
+    "data.subjects=[1,2]",
+    'settings.targets=["tiny_openclip"]',
+    "settings.n_layers=2",
+    "settings.n_null=3",
+)
+
+
+def main(recipe, data_dir, out_dir):
+    dataset, told = recipe.data.read(data_dir), recipe.settings
+    cache, settings = data_dir / "embeddings", encode.Settings(n_null=told["n_null"], seed=recipe.seed)
+    scan = encode_scan.encode_scan(
+        dataset, told["targets"], n_layers=told["n_layers"], settings=settings, cache=cache
+    )
+    image = encode_features.feature_spaces([told["image"]], dataset, cache=cache)[told["image"]]
+    text = encode_partition.caption_space(dataset, told["text"])
+    shared = encode_partition.encode_partition(dataset, {"image": image, "caption": text}, settings=settings)
+    growth = encode_scaling.encode_scaling(dataset, image, told["fractions"], settings=settings)
+    panels = [("Pictures and words", "table", encode_partition.table(shared)), *encode_scaling.panels(growth)]
+    return encode_scan.report(scan, dataset, protocol=recipe.protocol, panels=panels)
