@@ -33,7 +33,7 @@ VERBS = {
     ),
     "compare": ("A B ...", "say how alike brains and models are, with ceilings, nulls and intervals"),
     "sae": (
-        "fit|judge|brain DIR --target NAME --out DIR",
+        "fit|judge|brain DIR --target TARGET --out DIR",
         "take a network's embeddings apart into latents, and find these in the brain",
     ),
     "list": ("[KIND]", "names of datasets, recipes and parts"),

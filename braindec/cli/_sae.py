@@ -19,7 +19,7 @@ def add_options(parser: Any) -> None:
         "one thing (red; a face; stripes). Three steps. "
         "fit: trains one on the embeddings of a prepared dataset's stimuli (DIR and --target), or on a file of "
         "embeddings (FILE.npz with 'ids' and 'values', or cached .h5), and saves it in SAELens' layout. "
-        "judge: says how much of the embeddings it keeps, with how many latents, and how many are dead, beside PCA, ICA "
+        "judge: says how much of the embeddings it keeps, with how many latents, how many are dead, beside PCA, ICA "
         "and others. "
         "brain: says which latents can be read from the recordings in DIR, by region and time; only those count that "
         "beat shuffled stimuli and the latents of PCA, ICA, NMF, raw and random directions and of the same network "

@@ -1,0 +1,75 @@
+"""`braindec sae`: fits, judges, looks into brains, and says what is missing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from braindec import cli
+from braindec.data import catalogue
+from braindec.sparse import saved
+
+
+def braindec(*words):
+    return cli.main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sae")
+    made = catalogue.load("simulated")
+    made["synthetic"](folder / "raw", world="smoke")
+    made["prepare"](folder / "raw", folder / "data")
+    return folder / "data"
+
+
+def test_the_three_steps_write_a_folder_reports_and_maps(prepared, tmp_path, capsys):
+    told = ("--target", "tiny_openclip", "--out", tmp_path)
+    assert braindec("sae", "fit", prepared, *told, "--latents", 20, "--active", 3, "--steps", 60) == 0
+    assert "latents active" in capsys.readouterr().out
+    model = saved.load(tmp_path / "autoencoder")
+    assert (model.n_latents, model.config.n_active) == (20, 3)
+    assert braindec("sae", "judge", prepared, *told) == 0
+    assert "of the variance is left" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "judge" / "report.json").read_text())["run"]["table"]
+    assert [row[0] for row in rows] == ["this autoencoder", "pca", "ica", "nmf", "kmeans", "random"]
+    assert braindec("sae", "brain", prepared, *told, "--subjects", "[1]", "--null", 19) == 0
+    shown = capsys.readouterr().out
+    assert "are read better than any after permuting the stimuli" in shown
+    scores = json.loads((tmp_path / "brain" / "report.json").read_text())["scores"]
+    assert {row["system"] for row in scores} >= {"braindec", "shuffled"}
+    assert (tmp_path / "brain" / "maps" / "sub-01_fmri_latents.h5").is_file()
+    assert list((tmp_path / "brain" / "maps").glob("*.nii.gz"))
+
+
+def test_a_file_of_embeddings_will_do(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "embeddings.npz"
+    np.savez(path, ids=np.array([f"s{i}" for i in range(80)]), values=rng.standard_normal((80, 12)))
+    told = ("--out", tmp_path / "out")
+    assert braindec("sae", "fit", path, *told, "--latents", 16, "--active", 2, "--steps", 30) == 0
+    assert braindec("sae", "judge", path, *told) == 0
+    assert "trained on 64 embeddings" in capsys.readouterr().out
+    other = tmp_path / "other.npz"
+    np.savez(other, ids=np.array(["a", "b", "c"]), values=rng.standard_normal((3, 12)))
+    assert braindec("sae", "judge", other, *told) == cli.FAILED
+    assert "braindec sae fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ft", "."], "Did you mean 'fit'?"),
+        (["fit", "."], "--target must say what embeds the pictures"),
+        (["fit", ".", "--target", "tiny_openclp"], "Did you mean 'tiny_openclip'?"),
+        (["judge", "/nowhere.npz"], "does not exist"),
+        (["brain", "/nowhere.npz"], "does not exist"),
+        (["brain", ".", "--target", "tiny_openclip", "--null", "3"], "null must be at least 19"),
+    ],
+)
+def test_a_slip_is_told_in_one_line(capsys, words, said):
+    assert braindec("sae", *words) == cli.FAILED
+    shown = capsys.readouterr().err
+    assert said in shown and shown.count("\n") == 1
