@@ -64,3 +64,14 @@ def test_names_come_best_first_and_mistakes_are_named(generator, rng):
         encoding.caption_voxels(weights, pictures[:, :5], texts, "abc")
     with pytest.raises(ValueError, match="true name must be one of"):
         encoding.score_names(found, "abcdz", 9, rng)
+
+
+def test_names_are_compared_about_the_means_of_pictures_and_of_texts(generator):
+    weights, pictures = drawn(generator)
+    pictures, texts = pictures + 5.0, torch.randn(3, 6, generator=generator, dtype=F64)
+    found = encoding.caption_voxels(weights, pictures, texts, "abc")
+    a, b = found.projected - pictures.mean(0), texts - texts.mean(0)
+    expected = (a @ b.T) / a.norm(dim=1)[:, None] / b.norm(dim=1)
+    assert torch.allclose(found.similarity, expected)
+    moved = encoding.caption_voxels(weights, pictures, texts + 7.0, "abc")  # the cone that texts lie in
+    assert torch.allclose(moved.similarity, expected)
