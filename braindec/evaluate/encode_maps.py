@@ -78,7 +78,8 @@ def brain_panels(e: Encoded) -> list[Panel]:
 
 def regions_of(e: Encoded) -> dict[str, np.ndarray]:
     """Voxels of each region, and of all that count in means; int arrays."""
-    found = {ALL: np.flatnonzero(e.kept)} if e.kept.any() else {"all": np.arange(len(e.kept))}
+    chosen = e.training_ceiling is not None and e.kept.any()
+    found = {ALL: np.flatnonzero(e.kept)} if chosen else {"all": np.arange(len(e.kept))}
     if e.r.shape[1] == e.space.n_features:
         found |= {name: np.flatnonzero(m) for name, m in e.space.regions.items() if m.any()}
     return found

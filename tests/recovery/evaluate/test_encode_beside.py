@@ -66,7 +66,7 @@ def test_what_a_layer_adds_is_told_by_region_with_an_interval_that_holds_the_tru
     data = dataset_of(ids, responses, ArraySpace(30, regions))
     found = encode.encode(data, {"layer": layer}, {"low": low}, settings=QUICK)
     added = encode_maps.unique_by_region(found["sub-01_fmri"])
-    assert list(added) == ["all that repeat", *regions]
+    assert list(added) == ["all", *regions]
     assert added["layer"][1] > 0.5  # the layer is all there is: 0.8 of the variance
     value, below, above = added["nuisance"]
     assert below < value < above and below < 0.0 < 0.05 > value  # five features of nothing
