@@ -25,7 +25,7 @@ def prepared(tmp_path_factory):
     return folder / "data"
 
 
-def test_the_three_steps_write_a_folder_reports_and_maps(prepared, tmp_path, capsys):
+def test_an_autoencoder_is_fitted_and_judged_beside_others(prepared, tmp_path, capsys):
     told = ("--target", "tiny_openclip", "--out", tmp_path)
     assert braindec("sae", "fit", prepared, *told, "--latents", 20, "--active", 3, "--steps", 60) == 0
     assert "latents active" in capsys.readouterr().out
@@ -35,6 +35,12 @@ def test_the_three_steps_write_a_folder_reports_and_maps(prepared, tmp_path, cap
     assert "of the variance is left" in capsys.readouterr().out
     rows = json.loads((tmp_path / "judge" / "report.json").read_text())["run"]["table"]
     assert [row[0] for row in rows] == ["this autoencoder", "pca", "ica", "nmf", "kmeans", "random"]
+
+
+@pytest.mark.slow
+def test_latents_in_a_brain_are_reported_and_mapped(prepared, tmp_path, capsys):
+    told = ("--target", "tiny_openclip", "--out", tmp_path)
+    assert braindec("sae", "fit", prepared, *told, "--latents", 20, "--active", 3, "--steps", 60) == 0
     assert braindec("sae", "brain", prepared, *told, "--subjects", "[1]", "--null", 19) == 0
     shown = capsys.readouterr().out
     assert "are read better than any after permuting the stimuli" in shown
