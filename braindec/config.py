@@ -131,14 +131,36 @@ def override(settings: T, assignments: Iterable[str], load: Callable[[str, str],
     Raises
     ------
     ConfigError
-        If the path does not exist (with the closest name) or the value has the wrong type.
+        If the path does not exist (with the closest name), the value has the wrong type, or settings contradict each
+        other. Which of those that go together comes first does not matter.
     """
+    pending: list[tuple[str, Any]] = []
     for assignment in assignments:
         path, eq, text = assignment.partition("=")
         if not eq:
             raise checks.ConfigError(f"an override is written path=value, got {assignment!r}.")
-        settings = _assign(settings, path.strip().split("."), parse(text.strip()), path.strip(), load)
+        pending.append((path.strip(), parse(text.strip())))
+    while pending:
+        first_error, refused = None, list[tuple[str, Any]]()
+        for i, (path, value) in enumerate(pending):
+            try:
+                settings = _assign(settings, path.split("."), value, path, load)
+            except ValueError as error:  # perhaps allowed with one that comes later
+                if any(_overlap(path, later) for later, _ in pending[i + 1 :]):
+                    raise
+                first_error = first_error or error
+                refused.append((path, value))
+        if first_error is not None and len(refused) == len(pending):
+            raise first_error
+        pending = refused
     return settings
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether one of two paths is or holds the other."""
+    a, b = path.split("."), other.split(".")
+    n = min(len(a), len(b))
+    return a[:n] == b[:n]
 
 
 def _assign(

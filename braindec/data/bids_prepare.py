@@ -282,6 +282,10 @@ def _write(
     layout.write_stimuli(folder, ids, kind="none" if images is None else "image", images=images, table=table)
     dataset = NeuralDataset.from_trials(trials, bids_stimuli.dataset_stimuli(ids, table), name=name)
     splits = _splits(dataset, settings)
+    alone = (
+        f"a split, as there is one {settings.split} alone: a recipe may make one, or --set split=stimulus --set "
+        "within_run=true"
+    )
     layout.write_manifest(
         folder,
         name=name,
@@ -291,6 +295,7 @@ def _write(
         recordings=paths,
         **({"label": "category"} if "category" in table else {}),
         **notes,
+        missing=[] if splits else [alone],
         raw_files=_hashes(raw, [*read, *pictures]),
     )
 

@@ -16,14 +16,18 @@ BATCH = 64
 
 
 def stimuli_of(trials: Sequence[Trials]) -> tuple[tuple[str, ...], Table]:
-    """Sorted ids of all stimuli shown, and a table with `category`: their trial_type, where each has one."""
+    """Sorted ids of all stimuli shown, and a table with `category`: that or the trial_type of their trials.
+
+    The table is empty where not all trials have such a column, or those of one stimulus differ.
+    """
     ids = tuple(sorted({i for t in trials for i in t.table["stimulus_id"].tolist()} - {UNKNOWN}))
     found: dict[str, str] = {}
+    kinds = [name for name in ("category", "trial_type") if all(name in t.table for t in trials)]
+    if not kinds:
+        return ids, Table({})
     for t in trials:
-        if "trial_type" not in t.table:
-            return ids, Table({})
-        pairs = zip(t.table["stimulus_id"].tolist(), t.table["trial_type"].tolist(), strict=True)
-        if any(found.setdefault(i, kind) != kind for i, kind in pairs):
+        pairs = zip(t.table["stimulus_id"].tolist(), t.table[kinds[0]].tolist(), strict=True)
+        if any(i != UNKNOWN and found.setdefault(i, kind) != kind for i, kind in pairs):
             return ids, Table({})
     return ids, Table({"category": np.array([found[i] for i in ids], dtype=str)})
 

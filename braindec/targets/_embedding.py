@@ -49,7 +49,9 @@ def embed(
     """
     chosen = tuple(stimuli.ids if ids is None else ids)
     identity = target.identity()
-    provenance = store.content_hash(identity=identity, stimuli=content, ids=list(chosen), label_column=label_column)
+    provenance = store.content_hash(
+        identity=identity, stimuli=content, ids=list(chosen), label_column=label_column
+    )
     path = None if cache is None else cache / f"{_slug(target.space)}-{provenance[:16]}.h5"
     if path is not None and path.is_file():
         return _read(path, provenance)
@@ -71,7 +73,9 @@ def embed(
 def _read(path: Path, provenance: str) -> Embeddings:
     stored = store.Stored(path)
     if stored.attributes["provenance"] != provenance:
-        raise checks.DataFileError(path, "holds embeddings of other stimuli or of another model", "Delete this file.")
+        raise checks.DataFileError(
+            path, "holds embeddings of other stimuli or of another model", "Delete this file."
+        )
     ids = tuple(stored.array("ids").tolist())
     return Embeddings(
         ids, stored.rows("values"), stored.attributes["space"], stored.attributes["identity"], provenance
@@ -94,8 +98,12 @@ def _images(stimuli: StimulusSet, ids: Sequence[str]) -> Iterator[Any]:
 
 
 def _labels(stimuli: StimulusSet, ids: Sequence[str], column: str | None) -> list[str]:
-    if column is None or stimuli.table is None:
-        raise checks.ConfigError("a target made from labels needs label_column, a column of the stimuli's table.")
+    there = list(stimuli.table or ())
+    if column is None or stimuli.table is None or column not in there:
+        raise checks.ConfigError(
+            f"a target made from labels needs label_column, a column of the stimuli's table: got {column!r}, the table "
+            f"has {there}."
+        )
     row = {key: i for i, key in enumerate(stimuli.ids)}
     return stimuli.table[column].astype(str)[[row[i] for i in ids]].tolist()
 

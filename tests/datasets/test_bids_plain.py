@@ -172,3 +172,35 @@ def test_a_gifti_that_keeps_its_values_elsewhere_is_refused(prepare, rng, tmp_pa
     path.write_text(path.read_text().replace("GZipBase64Binary", "ExternalFileBinary"))
     with pytest.raises(checks.DataFileError, match="in other files"):
         prepare(tmp_path / "raw", tmp_path / "out")
+
+
+def test_a_category_in_the_table_is_known_of_the_stimuli(prepare, tmp_path):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    np.save(folder / "arrays.npy", np.arange(24.0).reshape(6, 4))
+    rows = [
+        f"{s},{kind},{1 + i // 3}" for i, (s, kind) in enumerate([("b", "x"), ("a", "y"), ("c", "x")] * 2)
+    ]
+    (folder / "events.csv").write_text("stimulus_id,category,run\n" + "\n".join(rows))
+    assert prepare(folder, tmp_path / "out").missing == ()
+    stimuli = NeuralDataset.read(tmp_path / "out").stimuli
+    assert dict(zip(stimuli.ids, stimuli.table["category"].tolist(), strict=True)) == {
+        "a": "y",
+        "b": "x",
+        "c": "x",
+    }
+    (folder / "events.csv").write_text("stimulus_id,category,run\n" + "\n".join([*rows[:5], "c,y,2"]))
+    prepare(folder, tmp_path / "torn")
+    assert NeuralDataset.read(tmp_path / "torn").stimuli.table is None
+
+
+def test_one_run_alone_says_that_there_is_no_split_and_how_to_make_one(prepare, tmp_path):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    np.save(folder / "arrays.npy", np.arange(24.0).reshape(6, 4))
+    (folder / "events.csv").write_text("stimulus_id\n" + "\n".join("abcabc"))
+    (said,) = prepare(folder, tmp_path / "out").missing
+    assert said.startswith("a split, as there is one run alone") and said.endswith("within_run=true")
+    asked = ["split=stimulus", "within_run=true"]  # as said, in this order
+    assert prepare(folder, tmp_path / "again", sets=asked).missing == ()
+    assert NeuralDataset.read(tmp_path / "again").part("test").stimulus_ids

@@ -115,3 +115,28 @@ class Chain:
     """Settings with a tuple of further settings."""
 
     steps: Any = ()
+
+
+@dataclass(frozen=True)
+class Together:
+    """Settings of which one asks for another."""
+
+    split: str = "run"
+    within: bool = False
+    n: int = 1
+
+    def __post_init__(self):
+        if self.split == "stimulus" and not self.within:
+            raise checks.ConfigError("split=stimulus needs within.")
+
+
+def test_settings_that_go_together_may_come_in_any_order():
+    either = ["split=stimulus", "within=true"]
+    for order in (either, either[::-1]):
+        assert config.override(Together(), order) == Together("stimulus", True)
+    with pytest.raises(checks.ConfigError, match="needs within"):
+        config.override(Together(), ["split=stimulus", "n=3"])
+    with pytest.raises(
+        checks.ConfigError, match="needs within"
+    ):  # the later of two for one setting wins, or none
+        config.override(Together(), ["split=stimulus", "within=true", "split=run"])
