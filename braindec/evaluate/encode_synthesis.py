@@ -44,6 +44,9 @@ class PictureEncoding:
         Pictures (n, 3, side, side) in [0, 1] to (n, n_features); gradients flow.
     mean, scale : Tensor, shape (n_features,)
         Features are (x - mean) * scale.
+    lowest, highest : Tensor, shape (n_features,)
+        Of the training pictures. A feature that leaves their range is moved to its edge: a unit that was silent but for
+        one training picture would else carry every prediction. Gradients pass as if it had not been moved.
     model : VoxelwiseEncoding
     """
 
@@ -51,11 +54,15 @@ class PictureEncoding:
     features: Features
     mean: Tensor
     scale: Tensor
+    lowest: Tensor
+    highest: Tensor
     model: encoding.VoxelwiseEncoding
 
     def standardised(self, pictures: Tensor) -> Tensor:
         """Features of pictures as the model takes them, (n, n_features)."""
-        return (self.features(pictures) - self.mean) * self.scale
+        x = self.features(pictures)
+        inside = torch.minimum(torch.maximum(x.detach(), self.lowest), self.highest)
+        return (inside + x - x.detach() - self.mean) * self.scale
 
     def score(self, voxels: np.ndarray | None = None) -> PictureScore:
         """Mean predicted response of some voxels (mask or positions; None: all), as a score of pictures."""
@@ -69,11 +76,7 @@ class PictureEncoding:
         self, images: np.ndarray, voxels: np.ndarray | None = None, batch_size: int = 64
     ) -> np.ndarray:
         """`score` of uint8 pictures (n, side, side, 3), float32 (n,)."""
-        score = self.score(voxels)
-        with torch.no_grad():
-            return torch.cat(
-                [score(as_tensor(images[i : i + batch_size])) for i in range(0, len(images), batch_size)]
-            ).numpy()
+        return scored(images, self.score(voxels), batch_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +152,7 @@ def fit_pictures(
     model = encoding.fit((x - mean) * scale, y, **settings)
     told = target.identity()
     network = f"{told.get('weights_sha256', target.space)}|{told.get('random_weights')}"
-    return PictureEncoding(network, differentiable(target), mean, scale, model)
+    return PictureEncoding(network, differentiable(target), mean, scale, x.amin(0), x.amax(0), model)
 
 
 def synthesise_for_region(

@@ -1,0 +1,38 @@
+"""What does a region like? Its voxels named by words, and pictures made for it, where the truth is known.
+
+Run     braindec run region_pictures --out runs/region_pictures
+Smoke   braindec run region_pictures --smoke
+Needs   nothing: data are generated, weights are shipped (judge: extra demo); four minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import encode_preference
+from braindec.generators import embedded_unclip
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1,)),  # its scenes alone: the regions are made here
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={
+        "guide": "tiny_openclip",
+        "judge": "efficientnet_lite0:size=64",
+        "design": {"likes": ["striped", "red", "blue"], "n_pictures": 12, "n_candidates": 48, "n_steps": 20},
+    },
+)
+SMOKE = ('settings.design={"likes": ["red", "blue"], "n_pictures": 4, "n_candidates": 8, "n_steps": 6}',)
+
+
+def main(recipe, data_dir, out_dir):
+    dataset, told = recipe.data.read(data_dir), recipe.settings
+    design = encode_preference.Design(seed=recipe.seed, **told["design"])
+    shipped = embedded_unclip.build(embedded_unclip.Config())
+    return encode_preference.preference_study(dataset, shipped, told["guide"], told["judge"], design)
