@@ -150,9 +150,14 @@ def _for_a_page(text: str) -> str:
     text = re.sub(r"<(/?)ns\d+:", r"<\1", text)
     text = re.sub(r"\sns\d+:href=", " href=", text)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    used = {m[1] or m[2]: "" for m in re.finditer(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", text)}
+    # Names by order: matplotlib's are digests of unrounded places, whose last digit a solver of layouts may leave open.
+    used = {name: f"{number}" for number, name in enumerate(used)}
+    text = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{used[m[1]]})", text)
+    text = re.sub(r"href=\"#([^\"]+)\"", lambda m: f'href="#{used[m[1]]}"', text)
+    text = re.sub(r" id=\"([^\"]+)\"", lambda m: f' id="{used[m[1]]}"' if m[1] in used else "", text)
     salt = hashlib.sha256(text.encode()).hexdigest()[:8]
-    used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r"href=\"#([^\"]+)\"", text))
-    text = re.sub(r" id=\"([^\"]+)\"", lambda m: f' id="f{salt}-{m[1]}"' if m[1] in used else "", text)
+    text = re.sub(r" id=\"([^\"]+)\"", rf' id="f{salt}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#f{salt}-\1)", text)
     text = re.sub(r"href=\"#([^\"]+)\"", rf'href="#f{salt}-\1"', text)
     text = re.sub(r"\s*\n\s*", "\n", text)
