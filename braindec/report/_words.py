@@ -11,8 +11,8 @@ METRICS = {
     "top1_of_10000_predicted": "predicted: the presented image is the nearest of 10,000 like those of the gallery",
     "unique_nearest_share": "how many different truths the predictions point at: far below chance, a decoder names the "
     "same few things whatever was shown",
-    "encoding_correlation": "held-out responses are predicted from features of the stimuli: correlation over stimuli (or "
-    "volumes), mean over voxels whose training responses repeat",
+    "encoding_correlation": "held-out responses are predicted from features of the stimuli: correlation over stimuli "
+    "(or volumes), mean over voxels whose training responses repeat",
     "brain_correlation": "an encoding model expects of the reconstruction the responses that were measured",
     "bleu_1": "words of the decoded caption that the caption of the presented image has",
     "bleu_4": "the same for one to four words in a row",
