@@ -2,7 +2,7 @@
 
 Run     braindec run encoding_layers --out runs/encoding_layers
 Smoke   braindec run encoding_layers --smoke
-Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
+Needs   nothing: data are generated, weights are shipped; five minutes on 2 cores
 Expect  see recipes/README.md
 """
 
