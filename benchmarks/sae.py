@@ -25,6 +25,8 @@ from pathlib import Path
 
 import torch
 
+from braindec._compat import ensure_torchvision
+
 RESULTS = Path(__file__).parent / "results" / "sae.json"
 PEERS = {"sae_lens": "sae-lens", "sparsify": "eai-sparsify"}
 
@@ -32,6 +34,7 @@ PEERS = {"sae_lens": "sae-lens", "sparsify": "eai-sparsify"}
 def main() -> None:
     """Checks that all start equal, times them in turns, prints a table and writes it."""
     options = parse()
+    ensure_torchvision()  # before a peer imports transformers
     torch.manual_seed(0)
     inputs, weights = problem(options)
     made = {"braindec": ours(options, weights)}
@@ -137,9 +140,6 @@ def sae_lens(
     options: argparse.Namespace, weights: dict[str, torch.Tensor]
 ) -> Callable[[torch.Tensor], float]:
     """SAELens: the forward pass of its training class, clipping and Adam, as its trainer calls them."""
-    from braindec._compat import ensure_torchvision
-
-    ensure_torchvision()  # SAELens imports transformers
     from sae_lens.saes.sae import TrainStepInput
     from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
 
