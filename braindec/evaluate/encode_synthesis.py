@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks, encoding, seeding
+from braindec.generators import _pipeline
 from braindec.generators._guidance import PictureScore, Synthesiser
 from braindec.targets import ImageTarget
 from braindec.targets._differentiable import Features, differentiable
@@ -155,6 +157,11 @@ def fit_pictures(
     return PictureEncoding(network, differentiable(target), mean, scale, x.amin(0), x.amax(0), model)
 
 
+def pipeline(folder: str | Path, **settings: Any) -> Synthesiser:
+    """A diffusers pipeline from a folder (`save_pretrained`), with settings of `generators._pipeline.Config`."""
+    return _pipeline.load(_pipeline.Config(str(folder), **settings))
+
+
 def synthesise_for_region(
     synthesiser: Synthesiser,
     guide: PictureEncoding,
@@ -176,7 +183,7 @@ def synthesise_for_region(
     Parameters
     ----------
     synthesiser : Synthesiser
-        A generator with `synthesise`: the shipped one, or a diffusers pipeline (`generators._pipeline.load`).
+        A generator with `synthesise`: the shipped one, or a diffusers `pipeline`.
     guide, judge : PictureEncoding
         Of the same voxels, over different networks.
     natural : uint8 array, shape (n_natural, height, width, 3)
