@@ -24,7 +24,8 @@ def test_it_carries_datasets_recipes_and_weights_and_nothing_that_was_made(wheel
 
 
 def test_it_lists_the_datasets_and_recipes_of_the_checkout(installed):
-    assert [line.split()[0] for line in installed("list", "datasets").splitlines()] == list(catalogue.names())
+    heading, *datasets = [line.split()[0] for line in installed("list", "datasets").splitlines()]
+    assert (heading, datasets) == ("dataset", list(catalogue.names()))
     assert [line.split()[0] for line in installed("list", "recipes").splitlines()] == recipe.names()
 
 
