@@ -299,7 +299,7 @@ def sentences(scan: Scan) -> list[str]:
             for key in scan.keys:
                 value, low, high = scan.difference(model, rival, key)
                 out.append(
-                    f"{key.replace('_', ' ')}: {model} predicts with a mean correlation {value:+.3f} from {rival} "
+                    f"{key.replace('_', ' ')}: {model} - {rival}: mean correlation {value:+.3f} "
                     f"({low:+.3f} to {high:+.3f} over resampled test stimuli)."
                 )
             if len(scan.keys) > 1:
