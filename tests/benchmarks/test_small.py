@@ -20,6 +20,28 @@ def test_the_gpu_training_benchmark_runs_small(repository):
     assert found["loss"] == found["loss"]
 
 
+@pytest.mark.parametrize("name", ["sae_gpu", "ridge_gpu"])
+def test_the_gpu_benchmarks_of_comparing_run_small_and_know_their_floor(repository, name):
+    script = repository / "benchmarks" / f"{name}.py"
+    run = subprocess.run(
+        [sys.executable, script, "--small"], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    values = found["small"] if name == "sae_gpu" else found
+    share = values["of_matmul_peak" if name == "sae_gpu" else "of_floor"]
+    assert 0 < share < 1
+    if name == "sae_gpu":
+        assert values["selected_as_float32"] > 0.9
+    else:
+        assert values["scores_off_float64"] < 1e-4
+
+
+def test_what_no_gpu_measured_is_said_and_not_filled_in(repository):
+    for path in (repository / "benchmarks" / "results").glob("*_gpu.json"):
+        found = json.loads(path.read_text())
+        assert ("not measured" in found.get("measured", "")) != (found["versions"]["device"] != "cpu")
+
+
 def test_the_loader_benchmark_runs_small_and_every_system_reads_every_row(repository, tmp_path):
     script, out = repository / "benchmarks" / "loader.py", tmp_path / "loader.json"
     command = [
