@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from braindec import checks
 from braindec._compat import ensure_torchvision
 from braindec.priors import Prior, check_pairs, check_shape, check_started
 from braindec.priors._denoiser import Denoiser
+from braindec.priors._mindeye2_network import MindEye2Network
+from braindec.priors._mindeye2_sampler import sample_as_published
 from braindec.priors._noising import cosine_alphas_cumprod, q_sample, share_left
 
 
@@ -21,8 +23,11 @@ class Config:
 
     Parameters
     ----------
+    network : {"residual", "mindeye2"}
+        The first is a transformer that learns what the best linear guess leaves; the second MindEye2's.
     width : int
-        Values a token inside the network; an even multiple of `heads`.
+        Values a token inside the network (inside the attention of "mindeye2", whose tokens are as wide as the
+        embeddings); an even multiple of `heads`.
     depth : int
         Transformer blocks.
     heads : int
@@ -39,6 +44,15 @@ class Config:
         1 takes the conditional prediction; above 1 exaggerates what the brain adds (two network calls a step).
     condition_dropout : float
         Share of training trials whose brain embedding is hidden, so that the unconditional is learned too, in [0, 1).
+    image_dropout : float
+        Likewise of the noisy image; "mindeye2" alone, whose published value is 0.2.
+    standardise : bool
+        Whether the network works on embeddings of mean 0 and SD 1 a value; MindEye2's works on them as they are.
+    guidance_hides : {"brain", "brain_and_image_as_published"}
+        What the unconditional prediction is not told. Published is that it does not see the noisy image either, so
+        that it is the same for every trial; it needs `image_dropout`.
+    sampler : {"ddim", "as_published"}
+        MindEye2's begins below the highest noise and reads the schedule one level off; see `sample_as_published`.
 
     Notes
     -----
@@ -47,6 +61,7 @@ class Config:
     arXiv:2010.02502.
     """
 
+    network: Literal["residual", "mindeye2"] = "residual"
     width: int = 128
     depth: int = 2
     heads: int = 4
@@ -56,6 +71,10 @@ class Config:
     eta: float = 0.0
     guidance: float = 1.0
     condition_dropout: float = 0.1
+    image_dropout: float = 0.0
+    standardise: bool = True
+    guidance_hides: Literal["brain", "brain_and_image_as_published"] = "brain"
+    sampler: Literal["ddim", "as_published"] = "ddim"
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "n_train_steps"):
@@ -64,11 +83,20 @@ class Config:
             raise checks.ConfigError(
                 f"width must be an even multiple of heads, got {self.width} and {self.heads}."
             )
-        check_steps("n_sample_steps", self.n_sample_steps, self.n_train_steps)
+        checks.one_of("network", self.network, ("residual", "mindeye2"))
+        checks.one_of("guidance_hides", self.guidance_hides, ("brain", "brain_and_image_as_published"))
+        check_steps("n_sample_steps", self.n_sample_steps, self.n_train_steps, self.sampler)
         checks.in_range("eta", self.eta, 0.0, 1.0)
         checks.at_least("guidance", self.guidance, 0.0)
         checks.in_range("dropout", self.dropout, 0.0, 0.99)
         checks.in_range("condition_dropout", self.condition_dropout, 0.0, 0.99)
+        checks.in_range("image_dropout", self.image_dropout, 0.0, 0.99)
+        if self.image_dropout and self.network != "mindeye2":
+            raise checks.ConfigError("image_dropout needs network 'mindeye2'; set it to 0.")
+        if self.guidance_hides != "brain" and not self.image_dropout:
+            raise checks.ConfigError(
+                f"guidance_hides={self.guidance_hides!r} needs an image_dropout above 0."
+            )
 
 
 class DiffusionPrior(Prior):
@@ -86,7 +114,7 @@ class DiffusionPrior(Prior):
         super().__init__()
         self.shape = shape
         self.config = config
-        self.network = Denoiser(shape, config.width, config.depth, config.heads, config.dropout)
+        self.network = _network(shape, config)
         self.register_buffer(
             "alphas_cumprod", cosine_alphas_cumprod(config.n_train_steps).float(), persistent=False
         )
@@ -97,10 +125,11 @@ class DiffusionPrior(Prior):
 
     @torch.no_grad()
     def start_(self, brain_embedding: Tensor, image_embedding: Tensor) -> None:
-        """Takes mean and SD of both embeddings."""
+        """Takes mean and SD of both embeddings, where they are standardised."""
         check_pairs(brain_embedding, image_embedding, self.shape)
         checks.at_least("number of training pairs", len(image_embedding), 2)
-        for name, values in (("brain", brain_embedding), ("image", image_embedding)):
+        known = {"brain": brain_embedding, "image": image_embedding} if self.config.standardise else {}
+        for name, values in known.items():
             self.get_buffer(f"{name}_mean").copy_(values.mean(0))
             self.get_buffer(f"{name}_scale").copy_(_scale(values))
         self.n_pairs.fill_(len(image_embedding))
@@ -110,7 +139,7 @@ class DiffusionPrior(Prior):
     ) -> Tensor:
         """Mean squared error of the clean embedding (standardised) at one random noise level a trial."""
         check_pairs(brain_embedding, image_embedding, self.shape)
-        check_started(self.n_pairs)
+        self._check_started()
         clean = (image_embedding - self.image_mean) / self.image_scale
         n_trials, device = len(clean), generator.device
         step = torch.randint(self.config.n_train_steps, (n_trials,), generator=generator, device=device)
@@ -118,7 +147,37 @@ class DiffusionPrior(Prior):
         keep = torch.rand(n_trials, generator=generator, device=device) >= self.config.condition_dropout
         step, noise, keep = step.to(clean.device), noise.to(clean.device), keep.to(clean.device)
         noisy = q_sample(clean, step, noise, self.alphas_cumprod)
-        return (self._denoise(noisy, step, self._condition(brain_embedding), keep) - clean).square().mean()
+        shown = None
+        if self.config.image_dropout:
+            shown = torch.rand(n_trials, generator=generator, device=device) >= self.config.image_dropout
+            shown = shown.to(clean.device)
+        found = self._denoise(noisy, step, self._condition(brain_embedding), keep, shown)
+        return (found - clean).square().mean()
+
+    def denoise(
+        self, noisy: Tensor, step: Tensor, brain_embedding: Tensor, *, guidance: float | None = None
+    ) -> Tensor:
+        """The clean embeddings expected behind noisy ones; one look of the sampler.
+
+        Parameters
+        ----------
+        noisy : Tensor, shape (n_trials, n_tokens, n_dims)
+            In the coordinates that the network works in (standardised, unless the settings say otherwise).
+        step : int tensor, shape (n_trials,)
+            In [0, n_train_steps - 1].
+        brain_embedding : Tensor, shape (n_trials, n_tokens, n_dims)
+        guidance : float, optional
+            Instead of the settings'.
+
+        Returns
+        -------
+        Tensor, shape (n_trials, n_tokens, n_dims)
+            In the coordinates of `noisy`.
+        """
+        check_shape("noisy", noisy, self.shape)
+        check_shape("brain_embedding", brain_embedding, self.shape)
+        strength = self.config.guidance if guidance is None else guidance
+        return self._guided(noisy, step, self._condition(brain_embedding), strength)
 
     @torch.no_grad()
     def sample(
@@ -147,14 +206,22 @@ class DiffusionPrior(Prior):
     def _sample(
         self, condition: Tensor, guidance: float, generator: torch.Generator, n_steps: int | None
     ) -> Tensor:
-        check_started(self.n_pairs)
-        scheduler = _scheduler(self.config.n_train_steps)
-        steps = self.config.n_sample_steps if n_steps is None else n_steps
-        scheduler.set_timesteps(check_steps("n_steps", steps, self.config.n_train_steps))
+        self._check_started()
+        config = self.config
+        steps = config.n_sample_steps if n_steps is None else n_steps
+        check_steps("n_steps", steps, config.n_train_steps, config.sampler)
         x = _noise(condition, generator)
+        if config.sampler == "as_published":
+            x = sample_as_published(
+                lambda noisy, step: self._guided(noisy, step, condition, guidance), x, generator,
+                alphas_cumprod=self.alphas_cumprod, n_steps=steps, eta=config.eta,
+            )  # fmt: skip
+            return self.image_mean + self.image_scale * x
+        scheduler = _scheduler(config.n_train_steps)
+        scheduler.set_timesteps(steps)
         for step in scheduler.timesteps:
             clean = self._guided(x, step.to(x.device).expand(len(x)), condition, guidance)
-            x = scheduler.step(clean, step, x, eta=self.config.eta, generator=generator).prev_sample
+            x = scheduler.step(clean, step, x, eta=config.eta, generator=generator).prev_sample
         return self.image_mean + self.image_scale * x
 
     def _guided(self, noisy: Tensor, step: Tensor, condition: Tensor, guidance: float) -> Tensor:
@@ -162,24 +229,44 @@ class DiffusionPrior(Prior):
         seen = torch.ones(len(noisy), dtype=torch.bool, device=noisy.device)
         if guidance == 1.0:
             return self._denoise(noisy, step, condition, seen)
-        without = self._denoise(noisy, step, condition, ~seen)
+        # At 0 there is no brain to compare with: the sample itself has to be seen.
+        hidden = ~seen if self.config.guidance_hides != "brain" and guidance != 0.0 else None
+        without = self._denoise(noisy, step, condition, ~seen, hidden)
         if guidance == 0.0:
             return without
         return without + guidance * (self._denoise(noisy, step, condition, seen) - without)
 
-    def _denoise(self, noisy: Tensor, step: Tensor, condition: Tensor, keep: Tensor) -> Tensor:
+    def _denoise(
+        self, noisy: Tensor, step: Tensor, condition: Tensor, keep: Tensor, keep_image: Tensor | None = None
+    ) -> Tensor:
+        if isinstance(self.network, MindEye2Network):
+            return self.network(noisy, step, condition, keep, keep_image)
         return self.network(noisy, step, share_left(step, self.alphas_cumprod, noisy), condition, keep)
+
+    def _check_started(self) -> None:
+        if self.config.standardise:
+            check_started(self.n_pairs)
 
     def _condition(self, brain_embedding: Tensor) -> Tensor:
         return (brain_embedding - self.brain_mean) / self.brain_scale
 
 
-def check_steps(name: str, n_steps: int, n_train_steps: int) -> int:
+def check_steps(name: str, n_steps: int, n_train_steps: int, sampler: str = "ddim") -> int:
     """The number of denoising steps when it divides the number of noise levels.
 
     Otherwise diffusers' DDIM takes strides that miss the levels it tells the network, and may stop before the last.
+    The published sampler takes any number above 1, one call fewer than it says.
     """
+    if checks.one_of("sampler", sampler, ("ddim", "as_published")) == "as_published":
+        return int(checks.in_range(name, n_steps, 2, n_train_steps))
     return checks.one_of(name, n_steps, [n for n in range(1, n_train_steps + 1) if n_train_steps % n == 0])
+
+
+def _network(shape: tuple[int, int], config: Config) -> Denoiser | MindEye2Network:
+    if config.network == "residual":
+        return Denoiser(shape, config.width, config.depth, config.heads, config.dropout)
+    hides = config.image_dropout > 0
+    return MindEye2Network(shape, config.width, config.depth, config.heads, config.dropout, hides)
 
 
 def _scheduler(n_train_steps: int) -> Any:
