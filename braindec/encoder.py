@@ -1,22 +1,25 @@
-"""Encoder = one adapter a subject + one backbone for all: brain signals in, predicted embeddings out."""
+"""Encoder = an adapter a subject, what adapters share, and one backbone: brain signals in, predicted embeddings out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from braindec import checks, registry, seeding
-from braindec.adapters import SubjectAdapter
+from braindec.adapters import SharedPart, SubjectAdapter
+from braindec.adapters._basis import common_basis
 from braindec.backbones import Backbone
 from braindec.types import SignalInfo, SubjectSignal
 
 
 class Encoder(nn.Module):
     """Adapters by signal key (``sub-01_fmri``) that meet at one shared shape, and the backbone behind them.
+
+    Where a member's subjects have weights in common, `shared` holds these once (``spatial_merger_meg``).
 
     Parameters
     ----------
@@ -31,10 +34,12 @@ class Encoder(nn.Module):
     def __init__(self, backbone: Backbone, shared_shape: tuple[int, ...], adapter_config: Any, seed: int):
         super().__init__()
         self.adapters = nn.ModuleDict()
+        self.shared = nn.ModuleDict()
         self.backbone = backbone
         self.shared_shape = shared_shape
         self.adapter_config = adapter_config
         self.seed = seed
+        self._shared_names: dict[str, str] = {}  # signal key: name of the shared part its adapter uses
 
     @classmethod
     def build(
@@ -67,15 +72,33 @@ class Encoder(nn.Module):
         with seeding.seeded(seed, "backbone"):
             backbone = build_backbone(shared_shape, outputs, backbone_config)
         encoder = cls(backbone, shared_shape, adapter_config, seed)
-        for key, adapter in adapters.items():
-            encoder._add(key, adapter)
+        for signal in info.signals.values():
+            encoder._add(signal, adapters[signal.key], tuple(info.signals.values()))
         return encoder
 
-    def add_subject(self, signal: SubjectSignal) -> None:
-        """Gives one more subject an adapter, on the backbone's device; nothing else changes."""
+    @torch.no_grad()
+    def add_subject(self, signal: SubjectSignal) -> tuple[str, ...]:
+        """Gives one more subject an adapter, on the backbone's device; nothing that was there changes.
+
+        Where the member has a way, the adapter starts from those of its modality's other subjects.
+
+        Returns
+        -------
+        tuple of str
+            How the names of the new parameters begin: the adapter's, and a shared part's where the modality is new.
+        """
         if signal.key in self.adapters:
             raise ValueError(f"this encoder already has an adapter for {signal.key}.")
-        self._add(signal.key, _adapter(signal, self.adapter_config, self.seed))
+        adapter = _adapter(signal, self.adapter_config, self.seed)
+        others = [
+            self.adapter(key)
+            for key in self.keys
+            if key.endswith(f"_{signal.modality}") and type(self.adapter(key)) is type(adapter)
+        ]
+        new = self._add(signal, adapter, (signal,))
+        if others:
+            adapter.start_from_subjects_(others)
+        return new
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -131,27 +154,46 @@ class Encoder(nn.Module):
         Returns
         -------
         tuple of str
-            Keys of the adapters that took their solution over; empty if the backbone or all adapters have no place
-            for one, and then nothing has changed.
+            Keys of the adapters that took their solution over. None where the backbone or all adapters have no place
+            for one; the backbone has then not changed, and shared parts only where they have a use for the maps.
         """
         path = self.backbone.linear_path(output)
-        if path is None or not maps:
+        if not maps:
+            return ()
+        if path is None:
+            self._start_shared_({key: weight for key, (weight, _) in maps.items()})
             return ()
         n_rows = min(path.in_features, path.out_features)
         mean = torch.stack([bias for _, bias in maps.values()]).mean(0)
-        basis = _common_basis([weight for weight, _ in maps.values()], n_rows)  # (output value, row)
+        basis = common_basis([weight for weight, _ in maps.values()], n_rows)  # (output value, row)
         rows = {key: (basis.T @ weight, basis.T @ (bias - mean)) for key, (weight, bias) in maps.items()}
         scale = _scale_of_a_fresh_layer([weight for weight, _ in rows.values()])
-        started = tuple(
-            key for key, (w, b) in rows.items() if self.adapter(key).start_from_(w * scale, b * scale)
-        )
+        rows = {key: (weight * scale, bias * scale) for key, (weight, bias) in rows.items()}
+        self._start_shared_({key: weight for key, (weight, _) in rows.items()})
+        started = tuple(key for key, (w, b) in rows.items() if self.adapter(key).start_from_(w, b))
         if started:
             path.weight.zero_()
             path.weight[:, :n_rows] = (basis / scale).to(path.weight)
             path.bias.copy_(mean)
         return started
 
-    def _add(self, key: str, adapter: SubjectAdapter) -> None:
+    def wants_maps(self, output: str) -> bool:
+        """Whether `start_from_ridge_` has a use for closed-form solutions of this output."""
+        parts = (checks.of_type(name, part, SharedPart) for name, part in self.shared.items())
+        return self.backbone.linear_path(output) is not None or any(part.wants_maps for part in parts)
+
+    def _start_shared_(self, weights: Mapping[str, Tensor]) -> None:
+        for name, part in self.shared.items():
+            keys = [key for key in weights if self._shared_names.get(key) == name]
+            if keys:
+                adapters = [self.adapter(key) for key in keys]
+                checks.of_type(name, part, SharedPart).start_from_maps_([weights[k] for k in keys], adapters)
+
+    def _add(
+        self, signal: SubjectSignal, adapter: SubjectAdapter, signals: Sequence[SubjectSignal]
+    ) -> tuple[str, ...]:
+        """Adds an adapter and the shared part it needs, made for `signals`; gives how new parameters' names begin."""
+        key = signal.key
         if adapter.shared_shape != self.shared_shape:
             first = next(iter(self.adapters), "the backbone")
             raise ValueError(
@@ -160,34 +202,43 @@ class Encoder(nn.Module):
             )
         like = next(self.backbone.parameters())
         self.adapters[key] = adapter.to(device=like.device, dtype=like.dtype)
+        config = _config_of(signal, self.adapter_config)
+        module = registry.load(*registry.name_of(config))
+        if not hasattr(module, "build_shared"):
+            return (f"adapters.{key}.",)
+        name = f"{registry.name_of(config)[1]}_{signal.modality}"
+        is_new = name not in self.shared
+        if is_new:
+            same = [s for s in signals if s.modality == signal.modality]
+            with seeding.seeded(self.seed, "shared", name):
+                part = module.build_shared(same, config)
+            if part is None:
+                return (f"adapters.{key}.",)
+            self.shared[name] = part.to(device=like.device, dtype=like.dtype)
+        adapter.attach(self.shared[name])
+        self._shared_names[key] = name
+        return (f"adapters.{key}.", f"shared.{name}.") if is_new else (f"adapters.{key}.",)
 
     def _checked(self, key: str, signal: Tensor) -> Tensor:
-        expected = self.adapter(key).signal_shape
-        if tuple(signal.shape[1:]) != expected:
+        adapter = self.adapter(key)
+        if not adapter.accepts(tuple(signal.shape[1:])):
             raise ValueError(
-                f"{key} has trials of shape {tuple(signal.shape[1:])}, its adapter expects {expected}."
+                f"{key} has trials of shape {tuple(signal.shape[1:])}, its adapter expects {adapter.signal_shape}."
             )
         return signal
 
 
 def _adapter(signal: SubjectSignal, config: Any, seed: int) -> SubjectAdapter:
-    if isinstance(config, Mapping):
-        config = checks.known_key("adapter's modality", signal.modality, config)
+    config = _config_of(signal, config)
     build = registry.load(*registry.name_of(config)).build
     with seeding.seeded(seed, "adapter", signal.key):
         return build(signal, config)
 
 
-def _common_basis(weights: list[Tensor], n_rows: int) -> Tensor:
-    """Orthonormal (n_outputs, n_rows): the identity where everything fits, else the strongest common directions."""
-    n_outputs = weights[0].shape[0]
-    if n_rows == n_outputs:
-        return torch.eye(n_outputs).to(weights[0])
-    stacked = torch.cat(weights, dim=1).double()
-    if stacked.shape[0] > stacked.shape[1]:
-        return torch.linalg.svd(stacked, full_matrices=False).U[:, :n_rows].to(weights[0])
-    # Wide: the same left vectors come from the small Gram matrix; float64, because it squares the condition number.
-    return torch.linalg.eigh(stacked @ stacked.T).eigenvectors.flip(1)[:, :n_rows].to(weights[0])
+def _config_of(signal: SubjectSignal, config: Any) -> Any:
+    if isinstance(config, Mapping):
+        return checks.known_key("adapter's modality", signal.modality, config)
+    return config
 
 
 def _scale_of_a_fresh_layer(weights: list[Tensor]) -> float:

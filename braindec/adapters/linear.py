@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec import checks
-from braindec.adapters import SubjectAdapter
+from braindec.adapters import SubjectAdapter, check_map
 from braindec.types import SubjectSignal
 
 
@@ -50,13 +50,7 @@ class LinearAdapter(SubjectAdapter):
     @torch.no_grad()
     def start_from_(self, weight: Tensor, bias: Tensor) -> bool:
         """Takes over the first rows of the map: weight (n_rows, n_values), bias (n_rows,), n_rows <= shared_dim."""
-        n_rows = checks.same_length("shared value", weight=weight, bias=bias)
-        checks.in_range("number of rows of the starting map", n_rows, 1, self.shared_shape[0])
-        if weight.shape[1] != self.linear.in_features:
-            raise ValueError(
-                f"the starting map has {weight.shape[1]} along axis 'signal value' but the signal {self.signal_shape} "
-                f"has {self.linear.in_features}; they must match."
-            )
+        n_rows = check_map(weight, bias, self.linear.in_features, self.shared_shape[0])
         self.linear.weight[:n_rows] = weight.to(self.linear.weight)
         self.linear.bias[:n_rows] = bias.to(self.linear.bias)
         return True

@@ -58,6 +58,7 @@ class SensorAttention(SubjectAdapter):
     config : Config
     """
 
+    takes_map = False
     place: Tensor
 
     def __init__(self, positions: Tensor, n_times: int, config: Config):

@@ -150,7 +150,7 @@ def identification_score(prediction: Tensor, truth: Tensor) -> Tensor:
 
 def start_from_ridge_(encoder: Encoder, sets: Mapping[str, SubjectSet], *, output: str, seed: int) -> None:
     """Sets adapters and backbone so that the encoder begins as each subject's closed-form ridge, where it can."""
-    if encoder.backbone.linear_path(output) is None:
+    if not encoder.wants_maps(output):
         return
     averaged = {key: data.averaged() for key, data in sets.items()}
     fits = {key: ridge_to(data, data.targets[output], seed, key) for key, data in averaged.items()}

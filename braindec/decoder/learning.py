@@ -79,15 +79,14 @@ def adapt_(
     decoder.info = SignalInfo({**decoder.info.signals, **part.info.signals})
     place = rows.place_of(part, folder)
     sets = prepared_sets_(decoder, part, named, place)
-    for key in part.keys:
-        decoder.encoder.add_subject(decoder.preprocessing[key].signal)
+    new = [p for key in part.keys for p in decoder.encoder.add_subject(decoder.preprocessing[key].signal)]
     fresh = copy.deepcopy(decoder.encoder)
     decoder.encoder, fitted = cross_fit(
         lambda: copy.deepcopy(fresh), told_losses(decoder), loss_weights(decoder), sets, settings,
         n_folds=decoder.settings.n_folds, seed=decoder.settings.seed, name="adapt", folder=folder, progress=progress,
         start=partial(start_adapters_, decoder), rank=rank_of(decoder), keep=kept_in(place),
         refit=refit_of(decoder, part, sets, place),
-        trainable=tuple(f"adapters.{key}." for key in part.keys) if freeze else ("",),
+        trainable=tuple(new) if freeze else ("",),
         about=identity_of(decoder, part, named),
     )  # fmt: skip
     decoder.log = fitted.log
@@ -280,18 +279,24 @@ def fit_shared_map_(decoder: BrainDecoder, sets: Sets) -> None:
 
 
 def start_adapters_(decoder: BrainDecoder, encoder: Encoder, sets: Sets) -> None:
-    """Ridge from new subjects' signals to the shared values expected for their stimuli."""
+    """Closed-form fits of new subjects' signals to the shared values expected for their stimuli."""
     if not decoder.shared_weight.numel():
         return
     for key, data in sets.items():
-        averaged = data.averaged()
+        adapter = encoder.adapter(key)
+        n_values, purpose = int(np.prod(adapter.signal_shape)), ("adapt", key)
+        averaged = fitting.drawn(data.averaged(), n_values, decoder.settings.seed, *purpose)
         targets = averaged.targets[decoder.main]
         expected = torch.cat([
             targets[some].flatten(1) @ decoder.shared_weight.T + decoder.shared_bias
             for some in rows.parts(targets)
         ])  # fmt: skip
-        fit = fitting.ridge_to(averaged, expected, decoder.settings.seed, "adapt", key)
-        encoder.adapter(key).start_from_(fit.weights.T, fit.intercept)
+        generator = seeding.torch_generator(decoder.settings.seed, "ridge", *purpose)
+        parts = fitting.group_folds(averaged.units, 5, generator)
+        wanted = expected.unflatten(1, adapter.shared_shape)
+        if not adapter.start_from_pairs_(rows.whole(averaged.signals), wanted, parts) and adapter.takes_map:
+            fit = fitting.ridge_to(averaged, expected, decoder.settings.seed, *purpose)
+            adapter.start_from_(fit.weights.T, fit.intercept)
 
 
 def train_prior_(decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, progress: bool) -> None:
