@@ -36,6 +36,10 @@ VERBS = {
         "fit|judge|brain DIR --target TARGET --out DIR",
         "take a network's embeddings apart into latents, and find these in the brain",
     ),
+    "convert": (
+        "NAME CHECKPOINT --out DIR",
+        "bring a published checkpoint into braindec, every tensor accounted for",
+    ),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }

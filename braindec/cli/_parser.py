@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from braindec import checks
-from braindec.cli import VERBS, _audit, _compare, _encoding, _multiverse, _sae, _twin
+from braindec.cli import VERBS, _audit, _compare, _convert, _encoding, _multiverse, _sae, _twin
 
 
 def parse(verb: str, words: Sequence[str]) -> Any:
@@ -205,6 +205,7 @@ OPTIONS: dict[str, Callable[[Any], None]] = {
     "encoding": _encoding.add_options,
     "compare": _compare.add_options,
     "sae": _sae.add_options,
+    "convert": _convert.add_options,
     "list": _list,
     "info": _info,
 }

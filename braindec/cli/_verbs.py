@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from braindec import checks
-from braindec.cli import _audit, _compare, _encoding, _multiverse, _parser, _sae, _saved, _show, _twin
+from braindec.cli import (
+    _audit,
+    _compare,
+    _convert,
+    _encoding,
+    _multiverse,
+    _parser,
+    _sae,
+    _saved,
+    _show,
+    _twin,
+)
 
 
 def run(verb: str, words: Sequence[str]) -> int:
@@ -124,6 +135,7 @@ _ACTIONS: dict[str, Callable[[Any], int | None]] = {
     "encoding": _encoding.run,
     "compare": _compare.run,
     "sae": _sae.run,
+    "convert": _convert.run,
     "list": _list,
     "info": _info,
 }

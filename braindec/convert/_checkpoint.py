@@ -52,7 +52,7 @@ class Checkpoint(Mapping[str, Tensor]):
     def shape(self, key: str, n_axes: int) -> tuple[int, ...]:
         """The shape of one tensor that has to be there, with so many axes."""
         if key not in self._tensors:
-            raise self.refused(f"has no tensor {key!r}.{checks.suggest(key, self._tensors)}")
+            raise self.refused(f"has no tensor {key!r}")
         shape = tuple(self._tensors[key].shape)
         if len(shape) != n_axes:
             raise self.refused(f"has {key!r} of shape {shape}, with {len(shape)} axes instead of {n_axes}")
@@ -98,6 +98,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _pickled(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise checks.DataFileError(path, "is not what torch (1.6 or later) saves, a zip file", SAVE_AGAIN)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (

@@ -25,6 +25,8 @@ class Report:
         Tensors of the checkpoint, and those of them that nothing of ours stands for.
     n_tensors, n_values : int
         Tensors of ours, and the values in them.
+    notes : tuple of str
+        Sentences: whose adapter is whose, which parts are absent, which parameters are inert.
     text : str
         report.md.
     """
@@ -34,6 +36,7 @@ class Report:
     n_left: int
     n_tensors: int
     n_values: int
+    notes: tuple[str, ...]
     text: str
 
 
@@ -68,7 +71,9 @@ def write_report(reading: Reading, source: Checkpoint, like: Mapping[str, Tensor
         "## Tensors",
         _table(("ours", "published", "shape", "what was done"), _rows(reading, source, like)),
     ]
-    return Report(out, len(source), len(reading.left), len(like), n_values, "\n\n".join(lines) + "\n")
+    return Report(
+        out, len(source), len(reading.left), len(like), n_values, reading.notes, "\n\n".join(lines) + "\n"
+    )
 
 
 def _parts(like: Mapping[str, Tensor]) -> Counter[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-LOADERS = {"encoder", "decoder", "train", "evaluate", "recipe", "cli"}
+LOADERS = {"encoder", "decoder", "train", "evaluate", "recipe", "convert", "cli"}
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
