@@ -22,10 +22,14 @@ class Mix:
         Rows of the same batch; a row that is not mixed is its own partner.
     weight : float tensor, shape (n_trials,)
         In [0, 1]; 1 where a row is not mixed.
+    drawn : int tensor, shape (n_trials,), optional
+        Partners as each subject drew them, counted from its own first row, also of rows that are not mixed: what
+        published labels were (wrongly) made of.
     """
 
     partner: Tensor
     weight: Tensor
+    drawn: Tensor | None = None
 
     def apply(self, values: Tensor) -> Tensor:
         """The mixed rows of any tensor (n_trials, ...), on its device and in its dtype."""
@@ -37,7 +41,12 @@ def join(mixes: list[Mix]) -> Mix:
     """One Mix for the concatenated batch of several subjects; partners are offset: nobody mixes across subjects."""
     offsets = [sum(len(earlier.partner) for earlier in mixes[:i]) for i in range(len(mixes))]
     partner = torch.cat([mix.partner + offset for mix, offset in zip(mixes, offsets, strict=True)])
-    return Mix(partner, torch.cat([mix.weight for mix in mixes]))
+    drawn = [mix.drawn for mix in mixes if mix.drawn is not None]
+    return Mix(
+        partner,
+        torch.cat([mix.weight for mix in mixes]),
+        torch.cat(drawn) if len(drawn) == len(mixes) else None,
+    )
 
 
 class Loss(nn.Module, ABC):

@@ -1,18 +1,16 @@
-"""What contrastive losses share: unit vectors, who matches whom, and the symmetric cross-entropy."""
+"""What losses share: checked batches, unit vectors in full precision, and temperatures that change while training."""
 
 from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from braindec import checks
-from braindec.losses import Mix
-
-
-def unit(embeddings: Tensor) -> Tensor:
-    """Each trial's tokens as one vector of length 1: (n_trials, n_tokens, n_dims) to (n_trials, n_tokens * n_dims)."""
-    return functional.normalize(embeddings.flatten(1), dim=1)
 
 
 def check_batch(prediction: Tensor, target: Tensor, ids: Tensor) -> None:
@@ -25,32 +23,25 @@ def check_batch(prediction: Tensor, target: Tensor, ids: Tensor) -> None:
     checks.same_length("trial", prediction=prediction, ids=ids)
 
 
-def positives(ids: Tensor, dtype: torch.dtype) -> Tensor:
-    """Labels (n_trials, n_trials), rows summing to 1: equal weight on every row that shows the same stimulus.
+def flat(embeddings: Tensor) -> Tensor:
+    """Each trial's tokens as one vector (n_trials, n_tokens * n_dims), of single precision at least.
 
-    Where repeats have equal targets this is plain InfoNCE (equal columns cannot push each other away); it matters where
-    the targets of one stimulus differ, e.g. in their augmentation.
+    In half precision a cosine over a temperature of 0.006 would be off by more than its chance of a match tells.
     """
-    same = (ids[:, None] == ids[None, :]).to(dtype)
-    return same / same.sum(1, keepdim=True)
+    values = embeddings.flatten(1)
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def symmetric_cross_entropy(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
-    """Mean of both directions' cross-entropy.
+def unit(embeddings: Tensor) -> Tensor:
+    """Each trial's tokens as one vector of length 1: (n_trials, n_tokens, n_dims) to (n_trials, n_tokens * n_dims)."""
+    return functional.normalize(flat(embeddings), dim=1)
 
-    Parameters
-    ----------
-    logits : Tensor, shape (n_trials, n_trials)
-        Similarity of prediction (row) and target (column), over the temperature.
-    labels : Tensor, shape (n_trials, n_trials)
-        How much the stimulus of a row's trial is that of a column's trial, before mixing; rows sum to 1.
-    mix : Mix or None
-        How the signals behind the predictions were mixed: a mixed prediction belongs to its own stimulus and to its
-        partner's, by their weights. A row that drew itself as partner keeps its whole label (writing 1 - weight over
-        the diagonal would lose it).
-    """
-    to_target = labels if mix is None else mix.apply(labels)  # (prediction, target)
-    to_prediction = labels if mix is None else mix.apply(labels.T).T  # (target, prediction)
-    forth = -(to_target * logits.log_softmax(1)).sum(1).mean()
-    back = -(to_prediction * logits.T.log_softmax(1)).sum(1).mean()
-    return (forth + back) / 2
+
+def exactly(like: Tensor) -> AbstractContextManager[Any]:
+    """Products in here keep the precision of what is multiplied, whatever autocast says."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def half_cosine(start: float, end: float, share: float) -> float:
+    """From start to end by half a cosine; share of the way in [0, 1], beyond that it stays."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2

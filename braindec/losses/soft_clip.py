@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.losses import Loss, Mix
-from braindec.losses._contrast import check_batch, positives, symmetric_cross_entropy, unit
+from braindec.losses._contrast import check_batch, half_cosine, unit
+from braindec.losses._info_nce import AsPublishedByMindEye, Labels, Matches, Neighbours, contrast
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,15 @@ class Config:
         Share of a batch's rows that are mixed, in [0, 1].
     temperature_start, temperature_end : float
         Temperature of the SoftCLIP phase at its beginning and end (half a cosine between them), > 0.
+    labels : {"exact", "as_published_by_mindeye"}
+        Of mixed trials. Published are wrong ones where a row drew itself as partner, and for every subject of a batch
+        but the first (`AsPublishedByMindEye`); there repeats are negatives, too.
+    chunk : int
+        See `losses.clip.Config`.
 
     Notes
     -----
-    Scotti et al. 2023, arXiv:2305.18274. Mixed labels differ from the published code where a row drew itself as
-    partner, and rows of different subjects are never partners.
+    Scotti et al. 2023, arXiv:2305.18274, and 2024, arXiv:2403.11207, with the values of their code.
     """
 
     mixco_fraction: float = 0.33
@@ -44,6 +49,8 @@ class Config:
     mixco_probability: float = 0.5
     temperature_start: float = 0.004
     temperature_end: float = 0.0075
+    labels: Literal["exact", "as_published_by_mindeye"] = "exact"
+    chunk: int = 0
 
     def __post_init__(self) -> None:
         checks.in_range("mixco_fraction", self.mixco_fraction, 0.0, 1.0)
@@ -51,6 +58,8 @@ class Config:
         checks.in_range("mixco_beta", self.mixco_beta, 1e-3, 1e3)
         for name in ("mixco_temperature", "temperature_start", "temperature_end"):
             checks.in_range(name, getattr(self, name), 1e-4, 100.0)
+        checks.one_of("labels", self.labels, ("exact", "as_published_by_mindeye"))
+        checks.at_least("chunk", self.chunk, 0)
 
 
 class SoftClipLoss(Loss):
@@ -72,16 +81,22 @@ class SoftClipLoss(Loss):
         """The scalar loss; see `Loss.forward`."""
         check_batch(prediction, target, ids)
         predicted, true = unit(prediction), unit(target)
-        if self._is_mixing(progress):
-            return mixco_nce(predicted, true, ids, mix, self.config.mixco_temperature)
-        return soft_clip(predicted, true, mix, self.temperature(progress))
+        mixing = self._is_mixing(progress)
+        temperature = self.config.mixco_temperature if mixing else self.temperature(progress)
+        scale = true.new_tensor(1 / temperature)
+        labels = self._labels(ids, true, mix) if mixing else Neighbours(true, scale, mix)
+        return contrast(predicted, true, scale, labels, chunk=self.config.chunk)
 
     def temperature(self, progress: float) -> float:
         """Temperature of the SoftCLIP phase at this progress in [0, 1]."""
         config = self.config
         share = (progress - config.mixco_fraction) / max(1 - config.mixco_fraction, 1e-9)
-        fall = (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
-        return config.temperature_end + (config.temperature_start - config.temperature_end) * fall
+        return half_cosine(config.temperature_start, config.temperature_end, share)
+
+    def _labels(self, ids: Tensor, true: Tensor, mix: Mix | None) -> Labels:
+        if self.config.labels == "exact" or mix is None:
+            return Matches(ids, true.dtype, mix)
+        return AsPublishedByMindEye(mix, true.dtype)
 
     def _is_mixing(self, progress: float) -> bool:
         checks.in_range("progress", progress, 0.0, 1.0)
@@ -103,19 +118,8 @@ def draw_mixco(n_trials: int, beta: float, probability: float, generator: torch.
     # The inverse of the distribution function: torch's own Beta takes no generator.
     weight = torch.from_numpy(betaincinv(beta, beta, uniform.numpy().astype(np.float64))).to(torch.float32)
     own = torch.arange(n_trials)
-    return Mix(torch.where(mixed, partner, own), torch.where(mixed, weight, torch.ones(n_trials)))
-
-
-def mixco_nce(predicted: Tensor, true: Tensor, ids: Tensor, mix: Mix | None, temperature: float) -> Tensor:
-    """InfoNCE whose labels are mixed as the trials were; unit vectors (n_trials, n_values), scalar out."""
-    logits = predicted @ true.T / temperature
-    return symmetric_cross_entropy(logits, positives(ids, logits.dtype), mix)
-
-
-def soft_clip(predicted: Tensor, true: Tensor, mix: Mix | None, temperature: float) -> Tensor:
-    """Cross-entropy against the targets' softmax among themselves; unit vectors (n_trials, n_values), scalar out."""
-    soft = (true @ true.T / temperature).softmax(1)
-    return symmetric_cross_entropy(predicted @ true.T / temperature, soft, mix)
+    weight = torch.where(mixed, weight, torch.ones(n_trials))
+    return Mix(torch.where(mixed, partner, own), weight, partner)
 
 
 def build(config: Config) -> SoftClipLoss:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from braindec import checks
-from braindec.losses import Loss, Mix
+from braindec.losses import Mix
 from braindec.losses._contrast import check_batch, unit
+from braindec.losses._sigmoid import TEMPERATURE, THRESHOLD, SigmoidLoss, check_settings
 
 
 @dataclass(frozen=True)
@@ -20,13 +19,8 @@ class Config:
 
     Parameters
     ----------
-    temperature : float
-        Divides cosine similarities, > 0; where it is learned, its start.
-    threshold : float
-        Subtracted from every scaled similarity, >= 0: most pairs are no match; where it is learned, its start. SigLIP's
-        bias with the other sign.
-    learned : bool
-        Train both with the weights.
+    temperature, threshold, learned
+        See `losses.siglip.Config`.
 
     Notes
     -----
@@ -35,32 +29,16 @@ class Config:
     and have the label 0, no opinion, there.
     """
 
-    temperature: float = 0.1  # SigLIP, section 3.2: log scale starts at log 10
-    threshold: float = 10.0  # SigLIP, section 3.2: the bias starts at -10
+    temperature: float = TEMPERATURE
+    threshold: float = THRESHOLD
     learned: bool = False
 
     def __post_init__(self) -> None:
-        checks.in_range("temperature", self.temperature, 1e-4, 100.0)
-        checks.in_range("threshold", self.threshold, 0.0, 100.0)
+        check_settings(self.temperature, self.threshold)
 
 
-class SoftSiglipLoss(Loss):
+class SoftSiglipLoss(SigmoidLoss):
     """Sigmoid cross-entropy of all pairs, by trial."""
-
-    log_scale: Tensor
-    threshold: Tensor
-
-    def __init__(self, config: Config):
-        super().__init__()
-        start = {"log_scale": -math.log(config.temperature), "threshold": config.threshold}
-        for name, value in start.items():
-            if config.learned:
-                self.register_parameter(name, nn.Parameter(torch.tensor(value)))
-            else:
-                self.register_buffer(name, torch.tensor(value))
-
-    def draw_mix(self, n_trials: int, progress: float, generator: torch.Generator) -> None:
-        """Nothing is mixed."""
 
     def forward(
         self, prediction: Tensor, target: Tensor, ids: Tensor, progress: float, mix: Mix | None
@@ -68,13 +46,12 @@ class SoftSiglipLoss(Loss):
         """The scalar loss; see `Loss.forward`."""
         check_batch(prediction, target, ids)
         true = unit(target)
-        logits = self.log_scale.exp() * unit(prediction) @ true.T - self.threshold
         labels = torch.where(ids[:, None] == ids[None], 1.0, true @ true.T - 1)  # in [-2, 1]
         if mix is not None:
             labels = mix.apply(labels)
-        return -functional.logsigmoid(logits * labels).sum(1).mean()
+        return -functional.logsigmoid(self.logits(unit(prediction), true) * labels).sum(1).mean()
 
 
 def build(config: Config) -> SoftSiglipLoss:
     """The loss."""
-    return SoftSiglipLoss(config)
+    return SoftSiglipLoss(config.temperature, config.threshold, config.learned)

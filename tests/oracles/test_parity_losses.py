@@ -12,8 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from braindec.losses import Mix, clip, soft_clip, soft_siglip
-from braindec.losses._published import mixco_nce_as_published_by_mindeye
+from braindec.losses import Mix, clip, join, soft_clip, soft_siglip
 
 TOLERANCE = {"abs": 1e-4, "rel": 1e-4}
 IS_LOSS = re.compile(r"soft_clip_loss_t\d+_\d+|mixco_nce_t\d+_\d+|nce_t\d+_\d+|soft_siglip")
@@ -51,7 +50,15 @@ def temperature_of(key: str) -> float:
 def mix_of(tensors) -> Mix:
     """The published draw: weights count where a row was selected."""
     weight = torch.where(tensors["mix_select"], tensors["mix_betas"], torch.ones_like(tensors["mix_betas"]))
-    return Mix(tensors["mix_perm"], weight)
+    drawn = tensors["mix_perm"]
+    return Mix(torch.where(tensors["mix_select"], drawn, torch.arange(len(drawn))), weight, drawn)
+
+
+def mixed_loss(predicted, true, mix, temperature, labels="as_published_by_mindeye", chunk=0) -> float:
+    """The mixing phase of SoftCLIP on vectors (n_trials, n_values)."""
+    config = soft_clip.Config(mixco_temperature=temperature, labels=labels, chunk=chunk)
+    tokens = (predicted.unsqueeze(1), true.unsqueeze(1))
+    return float(soft_clip.build(config)(*tokens, torch.arange(len(true)), 0.0, mix))
 
 
 def our_value(key: str, tensors, numbers) -> float:
@@ -63,7 +70,7 @@ def our_value(key: str, tensors, numbers) -> float:
         return float(soft_siglip.build(settings)(*tokens, ids, 0.0, None))
     temperature = temperature_of(key)
     if key.startswith("mixco"):
-        return float(mixco_nce_as_published_by_mindeye(predicted, true, mix_of(tensors), temperature))
+        return mixed_loss(predicted, true, mix_of(tensors), temperature)
     if key.startswith("nce"):
         return float(clip.build(clip.Config(temperature))(*tokens, ids, 0.0, None))
     settings = soft_clip.Config(temperature_start=temperature, temperature_end=temperature)
@@ -87,20 +94,64 @@ def test_plain_info_nce_is_the_mixing_phase_without_a_mix(published):
     assert keys
 
 
-def test_our_mixed_loss_is_the_published_one_unless_a_row_drew_itself(generator):
-    predicted, true = (
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_blocks_give_the_published_numbers_too(published, chunk):
+    tensors, numbers = published
+    predicted, true = tensors["loss_pred"], tensors["loss_target"]
+    tokens, ids = (predicted.unsqueeze(1), true.unsqueeze(1)), torch.arange(len(true))
+    for key in loss_keys():
+        expected = pytest.approx(numbers[key], **TOLERANCE)
+        if key.startswith("mixco"):
+            assert mixed_loss(predicted, true, mix_of(tensors), temperature_of(key), chunk=chunk) == expected
+        elif key.startswith("nce"):
+            loss = clip.build(clip.Config(temperature_of(key), chunk=chunk))
+            assert float(loss(*tokens, ids, 0.0, None)) == expected
+        elif key.startswith("soft_clip"):
+            t = temperature_of(key)
+            loss = soft_clip.build(soft_clip.Config(temperature_start=t, temperature_end=t, chunk=chunk))
+            assert float(loss(*tokens, ids, 1.0, None)) == expected
+
+
+@pytest.fixture
+def vectors(generator):
+    """Unit vectors (9, 7), twice."""
+    return tuple(
         torch.nn.functional.normalize(torch.randn(9, 7, generator=generator), dim=1) for _ in range(2)
     )
+
+
+def test_our_mixed_loss_is_the_published_one_unless_a_row_drew_itself(vectors):
     weight, ids = torch.linspace(0.1, 1, 9), torch.arange(9)
     for partner, equal in ((ids.roll(1), True), (torch.tensor([0, 2, 1, 4, 3, 6, 5, 8, 7]), False)):
-        mix = Mix(partner, weight)
-        ours = float(soft_clip.mixco_nce(predicted, true, ids, mix, 0.05))
-        theirs = float(mixco_nce_as_published_by_mindeye(predicted, true, mix, 0.05))
+        mix = Mix(partner, weight, partner)
+        ours, theirs = (
+            mixed_loss(*vectors, mix, 0.05, labels) for labels in ("exact", "as_published_by_mindeye")
+        )
         assert (ours == pytest.approx(theirs, rel=1e-5)) == equal
 
 
-def test_a_row_that_is_not_mixed_and_drew_itself_has_no_label_in_the_published_loss(generator):
-    predicted = torch.nn.functional.normalize(torch.randn(4, 6, generator=generator), dim=1)
-    everyone_alone = Mix(torch.arange(4), torch.ones(4))
-    assert float(mixco_nce_as_published_by_mindeye(predicted, predicted, everyone_alone, 0.1)) == 0.0
-    assert float(soft_clip.mixco_nce(predicted, predicted, torch.arange(4), everyone_alone, 0.1)) > 0.0
+def test_a_row_that_is_not_mixed_and_drew_itself_has_no_label_in_the_published_loss(vectors):
+    everyone_alone = Mix(torch.arange(9), torch.ones(9), torch.arange(9))
+    assert mixed_loss(vectors[0], vectors[0], everyone_alone, 0.1) == 0.0
+    assert mixed_loss(vectors[0], vectors[0], everyone_alone, 0.1, "exact") > 0.0
+
+
+def test_published_labels_of_every_subject_but_the_first_point_to_other_rows(vectors):
+    """Two subjects of three rows, all mixed with the next row of theirs by 0.3: labels written out by hand."""
+    predicted, true = (x[:6] for x in vectors)
+    drawn = torch.tensor([1, 2, 0])
+    joined = join([Mix(drawn, torch.full((3,), 0.3), drawn)] * 2)
+    label = {"exact": torch.zeros(6, 6), "as_published_by_mindeye": torch.zeros(6, 6)}
+    for row, (right, wrong) in enumerate(zip([1, 2, 0, 4, 5, 3], [1, 2, 0, 1, 2, 0], strict=True)):
+        for name, other in (("exact", right), ("as_published_by_mindeye", wrong)):
+            label[name][row, row] = 0.3
+            label[name][row, other] = 0.7
+    logits = predicted @ true.T / 0.1
+    for name, own in label.items():
+        expected = -(own * logits.log_softmax(1)).sum() / 12 - (own * logits.log_softmax(0)).sum() / 12
+        assert mixed_loss(predicted, true, joined, 0.1, name) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_published_labels_without_what_was_drawn_are_refused(vectors):
+    with pytest.raises(ValueError, match="drawn"):
+        mixed_loss(*vectors, Mix(torch.arange(9), torch.ones(9)), 0.1)

@@ -1,0 +1,75 @@
+"""Representational alignment: trials of a batch shall lie to each other as their targets do (1 - debiased CKA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from braindec import checks
+from braindec.losses import Loss, Mix
+from braindec.losses._contrast import check_batch
+from braindec.losses._gram import gram
+
+FEWEST = 4  # the debiased product divides by n - 3
+SMALLEST = 1e-12  # of the trials' mean square: below it there is no geometry to align
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Parameters
+    ----------
+    debiased : bool
+        Whether a batch's alignment is on average that of the whole set; else a small batch looks aligned whatever it
+        holds (two unrelated sets of many values reach a CKA near 1).
+
+    Notes
+    -----
+    Kornblith et al. 2019, arXiv:1905.00414; debiased for minibatches Nguyen et al. 2020, arXiv:2010.15327. A rotated
+    or stretched prediction costs as much as the right one: combine it with a loss that tells where a trial lies.
+    """
+
+    debiased: bool = True
+
+
+class CkaLoss(Loss):
+    """1 - centred kernel alignment under linear kernels; in [0, 2] debiased, else in [0, 1]."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.debiased = config.debiased
+
+    def draw_mix(self, n_trials: int, progress: float, generator: torch.Generator) -> None:
+        """Nothing is mixed."""
+
+    def forward(
+        self, prediction: Tensor, target: Tensor, ids: Tensor, progress: float, mix: Mix | None
+    ) -> Tensor:
+        """The scalar loss; see `Loss.forward`."""
+        check_batch(prediction, target, ids)
+        checks.at_least("number of trials of a batch", len(ids), FEWEST)
+        wanted = target if mix is None else mix.apply(target)
+        x, y = (u_centred(gram(v)) if self.debiased else gram(v) for v in (prediction, wanted))
+        power = (x * x).sum().clamp_min(SMALLEST) * (y * y).sum().clamp_min(SMALLEST)
+        return (1 - (x * y).sum() / power.sqrt()).to(prediction.dtype)
+
+
+def u_centred(products: Tensor) -> Tensor:
+    """Rows and columns (n, n) of mean zero without their diagonal, which is zero.
+
+    Inner products of such matrices are unbiased, so that the norm of one is never negative (Szekely & Rizzo 2014,
+    doi:10.1214/14-AOS1255, section 2); over n (n - 3) it is the HSIC of Song et al. 2012.
+    """
+    n = len(products)
+    apart = products - torch.diag(products.diagonal())
+    rows = apart.sum(1)
+    centred = apart - (rows[:, None] + rows) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
+    return centred - torch.diag(centred.diagonal())
+
+
+def build(config: Config) -> CkaLoss:
+    """The loss."""
+    return CkaLoss(config)
