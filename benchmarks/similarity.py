@@ -36,6 +36,7 @@ from braindec.maths.neighbours import nearest_others, overlap
 from braindec.maths.shape import angular_distance
 
 K = 10
+REST = 0.1  # s before each run: until idle threads of the library that ran last no longer wait in loops
 LIMITS = {"cka": 1e-5, "procrustes": 1e-7, "mutual_knn": 2e-6}
 Runs = dict[str, Callable[[], float]]
 
@@ -143,6 +144,7 @@ def work(name: str, systems: Runs, repeats: int) -> list[dict[str, Any]]:
     extra, values = dict.fromkeys(systems, 0.0), {}
     for _ in range(repeats):
         for system, run in systems.items():
+            time.sleep(REST)
             with Peak() as peak:
                 start, start_processor = time.perf_counter(), time.process_time()
                 values[system] = run()
