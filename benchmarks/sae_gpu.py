@@ -23,7 +23,7 @@ import torch
 
 from braindec.decoder import versions
 from braindec.sparse import Config, codes, fitting, losses, starting
-from braindec.sparse.parallel import Ranks
+from braindec.ranks import Ranks
 
 SIZES = {
     "d768": {"dims": 768, "latents": 12_288, "active": 32, "batch": 4096, "steps": 50},

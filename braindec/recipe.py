@@ -16,6 +16,7 @@ from braindec.data.preprocessing import steps_from
 from braindec.decoder import versions
 from braindec.decoder.settings import PRIOR_TRAIN, TRAIN
 from braindec.evaluate import Plan
+from braindec.ranks import Ranks
 from braindec.targets._embedding import embed
 from braindec.train import Config as TrainConfig
 from braindec.types import Embeddings, Report
@@ -105,10 +106,11 @@ class Recipe:
         content = dataset.about["stimuli"]["sha256"]
         cache = Path(data_dir) / "embeddings"
         ids = dataset.stimuli.ids if everything else dataset.stimulus_ids
-        return embed(
-            target, dataset.stimuli, content=content, ids=ids, label_column=self.label_column,
-            cache=cache, progress=progress,
-        )  # fmt: skip
+        with Ranks.here().first_alone():
+            return embed(
+                target, dataset.stimuli, content=content, ids=ids, label_column=self.label_column,
+                cache=cache, progress=progress,
+            )  # fmt: skip
 
     def build_generator(self, **given: Any) -> Any:
         """The recipe's generator; `given` goes to its `build` (a gallery, where it needs one)."""
@@ -177,6 +179,8 @@ def run(
 ) -> Report:
     """Runs a recipe, and writes report.json, report.html and scores.h5 into `out`.
 
+    Under `torchrun` all processes run it, share the training steps, and the first one writes into `out`.
+
     Parameters
     ----------
     name : str or path
@@ -195,11 +199,14 @@ def run(
     loaded = load(name)
     overrides = [*(loaded.smoke if smoke else ()), *sets]
     recipe = config.override(loaded.recipe, overrides, registry.load)
+    ranks = Ranks.start()
     with tempfile.TemporaryDirectory(prefix="braindec-") as temporary:
         target = Path(out) if out is not None else _needed(smoke, Path(temporary) / "out")
-        target.mkdir(parents=True, exist_ok=True)
         base = Path(made_in) if made_in is not None else (target if out else Path(temporary))
-        prepared = Path(data) if data is not None else _synthesise(recipe, base, smoke)
+        if not ranks.first:
+            target = Path(temporary) / "out"
+        target.mkdir(parents=True, exist_ok=True)
+        prepared = Path(data) if data is not None else _synthesised(recipe, base, smoke, ranks)
         started = time.time()
         report = loaded.main(recipe, prepared, target)
         record = {
@@ -219,6 +226,7 @@ def run(
         from braindec import report as reporting
 
         reporting.write(report, target)
+        ranks.wait()  # the first rank's temporary folder is read by all
     return report
 
 
@@ -260,6 +268,13 @@ def _needed(smoke: bool, path: Path) -> Path:
     if not smoke:
         raise checks.ConfigError("out must name a folder; only a smoke run may leave it out.")
     return path
+
+
+def _synthesised(recipe: Recipe, base: Path, smoke: bool, ranks: Ranks) -> Path:
+    """Synthetic data in the first rank's folder, made by it alone."""
+    base = Path(ranks.text(str(base.absolute())))
+    with ranks.first_alone():
+        return _synthesise(recipe, base, smoke)
 
 
 def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:

@@ -16,9 +16,11 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
 from braindec import checks, config, seeding, store
+from braindec.ranks import Ranks
 
 T = TypeVar("T")
 PART = ".part.pt"  # how the files of finished parts end
@@ -113,8 +115,15 @@ def fit(
     Returns
     -------
     Log
+
+    Notes
+    -----
+    Under `torchrun` every process makes the same call. A module that shares its work among ranks (`decoder.batches.
+    Trainee`) then computes its own rows of a step alone; gradients are averaged, and the first rank writes.
     """
     accelerator = _accelerator(settings)
+    ranks = Ranks.here()
+    _refuse_batch_statistics(module, ranks)
     optimizer = torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(settings, step))
     log, best, first = Log(), (-float("inf"), _weights(module)), 0
@@ -124,7 +133,7 @@ def fit(
         if folder is not None and settings.checkpoint_every
         else ""
     )
-    saved = _resume(folder, name, run) if folder is not None and run else None
+    saved = ranks.content(_resume(folder, name, run) if folder is not None and run and ranks.first else None)
     if saved is not None:
         module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -133,14 +142,19 @@ def fit(
         best, first = (saved["best_value"], saved["best_weights"]), saved["step"]
         if accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(saved["scaler"])
-    prepared, optimizer = accelerator.prepare(module, optimizer)
-    last = settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)
-    bar = tqdm(range(first, last), initial=first, total=last, desc=name, disable=not progress, leave=False)
+    # Gradients are averaged here and not by a wrapper, which would wait for parameters that a step does not reach.
+    prepared = accelerator.prepare_model(module, evaluation_mode=True)
+    optimizer = accelerator.prepare(optimizer)
+    ranks.copy_first_([*module.state_dict().values()])
+    last = int(ranks.number(settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)))
+    bar = tqdm(
+        range(first, last), initial=first, total=last, desc=name, leave=False, disable=not (progress and ranks.first)
+    )
     with torch.random.fork_rng():
         if first == 0:
-            best = _validate(module, validate, 0, log, best)
+            best = _validate(module, validate, 0, log, best, ranks)
         for step in bar:
-            torch.manual_seed(seeding.derive(seed, "step", name, step))
+            torch.manual_seed(seeding.derive(seed, "step", name, step, *_own(ranks)))
             generator = torch.Generator(accelerator.device).manual_seed(
                 seeding.derive(seed, "draw", name, step)
             )
@@ -153,14 +167,15 @@ def fit(
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             optimizer.zero_grad(set_to_none=True)
             accelerator.backward(total)
+            ranks.mean_of_gradients(module.parameters())
             if settings.clip_norm > 0:
                 accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
             optimizer.step()
             scheduler.step()
             _log_step(log, step + 1, losses, float(scheduler.get_last_lr()[0]), last, bar)
             if (step + 1) % settings.validate_every == 0 or step + 1 == last:
-                best = _validate(module, validate, step + 1, log, best)
-            if folder is not None and run and (step + 1) % settings.checkpoint_every == 0:
+                best = _validate(module, validate, step + 1, log, best, ranks)
+            if folder is not None and run and ranks.first and (step + 1) % settings.checkpoint_every == 0:
                 _checkpoint(folder, name, {
                     "identity": run, "step": step + 1, "module": _weights(module), "rows": log.rows,
                     "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
@@ -173,7 +188,7 @@ def fit(
     else:
         log.best_step = last
     module.eval()
-    if folder is not None:
+    if folder is not None and ranks.first:
         write_csv(folder / f"{name}.csv", log)
     return log
 
@@ -184,12 +199,26 @@ def _accelerator(settings: Config) -> Any:
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(mixed_precision=settings.precision, cpu=settings.device == "cpu")
-    if accelerator.num_processes > 1:
+    return Accelerator(mixed_precision=settings.precision, cpu=settings.device == "cpu")
+
+
+def _refuse_batch_statistics(module: nn.Module, ranks: Ranks) -> None:
+    """Batch norms would see a rank's share of a batch alone, and train another network than one process does."""
+    found = [n for n, m in module.named_modules() if isinstance(m, _BatchNorm) and _learns(m)]
+    if ranks.n > 1 and found:
         raise checks.ConfigError(
-            f"train.fit runs on one process, got {accelerator.num_processes}; start it without torchrun."
+            f"{found[0]} normalises by the statistics of a batch, of which each of {ranks.n} ranks sees its share "
+            "alone; start this one without torchrun."
         )
-    return accelerator
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _own(ranks: Ranks) -> tuple[object, ...]:
+    """What sets apart the draws of a rank; the first draws as one process does."""
+    return () if ranks.first else ("rank", ranks.rank)
 
 
 def _log_step(log: Log, step: int, losses: dict[str, Tensor], lr: float, last: int, bar: Any) -> None:
@@ -210,12 +239,13 @@ def _validate(
     step: int,
     log: Log,
     best: tuple[float, Any],
+    ranks: Ranks,
 ) -> tuple[float, Any]:
     if validate is None:
         return best
     module.eval()
     with torch.no_grad():
-        value = float(validate(module))
+        value = ranks.number(validate(module))
     log.rows.append({"step": float(step), "validation": value})
     if not value > best[0]:  # NaN is no improvement
         return best
@@ -299,18 +329,21 @@ def part(folder: Path, name: str, run: str, make: Callable[[], T]) -> T:
         Gives tensors and numbers in dicts, tuples and lists.
     """
     path = folder / "checkpoints" / f"{name}{PART}"
-    found = _read(path, run)
+    ranks = Ranks.here()
+    found = ranks.content(_read(path, run) if ranks.first else None)
     if found is not None:
         return found["made"]
     made = make()
-    _write(path, {"identity": run, "made": made})
+    if ranks.first:
+        _write(path, {"identity": run, "made": made})
     return made
 
 
 def forget_parts(folder: Path) -> None:
     """Removes the parts of a fit that is done."""
-    for path in (folder / "checkpoints").glob(f"*{PART}"):
-        _remove(path)
+    if Ranks.here().first:
+        for path in (folder / "checkpoints").glob(f"*{PART}"):
+            _remove(path)
 
 
 def _resume(folder: Path, name: str, run: str) -> dict[str, Any] | None:

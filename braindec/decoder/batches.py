@@ -16,6 +16,7 @@ from braindec.decoder.rows import Rows, RowTensor
 from braindec.encoder import Encoder
 from braindec.losses import Loss, Mix, join
 from braindec.maths.order import Order
+from braindec.ranks import Ranks
 
 
 class Batches:
@@ -100,11 +101,18 @@ class Trainee(nn.Module):
         self.weights = dict(weights)
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Signals by key to predictions by key and output."""
+        """Signals by key to predictions by key and output; in training each rank computes its share of the rows."""
         for module in self.encoder.modules():  # a frozen trunk keeps its running statistics too
             if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
                 module.eval()
-        return self.encoder(signals)
+        ranks = Ranks.here()
+        if ranks.n == 1 or not self.training:
+            return self.encoder(signals)
+        own = self.encoder({key: rows[ranks.share(len(rows))] for key, rows in signals.items()})
+        return {
+            key: {name: ranks.gather(made, ranks.shares(len(signals[key]))) for name, made in outputs.items()}
+            for key, outputs in own.items()
+        }
 
 
 def objective(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from braindec import seeding, train
 from braindec.maths.order import Order
+from braindec.ranks import Ranks
 
 
 def fit_prior(
@@ -32,15 +33,20 @@ def fit_prior(
         units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows")
     )
     order = Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
+    ranks = Ranks.here()
 
     def batch(step: int) -> dict[str, Tensor]:
         rows = kept[order.rows(step)]
-        return {"brain": conditions[rows], "image": targets[rows]}
+        own = rows[ranks.share(len(rows))]
+        share = torch.tensor(len(own) * ranks.n / len(rows))  # 1 where ranks share a step evenly
+        return {"brain": conditions[own], "image": targets[own], "share": share}
 
     def loss(
         module: nn.Module, batch: Mapping[str, Tensor], progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        return {"prior": prior.objective(batch["brain"], batch["image"], generator)}
+        if not ranks.first:  # other rows, other noise
+            generator.manual_seed(seeding.derive(generator.initial_seed(), "rank", ranks.rank))
+        return {"prior": batch["share"] * prior.objective(batch["brain"], batch["image"], generator)}
 
     def validate(module: nn.Module) -> float:
         generator = seeding.torch_generator(

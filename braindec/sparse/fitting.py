@@ -20,7 +20,7 @@ from braindec.maths.order import Order
 from braindec.sparse import checkpoints, losses, starting
 from braindec.sparse.autoencoder import Config as ModelConfig
 from braindec.sparse.autoencoder import SparseAutoencoder
-from braindec.sparse.parallel import Ranks
+from braindec.ranks import Ranks
 
 ADAM_EPS = 6.25e-10  # Gao et al. 2024
 BATCH_THRESHOLD_RATE = 0.01  # of BatchTopK's running threshold, as in SAELens
@@ -353,7 +353,9 @@ class State:
             values["further"] = value.detach()
         values["l0"] = (found.code.values.detach() > 0).sum() / found.code.n_samples
         values["dead"] = dead.float().mean()
-        ranks.mean_of_gradients(self.model, fired, self.model.threshold)
+        ranks.mean_of_gradients(self.model.parameters())
+        ranks.any_(fired)
+        ranks.mean_(self.model.threshold)
         orthogonal_to_atoms_(self.model)
         if self.settings.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)

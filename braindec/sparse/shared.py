@@ -19,7 +19,7 @@ from braindec.sparse.autoencoder import SparseAutoencoder
 from braindec.sparse.fitting import Config as FitConfig
 from braindec.sparse.fitting import Fitted, Rows, State, Term, identity, train
 from braindec.sparse.matching import cosines
-from braindec.sparse.parallel import Ranks
+from braindec.ranks import Ranks
 
 
 @dataclass(frozen=True)
