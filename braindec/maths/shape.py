@@ -34,17 +34,23 @@ def nuclear_norm(x: Tensor, y: Tensor) -> Tensor:
     Fewer rows than features are first brought into the row space.
     """
     checks.same_length("row", x=x, y=y)
-    return _sum_of_singular_values(_product(x, y))
+    return _nuclear_norm(_centred(x), _centred(y))
+
+
+def _nuclear_norm(a: Tensor, b: Tensor) -> Tensor:
+    return _sum_of_singular_values(_product(a, b))
 
 
 def _product(x: Tensor, y: Tensor) -> Tensor:
-    """X^T Y of sides about their means, or a matrix of the same singular values, float64."""
+    """X^T Y of centred sides, or a matrix of the same singular values, float64."""
     if len(x) < min(x.shape[1], y.shape[1]):
         return _row_space(x).T @ _row_space(y)
     if not (_by_numpy(x) and _by_numpy(y)):
         return cross_products(x, y)
+    a, b = x.numpy(), y.numpy()
+    if a.dtype == b.dtype == np.float64:
+        return torch.from_numpy(a.T @ b)
     total = np.zeros((x.shape[1], y.shape[1]))
-    a, b = _centred(x).numpy(), _centred(y).numpy()
     for start in range(0, len(a), ROWS_AT_ONCE):  # single precision is added up in double
         total += a[start : start + ROWS_AT_ONCE].T @ b[start : start + ROWS_AT_ONCE]
     return torch.from_numpy(total)
@@ -76,7 +82,7 @@ def procrustes_cosine(x: Tensor, y: Tensor) -> Tensor:
     """
     a, b = _centred(x), _centred(y)
     scale = _length(a) * _length(b)
-    return (nuclear_norm(a, b) / scale).clamp(0.0, 1.0) if bool(scale > 0) else scale
+    return (_nuclear_norm(a, b) / scale).clamp(0.0, 1.0) if bool(scale > 0) else scale
 
 
 def procrustes_distance(x: Tensor, y: Tensor, *, scaled: bool = True) -> Tensor:
@@ -100,7 +106,7 @@ def procrustes_distance(x: Tensor, y: Tensor, *, scaled: bool = True) -> Tensor:
         return (2 - 2 * procrustes_cosine(x, y)).clamp_min(0.0).sqrt()
     a, b = _centred(x), _centred(y)
     power = _length(a).square() + _length(b).square()
-    return (power - 2 * nuclear_norm(a, b)).clamp_min(0.0).sqrt()
+    return (power - 2 * _nuclear_norm(a, b)).clamp_min(0.0).sqrt()
 
 
 def angular_distance(x: Tensor, y: Tensor, *, alpha: float = 1.0) -> Tensor:
@@ -155,8 +161,8 @@ def partially_whitened(x: Tensor, alpha: float) -> Tensor:
 
 
 def _row_space(x: Tensor) -> Tensor:
-    """Centred square rows (n, n), float64, with the same inner products as rows (n, p), p > n."""
-    return torch.linalg.qr((x - x.mean(0)).double().T, mode="r").R.T
+    """Square rows (n, n), float64, with the same inner products as rows (n, p), p > n."""
+    return torch.linalg.qr(x.double().T, mode="r").R.T
 
 
 def _squared_singular_values(wide: Tensor) -> Tensor:
