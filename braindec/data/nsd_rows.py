@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from braindec import checks
-from braindec.data import hdf5
+from braindec.data import hdf5, mgh
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.store import open_readonly
 
@@ -209,25 +209,13 @@ def chunked_by_voxel(path: Path) -> bool:
 
 def read_mgh(path: str | Path) -> np.ndarray:
     """The values of one surface map, (n_vertices,); ``.mgh`` or ``.mgz``, whose checksum is verified."""
-    import nibabel
-
-    path = checks.existing_file(path, "Check the path.")
-    with reading(path):
-        if path.suffix == ".mgz":
-            with gzip.open(path, "rb") as file:
-                while file.read(1 << 20):
-                    pass
-        image: Any = nibabel.load(path)
-        return np.asarray(image.dataobj).reshape(-1)
+    return mgh.values(checks.existing_file(path, "Check the path.")).reshape(-1)
 
 
 def _mgh(path: Path, mesh_size: int, count: int) -> np.ndarray:
     """A memory map (trial, vertex) of a session's surface file."""
-    import nibabel
-
     path = checks.existing_file(path, "Get the betas of both hemispheres.")
-    with reading(path):
-        image: Any = nibabel.load(path)
+    with mgh.opened(path) as image:
         shape, dtype = tuple(image.shape), image.header.get_data_dtype()
         offset = int(image.dataobj.offset)
     expected = (mesh_size, 1, 1, count)

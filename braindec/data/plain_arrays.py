@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import lzma
 import struct
 import zipfile
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
+from braindec.data import mgh
 from braindec.data.damage import COPY_AGAIN, reading
 
 NAMES = ("arrays.npy", "arrays.npz")
@@ -126,15 +126,7 @@ def _gifti(path: Path) -> np.ndarray:
 
 
 def _mgh(path: Path) -> np.ndarray:
-    import nibabel
-
-    with reading(path):
-        if path.suffix == ".mgz":
-            with gzip.open(path, "rb") as file:  # to its end: the checksum stands there
-                while file.read(1 << 20):
-                    pass
-        image: Any = nibabel.load(path)
-        values = np.asarray(image.dataobj)
+    values = mgh.values(path)
     if values.shape[1:3] != (1, 1) or values.dtype.kind not in "fiu":
         found = f"holds {values.dtype} {values.shape}, expected numbers (vertex, 1, 1, trial)"
         raise checks.DataFileError(path, found, COPY_AGAIN)
