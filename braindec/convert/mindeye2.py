@@ -80,13 +80,15 @@ def read(source: Checkpoint, *, subjects: Sequence[int] | None = None, dims: int
     backbone, outputs = _backbone(source, prior, dims)
     voxels = _voxels(source)
     numbers, said = _subjects(voxels, subjects)
-    hidden = source.shape(f"{RIDGE}0.weight", 2)[0]
-    signals = [SubjectSignal(s, "fmri", (n,), ArraySpace(n)) for s, n in zip(numbers, voxels, strict=True)]
+    hidden, steps = source.shape(f"{RIDGE}0.weight", 2)[0], _steps(source)
+    signals = [
+        SubjectSignal(s, "fmri", (*steps, n), ArraySpace(n)) for s, n in zip(numbers, voxels, strict=True)
+    ]
     design = Design(
         system="mindeye2",
         info=SignalInfo({signal.key: signal for signal in signals}),
         outputs=outputs,
-        adapter=linear.Config(shared_dim=hidden),
+        adapter=linear.Config(shared_dim=hidden, each_step=bool(steps)),
         backbone=backbone,
         prior=None if prior is None else _published_prior(prior),
         prior_output="" if prior is None else TOKENS,
@@ -130,6 +132,13 @@ def _voxels(source: Checkpoint) -> list[int]:
     if not places or places != list(range(len(places))):
         raise source.refused(f"holds {RIDGE}* of the places {places}, which should be 0, 1, ...")
     return [source.shape(f"{RIDGE}{i}.weight", 2)[1] for i in places]
+
+
+def _steps(source: Checkpoint) -> tuple[int, ...]:
+    """(number of responses a trial consists of,) where it is not one alone, as in all that were published."""
+    key = f"{BACKBONE}mixer_blocks2.0.0.weight"
+    n_steps = source.shape(key, 1)[0] if key in source else 1
+    return () if n_steps == 1 else (n_steps,)
 
 
 def _subjects(voxels: list[int], given: Sequence[int] | None) -> tuple[list[int], str]:
@@ -229,12 +238,14 @@ def _notes(design: Design) -> list[str]:
     sizes: Mapping[str, int] = {name: p.numel() for name, p in backbone.named_parameters()}
     n_inert = sum(sizes[name] for name in backbone.inert)
     notes = [
-        f"{n_inert:,} of the backbone's {sum(sizes.values()):,} values are inert: no output depends on them. Most are "
-        "mixer_blocks1, which at one token are cut off by a norm over one value; the others are biases that a norm or "
-        "softmax takes away again. They are kept.",
-        f"Output `{TOKENS}` is an affine map of the voxels of rank {design.adapter.shared_dim} at most: "
-        "`braindec.convert.mindeye2.affine_map`.",
+        f"{n_inert:,} of the backbone's {sum(sizes.values()):,} values are inert (no output depends on them) and kept: "
+        "blocks that a norm over one value cuts off, and biases that a norm or softmax takes away again."
     ]
+    if not design.adapter.each_step:
+        notes.append(
+            f"Output `{TOKENS}` is an affine map of the voxels of rank {design.adapter.shared_dim} at most: "
+            "`braindec.convert.mindeye2.affine_map`."
+        )
     if LATENTS in design.outputs:
         n_channels, n_pixels = design.outputs[LATENTS]
         side = math.isqrt(n_pixels)
@@ -242,8 +253,10 @@ def _notes(design: Design) -> list[str]:
             f"Output `{LATENTS}` is ({n_channels}, {side}, {side}) with its pixels in one axis: latents of Stable "
             f"Diffusion's autoencoder times 0.18215. Output `{MAPS}` is compared with a ConvNeXt's maps."
         )
-    absent = {CLIP: "clip_proj", LATENTS: "the blurry head"}
-    notes += [f"The checkpoint has no {what}." for name, what in absent.items() if name not in design.outputs]
+    absent = {CLIP: "projector for retrieval (clip_proj)", LATENTS: "blurry head"}
+    notes += [
+        f"The checkpoint holds no {what}." for name, what in absent.items() if name not in design.outputs
+    ]
     if design.prior is None:
-        notes.append("The checkpoint has no prior.")
+        notes.append("The checkpoint holds no prior.")
     return notes

@@ -26,3 +26,13 @@ def test_a_starting_map_of_another_signal_or_more_rows_is_refused():
         adapter.start_from_(torch.zeros(3, 12), torch.zeros(3))
     with pytest.raises(ValueError, match="must match"):
         adapter.start_from_(torch.zeros(2, 12), torch.zeros(1))
+
+
+def test_each_step_is_mapped_alone_by_the_same_weights(generator):
+    adapter = linear.build(SIGNAL, linear.Config(shared_dim=2, each_step=True))
+    x = torch.randn(5, 3, 4, generator=generator)
+    assert adapter.shared_shape == (3, 2)
+    found = adapter(x)
+    for step in range(3):
+        torch.testing.assert_close(found[:, step], x[:, step] @ adapter.linear.weight.T + adapter.linear.bias)
+    assert not adapter.start_from_(torch.zeros(6, 12), torch.zeros(6))
