@@ -14,6 +14,7 @@ from braindec import checks, config, registry
 from braindec.data import NeuralDataset, catalogue
 from braindec.data.preprocessing import steps_from
 from braindec.decoder import versions
+from braindec.decoder.cycle import Config as CycleConfig
 from braindec.decoder.settings import PRIOR_TRAIN, TRAIN
 from braindec.evaluate import Plan
 from braindec.ranks import Ranks
@@ -60,7 +61,7 @@ class Recipe:
     preprocessing : tuple of steps, or dict of such by modality
         A step may be written as JSON: ``--set 'preprocessing=["Standardise", {"name": "Pca", "n_components": 20}]'``.
     train, prior_train : train.Config
-    prior_samples, n_folds, calibrate : int, int, bool
+    prior_samples, n_folds, calibrate, cycle : int, int, bool, decoder.cycle.Config or None
         As in `decoder.Settings`.
     protocol : str
     plan : evaluate.Plan
@@ -87,6 +88,7 @@ class Recipe:
     n_folds: int = 3
     calibrate: bool = True
     loss_weights: Any = None
+    cycle: CycleConfig | None = None
     plan: Plan = PLAN
     label_column: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from braindec import checks, seeding, train
 from braindec.data.loader import Ahead
+from braindec.decoder.cycle import NAMES, Cycle
+from braindec.decoder.cycle import Config as CycleConfig
 from braindec.decoder.fitting import SubjectSet
 from braindec.decoder.rows import Rows, RowTensor
 from braindec.encoder import Encoder
@@ -94,25 +96,44 @@ def _repeat_table(stimuli: Tensor) -> Tensor:
 class Trainee(nn.Module):
     """Encoder and losses together, so that a learned temperature is trained with the weights."""
 
-    def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float]):
+    def __init__(
+        self,
+        encoder: Encoder,
+        losses: Mapping[str, Loss],
+        weights: Mapping[str, float],
+        cycle: CycleConfig | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
         self.losses = nn.ModuleDict(losses)
         self.weights = dict(weights)
+        self.cycle = None if cycle is None else Cycle(encoder, cycle)
+        if cycle is not None and not set(NAMES).isdisjoint(losses):
+            raise checks.ConfigError(f"a decoder with a cycle has no output of the names {list(NAMES)}; rename it.")
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Signals by key to predictions by key and output; in training each rank computes its share of the rows."""
+        """Signals by key to predictions by key and output; in training each rank computes its share of the rows.
+
+        What the cycle misses stands beside the predictions, in training.
+        """
         for module in self.encoder.modules():  # a frozen trunk keeps its running statistics too
             if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
                 module.eval()
         ranks = Ranks.here()
         if ranks.n == 1 or not self.training:
-            return self.encoder(signals)
-        own = self.encoder({key: rows[ranks.share(len(rows))] for key, rows in signals.items()})
+            return self._predict(signals)
+        own = self._predict({key: rows[ranks.share(len(rows))] for key, rows in signals.items()})
         return {
             key: {name: ranks.gather(made, ranks.shares(len(signals[key]))) for name, made in outputs.items()}
             for key, outputs in own.items()
         }
+
+    def _predict(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        predictions: dict[str, dict[str, Tensor]] = self.encoder(signals)
+        if self.cycle is None or not self.training:
+            return predictions
+        missed = self.cycle(self.encoder, signals)
+        return {key: outputs | missed[key] for key, outputs in predictions.items()}
 
 
 def objective(
@@ -133,6 +154,9 @@ def objective(
         prediction = torch.cat([predictions[key][output] for key in keys])
         target = torch.cat([batch[f"{output}/{key}"] for key in keys])
         losses[output] = trainee.weights[output] * loss(prediction, target, ids, progress, mix)
+    if trainee.cycle is not None and trainee.training:
+        missed = {key: {name: predictions[key][name] for name in NAMES} for key in keys}
+        losses |= trainee.cycle.losses(missed)
     return losses
 
 

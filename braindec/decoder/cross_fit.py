@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from braindec import checks, seeding, train
 from braindec.decoder.batches import Batches, Trainee, objective
+from braindec.decoder.cycle import Config as CycleConfig
 from braindec.decoder.fitting import SubjectSet
 from braindec.decoder.rows import Rows, parts, whole
 from braindec.encoder import Encoder
@@ -66,6 +67,7 @@ def cross_fit(
     refit: Refit | None = None,
     about: str = "",
     keep: Callable[[Tensor], Tensor] = lambda values: values,
+    cycle: CycleConfig | None = None,
 ) -> tuple[Encoder, CrossFit]:
     """An encoder trained on everything for as many steps as held-out units prefer, and its out-of-fold predictions.
 
@@ -94,11 +96,13 @@ def cross_fit(
         Names data and settings; what is found in `folder` must have been made with the same.
     keep : callable
         Where predictions wait for the choice of the number of steps: gives an equal tensor.
+    cycle : decoder.cycle.Config, optional
+        Losses of the way from one subject through another, beside those of the predictions.
     """
     _refuse_too_many(sets, next(iter(losses)), n_folds)
     looks = [
         _fold(
-            _trainee(build(), copy.deepcopy(dict(losses)), weights, trainable), kept, held, settings, seed,
+            _trainee(build(), copy.deepcopy(dict(losses)), weights, trainable, cycle, seed), kept, held, settings, seed,
             f"{name}-fold-{number}", folder, progress, start, about, keep,
         )
         for number, (kept, held) in enumerate(fold_sets(sets, n_folds, seed, refit))
@@ -106,7 +110,7 @@ def cross_fit(
     steps = sorted(looks[0]) if looks else []
     curve = {step: _score([look[step] for look in looks], rank) for step in steps}
     best = max(steps, key=lambda step: (curve[step], -step)) if steps else settings.n_steps
-    trainee = _trainee(build(), losses, weights, trainable)
+    trainee = _trainee(build(), losses, weights, trainable, cycle, seed)
     start(trainee.encoder, sets)
     log = train.fit(
         trainee, Batches(sets, settings, seed, name), objective, settings, seed=seed, name=name, folder=folder,
@@ -202,11 +206,13 @@ def _join(parts: Sequence[Predicted]) -> Predicted:
 
 
 def _trainee(
-    encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float], trainable: tuple[str, ...]
-) -> Trainee:
-    trainee = Trainee(encoder, losses, weights)
+    encoder: Encoder, losses: Mapping[str, Loss], weights: Mapping[str, float], trainable: tuple[str, ...],
+    cycle: CycleConfig | None, seed: int,
+) -> Trainee:  # fmt: skip
+    with seeding.seeded(seed, "cycle"):
+        trainee = Trainee(encoder, losses, weights, cycle)
     for name, parameter in trainee.named_parameters():
-        parameter.requires_grad_(name.startswith(("losses.", *(f"encoder.{t}" for t in trainable))))
+        parameter.requires_grad_(name.startswith(("losses.", "cycle.", *(f"encoder.{t}" for t in trainable))))
     return trainee
 
 

@@ -53,7 +53,7 @@ def fit_(
         n_folds=settings.n_folds, seed=settings.seed, name="encoder", folder=folder, progress=progress,
         start=start if settings.train.ridge_start else start_at_random, rank=rank_of(decoder),
         refit=refit_of(decoder, part, sets, place), about=identity_of(decoder, part, named),
-        keep=kept_in(place),
+        keep=kept_in(place), cycle=settings.cycle,
     )  # fmt: skip
     decoder.log = fitted.log
     fit_gain_(decoder, fitted, sets)
@@ -85,7 +85,7 @@ def adapt_(
         lambda: copy.deepcopy(fresh), told_losses(decoder), loss_weights(decoder), sets, settings,
         n_folds=decoder.settings.n_folds, seed=decoder.settings.seed, name="adapt", folder=folder, progress=progress,
         start=partial(start_adapters_, decoder), rank=rank_of(decoder), keep=kept_in(place),
-        refit=refit_of(decoder, part, sets, place),
+        refit=refit_of(decoder, part, sets, place), cycle=decoder.settings.cycle,
         trainable=tuple(new) if freeze else ("",),
         about=identity_of(decoder, part, named),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from braindec import checks, config, registry
 from braindec.data.preprocessing import Preprocessing, steps_from
+from braindec.decoder.cycle import Config as CycleConfig
 from braindec.train import Config as TrainConfig
 from braindec.types import EmbeddingsInfo
 
@@ -26,7 +27,7 @@ class Settings:
     `loss_weights` beside it. A picture is drawn from the prediction averaged with the mean of `prior_samples` draws of
     the prior, as long as a training embedding: one draw alone lies further from the truth. Cross-fitting in `n_folds`
     chooses the number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on;
-    `calibrate` needs it.
+    `calibrate` needs it. `cycle` adds losses that tie the subjects' adapters to each other.
     """
 
     adapter: Any
@@ -40,6 +41,7 @@ class Settings:
     n_folds: int = 3
     calibrate: bool = True
     loss_weights: Mapping[str, float] | None = None
+    cycle: CycleConfig | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -95,6 +97,7 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
         n_folds=data["n_folds"],
         calibrate=data["calibrate"],
         loss_weights=data["loss_weights"],
+        cycle=None if data.get("cycle") is None else config.from_json(CycleConfig, data["cycle"]),
         seed=data["seed"],
     )
 

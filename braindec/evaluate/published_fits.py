@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import store, train
+from braindec import seeding, store, train
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, average_groups, fitting, group_repeats, learning
 from braindec.decoder.batches import Batches, Trainee, objective
@@ -84,7 +84,9 @@ def looks_at_test(
                 curves[key][name].append(metric_table()[name].value(similarity, truth))
         return float(np.mean([metrics[protocol.metrics[0]][-1] for metrics in curves.values()]))
 
-    trainee = Trainee(encoder, learning.told_losses(decoder), learning.loss_weights(decoder))
+    losses, weights = learning.told_losses(decoder), learning.loss_weights(decoder)
+    with seeding.seeded(settings.seed, "cycle"):
+        trainee = Trainee(encoder, losses, weights, settings.cycle)
     log = train.fit(
         trainee, Batches(sets, settings.train, settings.seed, "looks at test"), objective, settings.train,
         seed=settings.seed, name="looks at test", validate=look, progress=progress,
