@@ -32,6 +32,7 @@ from braindec.rdm.resampling import draw_counts
 
 warnings.filterwarnings("ignore")
 RESULTS = Path(__file__).parent / "results" / "inference.json"
+REST = 0.1  # s before each run: until idle threads of the library that ran last no longer wait in loops
 PEERS = {"pearson": "corr", "rho_a": "rho-a"}
 # conditions, subjects, models, comparator, our draws, their draws
 CASES = ((92, 20, 5, "pearson", 1000, 10), (92, 20, 5, "rho_a", 300, 4), (1000, 8, 5, "pearson", 60, 2),
@@ -85,6 +86,7 @@ def measured(n: int, n_subjects: int, n_models: int, comparator: str, n_ours: in
     generator = torch.Generator().manual_seed(0)
     given = tuple(torch.from_numpy(a) for a in (data, models))
     bootstrap(*given, comparator, 2, generator)  # first calls allocate
+    time.sleep(REST)
     start = time.perf_counter()
     bootstrap(*given, comparator, n_ours, generator, factors=("both",))  # what eval_bootstrap does
     ours = time.perf_counter() - start
@@ -95,6 +97,7 @@ def measured(n: int, n_subjects: int, n_models: int, comparator: str, n_ours: in
         ModelFixed(f"m{i}", RDMs(m[None], pattern_descriptors={"index": np.arange(n)}))
         for i, m in enumerate(models)
     ]
+    time.sleep(REST)
     start = time.perf_counter()
     with contextlib.redirect_stderr(io.StringIO()):
         eval_bootstrap(fixed, theirs, method=PEERS[comparator], N=n_theirs)

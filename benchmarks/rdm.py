@@ -30,6 +30,7 @@ from braindec.rdm import dissimilarity, estimate, residuals
 
 warnings.filterwarnings("ignore", category=RuntimeWarning, module="numpy")
 RESULTS = Path(__file__).parent / "results" / "rdm.json"
+REST = 0.1  # s before each run: until idle threads of the library that ran last no longer wait in loops
 
 
 def main() -> None:
@@ -124,6 +125,7 @@ def timed(repeats: int, task: str, ours: Callable, theirs: Callable, tolerance: 
     for _ in range(repeats):
         found = {}
         for name, run in (("braindec", ours), ("rsatoolbox", theirs)):
+            time.sleep(REST)
             start = time.perf_counter()
             found[name] = run()
             seconds[name].append(time.perf_counter() - start)

@@ -8,7 +8,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.rdm import noise as noises
 from braindec.rdm.noise import Noise, inner, product
-from braindec.rdm.pairs import condensed, distances_of_products
+from braindec.rdm.pairs import condensed, distances_of_products, of_rows
 
 
 def euclidean(patterns: Tensor) -> Tensor:
@@ -41,7 +41,11 @@ def mahalanobis(patterns: Tensor, noise: Noise | Tensor | None) -> Tensor:
     """
     x = _centred(patterns)
     x, noise = _whitened_if_small(x, noise)
-    return distances_of_products(inner(x, x, noise)).clamp_min_(0.0).div_(patterns.shape[-1])
+    if noise is None and x.ndim == 2:
+        found = of_rows(x, distances=True)
+    else:
+        found = distances_of_products(inner(x, x, noise))
+    return found.clamp_min_(0.0).div_(patterns.shape[-1])
 
 
 def correlation(patterns: Tensor) -> Tensor:
@@ -88,8 +92,8 @@ def cosine(patterns: Tensor) -> Tensor:
             f"{flat} patterns have no direction (all channels equal); leave these conditions out."
         )
     x = patterns / length
-    products = product(x, x.mT)
-    return (1 - condensed(products)).clamp_(0.0, 2.0)
+    products = of_rows(x, distances=False) if x.ndim == 2 else condensed(x @ x.mT)
+    return (1 - products).clamp_(0.0, 2.0)
 
 
 def poisson(patterns: Tensor, *, prior: float = 1.0, prior_weight: float = 0.1) -> Tensor:

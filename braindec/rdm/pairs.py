@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.gemm import mm
+
+ROWS_AT_ONCE = (
+    192  # of a matrix of products: few enough to waste little below the diagonal, enough for fast products
+)
 
 
 def n_pairs(n_conditions: int) -> int:
@@ -105,3 +110,44 @@ def distances_of_products(products: Tensor, *, symmetric: bool = True) -> Tensor
     if symmetric:
         return condensed(full.sub_(products, alpha=2))
     return condensed(full.sub_(products).sub_(products.mT))
+
+
+def of_rows(x: Tensor, *, distances: bool) -> Tensor:
+    """Inner products of all pairs of rows, or their squared distances.
+
+    Parameters
+    ----------
+    x : Tensor, shape (condition, channel)
+        For distances about the mean of rows, or near it: large common values would cost digits.
+    distances : bool
+        ||x_i - x_j||^2 rather than x_i x_j^T.
+
+    Returns
+    -------
+    Tensor, shape (pair,)
+
+    Notes
+    -----
+    Some rows with those after them at a time: half the products, and never a matrix of all.
+    """
+    n = len(x)
+    checks.at_least("number of conditions", n, 2)
+    own, parts = x.new_empty(n), []
+    for first in reversed(
+        range(0, n, ROWS_AT_ONCE)
+    ):  # what a row has with itself is known before it is needed
+        last = min(first + ROWS_AT_ONCE, n)
+        products = mm(x[first:last], x[first:].mT)
+        if distances:
+            own[first:last] = products.diagonal()
+            products.mul_(-2).add_(own[first:last, None]).add_(own[first:])
+        places = _places(last - first, n - first, str(x.device))
+        parts.append(products.flatten().index_select(0, places))
+    return torch.cat(parts[::-1])
+
+
+@lru_cache(maxsize=32)
+def _places(n_rows: int, width: int, device: str) -> Tensor:
+    """Where the entries above the diagonal stand in the flat first rows of a matrix."""
+    first, second = torch.triu_indices(n_rows, width, 1, dtype=torch.int32, device=device)
+    return first * width + second

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import squareform
+from scipy.spatial.distance import pdist, squareform
 
 from braindec.rdm import (
     RDM,
     dissimilarity,
     from_square,
     infer,
+    pairs,
     residuals,
     searchlight,
     sensors,
     shared_conditions,
     stack,
 )
+from braindec.rdm.distances import euclidean
 from braindec.rdm.pairs import condensed, n_conditions, square
 
 
@@ -34,6 +36,27 @@ def test_pairs_are_ordered_as_scipy_orders_them(rng):
     np.testing.assert_array_equal(condensed(torch.from_numpy(squareform(d))), d)
     with pytest.raises(ValueError, match="7 distances are not those of all pairs"):
         n_conditions(7)
+
+
+@pytest.mark.parametrize("n", [2, 5, 8, 11])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_and_distances_of_some_rows_at_a_time_are_those_of_all(rng, monkeypatch, n, dtype):
+    monkeypatch.setattr(pairs, "ROWS_AT_ONCE", 4)
+    x = rng.standard_normal((n, 6))
+    x[n // 2] = x[0]
+    given = torch.from_numpy(x).to(dtype)
+    distances, products = (pairs.of_rows(given, distances=wanted) for wanted in (True, False))
+    close = 1e-5 if dtype == torch.float32 else 1e-13
+    np.testing.assert_allclose(distances, pdist(x, "sqeuclidean"), atol=close)
+    np.testing.assert_allclose(products, condensed(torch.from_numpy(x @ x.T)), atol=close)
+    assert distances.dtype == dtype
+
+
+def test_distances_of_one_matrix_have_the_gradient_of_those_of_a_batch(rng):
+    x = torch.from_numpy(rng.standard_normal((300, 4))).requires_grad_()
+    (alone,) = torch.autograd.grad(euclidean(x).square().sum(), x)
+    (batched,) = torch.autograd.grad(euclidean(x[None]).square().sum(), x)
+    torch.testing.assert_close(alone, batched)
 
 
 def test_reordered_and_chosen_conditions_keep_their_distances(rdm):
