@@ -110,7 +110,7 @@ class MixerBackbone(Backbone):
         self.tokens_shape = _tokens_shape(shared_shape, config)
         mixing = PublishedMixing if config.variant == "published" else FixedMixing
         self.mixing = mixing(*self.tokens_shape, config.n_blocks, config.dropout)
-        self.heads = Heads(math.prod(self.tokens_shape), straight)
+        self.heads = Heads(math.prod(self.tokens_shape), straight) if straight else None
         # The prefix keeps output names apart from the attributes that every module has.
         self.projectors = nn.ModuleDict(
             {f"to_{name}": projector(self.outputs[name][1]) for name, _ in config.projected}
@@ -121,7 +121,7 @@ class MixerBackbone(Backbone):
     def forward(self, shared: Tensor) -> dict[str, Tensor]:
         """(n_trials, *shared_shape) to {output name: (n_trials, n_tokens, n_dims)}."""
         flat = self.mixing(shared.reshape(len(shared), *self.tokens_shape)).flatten(1)
-        made = self.heads(flat)
+        made = {} if self.heads is None else self.heads(flat)
         for name, source in self.config.projected:
             made[name] = self.projectors[f"to_{name}"](made[source])
         if self.blurry is not None:
@@ -131,7 +131,9 @@ class MixerBackbone(Backbone):
     def linear_path(self, output: str) -> nn.Linear | None:
         """The head itself: the mixing begins as the identity. None for an output that is no linear head."""
         checks.known_key("output", output, self.outputs)
-        return None if output in self.config.special else self.heads.of(output)
+        if self.heads is None or output in self.config.special:
+            return None
+        return self.heads.of(output)
 
     def affine_map(self, weight: Tensor, bias: Tensor, output: str) -> AffineMap:
         """What an affine adapter and this backbone compute together, without dropout, where that is affine.
