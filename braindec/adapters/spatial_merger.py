@@ -81,6 +81,18 @@ class Merger(SharedPart):
         weights = scores.masked_fill(left_out.unsqueeze(-2), -math.inf).softmax(-1)
         return (weights, None) if self.linear is None else (self.linear.weight @ weights, self.linear.bias)
 
+    def of_sensors(self, positions: Tensor, known: Tensor, radius: float) -> tuple[Tensor, Tensor | None]:
+        """What it is for sensors, without those of no known place and without those around a random point.
+
+        Parameters
+        ----------
+        positions : Tensor, shape (n_channels, 2)
+        known : bool Tensor, shape (n_channels,)
+        radius : float
+            Around the point, drawn from torch's global generator; 0 leaves nothing out.
+        """
+        return self(positions, left_out(positions, known, radius))
+
     def through(self, own: Tensor, positions: Tensor, left_out: Tensor, signal: Tensor) -> Tensor:
         """The signal through the common matrix and a subject's own (..., n_virtual, n_virtual), in one product."""
         weights, bias = self(positions, left_out)
@@ -144,13 +156,17 @@ class SpatialMerger(SubjectAdapter):
         return True
 
     def _left_out(self) -> Tensor:
-        unknown = ~self.known
-        if not self.training or self.drop_radius == 0:
-            return unknown
-        centre = torch.rand(2).to(self.positions)
-        near = (self.positions - centre).norm(dim=1) <= self.drop_radius
-        # A step without any sensor would have nothing to learn from.
-        return unknown if bool((unknown | near).all()) else unknown | near
+        return left_out(self.positions, self.known, self.drop_radius if self.training else 0.0)
+
+
+def left_out(positions: Tensor, known: Tensor, radius: float) -> Tensor:
+    """Sensors (n_channels,) that do not count: of no known place, or within a radius of a random point."""
+    if radius == 0:
+        return ~known
+    centre = torch.rand(2).to(positions)
+    near = (positions - centre).norm(dim=1) <= radius
+    # A step without any sensor would have nothing to learn from.
+    return ~known if bool((~known | near).all()) else ~known | near
 
 
 def fourier_features(positions: Tensor, n_frequencies: int) -> Tensor:

@@ -111,7 +111,10 @@ def test_the_first_weights_follow_from_the_seed_alone(name, signals, global_stat
     for signal, alone in accepted(name, signals):
         again, other = build(name, signal).state_dict(), build(name, signal, seed=1).state_dict()
         assert all(torch.equal(again[key], value) for key, value in alone.state_dict().items())
-        assert any(not torch.equal(other[key], value) for key, value in alone.state_dict().items())
+        if any(
+            parameter.ndim > 1 for parameter in alone.parameters()
+        ):  # gains of 1 and biases of 0 are not drawn
+            assert any(not torch.equal(other[key], value) for key, value in alone.state_dict().items())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,12 +134,13 @@ def test_a_starting_map_is_computed_or_declined_without_a_trace(name, signals):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_start_from_pairs_comes_closer_to_them_and_leaves_what_is_shared(name, signals):
+def test_a_start_from_pairs_comes_closer_to_them_and_leaves_what_is_shared(name, signals, randomised_):
     """What another such adapter, with the same shared part, makes of the same signals is what is wanted."""
     for signal, alone in accepted(name, signals):
         x, wanted = some(signal, n=60), build(name, signal, seed=3)
         if alone.shared is not None:
             wanted.adapter.attach(alone.shared)
+        randomised_(wanted.adapter)
         values = wanted.eval()(x).detach()
         before, kept = alone.eval()(x).detach(), copy.deepcopy(alone.state_dict())
         folds = folds_by_count(60, 5, torch.Generator().manual_seed(0))
