@@ -130,6 +130,7 @@ def _backward(
     to_combine = torch.zeros_like(combine.t().contiguous(), dtype=taps.dtype)  # (out, channel * filter)
     to_signal = torch.empty_like(signal) if ctx.needs_input_grad[0] else None
     windows, wide = sizes.buffers(signal, min(chunk, len(signal)))
+    slopes = combine.new_empty((len(windows) * sizes.steps, len(combine)))
     for at in range(0, len(signal), chunk):
         part, rows = signal[at : at + chunk], gradient[at : at + chunk].reshape(-1, sizes.out)
         if ctx.kept is None:
@@ -138,8 +139,9 @@ def _backward(
             bent = ctx.kept
             _fill_windows_(windows, part, sizes)
         _add_product_(to_combine, rows.t(), bent)
-        # ELU's slope follows from its value: 1 above zero, value + 1 below.
-        steep = torch.ops.aten.elu_backward(rows @ combine.t(), 1.0, 1.0, 1.0, True, bent)
+        steep = torch.mm(rows, combine.t(), out=slopes[: len(rows)])
+        # ELU's slope follows from its value: 1 above zero, value + 1 below. In place: fresh memory costs more than this.
+        torch.ops.aten.elu_backward.grad_input(steep, 1.0, 1.0, 1.0, True, bent, grad_input=steep)
         steep = steep.to(taps.dtype).view(-1, sizes.filters)  # (trial * step * channel, filter)
         to_taps.addmm_(windows[: len(part)].view(-1, sizes.kernel + 1).t(), steep)
         if to_signal is not None:
