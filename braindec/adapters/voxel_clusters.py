@@ -1,0 +1,199 @@
+"""Voxels in functional clusters that all subjects share; attention within each cluster makes a token of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from braindec import checks, seeding
+from braindec.adapters import SharedPart, SubjectAdapter
+from braindec.adapters._basis import common_basis
+from braindec.adapters._cgls import fit_linear
+from braindec.adapters._clustering import spherical_k_means
+from braindec.maths.folds import Folds
+from braindec.types import SubjectSignal
+
+# Length of cluster centres, so that a voxel on one belongs to it by e^16 to 1 against a cluster at a right angle.
+SHARPNESS = 4.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Clusters that all subjects share, a token each; the published model has 128.
+    width : int
+        Values that say what a voxel does (its place among the clusters), and as many that say what it contributes.
+    dim : int
+        Values a token: the shared shape is (n_clusters, dim).
+    assignment : {"soft", "hard"}
+        ``"soft"``: every voxel belongs to all clusters in shares that are learned. ``"hard"``: to the nearest one
+        alone, at a cost of voxels times width instead of times clusters too; the clusters are then fitted to
+        closed-form maps and not learned.
+
+    Notes
+    -----
+    After Brain-IT's description, arXiv:2510.25976 (no code was read): voxels of all subjects are clustered by what they
+    do, and attention over the voxels of a cluster makes its token. Clusters begin as spherical k-means of the voxels'
+    weights in closed-form maps, all subjects together; without such maps, as drawn. A voxel's share times its weight is
+    what the token sums up, so a token is linear in the signal.
+    """
+
+    n_clusters: int = 32
+    width: int = 16
+    dim: int = 32
+    assignment: Literal["soft", "hard"] = "soft"
+
+    def __post_init__(self) -> None:
+        for name in ("n_clusters", "width", "dim"):
+            checks.at_least(name, getattr(self, name), 1)
+        checks.one_of("assignment", self.assignment, ["soft", "hard"])
+
+
+class Clusters(SharedPart):
+    """Centres and queries of the clusters, and how each makes a token of what its voxels contribute."""
+
+    wants_maps = True
+
+    def __init__(self, config: Config):
+        super().__init__()
+        drawn = SHARPNESS * normalize(torch.randn(config.n_clusters, config.width), dim=1)
+        if config.assignment == "soft":
+            self.centres = nn.Parameter(drawn)
+        else:
+            self.register_buffer("centres", drawn)
+        self.queries = nn.Parameter(torch.randn(config.n_clusters, config.width) / math.sqrt(config.width))
+        self.maps = nn.Parameter(
+            torch.randn(config.n_clusters, config.width, config.dim) / math.sqrt(config.width)
+        )
+
+    @torch.no_grad()
+    def start_from_maps_(self, weights: Sequence[Tensor], adapters: Sequence[SubjectAdapter]) -> None:
+        """Clusters of all subjects' voxels, by their columns of the maps (n_rows, n_voxels)."""
+        columns = torch.cat(list(weights), dim=1).T  # (voxel of any subject, row)
+        directions, n = normalize(columns, dim=1), min(self.centres.shape[1], columns.shape[1])
+        basis = common_basis([directions.T], n)
+        places = torch.zeros(len(columns), self.centres.shape[1]).to(self.centres)
+        places[:, :n] = normalize((directions @ basis).to(places), dim=1)
+        generator = seeding.torch_generator(0, "voxel clusters")
+        mass = columns.square().sum(1).to(places)
+        centres = spherical_k_means(places.cpu(), mass.cpu(), len(self.centres), generator)
+        self.centres.copy_(SHARPNESS * centres)
+        sizes = [weight.shape[1] for weight in weights]
+        for adapter, place in zip(adapters, places.split(sizes), strict=True):
+            checks.of_type("adapter", adapter, VoxelClusters).places.copy_(SHARPNESS * place)
+
+
+class VoxelClusters(SubjectAdapter):
+    """What each voxel does and contributes, and a bias of every token."""
+
+    takes_map = False
+
+    def __init__(self, signal_shape: tuple[int, ...], config: Config):
+        super().__init__()
+        n_values = math.prod(signal_shape)
+        self.signal_shape = tuple(signal_shape)
+        self.shared_shape = (config.n_clusters, config.dim)
+        self.hard = config.assignment == "hard"
+        self.places = nn.Parameter(torch.randn(n_values, config.width))
+        self.contributions = nn.Parameter(torch.randn(n_values, config.width))
+        self.bias = nn.Parameter(torch.zeros(config.n_clusters, config.dim))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """(n_trials, *signal_shape) to (n_trials, n_clusters, dim)."""
+        return self._tokens(self.contributions, signal.flatten(1)) + self.bias
+
+    def shares(self) -> Tensor:
+        """Attention of each cluster over voxels, rows summing to 1: (n_clusters, n_voxels).
+
+        In a hard assignment a cluster attends to its own voxels alone, and one without a voxel to none.
+        """
+        scores = self.shared.queries @ self.places.T / math.sqrt(self.places.shape[1])
+        belongs = self.shared.centres @ self.places.T  # (cluster, voxel)
+        if not self.hard:
+            return (scores + belongs.log_softmax(0)).softmax(1)
+        mine = torch.zeros_like(belongs, dtype=torch.bool).scatter_(0, belongs.argmax(0, keepdim=True), True)
+        return scores.masked_fill(~mine, -math.inf).softmax(1).masked_fill(~mine, 0.0)
+
+    def start_from_(self, weight: Tensor, bias: Tensor) -> bool:
+        """False: tokens see what their clusters let through, which no map from all voxels is."""
+        return False
+
+    @torch.no_grad()
+    def start_from_pairs_(self, signal: Tensor, shared: Tensor, folds: Folds) -> bool:
+        """Voxels go to the cluster whose wanted token they go along with; contributions follow by least squares."""
+        x, mean = signal.flatten(1), signal.flatten(1).mean(0)
+        wanted = shared - shared.mean(0)
+        self.places.copy_(self.shared.centres[_goes_along_with(x - mean, wanted)])
+        found = fit_linear(self._tokens, self.contributions.shape, x - mean, wanted, folds)
+        self.contributions.copy_(found)
+        self.bias.copy_(shared.mean(0) - self._tokens(found, mean[None])[0])
+        return True
+
+    def _tokens(self, contributions: Tensor, flat: Tensor) -> Tensor:
+        """Tokens without their bias: linear in what voxels contribute (n_voxels, width), and in the signal."""
+        # Shares of length 1: the token of a cluster of many voxels is as large as that of one with few.
+        shares = normalize(self.shares(), dim=1)
+        if self.hard:
+            summed = self._sums_within(shares, contributions, flat)
+        else:
+            weights = torch.einsum("kv,vw->vkw", shares, contributions).flatten(1)
+            summed = (flat @ weights).unflatten(1, (len(shares), -1)).transpose(0, 1)
+        return torch.bmm(summed, self.shared.maps).transpose(0, 1)  # (trial, cluster, dim)
+
+    def _sums_within(self, shares: Tensor, contributions: Tensor, flat: Tensor) -> Tensor:
+        """Each cluster's sum over its own voxels: (n_clusters, n_trials, width), in one product of padded blocks."""
+        member = (self.shared.centres @ self.places.T).argmax(0)
+        table, is_there = blocks_of(member, len(shares))  # (cluster, place)
+        share = shares.gather(1, table) * is_there
+        return torch.bmm(flat.T[table].transpose(1, 2), share.unsqueeze(2) * contributions[table])
+
+
+def blocks_of(member: Tensor, n_clusters: int) -> tuple[Tensor, Tensor]:
+    """Voxels of each cluster, in rows of equal length.
+
+    Parameters
+    ----------
+    member : int Tensor, shape (n_voxels,)
+        Cluster of each voxel.
+    n_clusters : int
+
+    Returns
+    -------
+    int Tensor, shape (n_clusters, largest cluster)
+        Voxels, and 0 where a cluster has no more.
+    bool Tensor, of that shape
+        Where there is a voxel.
+    """
+    counts = torch.bincount(member, minlength=n_clusters)
+    order = member.argsort(stable=True)
+    within = torch.arange(len(member), device=member.device) - (counts.cumsum(0) - counts)[member[order]]
+    table = member.new_zeros(n_clusters, int(counts.max()))
+    table[member[order], within] = order
+    return table, torch.arange(table.shape[1], device=member.device) < counts[:, None]
+
+
+def _goes_along_with(x: Tensor, wanted: Tensor) -> Tensor:
+    """The token (of n_tokens, by the mean over dims of its squared correlation) for each voxel: int64 (n_voxels,)."""
+    y = normalize(wanted, dim=0).flatten(1)  # (trial, token * dim)
+    alike = (normalize(x, dim=0).T @ y).square().unflatten(1, wanted.shape[1:]).mean(2)
+    return alike.argmax(1)
+
+
+def build_shared(signals: Sequence[SubjectSignal], config: Config) -> Clusters:
+    """The clusters of all subjects, drawn from torch's global generator (`seeding.seeded`)."""
+    return Clusters(config)
+
+
+def build(signal: SubjectSignal, config: Config) -> VoxelClusters:
+    """The adapter of one subject, drawn from torch's global generator (`seeding.seeded`)."""
+    return VoxelClusters(signal.shape, config)
