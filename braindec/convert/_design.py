@@ -16,6 +16,14 @@ from braindec.encoder import Encoder
 from braindec.priors import Prior
 from braindec.types import SignalInfo, SubjectSignal, space_arrays
 
+# What layers call to draw their first weights, and what those functions call where torch does not dispatch them.
+DRAWS = (
+    nn.init.kaiming_uniform_,
+    nn.init.uniform_,
+    nn.init.normal_,
+    torch.Tensor.uniform_,
+    torch.Tensor.normal_,
+)
 SEED = 0  # of weights that are replaced; an adapter that is added later begins with it
 
 
@@ -163,6 +171,7 @@ class _NoDraws(TorchFunctionMode):
     """Leaves tensors as they are where first weights would be drawn into them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.Tensor.uniform_, torch.Tensor.normal_):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

@@ -25,7 +25,7 @@ NAMES = {
     torch.bool: "BOOL",
 }
 ALIGNMENT = 8  # bytes that the header is padded to; safetensors' format
-CHUNK = 1 << 22  # values that are converted and checked at a time
+CHUNK = 1 << 20  # values that are converted and checked at a time
 
 
 def write(path: Path, like: Mapping[str, Tensor], make: Callable[[str], Tensor]) -> None:
