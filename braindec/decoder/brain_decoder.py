@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import decoding, learning, saving
+from braindec.decoder import decoding, learning, new_subject, saving
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import TargetScaler
@@ -27,6 +27,7 @@ from braindec.maths import nearest
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 
 ROWS_AT_ONCE = 2048
+Adaptation = Literal["fine_tune", "empirical_bayes"]
 
 
 class BrainDecoder(nn.Module):
@@ -55,7 +56,7 @@ class BrainDecoder(nn.Module):
         self.log: train.Log | None = None
         self.prior_log: train.Log | None = None
         self.scalers = nn.ModuleDict({name: TargetScaler(i.shape) for name, i in self.outputs.items()})
-        self.calibrations = nn.ModuleDict()
+        self.calibrations, self.populations, self.readouts = (nn.ModuleDict() for _ in range(3))
         self.gain: Tensor
         self.shared_weight: Tensor
         self.shared_bias: Tensor
@@ -96,7 +97,7 @@ class BrainDecoder(nn.Module):
         prior: bool = True,
         progress: bool = True,
     ) -> BrainDecoder:
-        """Fits preprocessing, encoder and prior on one part of a dataset, and nothing else.
+        """Itself, with preprocessing, encoder and prior fitted on one part of a dataset and nothing else.
 
         Parameters
         ----------
@@ -110,11 +111,6 @@ class BrainDecoder(nn.Module):
             Fit the prior too; retrieval does not need it.
         progress : bool
             Show progress bars.
-
-        Returns
-        -------
-        BrainDecoder
-            Itself.
         """
         folder = None if out_dir is None else Path(out_dir)
         learning.fit_(
@@ -131,11 +127,14 @@ class BrainDecoder(nn.Module):
         settings: train.Config | None = None,
         freeze: bool = True,
         progress: bool = True,
+        method: Adaptation = "fine_tune",
     ) -> BrainDecoder:
         """A copy that also decodes a new subject, from few trials; the other subjects' predictions stay bit-equal.
 
-        The new adapter starts as a ridge from the new signals to what the trunk's own subjects would have made of the
-        same stimuli; then it alone is trained with the trunk frozen.
+        By ``"fine_tune"`` the new adapter starts as a ridge from the new signals to what the trunk's own subjects would
+        have made of the same stimuli; then it alone is trained with the trunk frozen. By ``"empirical_bayes"`` nothing
+        is trained: the main output is the posterior mean under a prior from the other subjects' weights, its covariance
+        the calibration's `error`; see `decoder.new_subject`.
 
         Parameters
         ----------
@@ -146,7 +145,10 @@ class BrainDecoder(nn.Module):
             Defaults to the decoder's own.
         freeze : bool
             Train only the new adapters; False trains the trunk too (other subjects then change).
+        method : ``"fine_tune"`` or ``"empirical_bayes"``
+            The second takes neither `settings` nor `freeze`.
         """
+        checks.one_of("method", method, ("fine_tune", "empirical_bayes"))
         named = learning.named(self, embeddings)
         known = sorted(set(part.keys) & set(self.info.signals))
         if known:
@@ -155,6 +157,10 @@ class BrainDecoder(nn.Module):
             )
         new = copy.deepcopy(self).cpu()
         folder = None if out_dir is None else Path(out_dir)
+        if method == "empirical_bayes":
+            new_subject.check_untrained(settings, freeze)
+            learning.adapt_in_closed_form_(new, part, named, folder)
+            return new.eval()
         training = settings or self.settings.train
         learning.adapt_(new, part, named, folder, training, freeze=freeze, progress=progress)
         return new.eval()
@@ -173,10 +179,6 @@ class BrainDecoder(nn.Module):
             Where repeats of a stimulus are averaged.
         output : str, optional
             Which target; the first one by default.
-
-        Returns
-        -------
-        Prediction
         """
         name = self.main if output is None else checks.one_of("output", output, list(self.outputs))
         encoder = self.fitted_encoder()
@@ -253,7 +255,9 @@ class BrainDecoder(nn.Module):
         """
         return decoding.imagine(self, prediction, seed, n_steps, n_samples)
 
-    def image_embedding(self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None) -> np.ndarray:
+    def image_embedding(
+        self, prediction: Prediction, *, seed: int = 0, n_steps: int | None = None
+    ) -> np.ndarray:
         """What a picture is drawn from, (n, n_tokens, n_dims).
 
         The mean of the prior's mean draw and the prediction, as long as a training embedding: means are short.
@@ -327,11 +331,9 @@ class BrainDecoder(nn.Module):
         """
         return saving.load(cls, str(name), revision)
 
-    # ------------------------------------------------------------------------------------------------------- helpers
-
     def build_encoder(self) -> Encoder:
         """A fresh encoder for the signals this decoder was fitted on."""
-        info = SignalInfo({key: fitted.signal for key, fitted in self.preprocessing.items()})
+        info = SignalInfo({k: f.signal for k, f in self.preprocessing.items() if k not in self.readouts})
         shapes = {name: i.shape for name, i in self.outputs.items()}
         return Encoder.build(info, shapes, self.settings.adapter, self.settings.backbone, self.settings.seed)
 
@@ -350,7 +352,7 @@ class BrainDecoder(nn.Module):
         """Centred embeddings (n, n_tokens, n_dims) from raw outputs of the main head."""
         if key in self.calibrations:
             return self.calibration(key)(raw.flatten(1)).reshape(raw.shape)
-        return raw * self.gain
+        return raw if key in self.readouts else raw * self.gain
 
     def calibration(self, key: str) -> Calibration:
         """Of one subject."""
@@ -359,6 +361,9 @@ class BrainDecoder(nn.Module):
     def raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
         """What a head of the encoder puts out for one subject's prepared signals: (n, n_tokens, n_dims)."""
         encoder = self.fitted_encoder()
+        if key in self.readouts:
+            checks.one_of(f"output of {key}, which is read in closed form,", output or self.main, [self.main])
+            return new_subject.read(self, key, signals)
         parts = [encoder({key: rows})[key][output or self.main] for rows in signals.split(ROWS_AT_ONCE)]
         return torch.cat(parts)
 

@@ -130,6 +130,13 @@ class Calibration(nn.Module):
         self._choose_(best)
         self._choose_(simplest)
 
+    def know_(self, error: Tensor, prior: Tensor, share: float) -> None:
+        """Takes outputs as they are, with covariances (dim, dim) that are known: a posterior's and the embeddings'."""
+        self.error.copy_(error)
+        self.prior.copy_(prior)
+        self._choose_(Option(False, "evidence", share))
+        self._choose_(Option(False, "whitened", share, direction="brain"))
+
     def forward(self, raw: Tensor) -> Tensor:
         """Calibrated embeddings (n, dim)."""
         return raw @ self.weight.T + self.bias

@@ -97,6 +97,10 @@ def activations(decoder: BrainDecoder, layer: str, trials: Trials) -> np.ndarray
     """See `BrainDecoder.activations`."""
     encoder = decoder.fitted_encoder()
     module = dict(encoder.named_modules())[checks.one_of("layer", layer, decoder.layers())]
+    if trials.key in decoder.readouts:
+        raise ValueError(
+            f"{trials.key} is read in closed form and passes no layer; adapt it by 'fine_tune' for that."
+        )
     caught: list[Tensor] = []
     handle = module.register_forward_hook(lambda _m, _i, out: caught.append(_as_tensor(out, decoder.main)))
     try:

@@ -15,7 +15,7 @@ from torch import Tensor
 from braindec import checks, seeding, store, train
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import fitting, rows, saving
+from braindec.decoder import fitting, new_subject, rows, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -59,6 +59,7 @@ def fit_(
     fit_gain_(decoder, fitted, sets)
     calibrate_(decoder, fitted)
     fit_shared_map_(decoder, sets)
+    new_subject.fit_populations_(decoder, sets)
     if prior and decoder.prior is not None:
         train_prior_(decoder, fitted, folder, progress)
     # The rows that chose are all of the part's, of which preprocessing keeps the digests.
@@ -98,6 +99,19 @@ def adapt_(
     decoder.provenance = {**decoder.provenance, "adapted": adapted, "chosen_on": chosen}
     if folder is not None:
         train.forget_parts(folder)
+
+
+def adapt_in_closed_form_(
+    decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings], folder: Path | None
+) -> None:
+    """See `BrainDecoder.adapt` with ``method="empirical_bayes"``; this decoder is already the copy."""
+    new_subject.check_known(decoder, part)
+    leakage.audit_part(part).refuse()
+    decoder.info = SignalInfo({**decoder.info.signals, **part.info.signals})
+    for key, data in prepared_sets_(decoder, part, named, rows.place_of(part, folder)).items():
+        new_subject.read_in_closed_form_(decoder, key, data)
+    adapted = {"dataset": part.identity(), "method": "empirical_bayes"}
+    decoder.provenance = {**decoder.provenance, "adapted": adapted}
 
 
 def rules_found(decoder: BrainDecoder, part: NeuralDataset, sets: Sets) -> dict[str, Any]:

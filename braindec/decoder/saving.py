@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from braindec import __version__, checks, config, store
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder.calibration import Calibration
+from braindec.decoder.new_subject import KnownWeights, Readout
 from braindec.decoder.settings import settings_from_json, settings_to_json
 from braindec.types import EmbeddingsInfo, SignalInfo
 
@@ -108,6 +109,8 @@ def save(decoder: BrainDecoder, folder: Path, report: Any) -> Path:
         "outputs": config.to_json(decoder.outputs),
         "shared_map": list(decoder.shared_weight.shape),
         "calibrated": sorted(decoder.calibrations),
+        "populations": {modality: len(p.get_buffer("mean")) for modality, p in decoder.populations.items()},
+        "readouts": {key: list(r.get_buffer("weight").shape) for key, r in decoder.readouts.items()},
         "training": decoder.provenance,
     }
     store.write_json(folder / CONFIG, data)
@@ -130,6 +133,8 @@ def load(kind: type[BrainDecoder], name: str, revision: str | None) -> BrainDeco
     info = SignalInfo({key: f.source for key, f in fitted.items()})
     decoder = kind(settings_from_json(data["settings"]), info, outputs)
     decoder.preprocessing = fitted
+    decoder.populations = nn.ModuleDict({k: KnownWeights(n) for k, n in data.get("populations", {}).items()})
+    decoder.readouts = nn.ModuleDict({k: Readout(*shape) for k, shape in data.get("readouts", {}).items()})
     decoder.encoder = decoder.build_encoder()
     rows, columns = data["shared_map"]
     decoder.shared_weight, decoder.shared_bias = torch.zeros(rows, columns), torch.zeros(rows)
