@@ -10,7 +10,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.losses import Loss, Mix
 from braindec.losses._contrast import check_batch
-from braindec.losses._gram import gram
+from braindec.losses._gram import FEWEST, gram, misalignment, u_centred
 
 
 @dataclass(frozen=True)
@@ -22,28 +22,33 @@ class Config:
     ridge : float
         Added to every eigenvalue of the covariances, as a share of their mean, > 0. Where a batch has no more trials
         than values, every direction could be predicted without it.
+    debiased : bool
+        Whether what a trial says about itself is left out, so that unrelated batches cost 1 on average; else noise of
+        as many values as there are trials costs nearly nothing.
 
     Notes
     -----
     The idea of training on canonical correlations is Andrew et al.'s (2013, "Deep canonical correlation analysis");
     the penalty is Vinod's (1976, doi:10.1016/0304-4076(76)90010-5). Squared correlations are summed here, which needs
-    no singular vectors, and are divided by what either side has with itself: else a prediction of white noise in as
-    many directions as there are trials would be rewarded. Costs n_trials^3. Like CKA it is blind to linear maps of the
-    prediction (as far as the penalty is small): combine it with a loss that tells where a trial lies.
+    no singular vectors, and divided by what either side has with itself. It is CKA of the matrices that project on
+    either side's values, and debiased like it. Costs n_trials^3. It is blind to linear maps of the prediction (as far
+    as the penalty is small): combine it with a loss that tells where a trial lies.
     """
 
     ridge: float = 0.1
+    debiased: bool = True
 
     def __post_init__(self) -> None:
         checks.in_range("ridge", self.ridge, 1e-9, 1e6)
 
 
 class CcaLoss(Loss):
-    """1 - sum of squared canonical correlations over its largest possible value; in [0, 1]."""
+    """1 - sum of squared canonical correlations over its largest possible value; in [0, 2] debiased, else [0, 1]."""
 
     def __init__(self, config: Config):
         super().__init__()
         self.ridge = config.ridge
+        self.debiased = config.debiased
 
     def draw_mix(self, n_trials: int, progress: float, generator: torch.Generator) -> None:
         """Nothing is mixed."""
@@ -53,10 +58,12 @@ class CcaLoss(Loss):
     ) -> Tensor:
         """The scalar loss; see `Loss.forward`."""
         check_batch(prediction, target, ids)
-        checks.at_least("number of trials of a batch", len(ids), 3)
+        checks.at_least("number of trials of a batch", len(ids), FEWEST)
         wanted = target if mix is None else mix.apply(target)
         x, y = (hat(v, self.ridge) for v in (prediction, wanted))
-        return (1 - (x * y).sum() / ((x * x).sum() * (y * y).sum()).sqrt()).to(prediction.dtype)
+        if self.debiased:
+            x, y = u_centred(x), u_centred(y)
+        return misalignment(x, y).to(prediction.dtype)
 
 
 def hat(embeddings: Tensor, ridge: float) -> Tensor:

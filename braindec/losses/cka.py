@@ -10,10 +10,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.losses import Loss, Mix
 from braindec.losses._contrast import check_batch
-from braindec.losses._gram import gram
-
-FEWEST = 4  # the debiased product divides by n - 3
-SMALLEST = 1e-12  # of the trials' mean square: below it there is no geometry to align
+from braindec.losses._gram import FEWEST, gram, misalignment, u_centred
 
 
 @dataclass(frozen=True)
@@ -53,21 +50,7 @@ class CkaLoss(Loss):
         checks.at_least("number of trials of a batch", len(ids), FEWEST)
         wanted = target if mix is None else mix.apply(target)
         x, y = (u_centred(gram(v)) if self.debiased else gram(v) for v in (prediction, wanted))
-        power = (x * x).sum().clamp_min(SMALLEST) * (y * y).sum().clamp_min(SMALLEST)
-        return (1 - (x * y).sum() / power.sqrt()).to(prediction.dtype)
-
-
-def u_centred(products: Tensor) -> Tensor:
-    """Rows and columns (n, n) of mean zero without their diagonal, which is zero.
-
-    Inner products of such matrices are unbiased, so that the norm of one is never negative (Szekely & Rizzo 2014,
-    doi:10.1214/14-AOS1255, section 2); over n (n - 3) it is the HSIC of Song et al. 2012.
-    """
-    n = len(products)
-    apart = products - torch.diag(products.diagonal())
-    rows = apart.sum(1)
-    centred = apart - (rows[:, None] + rows) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
-    return centred - torch.diag(centred.diagonal())
+        return misalignment(x, y).to(prediction.dtype)
 
 
 def build(config: Config) -> CkaLoss:

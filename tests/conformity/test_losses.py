@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from braindec import registry
+from braindec.losses import Mix
 
 NAMES = registry.names("losses")
 N = 12
@@ -58,6 +59,43 @@ def test_the_order_of_trials_does_not_matter(loss, target, progress, generator):
     torch.testing.assert_close(value, again)
 
 
+def test_its_gradient_is_that_of_its_value(loss, target):
+    """By finite differences, of mixed and of plain trials, at the start and at the end of training."""
+    few, ids, n = target[:5].double(), torch.tensor([0, 1, 2, 3, 3]), 5
+    few = few[ids]
+    mix = Mix(torch.arange(n).roll(1), torch.linspace(0.3, 0.8, n), torch.arange(n).roll(1))
+    loss = loss.double()
+    for progress, drawn in ((0.0, mix), (1.0, None)):
+
+        def value(prediction, progress=progress, drawn=drawn):
+            return loss(prediction, few, ids, progress, drawn)
+
+        assert torch.autograd.gradcheck(value, prediction_of(few).requires_grad_(), atol=1e-4, fast_mode=True)
+
+
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+def test_noise_makes_a_perfect_prediction_dearer(loss, target, progress, generator):
+    perfect = target.log() if loss.own_space else target
+    ids = torch.arange(N)
+    cost = []
+    for share in (0.0, 0.3, 1.0, 3.0):
+        noise = share * perfect.std() * torch.randn(15, *target.shape, generator=generator)
+        cost.append(torch.stack([loss(perfect + x, target, ids, progress, None) for x in noise]).mean())
+    assert cost[0] <= cost[1] + 1e-6
+    assert cost[0] < cost[2] < cost[3]
+
+
+def test_a_prediction_that_knows_nothing_prefers_no_pairing(loss, target, generator):
+    """The true pairing's rank among shuffled ones, over predictions of noise: one half on average."""
+    ids, ranks = torch.arange(N), []
+    for _ in range(16):
+        noise = torch.randn(target.shape, generator=generator)
+        orders = [torch.randperm(N, generator=generator) for _ in range(8)]
+        true = loss(noise, target, ids, 1.0, None)
+        ranks += [float(loss(noise, target[o], ids[o], 1.0, None) > true) for o in orders]
+    assert sum(ranks) / len(ranks) == pytest.approx(0.5, abs=0.22)  # 3 SD of 16 uniform ranks
+
+
 def test_single_precision_is_close_to_double(loss, target):
     ids = torch.arange(N)
     single = loss(prediction_of(target), target, ids, 0.7, None).double()
@@ -79,8 +117,6 @@ def test_the_mix_follows_its_generator(loss, progress, global_state_untouched):
 
 
 def test_a_mix_of_nothing_changes_nothing(loss, target):
-    from braindec.losses import Mix
-
     ids = torch.arange(N)
     nothing = Mix(ids, torch.ones(N))
     for progress in (0.0, 1.0):
@@ -90,8 +126,6 @@ def test_a_mix_of_nothing_changes_nothing(loss, target):
 
 def test_mixed_predictions_cost_least_under_their_own_mix(loss, target, generator):
     """A prediction that is exactly the mixed target should be cheaper with the right weights than with swapped ones."""
-    from braindec.losses import Mix
-
     partner, weight = torch.arange(N).roll(1), torch.full((N,), 0.8)
     mix = Mix(partner, weight)
     for progress in (0.0, 1.0):

@@ -11,11 +11,12 @@ import torch
 from braindec import checks, seeding
 from braindec.adapters import linear
 from braindec.backbones import mlp
-from braindec.decoder import cycle
+from braindec.decoder import BrainDecoder, cycle
 from braindec.decoder.batches import Trainee, objective
 from braindec.decoder.settings import Settings, settings_from_json, settings_to_json
 from braindec.encoder import Encoder
 from braindec.losses import clip, mse
+from braindec.train import Config
 from braindec.types import ArraySpace, SignalInfo, SubjectSignal
 
 SIZES = {"sub-01_fmri": 9, "sub-02_fmri": 7, "sub-03_fmri": 5}
@@ -146,3 +147,16 @@ def test_an_output_of_the_same_name_and_negative_weights_are_refused():
         Trainee(encoder_of(), {"cycle": mse.build(mse.Config())}, {"cycle": 1.0}, cycle.Config())
     with pytest.raises(ValueError, match="reconstruction"):
         cycle.Config(reconstruction=-1.0)
+
+
+def test_a_decoder_fitted_with_a_cycle_logs_it_and_keeps_no_builder(planted):
+    settings = Settings(
+        linear.Config(12), mlp.Config(16, 1), clip.Config(), cycle=cycle.Config(), n_folds=2,
+        train=Config(n_steps=20, batch_size=64, validate_every=20, device="cpu"),
+    )  # fmt: skip
+    decoder = BrainDecoder.build(settings, planted.dataset.info, planted.embeddings.info)
+    decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+    for name in cycle.NAMES:
+        _, values = decoder.log.column(name)
+        assert len(values) == decoder.log.best_step // 10 or len(values) == 1
+    assert not [name for name in decoder.state_dict() if "builders" in name]
