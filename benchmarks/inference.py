@@ -36,7 +36,7 @@ REST = 0.1  # s before each run: until idle threads of the library that ran last
 PEERS = {"pearson": "corr", "rho_a": "rho-a"}
 # conditions, subjects, models, comparator, our draws, their draws
 CASES = ((92, 20, 5, "pearson", 1000, 10), (92, 20, 5, "rho_a", 300, 4), (1000, 8, 5, "pearson", 60, 2),
-         (1000, 8, 5, "rho_a", 12, 2))  # fmt: skip
+         (1000, 8, 5, "rho_a", 40, 2))  # fmt: skip
 SMALL = ((14, 5, 2, "pearson", 20, 2), (14, 5, 2, "rho_a", 20, 2))
 
 

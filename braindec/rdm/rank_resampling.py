@@ -13,8 +13,9 @@ from braindec.rdm import pairs
 from braindec.rdm.resampling import pair_weights
 
 NUMBERS_AT_ONCE = (
-    1 << 19
-)  # weights held at a time: 4 MiB, so that the passes over them stay in a processor's cache
+    1 << 18
+)  # weights held at a time: 2 MiB, so that passes over them stay in a processor's cache
+EXACT = 1 << 22  # single precision knows all whole and half numbers up to here
 TOGETHER = 1 << 14  # pairs
 
 
@@ -59,14 +60,17 @@ def rank_draws(
     rows = [_sort_row(row, step) for row in torch.cat([data, models])]
     first, second = pairs.pair_indices(counts.shape[1], data.device)
     ranks = data.new_empty(len(rows), step, n, dtype=torch.float64)
+    # Ranks are whole or half numbers up to half the squared number of conditions: the lighter type holds them exactly.
+    light = torch.float32 if float(counts.sum(1).max()) ** 2 / 2 < EXACT else torch.float64
     scores: list[Tensor] = []
     limits: list[list[tuple[Tensor, Tensor]]] = [[] for _ in subject_counts]
     for start in range(0, len(counts), step):
         weights = pair_weights(counts[start : start + step].double(), first, second).contiguous()
         here = ranks[:, : len(weights)]
         middle = (weights.sum(1) + 1) / 2
+        counted = weights.to(light)
         for row, out in zip(rows, here, strict=True):
-            torch.sub(_weighted_ranks(weights, row), middle[:, None], out=out)
+            torch.sub(_weighted_ranks(counted, row), middle[:, None], out=out)
         scores.append(_scores(here, weights, comparator, n_subjects))
         for found, occur in zip(limits, subject_counts, strict=True):
             for d in range(len(weights)):
@@ -84,8 +88,10 @@ def _sort_row(row: Tensor, n_draws: int) -> Sorted:
     number = new.cumsum(0) - 1
     group = torch.empty_like(number).scatter_(0, order, number)
     last = torch.cat([new.nonzero()[1:, 0] - 1, order.new_full((1,), len(row) - 1)])
-    draws = torch.arange(n_draws, device=row.device)[:, None]
-    in_table = [(draws * width + index).flatten() for index, width in
+    draws = torch.arange(n_draws, device=row.device, dtype=torch.int32)[
+        :, None
+    ]  # half the memory that int64 takes
+    in_table = [(draws * width + index.int()).flatten() for index, width in
                 ((order, len(row)), (group, len(last)), (last, len(row)))]  # fmt: skip
     return Sorted(in_table[0], in_table[1], in_table[2], len(last))
 
@@ -104,8 +110,8 @@ def _weighted_ranks(weights: Tensor, row: Sorted) -> Tensor:
 
 def _scores(ranks: Tensor, weights: Tensor, comparator: str, n_subjects: int) -> Tensor:
     """Comparisons (draw, subject, model) of centred ranks (row, draw, pair)."""
-    weighted = ranks[:n_subjects] * weights
-    products = weighted.transpose(0, 1) @ ranks[n_subjects:].permute(1, 2, 0)
+    models = ranks[n_subjects:] * weights
+    products = ranks[:n_subjects].transpose(0, 1) @ models.permute(1, 2, 0)
     total = weights.sum(1)
     if comparator == "rho_a":
         return products * (12.0 / (total**3 - total))[:, None, None]
