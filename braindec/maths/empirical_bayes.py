@@ -27,6 +27,9 @@ MISFIT = (
     0.5  # share of the noise of one trial that averaging over repeats leaves: what no linear map explains
 )
 NOISE_ROWS = 3.0  # the prior of `noise` (its diagonal) counts as so many rows a channel
+# The prior of `signal` likewise, in dimensions: a population is sought in what channels do alone, a subject's own
+# tuning in what its channels do together too. Settled on the gallery of development of the simulated brains.
+POPULATION_DIMS, SUBJECT_DIMS = 2.0, 0.5
 START = 0.1  # share of a channel's variance that is taken for signal at first
 
 
@@ -137,7 +140,7 @@ def fit_population(subjects: Sequence[Pairs], stimuli: Tensor, n_iterations: int
         total, n_channels, weights = torch.zeros_like(stimuli), 0, []
         for i, pairs in enumerate(subjects):
             step = _expect(pairs, spreads[i], population.covariance)
-            spreads[i] = _maximise(pairs, step)
+            spreads[i] = _maximise(pairs, step, POPULATION_DIMS)
             second = (step.means / step.power) @ step.means.T + (step.variances / step.power).sum(1).diag()
             total += step.axes @ second @ step.axes.T
             n_channels += len(step.power)
@@ -161,7 +164,7 @@ def fit_channels(pairs: Pairs, population: Population, n_iterations: int = ITERA
     spread = _first_spread(beyond, population)
     for _ in range(n_iterations):
         step = _expect(beyond, spread, population.covariance)
-        spread = _maximise(beyond, step)
+        spread = _maximise(beyond, step, SUBJECT_DIMS)
     along = ((step.axes.T @ population.stimuli) * step.axes.T).sum(1)  # variance of stimuli along each axis
     doubt = (step.variances * along[:, None]).sum(0)
     weights = step.axes @ step.means + torch.outer(mean, step.frame.sum(0))
@@ -211,7 +214,7 @@ def _expect(pairs: Pairs, spread: tuple[Tensor, Tensor], covariance: Tensor) -> 
     return _Step(frame, back, means, variances, power, axes, design, values)
 
 
-def _maximise(pairs: Pairs, step: _Step) -> tuple[Tensor, Tensor]:
+def _maximise(pairs: Pairs, step: _Step, signal_dims: float) -> tuple[Tensor, Tensor]:
     """Covariances (noise, signal) between channels, drawn towards their diagonals."""
     n, n_channels = pairs.responses.shape
     n_dims = len(step.values)
@@ -219,10 +222,10 @@ def _maximise(pairs: Pairs, step: _Step) -> tuple[Tensor, Tensor]:
     noise = left.T @ left + (step.variances * step.values[:, None]).sum(0).diag()
     signal = step.means.T @ step.means + step.variances.sum(0).diag()
     noise, signal = (step.back.T @ m @ step.back for m in (noise, signal))
-    rows = NOISE_ROWS * n_channels
+    rows, dims = NOISE_ROWS * n_channels, signal_dims * n_channels
     return (
         (noise + rows * _towards_equal(noise.diagonal() / n, 0.1).diag()) / (n + rows),
-        (signal + n_dims * _towards_equal(signal.diagonal() / n_dims, 0.5).diag()) / (2 * n_dims),
+        (signal + dims * _towards_equal(signal.diagonal() / n_dims, 0.5).diag()) / (n_dims + dims),
     )
 
 
