@@ -124,7 +124,7 @@ def fit(
     accelerator = _accelerator(settings)
     ranks = Ranks.here()
     _refuse_batch_statistics(module, ranks)
-    optimizer = torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr)
+    optimizer = optimizer_of(module, settings)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(settings, step))
     log, best, first = Log(), (-float("inf"), _weights(module)), 0
     module.to(accelerator.device)
@@ -257,8 +257,15 @@ def _weights(module: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
 
 
+def optimizer_of(module: nn.Module, settings: Config) -> torch.optim.AdamW:
+    """AdamW over what is trainable, in one pass over the weights a step.
+
+    Weight decay acts on matrices alone, not on biases, gains and temperatures.
+    """
+    return torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr, fused=True)
+
+
 def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay acts on matrices alone, not on biases, gains and temperatures."""
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     rest = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]

@@ -1,0 +1,208 @@
+"""A training step of MindEye2's model, published form and braindec's, from equal weights on equal batches.
+
+Run     python benchmarks/train_step.py                  (2 processor cores: hidden 512, 24 trials, no prior)
+Small   python benchmarks/train_step.py --small --out FILE
+Writes  benchmarks/results/train_step.json
+
+Both make the same step: the voxels of eight subjects through linear layers of their own, four mixer blocks, one linear layer to
+256 x 1664 tokens, the projector, SoftCLIP on projected tokens and the mean squared error of the tokens, AdamW.
+The published form is what its code does: a loop over subjects, all mixer blocks, plain layers, the default optimiser.
+The losses of the first steps are compared before anything is timed, and systems take turns. What the published run pays
+beside it, embedding its images with OpenCLIP bigG in every step, is not part of either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from braindec import train
+from braindec.adapters import linear
+from braindec.backbones import mixer
+from braindec.decoder import versions
+from braindec.decoder.batches import Trainee, objective
+from braindec.encoder import Encoder
+from braindec.losses import mse, soft_clip
+from braindec.types import ArraySpace, SignalInfo, SubjectSignal
+
+RESULT = Path(__file__).parent / "results" / "train_step.json"
+NSD_VOXELS = (15724, 14278, 15226, 13153, 13039, 17907, 12682, 14386)  # nsdgeneral of subjects 1 to 8
+FULL = {"voxels": NSD_VOXELS, "hidden": 512, "tokens": 256, "dims": 1664, "batch": 24}
+SMALL = {"voxels": (60, 50), "hidden": 16, "tokens": 4, "dims": 8, "batch": 8}
+DECAY, RATE, PROGRESS = 1e-2, 3e-4, 0.9
+
+
+class Published(nn.Module):
+    """MindEye2's encoder as its code computes it, at one token and without the blurry head."""
+
+    def __init__(self, size: dict):
+        super().__init__()
+        hidden, dims = size["hidden"], size["dims"]
+        self.size = size
+        self.ridges = nn.ModuleList([nn.Linear(n, hidden) for n in size["voxels"]])
+        self.blocks1 = nn.ModuleList([block(hidden) for _ in range(4)])
+        self.blocks2 = nn.ModuleList([block(1) for _ in range(4)])
+        self.backbone_linear = nn.Linear(hidden, size["tokens"] * dims)
+        layers: list[nn.Module] = []
+        for _ in range(3):
+            layers += [nn.LayerNorm(dims), nn.GELU(), nn.Linear(dims, dims)]
+        self.clip_proj = nn.Sequential(*layers)
+
+    def forward(self, voxels: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Voxels of every subject to tokens and projected tokens, each (n_trials, n_tokens, n_dims)."""
+        x = torch.cat([ridge(v) for ridge, v in zip(self.ridges, voxels, strict=True)])[:, None]
+        residual1, residual2 = x, x.permute(0, 2, 1)
+        for first, second in zip(self.blocks1, self.blocks2, strict=True):
+            x = first(x) + residual1
+            residual1 = x
+            x = second(x.permute(0, 2, 1)) + residual2
+            residual2 = x
+            x = x.permute(0, 2, 1)
+        tokens = self.backbone_linear(x.flatten(1)).reshape(len(x), self.size["tokens"], self.size["dims"])
+        return tokens, self.clip_proj(tokens)
+
+
+def block(n: int) -> nn.Sequential:
+    """One of the mixer's; dropout off, so that both systems compute the same."""
+    return nn.Sequential(nn.LayerNorm(n), nn.Linear(n, n), nn.GELU(), nn.Dropout(0.0), nn.Linear(n, n))
+
+
+def main() -> None:
+    """Checks that both make equal steps, times them in turns, prints a line and writes it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    size = SMALL if options.small else FULL
+    torch.manual_seed(0)
+    published = Published(size)
+    steps = {"braindec": ours(size, published), "published": theirs(size, published)}
+    batch = drawn(size)
+    first = {name: [step(batch) for _ in range(2)] for name, step in steps.items()}
+    off = max(abs(a / b - 1) for a, b in zip(first["braindec"], first["published"], strict=True))
+    if off > 1e-4:
+        raise SystemExit(f"losses of the first two steps differ: {first}")
+    took: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(options.repeats):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(batch)
+            took[name].append(time.perf_counter() - start)
+    ours_median = statistics.median(took["braindec"])
+    values = [
+        {"name": name, "unit": "s a step", "n": len(t), "median": statistics.median(t), "range": [min(t), max(t)],
+         "over_ours": statistics.median(t) / ours_median}
+        for name, t in took.items()
+    ]  # fmt: skip
+    for row in values:
+        print(f"{row['name']:10s} {row['median']:7.3f} s a step   {row['over_ours']:5.2f} times ours")
+    record = {
+        "measured": True, "command": " ".join(["python", *sys.argv]), "size": size, "losses_off": off,
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+                    "threads": torch.get_num_threads()},
+        "load_average": os.getloadavg()[0], "versions": versions(), "values": values,
+    }  # fmt: skip
+    options.out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def theirs(size: dict, model: Published) -> Callable[[dict], float]:
+    """A step as published: its decay groups, torch's default AdamW."""
+    no_decay = ("bias", "LayerNorm.bias", "LayerNorm.weight")
+    named = list(model.named_parameters())
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for n, p in named if not any(w in n for w in no_decay)], "weight_decay": DECAY},
+            {"params": [p for n, p in named if any(w in n for w in no_decay)], "weight_decay": 0.0},
+        ],
+        lr=RATE,
+    )
+    temperature = soft_clip.build(soft_clip.Config()).temperature(PROGRESS)
+
+    def step(batch: dict) -> float:
+        optimizer.zero_grad()
+        tokens, projected = model([batch[f"signals/{key}"] for key in batch["keys"]])
+        target = torch.cat([batch[f"clip/{key}"] for key in batch["keys"]])
+        a = functional.normalize(projected.flatten(1), dim=-1)
+        b = functional.normalize(target.flatten(1), dim=-1)
+        soft, logits = (b @ b.T / temperature).softmax(-1), a @ b.T / temperature
+        contrast = (
+            -(logits.log_softmax(-1) * soft).sum(-1).mean() - (logits.T.log_softmax(-1) * soft).sum(-1).mean()
+        )
+        loss = contrast / 2 + functional.mse_loss(tokens, target)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+def ours(size: dict, published: Published) -> Callable[[dict], float]:
+    """A step by the same calls that `BrainDecoder.fit` makes, from the published form's weights."""
+    signals = [SubjectSignal(i + 1, "fmri", (n,), ArraySpace(n)) for i, n in enumerate(size["voxels"])]
+    info = SignalInfo({s.key: s for s in signals})
+    shape = (size["tokens"], size["dims"])
+    config = mixer.Config("published", dropout=0.0, projected=(("clip", "tokens"),))
+    encoder = Encoder.build(info, {"tokens": shape, "clip": shape}, linear.Config(size["hidden"]), config, 0)
+    copy_(encoder, published)
+    losses = {"tokens": mse.build(mse.Config()), "clip": soft_clip.build(soft_clip.Config())}
+    trainee = Trainee(encoder, losses, {"tokens": 1.0, "clip": 1.0}).train()
+    optimizer = train.optimizer_of(trainee, train.Config(lr=RATE, weight_decay=DECAY))
+    generator = torch.Generator().manual_seed(0)
+
+    def step(batch: dict) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.stack([*objective(trainee, batch, PROGRESS, generator).values()]).sum()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+@torch.no_grad()
+def copy_(encoder: Encoder, published: Published) -> None:
+    """The published form's weights, where they reach anything."""
+    for key, ridge in zip(encoder.keys, published.ridges, strict=True):
+        encoder.adapter(key).load_state_dict({f"linear.{k}": v for k, v in ridge.state_dict().items()})
+    backbone = encoder.backbone
+    backbone.heads.of("tokens").load_state_dict(published.backbone_linear.state_dict())
+    backbone.projectors["to_clip"].load_state_dict(published.clip_proj.state_dict())
+    for mine, blocks in (
+        (backbone.mixing.dims, published.blocks1),
+        (backbone.mixing.tokens, published.blocks2),
+    ):
+        for one, other in zip(mine, blocks, strict=True):
+            for layer, number in (("norm", 0), ("inner", 1), ("outer", 4)):
+                getattr(one, layer).load_state_dict(other[number].state_dict())
+
+
+def drawn(size: dict) -> dict:
+    """A batch of noise, equal numbers of trials from every subject."""
+    made = torch.Generator().manual_seed(1)
+    keys = [f"sub-{i + 1:02d}_fmri" for i in range(len(size["voxels"]))]
+    n = size["batch"] // len(keys)
+    batch: dict = {"keys": keys}
+    for number, (key, voxels) in enumerate(zip(keys, size["voxels"], strict=True)):
+        batch[f"signals/{key}"] = torch.randn(n, voxels, generator=made)
+        batch[f"stimuli/{key}"] = torch.arange(n) + number * n
+        target = torch.randn(n, size["tokens"], size["dims"], generator=made)
+        batch[f"tokens/{key}"] = batch[f"clip/{key}"] = target
+    return batch
+
+
+if __name__ == "__main__":
+    main()
