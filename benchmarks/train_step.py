@@ -4,7 +4,7 @@ Run     python benchmarks/train_step.py                  (2 processor cores: hid
 Small   python benchmarks/train_step.py --small --out FILE
 Writes  benchmarks/results/train_step.json
 
-Both make the same step: the voxels of eight subjects through linear layers of their own, four mixer blocks, one linear layer to
+Both make the same step: voxels of eight subjects, a linear layer each, four mixer blocks, one linear layer to
 256 x 1664 tokens, the projector, SoftCLIP on projected tokens and the mean squared error of the tokens, AdamW.
 The published form is what its code does: a loop over subjects, all mixer blocks, plain layers, the default optimiser.
 The losses of the first steps are compared before anything is timed, and systems take turns. What the published run pays
