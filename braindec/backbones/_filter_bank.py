@@ -140,7 +140,7 @@ def _backward(
             _fill_windows_(windows, part, sizes)
         _add_product_(to_combine, rows.t(), bent)
         steep = torch.mm(rows, combine.t(), out=slopes[: len(rows)])
-        # ELU's slope follows from its value: 1 above zero, value + 1 below. In place: fresh memory costs more than this.
+        # ELU's slope follows from its value: 1 above zero, value + 1 below. In place, because fresh memory costs more.
         torch.ops.aten.elu_backward.grad_input(steep, 1.0, 1.0, 1.0, True, bent, grad_input=steep)
         steep = steep.to(taps.dtype).view(-1, sizes.filters)  # (trial * step * channel, filter)
         to_taps.addmm_(windows[: len(part)].view(-1, sizes.kernel + 1).t(), steep)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from braindec import checks
 from braindec.backbones._dropout import Dropout
-from braindec.backbones._filter_bank import filter_bank, n_steps, window_moments
+from braindec.backbones._filter_bank import filter_bank, n_steps
 from braindec.backbones._heads import check_outputs
+from braindec.backbones._normed_filters import normed_filters
 
 VARIANTS = ("ours", "published")
 
@@ -30,6 +31,8 @@ class Settings:
         Length and step of the mean over time that follows, time samples.
     dropout : float
         Share dropped after the convolutions and inside the heads, in [0, 1).
+    n_mixed : int, optional
+        Values a step that the filters are mixed into; as many as filters by default.
     """
 
     n_filters: int = 40
@@ -37,8 +40,11 @@ class Settings:
     pool: int = 51
     stride: int = 5
     dropout: float = 0.5
+    n_mixed: int | None = None
 
     def __post_init__(self) -> None:
+        if self.n_mixed is not None:
+            checks.at_least("n_mixed", self.n_mixed, 1)
         for name in ("n_filters", "kernel", "pool", "stride"):
             checks.at_least(name, getattr(self, name), 1)
         checks.in_range("dropout", self.dropout, 0.0, 0.99)
@@ -46,6 +52,10 @@ class Settings:
     def n_steps(self, n_times: int) -> int:
         """Time steps that are left of `n_times` samples."""
         return n_steps(n_times, self.kernel, self.pool, self.stride)
+
+    def n_features(self, n_times: int) -> int:
+        """Values that the convolution makes of a trial."""
+        return self.n_steps(n_times) * (self.n_mixed or self.n_filters)
 
     def check_times(self, member: str, n_times: int) -> None:
         """Refuses epochs that are too short for the filters and the mean."""
@@ -79,14 +89,14 @@ class TSConv(nn.Module):
         self.spatial = nn.Conv2d(n, n, (n_channels, 1), bias=biases)
         self.spatial_norm = nn.BatchNorm2d(n)
         self.dropout = Dropout(settings.dropout)
-        self.mix = nn.Conv2d(n, n, 1)
+        self.mix = nn.Conv2d(n, settings.n_mixed or n, 1)
 
     def forward(self, signal: Tensor) -> Tensor:
-        """(n_trials, n_channels, n_times) to (n_trials, n_steps * n_filters), filters changing fastest."""
+        """(n_trials, n_channels, n_times) to (n_trials, n_steps * n_mixed), mixed filters changing fastest."""
         if signal.dtype in (torch.float16, torch.bfloat16):
             signal = signal.float()  # means of neighbouring windows differ by less than a half can tell
         pool, stride = self.settings.pool, self.settings.stride
-        filters, shift = self._normed_filters(signal)
+        filters, shift = normed_filters(signal, self.temporal, self.temporal_norm, pool=pool, stride=stride)
         x = filter_bank(signal, filters, shift, self.spatial.weight.squeeze(3), pool, stride)
         if self.spatial.bias is not None:
             x = x + self.spatial.bias.to(x.dtype)
@@ -94,50 +104,6 @@ class TSConv(nn.Module):
         x = self.dropout(nn.functional.elu(self.spatial_norm(x), inplace=True))
         rows = x.squeeze(3).transpose(1, 2)  # (trial, step, filter)
         return nn.functional.linear(rows, self.mix.weight.flatten(1), self.mix.bias).flatten(1)
-
-    def _normed_filters(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Temporal filters with the norm behind them inside, (filter, kernel), and the shift of each, (filter,)."""
-        norm = self.temporal_norm
-        weight = self.temporal.weight.flatten(1)
-        bias = self.temporal.bias
-        offset = torch.zeros_like(weight[:, 0]) if bias is None else bias
-        if self.training:
-            double = weight.double() if signal.device.type != "mps" else weight
-            mean, covariance = window_moments(
-                signal, self.settings.kernel, self.settings.pool, self.settings.stride
-            )
-            centre = double @ mean + offset
-            variance = ((double @ covariance) * double).sum(1).clamp_min(0)
-            self._remember_(centre.detach(), variance.detach(), self._n_values(signal))
-        else:
-            centre, variance = _running(norm)
-            double = weight
-        scale = norm.weight / (variance + norm.eps).sqrt()
-        shift = norm.bias + (offset - centre) * scale
-        return (double * scale.unsqueeze(1)).to(signal.dtype), shift.to(signal.dtype)
-
-    def _n_values(self, signal: Tensor) -> int:
-        return len(signal) * signal.shape[1] * self.settings.n_steps(signal.shape[2])
-
-    @torch.no_grad()
-    def _remember_(self, mean: Tensor, variance: Tensor, n: int) -> None:
-        """Running statistics as BatchNorm keeps them: the variance of the population."""
-        norm = self.temporal_norm
-        if n < 2:
-            raise ValueError(
-                f"a batch norm needs 2 values a filter at least to train on, got {n}; take more trials."
-            )
-        kept_mean, kept_variance = _running(norm)
-        momentum = checks.of_type("momentum", norm.momentum, float)
-        kept_mean.lerp_(mean.to(kept_mean), momentum)
-        kept_variance.lerp_((variance * (n / (n - 1))).to(kept_variance), momentum)
-        checks.of_type("number of batches", norm.num_batches_tracked, Tensor).add_(1)
-
-
-def _running(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Running mean and variance, which only a norm that keeps none lacks."""
-    mean = checks.of_type("running mean", norm.running_mean, Tensor)
-    return mean, checks.of_type("running variance", norm.running_var, Tensor)
 
 
 class ResidualHead(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from braindec import checks
 from braindec.backbones import Backbone
+from braindec.backbones._attention import RowAttention
 from braindec.backbones._dropout import Dropout
 from braindec.backbones._tsconv import ResidualHeads, Settings, TSConv, check_shape
 
@@ -31,6 +32,8 @@ class Config(Settings):
         Length and step of the mean over time that follows, time samples.
     dropout : float
         Share dropped after the convolutions and inside the heads, in [0, 1).
+    n_mixed : int, optional
+        Values a step that the filters are mixed into; as many as filters by default.
     n_heads : int
         Heads of the attention, at most the number of time samples.
     width : int
@@ -60,50 +63,13 @@ class Config(Settings):
         checks.one_of("variant", self.variant, VARIANTS)
 
 
-class ChannelAttention(nn.Module):
-    """Multi-head attention over rows; query, key and value are one product.
-
-    Parameters
-    ----------
-    n_times : int
-    n_heads : int
-        Each of ``n_times // n_heads`` values.
-    dropout : float
-    biases : bool
-        Of query, key and value. The key's has no effect: it adds the same to all scores of a row.
-    """
-
-    def __init__(self, n_times: int, n_heads: int, dropout: float, *, biases: bool):
-        super().__init__()
-        self.n_heads, self.n_each = n_heads, n_times // n_heads
-        inner = self.n_heads * self.n_each
-        self.query_key_value = nn.Linear(n_times, 3 * inner, bias=biases)
-        self.out = nn.Linear(inner, n_times)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, rows: Tensor, first: int) -> Tensor:
-        """(n_trials, n_rows, n_times) to what rows `first`, ... take from all: (n_trials, n_rows - first, n_times)."""
-        parts = self.query_key_value(rows).unflatten(2, (3, self.n_heads, self.n_each))
-        query, key, value = (part.transpose(1, 2) for part in parts.unbind(2))  # (trial, head, row, value)
-        query = query[:, :, first:]
-        if self.training and self.dropout.share > 0 and rows.device.type == "cpu":
-            # torch's own attention draws a CPU's dropout value by value, which takes longer than the attention.
-            scores = (query @ key.transpose(2, 3)) * self.n_each**-0.5
-            mixed = self.dropout(scores.softmax(3)) @ value
-        else:
-            share = self.dropout.share if self.training else 0.0
-            mixed = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=share)
-        made: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return made
-
-
 class ChannelLayer(nn.Module):
     """One post-norm encoder layer over rows, and the norm behind it."""
 
     def __init__(self, n_times: int, config: Config):
         super().__init__()
         share = config.attention_dropout
-        self.attention = ChannelAttention(n_times, config.n_heads, share, biases=config.variant != "ours")
+        self.attention = RowAttention(n_times, config.n_heads, share, biases=config.variant != "ours")
         self.norm_1 = nn.LayerNorm(n_times)
         self.widen = nn.Linear(n_times, config.width)
         self.narrow = nn.Linear(config.width, n_times)
@@ -132,13 +98,13 @@ class ChannelTransformer(Backbone):
         self.dropout = Dropout(config.attention_dropout)
         self.layer = ChannelLayer(n_times, config)
         self.tsconv = TSConv(n_rows - 1, config, biases=published)
-        n_features = config.n_steps(n_times) * config.n_filters
+        n_features = config.n_features(n_times)
         self.heads = ResidualHeads(MEMBER, n_features, outputs, config.dropout)
         if published:
             self.inert = frozenset(f"tsconv.{name}" for name in TSConv.INERT)
 
     def features(self, shared: Tensor) -> Tensor:
-        """(n_trials, 1 + n_channels, n_times) to (n_trials, n_steps * n_filters)."""
+        """(n_trials, 1 + n_channels, n_times) to (n_trials, n_steps * n_mixed)."""
         embedded = torch.cat([shared[:, :1], self.embed(shared[:, 1:]).to(shared.dtype)], 1)
         # The token tells the layer whose channels these are; what becomes of itself is not used.
         rows = self.layer(self.dropout(embedded), first=0 if self.loses_a_channel else 1)

@@ -37,6 +37,8 @@ class Config(Settings):
         Length and step of the mean over time that follows, time samples.
     dropout : float
         Share dropped after the convolutions and inside the heads, in [0, 1).
+    n_mixed : int, optional
+        Values a step that the filters are mixed into; as many as filters by default.
     attention : str
         What lets channels see each other before the convolutions: ``none``, ``self`` (NICE-SA) or ``graph`` (NICE-GA).
     variant : str
@@ -69,7 +71,7 @@ class TemporalSpatial(Backbone):
         if config.attention != "none":
             self.attention = ATTENTIONS[config.attention](n_channels, n_times, published=published)
         self.tsconv = TSConv(n_channels, config, biases=published)
-        n_features = config.n_steps(n_times) * config.n_filters
+        n_features = config.n_features(n_times)
         self.heads = ResidualHeads(MEMBER, n_features, outputs, config.dropout)
         if published:
             start_as_published_(self)
@@ -78,7 +80,7 @@ class TemporalSpatial(Backbone):
                 self.inert |= {f"attention.{name}" for name in self.attention.inert}
 
     def features(self, shared: Tensor) -> Tensor:
-        """(n_trials, n_channels, n_times) to (n_trials, n_steps * n_filters), filters changing fastest."""
+        """(n_trials, n_channels, n_times) to (n_trials, n_steps * n_mixed), mixed filters changing fastest."""
         features: Tensor = self.tsconv(self.attention(shared))
         return features
 
