@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from braindec._compat import ensure_torchvision
-from braindec.losses import Mix, clip, cosine, cross_entropy, mse, soft_clip, soft_siglip
+from braindec.losses import Mix, clip, cosine, cross_entropy, l1, mse, siglip, soft_clip, soft_siglip
 
 
 @pytest.fixture
@@ -84,6 +84,32 @@ def test_soft_siglip_is_a_loop_over_pairs_and_a_repeat_is_a_match(batch):
     assert float(found) == pytest.approx(total / 12, rel=1e-5)
 
 
+def test_siglip_is_open_clips_loss_when_no_stimulus_repeats(batch):
+    ensure_torchvision()
+    from open_clip.loss import SigLipLoss
+
+    prediction, target, _ = batch
+    features = [functional.normalize(x.flatten(1), dim=1) for x in (prediction, target)]
+    expected = SigLipLoss()(*features, logit_scale=torch.tensor(5.0), logit_bias=torch.tensor(-3.0))
+    found = siglip.build(siglip.Config(0.2, 3.0))(prediction, target, torch.arange(12), 0.0, None)
+    torch.testing.assert_close(found, expected)
+
+
+def test_siglip_of_mixed_trials_and_repeats_is_a_loop_over_pairs(batch):
+    prediction, target, ids = batch
+    p, t = vectors(prediction), vectors(target)
+    mix = Mix(torch.arange(12).roll(1), torch.linspace(0, 1, 12))
+    total = 0.0
+    for i in range(12):
+        for j in range(12):
+            logit = float(p[i] @ t[j]) / 0.2 - 3
+            share = float(mix.weight[i])
+            match = share * float(ids[i] == ids[j]) + (1 - share) * float(ids[int(mix.partner[i])] == ids[j])
+            total += match * math.log1p(math.exp(-logit)) + (1 - match) * math.log1p(math.exp(logit))
+    found = siglip.build(siglip.Config(0.2, 3.0))(prediction, target, ids, 0.0, mix)
+    assert float(found) == pytest.approx(total / 12, rel=1e-5)
+
+
 def test_pointwise_losses_are_loops_over_trials(batch):
     prediction, target, ids = batch
     mix = Mix(torch.arange(12).roll(1), torch.linspace(0, 1, 12))
@@ -91,6 +117,8 @@ def test_pointwise_losses_are_loops_over_trials(batch):
     mixed = weight * t + (1 - weight) * t[mix.partner.numpy()]
     found = mse.build(mse.Config())(prediction, target, ids, 0.0, mix)
     assert float(found) == pytest.approx(((p - mixed) ** 2).mean(), rel=1e-5)
+    found = l1.build(l1.Config())(prediction, target, ids, 0.0, mix)
+    assert float(found) == pytest.approx(np.abs(p - mixed).mean(), rel=1e-5)
     angles = (p * mixed).sum(2) / np.sqrt((p**2).sum(2) * (mixed**2).sum(2))
     found = cosine.build(cosine.Config())(prediction, target, ids, 0.0, mix)
     assert float(found) == pytest.approx((1 - angles).mean(), rel=1e-5)

@@ -22,9 +22,9 @@ def gaussian_world(n, seed):
     return brain.unsqueeze(1), image.unsqueeze(1), gain, prior_cov - gain @ prior_cov
 
 
-def trained(brain, image, n_steps=500):
+def trained(brain, image, n_steps=500, **settings):
     with seeding.seeded(0, "prior"):
-        prior = diffusion.build((1, 4), diffusion.Config(width=48, depth=1, heads=2))
+        prior = diffusion.build((1, 4), diffusion.Config(width=48, depth=1, heads=2, **settings))
     prior.start_(brain, image)
     draw = torch.Generator().manual_seed(1)
     optimiser = torch.optim.AdamW(prior.parameters(), lr=4e-3)
@@ -89,3 +89,18 @@ def test_from_shuffled_pairs_nothing_is_learnt_of_the_brain(world):
     expected = new[:, 0] @ gain.T
     correlation = torch.corrcoef(torch.cat([drawn.T, expected.T]))[:4, 4:].diagonal().mean()
     assert abs(float(correlation)) < 0.25
+
+
+def test_mindeye2s_network_learns_of_the_posterior_mean_what_its_norms_leave(world):
+    """Its tokens are as wide as the embeddings and brains reach it normalised: of four values two are left."""
+    brain, image, gain, _ = world
+    new, _, _, _ = gaussian_world(60, seed=2)
+    expected = new[:, 0] @ gain.T
+    correlation = []
+    for pairs in (image, image.roll(1, 0)):
+        prior = trained(brain, pairs, n_steps=100, network="mindeye2", image_dropout=0.2)
+        drawn = prior.sample(new, generator=torch.Generator().manual_seed(3), n_steps=10, n_samples=8)
+        mean = drawn.mean(0)[:, 0]
+        correlation.append(float(torch.corrcoef(torch.cat([mean.T, expected.T]))[:4, 4:].diagonal().mean()))
+    assert correlation[0] > 0.5
+    assert abs(correlation[1]) < 0.3
