@@ -50,6 +50,7 @@ def main() -> None:
         "measured": True,
         "command": f"python {' '.join(sys.argv)}",
         "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "load_average": list(os.getloadavg()),
         "versions": {"python": platform.python_version()}
         | {p: version(p) for p in ("torch", "scipy", "numpy")},
         "values": rows,

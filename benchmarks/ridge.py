@@ -1,7 +1,8 @@
 """Time, memory and agreement of cross-validated ridge: braindec, himalaya and scikit-learn on the same data.
 
 Run     python benchmarks/ridge.py [--n 1000 --p 768 --targets 15724 --alphas 20 --folds 5 --repeats 3]
-        python benchmarks/ridge.py --n 8859 --repeats 1 --without sklearn   (the size of one NSD subject: 10 minutes)
+        python benchmarks/ridge.py --n 8859 --repeats 1 --without sklearn   (the size of one NSD subject: 10 minutes,
+        4 GB of free memory)
 Writes  benchmarks/results/ridge.json, or ridge_<n>.json for another number of rows (--out FILE for any other place)
 Fails   where R^2 differs from that computed in float64 (of some targets) by more than 5e-7, or from himalaya's by more
         than 1e-6 (both round), or weights differ from himalaya's by more than 6e-6 of the largest
@@ -52,7 +53,14 @@ def main() -> None:
     }
     factors = factorise(x, folds_by_count(len(x), options.folds))
     systems["permuted"] = lambda: found(solve(factors, y[order], alphas, per_target=True))
-    runs = {name: timed(run, options.repeats) for name, run in systems.items() if name not in options.without}
+    runs = {}
+    for name, run in systems.items():
+        if name not in options.without:
+            runs[name] = timed(run, options.repeats)
+            said = f"{statistics.median(runs[name]['seconds']):.1f} s, {runs[name]['peak']:.1f} GB at most"
+            print(
+                f"{NAMES[name]}: {said}", flush=True
+            )  # a peer may take minutes: what is known is told at once
     rows = [row(name, run, runs.get("himalaya"), runs["braindec"]) for name, run in runs.items()]
     exact = ours(x.double(), y[:, :: max(1, options.targets // 256)].double(), alphas, options.folds)
     for r in rows:
