@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from braindec import checks, config, registry
 from braindec.data import NeuralDataset, catalogue
@@ -61,7 +61,7 @@ class Recipe:
     preprocessing : tuple of steps, or dict of such by modality
         A step may be written as JSON: ``--set 'preprocessing=["Standardise", {"name": "Pca", "n_components": 20}]'``.
     train, prior_train : train.Config
-    prior_samples, n_folds, calibrate, cycle : int, int, bool, decoder.cycle.Config or None
+    prior_samples, n_folds, calibrate, cycle, fit : int, int, bool, decoder.cycle.Config or None, str
         As in `decoder.Settings`.
     protocol : str
     plan : evaluate.Plan
@@ -93,6 +93,7 @@ class Recipe:
     label_column: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    fit: Literal["gradient", "closed_form"] = "gradient"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preprocessing", steps_from(self.preprocessing))

@@ -15,7 +15,7 @@ from torch import Tensor
 from braindec import checks, seeding, store, train
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import fitting, new_subject, rows, saving
+from braindec.decoder import closed_form, fitting, new_subject, rows, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -47,11 +47,12 @@ def fit_(
     place = rows.place_of(part, folder)
     sets = prepared_sets_(decoder, part, named, place)
     settings = decoder.settings
-    start = partial(fitting.start_from_ridge_, output=decoder.main, seed=settings.seed)
+    solved = settings.fit == "closed_form"
+    start = partial(closed_form.start_closed_form_, output=decoder.main, seed=settings.seed, needed=solved)
     decoder.encoder, fitted = cross_fit(
         decoder.build_encoder, told_losses(decoder), loss_weights(decoder), sets, settings.train,
         n_folds=settings.n_folds, seed=settings.seed, name="encoder", folder=folder, progress=progress,
-        start=start if settings.train.ridge_start else start_at_random, rank=rank_of(decoder),
+        start=start if solved or settings.train.ridge_start else start_at_random, rank=rank_of(decoder),
         refit=refit_of(decoder, part, sets, place), about=identity_of(decoder, part, named),
         keep=kept_in(place), cycle=settings.cycle,
     )  # fmt: skip

@@ -53,10 +53,12 @@ def validation_of(folds: Iterable[Iterable[str]], unit: str) -> dict[str, Any]:
 def stopping_of(settings: Settings) -> dict[str, Any]:
     """When training stops, under the names that a recipe has for it; a prior's part only where there is a prior."""
     data = settings_to_json(settings)
-    crossed = settings.n_folds > 1
-    names = [f"train.{name}" for name in (OF_ENCODER if crossed else OF_ENCODER[:1])]
+    solved, crossed = settings.fit == "closed_form", settings.n_folds > 1
+    names = [] if solved else [f"train.{name}" for name in (OF_ENCODER if crossed else OF_ENCODER[:1])]
     names += [f"prior_train.{name}" for name in OF_PRIOR] if settings.prior is not None else []
     found = {name: data[name.partition(".")[0]][name.partition(".")[2]] for name in names}
+    if solved:
+        return {"rule": CLOSED_FORM, **found}
     # Calibrated predictions are looked at as they will be used, others by their cosine: two rules.
     chosen = {"n_folds": settings.n_folds, "calibrate": settings.calibrate} if crossed else {}
     return {"rule": BY_CROSS_FITTING if crossed else LAST_STEP, **chosen, **found}

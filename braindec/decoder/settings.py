@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from braindec import checks, config, registry
 from braindec.data.preprocessing import Preprocessing, steps_from
@@ -27,7 +27,9 @@ class Settings:
     `loss_weights` beside it. A picture is drawn from the prediction averaged with the mean of `prior_samples` draws of
     the prior, as long as a training embedding: one draw alone lies further from the truth. Cross-fitting in `n_folds`
     chooses the number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on;
-    `calibrate` needs it. `cycle` adds losses that tie the subjects' adapters to each other.
+    `calibrate` needs it. With `fit` ``"closed_form"`` the encoder is solved (`decoder.closed_form`) and makes no step;
+    with ``"gradient"`` such a solution is where training starts (`train.ridge_start`). `cycle` adds losses that tie the
+    subjects' adapters to each other.
     """
 
     adapter: Any
@@ -43,9 +45,17 @@ class Settings:
     loss_weights: Mapping[str, float] | None = None
     cycle: CycleConfig | None = None
     seed: int = 0
+    fit: Literal["gradient", "closed_form"] = "gradient"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preprocessing", steps_from(self.preprocessing))
+        checks.one_of("fit", self.fit, ("gradient", "closed_form"))
+        if self.fit == "closed_form":
+            if registry.name_of(self.backbone) != ("backbones", "linear"):
+                raise checks.ConfigError(
+                    "fit='closed_form' solves an affine encoder; set backbone to linear."
+                )
+            object.__setattr__(self, "train", replace(self.train, n_steps=0))
         if self.calibrate and self.n_folds < 2:
             raise checks.ConfigError(
                 f"calibrate needs n_folds of at least 2, got {self.n_folds}; raise it or set calibrate=false."
@@ -99,6 +109,7 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
         loss_weights=data["loss_weights"],
         cycle=None if data.get("cycle") is None else config.from_json(CycleConfig, data["cycle"]),
         seed=data["seed"],
+        fit=data.get("fit", "gradient"),
     )
 
 
