@@ -1,19 +1,25 @@
 """Batches of 64 trials in random order from data as large as NSD and THINGS-EEG2: braindec's loader and what is usual.
 
-Run     OMP_NUM_THREADS=1 python benchmarks/loader.py [--folder /tmp/loader] [--seconds 6] [--small]
+Run     python benchmarks/loader.py [--folder /tmp/loader] [--seconds 6] [--small]
 Needs   13 GB of disk in --folder and 6 GB of memory; what is generated is removed
 Writes  benchmarks/results/loader.json
 
 One pass over all trials (cut off after --seconds) by, in the same order of trials:
   preloaded       indexing a tensor that is in memory (and copying its rows into one buffer)
-  braindec        `braindec.data.loader`: the memory map of a prepared file, into a buffer used again; its first pass
-                  checks the sha256 of every block that it meets, later ones do not
+  braindec        `braindec.data.loader`: the memory map of a prepared file, into a buffer used again, copied by two
+                  threads; its first pass checks the sha256 of every block that it meets, later ones do not
   h5py            torch's DataLoader over rows of the same file, read by h5py (no worker, and two)
   h5py chunked    the same over a file with h5py's automatic chunks
   tars            torch's DataLoader over shards of .npy members, read in sequence and shuffled in a buffer (no worker)
   disk            (cold) the file's bytes in their order, asked for ahead, into one buffer: what the disk gives
+Torch has one thread; "all threads" are the same with a thread for each core. The loader is held against the fastest
+DataLoader over contiguous rows, be it with workers or threads, and the fastest way of indexing the preloaded tensor.
+
 Cold means that the system was told to forget the files' pages (POSIX_FADV_DONTNEED); `disk_mb` says what was then read
 from the disk, of which the host of a virtual machine may have a cache of its own.
+
+Warm means that the file was forgotten and then read from its beginning to its end, as copying it does; the peer reads
+the same pages. Each system's first batch is compared with the rows that were asked for.
 
 `limits` says how many times faster than the DataLoader over contiguous rows anything can be here that fills a buffer:
 warm, what copies the same rows from a tensor in memory into one buffer, and does nothing else; cold, the disk alone.
@@ -50,6 +56,9 @@ BATCH, SHARD = 64, 500
 SIZES = {"nsd": (30_000, 15_724), "things_eeg2": (16_540, 4, 63, 250)}
 SMALL = {"nsd": (600, 200), "things_eeg2": (300, 4, 5, 10)}
 LIBRARIES = ("torch", "numpy", "h5py")
+CONTIGUOUS = ("h5py", "h5py, 2 workers", "h5py, all threads")
+INDEXED = ("preloaded", "preloaded, all threads")
+COPIED = ("preloaded, one buffer", "preloaded, one buffer, all threads")
 System = Callable[[np.ndarray], Iterator[torch.Tensor]]
 
 
@@ -67,7 +76,7 @@ def main() -> None:
             shutil.rmtree(folder)
     for row in rows:
         print(
-            f"{row['data']:12s} {row['state']:6s} {row['system']:24s} {row['ms_per_batch']:9.3f} ms a batch"
+            f"{row['data']:12s} {row['state']:6s} {row['system']:34s} {row['ms_per_batch']:9.3f} ms a batch"
         )
     write(rows, options)
 
@@ -180,6 +189,16 @@ def h5py_rows(path: Path, n_workers: int) -> System:
     )
 
 
+def all_threads(system: System) -> System:
+    """The same with a thread of torch's for each core."""
+
+    def batches(order: np.ndarray) -> Iterator[torch.Tensor]:
+        torch.set_num_threads(os.cpu_count() or 1)
+        return system(order)
+
+    return batches
+
+
 def disk(path: Path, shape: tuple[int, ...]) -> System:
     """The bytes of a file in their order."""
     buffer = np.empty((BATCH, *shape[1:]), np.float32)
@@ -204,12 +223,13 @@ def preloaded(path: Path) -> dict[str, System]:
     def parts(order: np.ndarray) -> Iterator[torch.Tensor]:
         return (torch.from_numpy(order[i : i + BATCH]) for i in range(0, len(order) - BATCH + 1, BATCH))
 
-    return {
+    one: dict[str, System] = {
         "preloaded": lambda order: (tensor[rows] for rows in parts(order)),
         "preloaded, one buffer": lambda order: (
             torch.index_select(tensor, 0, rows, out=buffer) for rows in parts(order)
         ),
     }
+    return one | {f"{name}, all threads": all_threads(system) for name, system in one.items()}
 
 
 def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.Namespace) -> list[dict]:
@@ -224,6 +244,7 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
         "braindec": lambda: braindec(fresh()),
         "h5py": lambda: h5py_rows(prepared, 0),
         "h5py, 2 workers": lambda: h5py_rows(prepared, 2),
+        "h5py, all threads": lambda: all_threads(h5py_rows(prepared, 0)),
         "h5py chunked": lambda: h5py_rows(folder / "chunked.h5", 0),
         "tars": lambda: lambda order: iter(DataLoader(TarRows(shards), BATCH, drop_last=True)),
         "disk": lambda: disk(prepared, shape),
@@ -234,6 +255,7 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
             forget(path)
         found["cold", system] = [run(make(), order, 5 * options.seconds)]
         gc.collect()
+    forget(prepared)
     store.sha256_of(prepared)  # its pages come in
     anonymous = rss_anon_mb()
     kept = fresh()
@@ -243,6 +265,9 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
     grown = rss_anon_mb() - anonymous
     warmed = {s: run(m, order, options.seconds) for s, m in made.items()}  # those of the other files
     made |= preloaded(prepared)
+    for system, batches in made.items():
+        if system != "tars":  # which has an order of its own
+            compare(system, next(iter(batches(order))), order[:BATCH])
     for _ in range(options.rounds):
         for system, batches in made.items():
             if system in warmed and warmed[system]["ms_per_batch"] > 1000 and ("warm", system) in found:
@@ -259,8 +284,17 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
     return rows
 
 
+def compare(system: str, batch: torch.Tensor, rows: np.ndarray) -> None:
+    """Refuses a batch that does not hold these rows."""
+    for found, row in zip(batch.numpy(), rows.tolist(), strict=True):
+        first = row // SHARD * SHARD
+        if not np.array_equal(found, rows_of(first, row - first + 1, (0, *found.shape))[-1]):
+            raise ValueError(f"{system} read other values than those of row {row}.")
+
+
 def run(batches: System, order: np.ndarray, seconds: float) -> dict:
     """Milliseconds a batch of one pass, cut off after some seconds."""
+    torch.set_num_threads(1)
     read, processor, start, n = disk_mb(), time.process_time(), time.perf_counter(), 0
     for batch in batches(order):
         n += len(batch) == BATCH
@@ -286,24 +320,27 @@ def best(passes: list[dict]) -> dict:
 
 
 def ratios(row: dict, rows: list[dict]) -> dict:
-    """How many times faster than the faster DataLoader over contiguous rows, and how many times a preloaded tensor."""
+    """How many times faster than the fastest DataLoader over contiguous rows, and how many times a preloaded tensor."""
     same = [r for r in rows if r["state"] == row["state"]]
-    usual = min(r["ms_per_batch"] for r in same if r["system"] in ("h5py", "h5py, 2 workers"))
+    usual = min(r["ms_per_batch"] for r in same if r["system"] in CONTIGUOUS)
     out = {"times_faster_than_h5py": round(usual / row["ms_per_batch"], 2)}
-    memory = [r["ms_per_batch"] for r in rows if r["system"] == "preloaded"]
-    return out | {"times_preloaded": round(row["ms_per_batch"] / memory[0], 2)}
+    memory = min(r["ms_per_batch"] for r in rows if r["system"] in INDEXED)
+    return out | {"times_preloaded": round(row["ms_per_batch"] / memory, 2)}
 
 
 def limits(rows: list[dict]) -> dict[str, dict[str, float]]:
     """By dataset: how many times faster than the DataLoader over contiguous rows copying and the disk alone are."""
-    floors = {"warm": "preloaded, one buffer", "cold": "disk"}
+    floors = {"warm": COPIED, "cold": ("disk",)}
     return {
-        row["data"]: {
-            r["state"]: r["times_faster_than_h5py"]
-            for r in rows
-            if r["data"] == row["data"] and r["system"] == floors[r["state"]]
+        name: {
+            state: max(
+                r["times_faster_than_h5py"]
+                for r in rows
+                if (r["data"], r["state"]) == (name, state) and r["system"] in systems
+            )
+            for state, systems in floors.items()
         }
-        for row in rows
+        for name in dict.fromkeys(row["data"] for row in rows)
     }
 
 
@@ -340,7 +377,7 @@ def write(rows: list[dict], options: argparse.Namespace) -> None:
         "machine": {
             "cpu": cpu_name(),
             "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
+            "threads": 1,
             "gpu": None,
         },
         "load_average": list(os.getloadavg()),

@@ -1,13 +1,15 @@
 """Rows of arrays larger than memory, in the sampler's order: a memory map of the block that `store` wrote as a whole.
 
-HDF5 lays a bulk array down as one contiguous block, so its rows need no HDF5 to be read: they are copied from the map
-into a buffer that is used again, at the speed of an array in memory once the file is in the page cache. Mapped pages
-belong to the file and are given back when memory is short; they are no anonymous memory.
+HDF5 lays a bulk array down as one contiguous block, so its rows need no HDF5 to be read: two threads copy them from
+the map into a buffer that is used again, at the speed of an array in memory once the file is in the page cache. Mapped
+pages belong to the file and are given back when memory is short; they are no anonymous memory. Copying is bound by
+memory: what shortens it is a second core, and pages of 2 MiB, whose addresses the processor keeps at hand.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import mmap
 import os
 import time
@@ -22,7 +24,53 @@ from braindec import checks, store
 
 T = TypeVar("T")
 N_HASHING = 4  # threads that check blocks
+PART_BYTES = (
+    1 << 20
+)  # of rows, that one thread copies at a time; what is smaller is copied by the caller alone
+HUGE_SHARE = 0.5  # of the machine's memory: a larger file is read by its rows, not by pages of 2 MiB
 WAITS_S = 1e-3  # a read of this length or more waits for the disk (or is long enough to be done ahead)
+
+
+_beside: tuple[int, ThreadPoolExecutor] | None = None
+
+
+def gather(values: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """Copies rows of an array into a buffer; another thread takes a share where the machine has a core for it.
+
+    The caller never waits for a thread that has not begun, so that a busy machine costs nothing.
+
+    Parameters
+    ----------
+    values : array, shape (n_rows, ...)
+    rows : int array, shape (n,)
+        In [0, n_rows).
+    out : array, shape (n, ...)
+        Of the same type, contiguous.
+    """
+    step = max(1, PART_BYTES * len(rows) // max(1, out.nbytes))
+    starts = itertools.count(0, step)  # next() is one step for all threads
+
+    def copy() -> None:
+        while (start := next(starts)) < len(rows):
+            part = slice(start, start + step)
+            # "raise" would copy twice; numpy leaves Python's lock meanwhile
+            np.take(values, rows[part], axis=0, out=out[part], mode="clip")
+
+    if step >= len(rows) or len(os.sched_getaffinity(0)) < 2:
+        copy()
+        return
+    other = _second_thread().submit(copy)
+    copy()
+    if not other.cancel():
+        other.result()
+
+
+def _second_thread() -> ThreadPoolExecutor:
+    """The thread of this process that copies beside others; a fork has none of its parent's."""
+    global _beside
+    if _beside is None or _beside[0] != os.getpid():
+        _beside = (os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="braindec-copy"))
+    return _beside[1]
 
 
 class MappedRows:
@@ -49,6 +97,7 @@ class MappedRows:
         self._row_bytes = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
         self._unread = np.ones(len(self._digests), dtype=bool)
         self._n_unread = len(self._digests)
+        self._huge = False  # whether the map asks for pages of 2 MiB
         self._waited = True  # the first read is from the disk, as far as anybody knows
         self._open: tuple[int, int, np.ndarray] | None = None
 
@@ -94,9 +143,7 @@ class MappedRows:
         elif self._waited:
             self.announce(rows)
         start = time.perf_counter()
-        np.take(
-            values, rows, axis=0, out=out, mode="clip"
-        )  # "raise" would copy twice; bounds are checked above
+        gather(values, rows, out)
         self._waited = time.perf_counter() - start > WAITS_S + out.nbytes / 2e9
         return out
 
@@ -120,7 +167,10 @@ class MappedRows:
         def whole(
             block: int,
         ) -> bool:  # asked for one by one: some threads wait for the disk while others hash
-            self._fetch(descriptor, block * self._block_rows, min((block + 1) * self._block_rows, len(self)))
+            if not self._huge:  # there the first value of a block brings the whole of it, in large pages
+                self._fetch(
+                    descriptor, block * self._block_rows, min((block + 1) * self._block_rows, len(self))
+                )
             content = values[block * self._block_rows : (block + 1) * self._block_rows]
             return hashlib.sha256(content.data).digest() == self._digests[block].tobytes()
 
@@ -145,6 +195,9 @@ class MappedRows:
                 os.close(descriptor)
                 raise checks.DataFileError(self.path, f"ends within {self.name!r}", "Prepare it again.")
             mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            self._huge = len(mapped) < HUGE_SHARE * os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+            if self._huge:
+                mapped.madvise(mmap.MADV_HUGEPAGE)
             values = np.frombuffer(mapped, self.dtype, n_values, self._offset).reshape(self.shape)
             self._open = (os.getpid(), descriptor, values)
         return self._open[1], self._open[2]

@@ -91,6 +91,71 @@ def test_mapped_rows_travel_to_other_processes(path, values):
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.fixture
+def in_small_parts(monkeypatch):
+    """Rows of 84 bytes are copied four at a time; the second thread ends with the test."""
+    monkeypatch.setattr(loader, "PART_BYTES", 4 * 84)
+    monkeypatch.setattr(loader, "_beside", None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    yield
+    if loader._beside is not None:
+        loader._beside[1].shutdown()
+
+
+@pytest.mark.parametrize(("cores", "n_threads"), [({0, 1}, 2), ({0}, 1)])
+def test_rows_are_copied_by_two_threads_where_there_are_two_cores(
+    path, values, rng, in_small_parts, monkeypatch, cores, n_threads
+):
+    seen, take = set(), np.take
+
+    def slow(*args, **options):
+        seen.add(threading.current_thread().name)
+        time.sleep(0.002)
+        return take(*args, **options)
+
+    rows, chosen = mapped(path), rng.permutation(N)[:103]
+    rows[:]
+    seen.clear()
+    monkeypatch.setattr(np, "take", slow)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
+    assert np.array_equal(rows.read(chosen), values[chosen])
+    assert len(seen) == n_threads
+
+
+def test_a_second_thread_that_is_busy_is_not_waited_for(path, values, rng, in_small_parts):
+    rows, chosen, free = mapped(path), rng.integers(0, N, 77), threading.Event()
+    busy = loader._second_thread().submit(free.wait, 60)
+    try:
+        assert np.array_equal(rows.read(chosen), values[chosen])
+        assert not busy.done()
+    finally:
+        free.set()
+
+
+def test_an_error_of_the_second_thread_is_raised(path, in_small_parts, monkeypatch):
+    rows = mapped(path)
+    rows[:]
+    take = np.take
+
+    def fails_beside(*args, **options):
+        time.sleep(0.002)
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("beside")
+        return take(*args, **options)
+
+    monkeypatch.setattr(np, "take", fails_beside)
+    with pytest.raises(MemoryError, match="beside"):
+        rows.read(np.arange(N))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_rows_are_the_same_whatever_the_pages_they_are_read_through(path, values, rng, monkeypatch, share):
+    monkeypatch.setattr(loader, "HUGE_SHARE", share)
+    rows, chosen = mapped(path), rng.permutation(N)
+    assert np.array_equal(rows.read(chosen), values[chosen])
+    assert rows._huge == (share > 0)
+
+
 def test_rows_are_announced_to_the_disk_run_by_run(path, monkeypatch):
     rows, calls = mapped(path), []
     monkeypatch.setattr(rows, "_fetch", lambda d, start, stop: calls.append((start, stop)))
