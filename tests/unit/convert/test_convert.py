@@ -180,6 +180,18 @@ def test_what_cannot_be_finished_leaves_nothing_behind(tmp_path, tensors, monkey
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pth"]
 
 
+def test_training_what_was_loaded_leaves_its_file_as_it_was(tmp_path, tensors):
+    convert("mindeye2", saved(tmp_path / "last.pth", tensors), tmp_path / "out")
+    before = (tmp_path / "out/weights.safetensors").read_bytes()
+    module = load(tmp_path / "out").module
+    assert not module.training
+    assert all(parameter.requires_grad for parameter in module.parameters())
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1.0)
+    assert (tmp_path / "out/weights.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["config.json", "weights.safetensors"])
 def test_a_changed_folder_is_refused(tmp_path, tensors, name):
     convert("mindeye2", saved(tmp_path / "last.pth", tensors), tmp_path / "out")
