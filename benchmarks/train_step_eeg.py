@@ -36,7 +36,7 @@ from braindec.types import SensorSpace, SubjectSignal
 RESULTS = Path(__file__).parent / "results"
 CHANNELS, TIMES, SUBJECTS = 63, 250, 10  # THINGS-EEG2 at 250 Hz
 FULL = {"batch": 1024, "repeats": 5, "check": 48}
-SMALL = {"batch": 24, "repeats": 2, "check": 12}
+SMALL = {"batch": 8, "repeats": 1, "check": 4}
 WANTED = 2.0  # times as fast
 EXACT = 1e-9  # largest difference in float64, of the largest value
 
@@ -360,7 +360,7 @@ def main() -> None:
             f"{row['system']}: {row['median']['theirs']:.4f} s published, {row['median']['ours']:.4f} s ours, "
             f"ratio {row['ratio']:.2f}"
         )
-    record |= {"machine": machine(options.device), "command": " ".join(["python", *sys.argv])}
+    record |= {"machine": machine(options.device), "command": " ".join(["python", *map(str, sys.argv)])}
     print(json.dumps(record))
     if not options.small:
         suffix = "_gpu" if options.device == "cuda" else ""
