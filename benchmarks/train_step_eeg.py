@@ -360,7 +360,8 @@ def main() -> None:
             f"{row['system']}: {row['median']['theirs']:.4f} s published, {row['median']['ours']:.4f} s ours, "
             f"ratio {row['ratio']:.2f}"
         )
-    record |= {"machine": machine(options.device), "command": " ".join(["python", *map(str, sys.argv)])}
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    record |= {"machine": machine(options.device), "command": command}
     print(json.dumps(record))
     if not options.small:
         suffix = "_gpu" if options.device == "cuda" else ""
