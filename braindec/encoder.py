@@ -161,7 +161,7 @@ class Encoder(nn.Module):
         if not maps:
             return ()
         if path is None:
-            self._start_shared_({key: weight for key, (weight, _) in maps.items()})
+            self._start_shared_(maps)
             return ()
         n_rows = min(path.in_features, path.out_features)
         mean = torch.stack([bias for _, bias in maps.values()]).mean(0)
@@ -169,11 +169,13 @@ class Encoder(nn.Module):
         rows = {key: (basis.T @ weight, basis.T @ (bias - mean)) for key, (weight, bias) in maps.items()}
         scale = _scale_of_a_fresh_layer([weight for weight, _ in rows.values()])
         rows = {key: (weight * scale, bias * scale) for key, (weight, bias) in rows.items()}
-        self._start_shared_({key: weight for key, (weight, _) in rows.items()})
-        started = tuple(key for key, (w, b) in rows.items() if self.adapter(key).start_from_(w, b))
+        readout = self._start_shared_(rows)
+        started = tuple(rows)
+        if readout is None:
+            started = tuple(key for key, (w, b) in rows.items() if self.adapter(key).start_from_(w, b))
+            readout = torch.eye(n_rows, path.in_features).to(basis)
         if started:
-            path.weight.zero_()
-            path.weight[:, :n_rows] = (basis / scale).to(path.weight)
+            path.weight.copy_((basis / scale) @ readout.to(basis))
             path.bias.copy_(mean)
         return started
 
@@ -182,12 +184,18 @@ class Encoder(nn.Module):
         parts = (checks.of_type(name, part, SharedPart) for name, part in self.shared.items())
         return self.backbone.linear_path(output) is not None or any(part.wants_maps for part in parts)
 
-    def _start_shared_(self, weights: Mapping[str, Tensor]) -> None:
+    def _start_shared_(self, maps: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor | None:
+        """Lets shared parts use the maps; a readout where one part serves all these subjects and gives one."""
+        readout = None
         for name, part in self.shared.items():
-            keys = [key for key in weights if self._shared_names.get(key) == name]
+            keys = [key for key in maps if self._shared_names.get(key) == name]
             if keys:
                 adapters = [self.adapter(key) for key in keys]
-                checks.of_type(name, part, SharedPart).start_from_maps_([weights[k] for k in keys], adapters)
+                found = checks.of_type(name, part, SharedPart).start_from_maps_(
+                    [maps[k] for k in keys], adapters
+                )
+                readout = found if len(keys) == len(maps) else None
+        return readout
 
     def _add(
         self, signal: SubjectSignal, adapter: SubjectAdapter, signals: Sequence[SubjectSignal]

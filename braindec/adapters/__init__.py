@@ -18,6 +18,8 @@ from braindec import checks
 from braindec.maths.folds import Folds
 from braindec.types import SubjectSignal
 
+Maps = Sequence[tuple[Tensor, Tensor]]
+
 
 class SharedPart(nn.Module):
     """Weights that all subjects of one modality have in common; part of the trunk when a subject is added later.
@@ -33,17 +35,23 @@ class SharedPart(nn.Module):
 
     wants_maps: bool = False
 
-    def start_from_maps_(self, weights: Sequence[Tensor], adapters: Sequence[SubjectAdapter]) -> None:
+    def start_from_maps_(self, maps: Maps, adapters: Sequence[SubjectAdapter]) -> Tensor | None:
         """Prepares itself and its adapters for the subjects' closed-form maps; does nothing by default.
-
-        Called before every adapter's `start_from_`, with the same rows.
 
         Parameters
         ----------
-        weights : sequence of Tensor, each shape (n_rows, n_signal_values)
+        maps : sequence of (weight, bias)
+            A subject each: (n_rows, n_signal_values) and (n_rows,).
         adapters : sequence of SubjectAdapter
             Of the same subjects.
+
+        Returns
+        -------
+        Tensor, shape (n_rows, n_shared_values), or None
+            What the flattened shared values are multiplied by to give the rows; with None every adapter's `start_from_`
+            is asked to write them into its first shared values.
         """
+        return None
 
 
 class SubjectAdapter(nn.Module, ABC):

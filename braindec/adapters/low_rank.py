@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec import checks
-from braindec.adapters import SharedPart, SubjectAdapter, check_map
+from braindec.adapters import Maps, SharedPart, SubjectAdapter, check_map
 from braindec.adapters._basis import common_basis
 from braindec.types import SubjectSignal
 
@@ -54,8 +54,9 @@ class SharedMap(SharedPart):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # nn.Linear's own start
 
     @torch.no_grad()
-    def start_from_maps_(self, weights: Sequence[Tensor], adapters: Sequence[SubjectAdapter]) -> None:
-        """Its first rows span the subjects' maps as well as `rank` directions can: each map (n_rows, n_values)."""
+    def start_from_maps_(self, maps: Maps, adapters: Sequence[SubjectAdapter]) -> None:
+        """Its first rows span the subjects' maps as well as `rank` directions can; adapters then take them."""
+        weights = [weight for weight, _ in maps]
         n_rows = weights[0].shape[0]
         n_directions = min(n_rows, self.weight.shape[1])
         self.weight[:n_rows] = 0

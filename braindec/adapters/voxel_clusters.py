@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from braindec import checks, seeding
-from braindec.adapters import SharedPart, SubjectAdapter
+from braindec.adapters import Maps, SharedPart, SubjectAdapter
 from braindec.adapters._basis import common_basis
 from braindec.adapters._cgls import fit_linear
 from braindec.adapters._clustering import spherical_k_means
@@ -21,6 +21,8 @@ from braindec.types import SubjectSignal
 
 # Length of cluster centres, so that a voxel on one belongs to it by e^16 to 1 against a cluster at a right angle.
 SHARPNESS = 4.0
+N_NEAR = 4  # clusters of a voxel that a start from maps reckons with
+VOXELS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -72,25 +74,55 @@ class Clusters(SharedPart):
         else:
             self.register_buffer("centres", drawn)
         self.queries = nn.Parameter(torch.randn(config.n_clusters, config.width) / math.sqrt(config.width))
-        self.maps = nn.Parameter(
-            torch.randn(config.n_clusters, config.width, config.dim) / math.sqrt(config.width)
-        )
+        maps = torch.empty(config.n_clusters, config.width, config.dim)
+        for part in maps:
+            nn.init.orthogonal_(part)
+        self.maps = nn.Parameter(maps)
 
     @torch.no_grad()
-    def start_from_maps_(self, weights: Sequence[Tensor], adapters: Sequence[SubjectAdapter]) -> None:
-        """Clusters of all subjects' voxels, by their columns of the maps (n_rows, n_voxels)."""
-        columns = torch.cat(list(weights), dim=1).T  # (voxel of any subject, row)
+    def start_from_maps_(self, maps: Maps, adapters: Sequence[SubjectAdapter]) -> Tensor:
+        """Clusters of all subjects' voxels by their columns of the maps; tokens then hold what the maps read from them.
+
+        Of a cluster's voxels a token keeps the `width` strongest directions that their weights have in common. With
+        hard clusters of no more directions the readout then gives the maps themselves, with soft ones nearly.
+        """
+        own = [checks.of_type("adapter", adapter, VoxelClusters) for adapter in adapters]
+        columns = torch.cat([weight for weight, _ in maps], dim=1).T.to(
+            self.maps
+        )  # (voxel of any subject, row)
+        sizes = [weight.shape[1] for weight, _ in maps]
+        places = self._clustered_(columns)
+        for adapter, place in zip(own, places.split(sizes), strict=True):
+            adapter.places.copy_(place)
+        member = (places @ self.centres.T).argmax(1)
+        readouts, power = [], 0.0
+        for k, part in enumerate(self.maps):
+            mine = columns[member == k]
+            inside = torch.linalg.qr(part).Q  # (width, direction): what the cluster's map lets through
+            n = min(inside.shape[1], *mine.shape)
+            basis = common_basis([mine.T], n) if n else columns.new_zeros(columns.shape[1], 0)
+            readouts.append(basis @ torch.linalg.pinv(inside[:, :n].T @ part).T)
+            power += float((mine @ basis).square().sum())
+        # Sums over voxels of unit variance then have a variance near 1 as well, over all subjects and tokens.
+        scale = math.sqrt(len(own) * len(self.maps) * self.maps.shape[1] / max(power, 1e-30))
+        readout = torch.cat(readouts, dim=1) / scale
+        says = torch.einsum("kwd,krd->kwr", self.maps, torch.stack(readouts) / scale)
+        back = torch.linalg.pinv(readout)
+        for adapter, (weight, bias) in zip(own, maps, strict=True):
+            shares = normalize(adapter.shares(), dim=1)
+            adapter.contributions.copy_(_contributions(weight.T.to(says), shares.T, says))
+            adapter.bias.copy_((back @ bias.to(back)).view_as(adapter.bias))
+        return readout
+
+    def _clustered_(self, columns: Tensor) -> Tensor:
+        """Sets the centres; where each voxel then is, (n_voxels, width)."""
         directions, n = normalize(columns, dim=1), min(self.centres.shape[1], columns.shape[1])
-        basis = common_basis([directions.T], n)
-        places = torch.zeros(len(columns), self.centres.shape[1]).to(self.centres)
-        places[:, :n] = normalize((directions @ basis).to(places), dim=1)
+        places = torch.zeros(len(columns), self.centres.shape[1]).to(columns)
+        places[:, :n] = normalize(directions @ common_basis([directions.T], n), dim=1)
         generator = seeding.torch_generator(0, "voxel clusters")
-        mass = columns.square().sum(1).to(places)
-        centres = spherical_k_means(places.cpu(), mass.cpu(), len(self.centres), generator)
+        centres = spherical_k_means(places.cpu(), columns.square().sum(1).cpu(), len(self.centres), generator)
         self.centres.copy_(SHARPNESS * centres)
-        sizes = [weight.shape[1] for weight in weights]
-        for adapter, place in zip(adapters, places.split(sizes), strict=True):
-            checks.of_type("adapter", adapter, VoxelClusters).places.copy_(SHARPNESS * place)
+        return SHARPNESS * places
 
 
 class VoxelClusters(SubjectAdapter):
@@ -125,7 +157,7 @@ class VoxelClusters(SubjectAdapter):
         return scores.masked_fill(~mine, -math.inf).softmax(1).masked_fill(~mine, 0.0)
 
     def start_from_(self, weight: Tensor, bias: Tensor) -> bool:
-        """False: tokens see what their clusters let through, which no map from all voxels is."""
+        """False: tokens see what their clusters let through; `Clusters` starts all subjects together."""
         return False
 
     @torch.no_grad()
@@ -156,6 +188,34 @@ class VoxelClusters(SubjectAdapter):
         table, is_there = blocks_of(member, len(shares))  # (cluster, place)
         share = shares.gather(1, table) * is_there
         return torch.bmm(flat.T[table].transpose(1, 2), share.unsqueeze(2) * contributions[table])
+
+
+def _contributions(columns: Tensor, shares: Tensor, says: Tensor) -> Tensor:
+    """What each voxel contributes so that the clusters that it has most part in say its column of the map.
+
+    Parameters
+    ----------
+    columns : Tensor, shape (n_voxels, n_rows)
+    shares : Tensor, shape (n_voxels, n_clusters)
+    says : Tensor, shape (n_clusters, width, n_rows)
+        What a contribution to each cluster adds to the rows.
+
+    Returns
+    -------
+    Tensor, shape (n_voxels, width)
+        Least squares, a voxel at a time.
+    """
+    out = []
+    for column, share in zip(columns.split(VOXELS_AT_ONCE), shares.split(VOXELS_AT_ONCE), strict=True):
+        most, clusters = share.topk(min(N_NEAR, share.shape[1]), dim=1)
+        adds = torch.zeros(len(column), *says.shape[1:]).to(says)  # (voxel, width, row)
+        for part, cluster in zip(most.T, clusters.T, strict=True):
+            adds += part[:, None, None] * says[cluster]
+        gram = adds @ adds.transpose(1, 2)
+        trace = gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
+        penalty = 1e-6 * trace[:, None, None] * torch.eye(gram.shape[1]).to(gram)
+        out.append(torch.linalg.solve(gram + penalty, adds @ column.unsqueeze(2)).squeeze(2))
+    return torch.cat(out)
 
 
 def blocks_of(member: Tensor, n_clusters: int) -> tuple[Tensor, Tensor]:

@@ -44,12 +44,38 @@ def test_voxels_of_one_kind_meet_in_one_cluster_whoever_they_belong_to(assignmen
     both = encoder(assignment, 80, 60)
     kinds = torch.randn(16, 4, generator=generator)
     maps, truth = zip(*(planted(generator, n, kinds) for n in (80, 60)), strict=True)
-    assert (
-        both.start_from_ridge_({k: (w, torch.zeros(16)) for k, w in zip(both.keys, maps, strict=True)}) == ()
-    )
+    given = {k: (w, torch.zeros(16)) for k, w in zip(both.keys, maps, strict=True)}
+    assert both.start_from_ridge_(given) == both.keys
     centres = both.shared["voxel_clusters_fmri"].centres
     found = torch.cat([(both.adapter(key).places @ centres.T).argmax(1) for key in both.keys])
     assert same_partition(found, torch.cat(truth))
+
+
+def test_hard_clusters_of_few_directions_begin_as_the_closed_form_maps(generator):
+    both = encoder("hard", 80, 60, n_clusters=8)
+    kinds = torch.randn(16, 4, generator=generator)
+    maps = [kinds @ torch.randn(4, n, generator=generator) for n in (80, 60)]
+    given = {k: (w, torch.randn(16, generator=generator)) for k, w in zip(both.keys, maps, strict=True)}
+    assert both.start_from_ridge_(given) == both.keys
+    x = {key: torch.randn(5, w.shape[1], generator=generator) for key, (w, _) in given.items()}
+    for key, (weight, bias) in given.items():
+        expected = (x[key] @ weight.T + bias).unflatten(1, (2, 8))
+        torch.testing.assert_close(both(x)[key]["main"], expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("n_clusters", "most"), [(4, 0.05), (8, 0.3)])
+def test_soft_clusters_begin_close_to_the_closed_form_maps(n_clusters, most, generator):
+    """Closest where there are no two clusters of one kind, between which voxels are divided."""
+    both = encoder("soft", 80, 60, n_clusters=n_clusters)
+    kinds = torch.randn(16, 4, generator=generator)
+    maps = [planted(generator, n, kinds)[0] for n in (80, 60)]
+    given = {k: (w, torch.randn(16, generator=generator)) for k, w in zip(both.keys, maps, strict=True)}
+    both.start_from_ridge_(given)
+    for key, (weight, bias) in given.items():
+        x = torch.randn(50, weight.shape[1], generator=generator)
+        expected = (x @ weight.T + bias).unflatten(1, (2, 8))
+        error = (both({key: x})[key]["main"] - expected).square().mean()
+        assert error < most * (expected - expected.mean(0)).square().mean()
 
 
 def test_clusters_are_found_where_the_backbone_has_no_place_for_maps_too(generator):
