@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from braindec.adapters import linear
 from braindec.backbones import mixer
 from braindec.backbones._blurry import Decoder
+from braindec.encoder import Encoder
+from braindec.types import ArraySpace, SignalInfo, SubjectSignal
 
 PUBLISHED = mixer.Config(
     variant="published", n_blocks=3, projected=(("clip", "tokens"),), latents="latents", latent_maps="maps"
@@ -180,3 +183,21 @@ def test_dropout_moves_the_constant_of_every_dim_by_itself_as_published():
     either = torch.cat([block.outer(0 * hidden), block.outer(2 * hidden)])
     assert torch.isclose(gained[..., None], either, atol=1e-6).any(-1).all()
     assert float((gained == gained.max()).float().mean()) == pytest.approx(0.5, abs=0.03)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", ["fixed", "published"])
+@pytest.mark.parametrize("shared_dim", [24, 64])
+def test_an_encoder_starts_as_closed_form_ridge(variant, shared_dim):
+    """Exactly where the shared vector is as long as the tokens, else as the best map of its rank."""
+    signal = SubjectSignal(1, "fmri", (30,), ArraySpace(30))
+    encoder = Encoder.build(
+        SignalInfo({signal.key: signal}), {"main": (4, 16)}, linear.Config(shared_dim), mixer.Config(variant=variant), 0
+    ).eval()  # fmt: skip
+    weight, bias = torch.randn(64, 30), torch.randn(64)
+    assert encoder.start_from_ridge_({signal.key: (weight, bias)}) == (signal.key,)
+    u, s, v = torch.linalg.svd(weight, full_matrices=False)
+    best = (u[:, :shared_dim] * s[:shared_dim]) @ v[:shared_dim]
+    voxels = torch.randn(6, 30)
+    found = encoder({signal.key: voxels})[signal.key]["main"].flatten(1)
+    torch.testing.assert_close(found, voxels @ best.T + bias, atol=1e-3, rtol=1e-3)
