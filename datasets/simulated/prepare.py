@@ -33,6 +33,7 @@ WORLDS = {
     "smoke": "world_smoke.json",
     "meg": "world_meg.json",
     "latents": "world_latents.json",
+    "new_subject": "world_new_subject.json",
 }
 FOLDERS = {"main": "nsd", "new": "nsd_new"}
 SHOWN_S = 3.0  # as in NSD: three seconds of picture in every four
@@ -68,7 +69,8 @@ def synthetic(
     world : path, optional
         JSON of a world; None is the demo's (about 20 s), ``"development"`` the same but for the gallery, to develop
         decoders with, ``"smoke"`` the small one for tests (about 3 s), ``"meg"`` a small one
-        with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read.
+        with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read,
+        ``"new_subject"`` one with three people who have one session each.
     formats : bool
         Whether to write, further, what the first subjects would look like as BIDS BOLD runs (in ``bids``) and as
         dictionaries of THINGS-EEG2 (in ``things_eeg2``).
