@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from braindec import seeding
-from braindec.adapters import linear, sensor_attention
+from braindec.adapters import gain_bias, linear, low_rank, sensor_attention
 from braindec.backbones import linear as linear_backbone
 from braindec.backbones import mlp, temporal_spatial
 from braindec.encoder import Encoder
@@ -141,6 +141,35 @@ def test_what_cannot_meet_or_is_not_there_is_refused_by_name(generator):
         encoder({})
     with pytest.raises(ValueError, match="number of signals"):
         build()
+
+
+def test_subjects_of_one_modality_share_a_part_and_the_names_of_what_is_new_are_told():
+    encoder = build(fmri(1, 5), fmri(2, 7), adapter=low_rank.Config(shared_dim=10, rank=3))
+    assert list(encoder.shared) == ["low_rank_fmri"]
+    shared = encoder.adapter("sub-01_fmri").shared
+    assert shared is encoder.adapter("sub-02_fmri").shared is encoder.shared["low_rank_fmri"]
+    assert encoder.add_subject(fmri(3, 6)) == ("adapters.sub-03_fmri.",)
+    assert encoder.adapter("sub-03_fmri").shared is shared
+    assert encoder.add_subject(eeg(4, 2)) == ("adapters.sub-04_eeg.", "shared.low_rank_eeg.")
+    assert encoder.adapter("sub-04_eeg").shared is not shared
+    assert build(fmri(1, 5)).add_subject(fmri(2, 4)) == ("adapters.sub-02_fmri.",)
+
+
+def test_a_shared_part_does_not_depend_on_how_many_subjects_there_are():
+    config = low_rank.Config(shared_dim=10, rank=3)
+    many, one = build(fmri(1, 5), fmri(2, 7), adapter=config), build(fmri(2, 7), adapter=config)
+    assert torch.equal(many.shared["low_rank_fmri"].weight, one.shared["low_rank_fmri"].weight)
+
+
+def test_a_subject_added_later_learns_only_from_adapters_of_its_modality():
+    adapters = {"fmri": gain_bias.Config(), "eeg": gain_bias.Config(mapping="linear", shared_dim=5)}
+    encoder = build(fmri(1, 5), eeg(2, 4), adapter=adapters)
+    with torch.no_grad():
+        encoder.adapter("sub-01_fmri").gain.fill_(3.0)
+    encoder.add_subject(fmri(3, 5))
+    encoder.add_subject(eeg(4, 4))
+    assert encoder.adapter("sub-03_fmri").gain.tolist() == [3.0] * 5
+    assert encoder.adapter("sub-04_eeg").gain.tolist() == [1.0] * 5
 
 
 def ridge_maps(encoder, generator, n_values=8):
