@@ -17,6 +17,7 @@ PREFIX = "diffusion_prior."
 NET = PREFIX + "net."
 LAYER = NET + r"causal_transformer.layers.(\d+)."
 SCHEDULE = PREFIX + "noise_scheduler."
+TIME_TABLE = NET + "to_time_embeds.0.weight"
 RENAMED = {  # published name (a pattern) -> ours
     NET + "learned_query": "network.position",
     NET + "null_brain_embeds": "network.no_brain",
@@ -24,6 +25,7 @@ RENAMED = {  # published name (a pattern) -> ours
     NET + "to_time_embeds.0.1.net.0.0.(weight|bias)": r"network.time_in.0.\1",
     NET + "to_time_embeds.0.1.net.1.0.(weight|bias)": r"network.time_in.2.\1",
     NET + "to_time_embeds.0.1.net.2.(weight|bias)": r"network.time_in.4.\1",
+    TIME_TABLE: "network.time_in.weight",
     NET + "causal_transformer.rel_pos_bias.relative_attention_bias.weight": "network.bias",
     NET + "causal_transformer.layers.0.0.rotary_emb.freqs": "network.frequency",
     LAYER + "0.norm.g": r"network.blocks.\1.norm.gain",
@@ -93,7 +95,7 @@ def published_tensors(tensors: Mapping[str, Tensor]) -> Published:
     config = Config(
         network="mindeye2", width=sizes.width, depth=sizes.depth, heads=sizes.heads,
         n_train_steps=sizes.n_train_steps, n_sample_steps=_published_steps(sizes.n_train_steps), eta=1.0,
-        condition_dropout=0.2, image_dropout=0.2, standardise=False,
+        condition_dropout=0.2, image_dropout=0.2, standardise=False, time="table" if TIME_TABLE in tensors else "sines",
     )  # fmt: skip
     with torch.device("meta"):
         wanted = {

@@ -33,6 +33,8 @@ class MindEye2Network(nn.Module):
         Of attention and hidden values; MindEye2 has none.
     image_dropout : bool
         Whether noisy images may be hidden, so that a token stands for them.
+    n_steps : int
+        0: a step is told by sines and cosines; else by a token of its own, of so many.
 
     Notes
     -----
@@ -52,6 +54,7 @@ class MindEye2Network(nn.Module):
         heads: int,
         dropout: float,
         image_dropout: bool,
+        n_steps: int = 0,
     ):
         super().__init__()
         n_tokens, n_dims = shape
@@ -64,10 +67,7 @@ class MindEye2Network(nn.Module):
         if image_dropout:
             self.no_image = nn.Parameter(torch.randn(n_tokens, n_dims))
         self.position = nn.Parameter(torch.randn(n_tokens, n_dims) / math.sqrt(n_dims))
-        hidden = TIME_HIDDEN * n_dims
-        self.time_in = nn.Sequential(
-            nn.Linear(n_dims, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, n_dims)
-        )  # fmt: skip
+        self.time_in = nn.Embedding(n_steps, n_dims) if n_steps else _time_layers(n_dims)
         self.bias = nn.Parameter(torch.randn(N_BUCKETS, heads))
         n_turned = min(N_ROTARY, width // heads)
         self.register_buffer("frequency", SLOWEST ** (-torch.arange(0, n_turned, 2) / n_turned))
@@ -94,7 +94,10 @@ class MindEye2Network(nn.Module):
         brain = torch.where(keep[:, None, None], brain, self.no_brain)
         if keep_image is not None:
             noisy = torch.where(keep_image[:, None, None], noisy, self.no_image)
-        time = self.time_in(_time_features(step, noisy.shape[2]).to(noisy)).unsqueeze(1)
+        told = (
+            step if isinstance(self.time_in, nn.Embedding) else _time_features(step, noisy.shape[2]).to(noisy)
+        )
+        time = self.time_in(told).to(noisy).unsqueeze(1)
         x = torch.cat([brain, time, noisy + self.position], dim=1)  # (trial, 2 * token + 1, dim)
         bias = self.bias[_buckets(x.shape[1], x.device)].permute(2, 0, 1)  # (head, query, 1 + key)
         turns = torch.arange(x.shape[1], device=x.device)[:, None] * self.frequency
@@ -176,6 +179,18 @@ def _buckets(n_tokens: int, device: torch.device) -> Tensor:
     ratio = (back.clamp_min(1).float() / exact).log() / math.log(FARTHEST / exact)
     coarse = (exact + (ratio * (N_BUCKETS - exact)).long()).clamp_max(N_BUCKETS - 1)
     return torch.where(back < exact, back, coarse)
+
+
+def _time_layers(n_dims: int) -> nn.Sequential:
+    hidden = TIME_HIDDEN * n_dims
+    layers = [
+        nn.Linear(n_dims, hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, hidden),
+        nn.SiLU(),
+        nn.Linear(hidden, n_dims),
+    ]
+    return nn.Sequential(*layers)
 
 
 def _time_features(step: Tensor, width: int) -> Tensor:

@@ -46,6 +46,8 @@ class Config:
         Share of training trials whose brain embedding is hidden, so that the unconditional is learned too, in [0, 1).
     image_dropout : float
         Likewise of the noisy image; "mindeye2" alone, whose published value is 0.2.
+    time : {"sines", "table"}
+        How "mindeye2" is told the step: by sines and cosines through layers, or by a token of its own for each.
     standardise : bool
         Whether the network works on embeddings of mean 0 and SD 1 a value; MindEye2's works on them as they are.
     guidance_hides : {"brain", "brain_and_image_as_published"}
@@ -72,6 +74,7 @@ class Config:
     guidance: float = 1.0
     condition_dropout: float = 0.1
     image_dropout: float = 0.0
+    time: Literal["sines", "table"] = "sines"
     standardise: bool = True
     guidance_hides: Literal["brain", "brain_and_image_as_published"] = "brain"
     sampler: Literal["ddim", "as_published"] = "ddim"
@@ -93,6 +96,8 @@ class Config:
         checks.in_range("image_dropout", self.image_dropout, 0.0, 0.99)
         if self.image_dropout and self.network != "mindeye2":
             raise checks.ConfigError("image_dropout needs network 'mindeye2'; set it to 0.")
+        if checks.one_of("time", self.time, ("sines", "table")) != "sines" and self.network != "mindeye2":
+            raise checks.ConfigError("time='table' needs network 'mindeye2'; set it to 'sines'.")
         if self.guidance_hides != "brain" and not self.image_dropout:
             raise checks.ConfigError(
                 f"guidance_hides={self.guidance_hides!r} needs an image_dropout above 0."
@@ -265,8 +270,10 @@ def check_steps(name: str, n_steps: int, n_train_steps: int, sampler: str = "ddi
 def _network(shape: tuple[int, int], config: Config) -> Denoiser | MindEye2Network:
     if config.network == "residual":
         return Denoiser(shape, config.width, config.depth, config.heads, config.dropout)
-    hides = config.image_dropout > 0
-    return MindEye2Network(shape, config.width, config.depth, config.heads, config.dropout, hides)
+    return MindEye2Network(
+        shape, config.width, config.depth, config.heads, config.dropout, config.image_dropout > 0,
+        config.n_train_steps if config.time == "table" else 0,
+    )  # fmt: skip
 
 
 def _scheduler(n_train_steps: int) -> Any:

@@ -29,9 +29,10 @@ def pairs(shape, n=60):
     return image + 0.1 * torch.randn((n, *shape), generator=draw), image
 
 
+@pytest.mark.parametrize("time", ["sines", "table"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_gradient_reaches_every_parameter(shape):
-    prior = prior_of(shape).double().train()
+def test_a_gradient_reaches_every_parameter(shape, time):
+    prior = prior_of(shape, time=time).double().train()
     brain, image = (x.double() for x in pairs(shape))
     prior.start_(brain, image)
     prior.objective(brain, image, torch.Generator().manual_seed(1)).backward()
@@ -163,6 +164,8 @@ def test_raw_embeddings_need_no_training_set():
     [
         ({"network": "unet"}, "network"),
         ({"image_dropout": 0.1}, "image_dropout"),
+        ({"time": "table"}, "time"),
+        ({"network": "mindeye2", "time": "clock"}, "time"),
         ({"network": "mindeye2", "guidance_hides": "brain_and_image_as_published"}, "image_dropout"),
         ({"sampler": "as_published", "n_sample_steps": 1}, "n_sample_steps"),
         ({"sampler": "published"}, "sampler"),

@@ -14,10 +14,10 @@ from braindec.priors._mindeye2 import LAYER, NET, RENAMED, SCHEDULE, _schedule, 
 OWN = ("brain_mean", "brain_scale", "image_mean", "image_scale", "n_pairs")
 
 
-def built(shape, width, depth, heads, n_train_steps):
+def built(shape, width, depth, heads, n_train_steps, time="sines"):
     config = diffusion.Config(
         network="mindeye2", width=width, depth=depth, heads=heads, n_train_steps=n_train_steps,
-        n_sample_steps=1, image_dropout=0.2, standardise=False,
+        n_sample_steps=1, image_dropout=0.2, standardise=False, time=time,
     )  # fmt: skip
     with seeding.seeded(3, "prior"):
         return diffusion.build(shape, config).eval()
@@ -43,18 +43,19 @@ def checkpoint(prior, depth, n_train_steps):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("time", ["sines", "table"])
 @pytest.mark.parametrize(
     ("shape", "width", "depth", "heads", "n_train_steps"),
     [((4, 26), 60, 3, 3, 50), ((1, 8), 8, 1, 1, 7), ((3, 6), 160, 12, 2, 1000)],
 )
 def test_a_checkpoint_of_any_size_gives_the_prior_that_it_came_from(
-    shape, width, depth, heads, n_train_steps
+    shape, width, depth, heads, n_train_steps, time
 ):
-    prior = built(shape, width, depth, heads, n_train_steps)
+    prior = built(shape, width, depth, heads, n_train_steps, time)
     found = published_tensors(checkpoint(prior, depth, n_train_steps))
     sizes = found.config
     assert (found.shape, sizes.width, sizes.depth, sizes.heads) == (shape, width, depth, heads)
-    assert sizes.n_train_steps == n_train_steps
+    assert (sizes.n_train_steps, sizes.time) == (n_train_steps, time)
     again = diffusion.build(found.shape, sizes)
     again.load_state_dict(found.state, strict=True)
     noisy, brain = (torch.randn(2, *shape, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
