@@ -14,7 +14,7 @@ from torch import Tensor
 
 from braindec import store
 from braindec.data import NeuralDataset
-from braindec.data.loader import MappedRows
+from braindec.data.loader import MappedRows, gather
 from braindec.maths.groups import group_means
 from braindec.types import Embeddings
 
@@ -136,7 +136,8 @@ def _reader(values: MappedRows | np.ndarray) -> Read:
     def read(rows: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         if out is None:
             out = np.empty((len(rows), *values.shape[1:]), dtype=np.float32)
-        return np.take(values, rows, axis=0, out=out, mode="clip")
+        gather(values, rows, out)
+        return out
 
     return read
 
