@@ -11,17 +11,16 @@ Expect  see recipes/README.md
 
 from dataclasses import replace
 
-from braindec import evaluate, registry
+from braindec import evaluate, registry, report
 from braindec.adapters import linear
 from braindec.backbones import mlp
 from braindec.data.preprocessing import AverageTime, Crop, Standardise, Vectorise, Whiten
 from braindec.decoder import BrainDecoder
-from braindec.evaluate import panels
+from braindec.evaluate import inside_page, panels
 from braindec.generators import embedded_unclip
 from braindec.losses import soft_clip
 from braindec.priors import diffusion
 from braindec.recipe import NeuralData, Recipe
-from braindec.report import picture
 from braindec.targets import tiny_openclip
 from braindec.train import Config as Train
 from braindec.types import Report
@@ -51,6 +50,7 @@ RECIPE = Recipe(
         "n_null_newcomer": 5,
         "n_images": 30,
         "inverse_crime_world": "world_inverse_crime.json",
+        "inside": inside_page.Settings(),
     },
 )
 SMOKE = (
@@ -66,6 +66,16 @@ SMOKE = (
     "settings.n_null_newcomer=1",
     "settings.n_images=8",
     "settings.inverse_crime_world=world_smoke_inverse_crime.json",
+    "settings.inside.n_null=3",
+    "settings.inside.n_permutations=19",
+    "settings.inside.n_draws=19",
+    "settings.inside.n_layers=2",
+    "settings.inside.n_times=10",
+    "settings.inside.n_latents=24",
+    "settings.inside.n_active=3",
+    "settings.inside.n_steps=60",
+    "settings.inside.planted_latents=24",
+    "settings.inside.planted_steps=60",
 )
 
 
@@ -111,13 +121,24 @@ def main(recipe, data_dir, out_dir):
         recipe, dataset, embeddings, key, metric, recipe.settings["inverse_crime_world"]
     )
     lap("inverse crime")
-    report = Report(
+    inside = inside_page.report(
+        dataset,
+        embeddings,
+        data_dir,
+        recipe.settings["inside"],
+        recipe.protocol,
+        {"Decoding": "../report.html"},
+    )
+    report.write(inside, out_dir / "inside")
+    lap("inside")
+    made = Report(
         (*judged.scores, *drawn.scores, *likely, *adapted.scores),
         {
             "title": "Decoding a simulated world",
             "summary": "Scenes that simulated brains watched, decoded from fMRI and EEG; the truth behind every brain "
             "is known, so every score stands beside what an ideal observer would reach.",
             "command": "braindec demo --out runs/demo",
+            "pages": {"Inside the brains": "inside/report.html"},
             "comparisons": [*judged.comparisons, *adapted.comparisons],
             "adaptation": adapted.record,
             "evaluation": judged.record,
@@ -139,6 +160,6 @@ def main(recipe, data_dir, out_dir):
             panels.limits("The brains of this page are simulated: its scores say nothing about real recordings."),
         ),
     )  # fmt: skip
-    decoder.save_pretrained(out_dir / "decoder", report)
-    (out_dir / "pictures.png").write_bytes(picture(report))
-    return report
+    decoder.save_pretrained(out_dir / "decoder", made)
+    (out_dir / "pictures.png").write_bytes(report.picture(made))
+    return made

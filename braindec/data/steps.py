@@ -107,17 +107,23 @@ class Whiten(Step):
         In [0, 1]; None estimates it (Ledoit-Wolf).
     scope : str
         Only ``"train"``.
+    over : str
+        ``"channels"``: one matrix for all times of an epoch; ``"epoch"``: one of all channels at all times, which takes
+        out slow waves and oscillations too. Every value stays as near to its own channel and time as it can.
     """
 
     noise: str = "residual"
     shrinkage: float | None = None
     scope: str = "train"
+    over: str = "channels"
 
     def __post_init__(self) -> None:
         checks.one_of("scope", self.scope, ("train",))
         checks.one_of("noise", self.noise, ("residual", "repeats"))
+        checks.one_of("over", self.over, ("channels", "epoch"))
 
     def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
+        x = self._features(x)
         if x.shape[1] > MAX_WHITENED:
             raise ValueError(
                 f"whitening takes at most {MAX_WHITENED} features, got {x.shape[1]}; choose a region first."
@@ -132,8 +138,12 @@ class Whiten(Step):
         return {"matrix": covariance.whitening_of(samples, self.shrinkage).matrix.numpy()}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
-        white = np.moveaxis(np.moveaxis(x, 1, -1) @ state["matrix"], -1, 1)
-        return np.ascontiguousarray(white, dtype=np.float32)  # sums over it then do not depend on how it lay
+        white = np.moveaxis(np.moveaxis(self._features(x), 1, -1) @ state["matrix"], -1, 1)
+        # Contiguous: sums over it then do not depend on how it lay.
+        return np.ascontiguousarray(white, dtype=np.float32).reshape(x.shape)
+
+    def _features(self, x: np.ndarray) -> np.ndarray:
+        return x.reshape(len(x), -1) if self.over == "epoch" else x
 
 
 def _residual(x: np.ndarray) -> Iterator[np.ndarray]:

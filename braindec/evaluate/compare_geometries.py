@@ -66,6 +66,8 @@ class Course:
     p : float array, shape (time, model)
         Corrected by the maximum over times and models.
     ceiling : float array, shape (time, 2), or None
+    null_limit : float or None
+        What 95 % of the largest values over times and models stay below, stimuli permuted.
     """
 
     times: np.ndarray
@@ -73,6 +75,7 @@ class Course:
     intervals: np.ndarray
     p: np.ndarray
     ceiling: np.ndarray | None
+    null_limit: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,11 @@ class Comparison:
 
 
 def compare(
-    reference: str | NeuralDataset, others: Sequence[str], settings: Settings, *, name: str = "reference"
+    reference: str | NeuralDataset,
+    others: Sequence[str | Geometry],
+    settings: Settings,
+    *,
+    name: str = "reference",
 ) -> Comparison:
     """Compares a reference with every other.
 
@@ -152,13 +159,14 @@ def compare(
     ----------
     reference : str or NeuralDataset
         A word as in `compare_sources.other`, or a dataset (of one modality, the part that is wanted).
-    others : sequence of str
+    others : sequence of str or Geometry
     settings : Settings
     name : str
         What a dataset is called.
     """
     checks.at_least("number of things to compare with the reference", len(others), 1)
-    checks.unique("things to compare", others)
+    words = [o for o in others if isinstance(o, str)]
+    checks.unique("things to compare", [o if isinstance(o, str) else o.name for o in others])
     choices = settings.choices
     dataset: NeuralDataset | None
     if isinstance(reference, NeuralDataset):
@@ -167,8 +175,10 @@ def compare(
         dataset = sources.open_dataset(reference, choices)
         first = sources.brain(reference, dataset, choices)
     else:
-        dataset, first = _dataset_among(others, choices), _from_words(reference, others, choices)
-    models = tuple(sources.other(word, dataset, first.rdm.conditions, choices) for word in others)
+        dataset, first = _dataset_among(words, choices), _from_words(reference, words, choices)
+    models = tuple(
+        sources.other(o, dataset, first.rdm.conditions, choices) if isinstance(o, str) else o for o in others
+    )
     conditions = shared_conditions(first.rdm, *(m.rdm for m in models))
     if settings.measure != "rsa":
         found = measured(first, models, conditions, settings)
@@ -213,7 +223,8 @@ def over_time(resolved: RDM, models: torch.Tensor, inference: Inference, setting
         ceiling = np.array([[float(c.lower.mean()), float(c.upper.mean())] for c in limits])
     half = np.stack([_half_width(one, models, inference, settings) for one in data])
     times = np.asarray(resolved.coordinates["time"])
-    return Course(times, values, np.stack([values - half, values + half], -1), p, ceiling)
+    limit = float(np.quantile(null.reshape(len(null), -1).max(1), 0.95))
+    return Course(times, values, np.stack([values - half, values + half], -1), p, ceiling, limit)
 
 
 def measured(

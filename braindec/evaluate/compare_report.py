@@ -217,7 +217,7 @@ def _course(found: Comparison) -> dict[str, Any]:
     return {
         "time_s": c.times, "series": dict(zip(names, c.values.T, strict=True)), "ceiling": c.ceiling,
         "intervals": {names[k]: c.intervals[:, k] for k in drawn},
-        "significant": {name: c.p[:, k] < 0.05 for k, name in enumerate(names)},
+        "significant": {name: c.p[:, k] < 0.05 for k, name in enumerate(names)}, "null_limit": c.null_limit,
         "ylabel": f"{COMPARATORS.get(i.comparator, i.comparator)} with {short(found.reference.name)}",
         "caption": "Shaded: 95 % intervals of the two models with the highest mean; grey: the ceiling. " + i.statement,
     }  # fmt: skip

@@ -63,8 +63,13 @@ def brain_panels(e: Encoded) -> list[Panel]:
         return []
     kind, place, shown = found
     values, name = {k: v[shown] for k, v in brain_maps(e).items()}, e.key.replace("_", " ")
-    panels = [(f"Where {name} is predicted", kind, place | {"values": values["correlation"], "symmetric": True,
-               "label": "correlation, held-out responses"})]  # fmt: skip
+    panels = []
+    if "share_of_ceiling" in values and np.isfinite(values["share_of_ceiling"]).any():
+        panels.append((f"Share of the noise ceiling, {name}", kind, place | {
+            "values": values["share_of_ceiling"], "label": "correlation / its ceiling",
+            "caption": f"{e.normalised}."}))  # fmt: skip
+    panels.append((f"Where {name} is predicted", kind, place | {"values": values["correlation"], "symmetric": True,
+               "label": "correlation, held-out responses"}))  # fmt: skip
     panels.append((f"Beyond nuisance features, {name}", kind, place | {"values": values["unique_r2"], "symmetric": True,
                    "label": "unique R² of the chosen layer"}))  # fmt: skip
     if np.isfinite(values["layer"]).any():

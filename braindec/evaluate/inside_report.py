@@ -21,6 +21,12 @@ from braindec.types import Report, Score, VoxelSpace
 
 N_SHOWN, N_IMAGES = 8, 6
 WAYS = {"embedding": "predicted embedding", "direct": "direct regression"}
+SAID = {
+    "stands": "read, and above every baseline",
+    "not above baselines": "read, but so are latents of a baseline",
+    "not read": "not read",
+    "not tested": "not tested",
+}
 Panel = tuple[str, str, dict[str, Any]]
 LIMITS = (
     "That a latent is read from responses does not say that the brain computes it: anything that goes with it in these "
@@ -193,12 +199,17 @@ def _shown(one: Inside, dataset: NeuralDataset, names: Mapping[int, str]) -> dic
     for latent in rows:
         top = one.latents.activations[:, latent].topk(min(N_IMAGES, len(one.ids))).indices
         images.append(np.stack(list(dataset.stimuli.images([one.ids[i] for i in top.tolist()]))))
+    unit = torch.where(reading.separation.z == 0, 0.0, (reading.auc - 0.5) / reading.separation.z)
+    limit = float(reading.null[:, reading.tested].amax(1).quantile(0.95))
     payload: dict[str, Any] = {
         "names": [names.get(i, f"latent {i}") for i in rows], "images": images,
+        "about": [
+            f"latent {i}, active in {float(reading.rate[i]):.1%} of the stimuli: {SAID[claim.verdict[i]]}" for i in rows
+        ],
+        "null": (0.5 + limit * unit[rows]).numpy(),
         "auc": reading.auc[rows].numpy(), "interval": reading.interval[:, rows].T.numpy(),
         "caption": "Stimuli by activation, largest first. Read by direct regression, each stimulus held out once. "
-        "Beside it the area that 95 % of the hardest baseline's latents stay below, and the area without noise "
-        "between repeats.",
+        "Null: what 95 % of refits to permuted stimuli stay below, the largest of all latents.",
     }  # fmt: skip
     if claim.reference:
         payload["reference"] = torch.stack(list(claim.reference.values())).amax(0)[rows].numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from braindec import checks, seeding
 from braindec.data import NeuralDataset
+from braindec.data.preprocessing import AverageTime, Preprocessing, Whiten
 from braindec.data.simulated.meeg import LATENCY_S
 from braindec.data.simulated.truth import StoredTruth, truth_path
 from braindec.evaluate import inside_latents
@@ -104,11 +105,13 @@ class Timing:
     p : Tensor, shape (n_pairs, n_regions, n_times)
         Against partners exchanged among latents that are about as often active, largest over regions and times.
     latency : Tensor, shape (n_pairs, n_regions)
-        Seconds.
+        Seconds; NaN where no time stands out: where `similarity` nowhere exceeds the largest value over times of 95 %
+        of the refits.
     planted : Tensor, shape (n_regions,)
         Seconds.
     rho : float
-        Spearman correlation of planted and recovered latencies over pairs and regions.
+        Spearman correlation of planted and recovered latencies over pairs and regions; 0 where fewer than three are
+        found.
     null : Tensor, shape (n_null,)
         The same after readings of M/EEG were refitted to permuted stimuli.
     exchanged : Tensor, shape (n_draws,)
@@ -149,6 +152,7 @@ def timing(
     settings: Settings = inside_latents.SETTINGS,
     n_draws: int = 199,
     fmri: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Preprocessing] | None = None,
 ) -> Timing:
     """Latencies of regions: the times at which M/EEG reads the latents that fMRI reads there.
 
@@ -162,15 +166,18 @@ def timing(
         Of the null, and of the interval.
     fmri : sequence of str, optional
         Keys of the fMRI subjects; all by default.
+    preprocessing : mapping of str to Preprocessing, optional
+        By modality, as for `inside`; `whitened` where M/EEG is noisy.
 
     Notes
     -----
     Features of all levels go with each other (a red background is a colour and a pixel), so any latent is read at every
     time at which anything is read, and when a single latent is read best says little. What a region reads better than
-    the other regions is compared with what a time reads better than other times.
+    the other regions is compared with what a time reads better than other times. Responses last longer than a window,
+    so readings are averaged over three neighbours; and a time that reads little weighs little (`places.shared`).
     """
     regions = tuple(LATENCY_S)
-    steps = inside_latents.preprocessing_of(settings)
+    steps = inside_latents.preprocessing_of(settings) if preprocessing is None else preprocessing
     keys = [k for k in dataset.keys if k.endswith("_fmri")] if fmri is None else list(fmri)
     others = [k for k in dataset.keys if not k.endswith("_fmri")]
     checks.at_least("number of fMRI subjects", len(keys), 1)
@@ -188,33 +195,49 @@ def timing(
     found = [
         places.shared(
             _only(where[a], tested),
-            _only(when[b], tested),
+            _neighbours(_only(when[b], tested)),
             frequency[tested],
             seeding.torch_generator(settings.seed, "timing", a, b),
             n_draws=n_draws,
+            weighed=True,
         )
         for a, b in pairs
     ]
     similarity = torch.stack([f.similarity for f in found])
     target = torch.tensor([LATENCY_S[r] for r in regions], dtype=torch.float64)
-    latency = _latency(similarity, times)
+    again = _refitted(where, when, pairs, tested)
+    latency, null = _standing_out(similarity, again, times)
     drawn = torch.stack([f.null for f in found], 1)  # (draw, pair, region, time)
     all_parts = torch.stack([f.parts for f in found])
     return Timing(
         regions, times, pairs, where, when, similarity, all_parts, torch.nonzero(tested).squeeze(1),
         torch.stack([f.p for f in found]), latency, target, _rho(latency, target),
-        _refitted(where, when, pairs, tested, times, target),
+        torch.tensor([_rho(one, target) for one in null]),
         torch.tensor([_rho(_latency(one, times), target) for one in drawn]),
-        _interval(all_parts, times, target, n_draws, settings.seed),
-        tuple(_interval(one[None], times, target, n_draws, settings.seed) for one in all_parts),
+        _interval(all_parts, latency, times, target, n_draws, settings.seed),
+        tuple(
+            _interval(one[None], latency[i : i + 1], times, target, n_draws, settings.seed)
+            for i, one in enumerate(all_parts)
+        ),
     )  # fmt: skip
+
+
+def whitened(settings: Settings = inside_latents.SETTINGS) -> dict[str, Preprocessing]:
+    """By modality: sessions standardised for fMRI; windows of M/EEG with noise whitened over sensors and times.
+
+    The noise is what differs between repeats of a stimulus; that a stimulus is the same is all that is told. For
+    recordings whose noise is slow and shared by sensors: it doubles what the demo's EEG tells. Where there is next to
+    no noise, repeats differ in how strong the response is, and whitening would take out the response itself.
+    """
+    steps = (AverageTime(settings.window), Whiten(noise="repeats", over="epoch"))
+    return inside_latents.preprocessing_of(settings) | {k: Preprocessing(steps) for k in ("eeg", "meg")}
 
 
 def _where(part: Part, planted: Planted, regions: Sequence[str], settings: Settings) -> places.Places:
     members = part.signal.space.regions
     rows = [np.flatnonzero(checks.known_key("region", name, members)) for name in regions]
     responses = {name: part.responses[:, torch.from_numpy(r)] for name, r in zip(regions, rows, strict=True)}
-    return _places(part, responses, planted, settings)
+    return _places(part, responses, planted, replace(settings, n_null_places=1))  # nothing asks for its null
 
 
 def _when(part: Part, planted: Planted, settings: Settings) -> places.Places:
@@ -243,38 +266,73 @@ def _only(found: places.Places, tested: Tensor, null: int | None = None) -> plac
     return places.Places(z=z[:, tested], null=found.null[:, :, tested], tested=found.tested[tested], **told)
 
 
+def _neighbours(found: places.Places) -> places.Places:
+    """Readings averaged over each window and the ones beside it."""
+    z = found.z.nan_to_num(0.0)
+    wide = torch.cat([z[:1], z, z[-1:]])
+    return replace(found, z=(wide[:-2] + wide[1:-1] + wide[2:]) / 3)
+
+
 def _latency(similarity: Tensor, times: Tensor) -> Tensor:
     """Of each region, (..., n_regions), from (..., n_regions, n_times)."""
     return places.latency(similarity.transpose(-1, -2), times, above=ABOVE)
 
 
 def _rho(latency: Tensor, planted: Tensor) -> float:
-    """Over all pairs and regions; latencies that were not found stand for the middle."""
+    """Over all pairs and regions that have a latency; 0 where fewer than three do."""
     values = latency.double()
-    known = torch.where(values.isnan(), values.nanmean().nan_to_num(0.0), values)
-    return float(spearman(known.flatten(), planted.expand_as(known).flatten()))
+    found = ~values.isnan()
+    if int(found.sum()) < 3:
+        return 0.0
+    return float(spearman(values[found], planted.expand_as(values)[found]))
 
 
 def _refitted(
     where: Mapping[str, places.Places], when: Mapping[str, places.Places], pairs: Sequence[tuple[str, str]],
-    tested: Tensor, times: Tensor, planted: Tensor,
+    tested: Tensor,
 ) -> Tensor:  # fmt: skip
+    """Similarities after readings of M/EEG were refitted to permuted stimuli, (n_null, n_pairs, n_regions, n_times)."""
     n = min(len(p.null) for p in when.values())
-    out = []
-    for draw in range(n):
-        similarity = torch.stack(
-            [places.alike(_only(where[a], tested), _only(when[b], tested, draw)).sum(-1) for a, b in pairs]
+    unit = {b: places.strength(_neighbours(_only(one, tested))) for b, one in when.items()}
+    return torch.stack([
+        torch.stack(
+            [
+                places.alike(_only(where[a], tested), _neighbours(_only(when[b], tested, draw)), unit[b]).sum(-1)
+                for a, b in pairs
+            ]
         )
-        out.append(_rho(_latency(similarity, times), planted))
-    return torch.tensor(out)
+        for draw in range(n)
+    ])  # fmt: skip
 
 
-def _interval(parts: Tensor, times: Tensor, planted: Tensor, n_draws: int, seed: int) -> tuple[float, float]:
+def _standing_out(similarity: Tensor, null: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Latencies (n_pairs, n_regions) and those of every refit (n_null, ...); NaN where no time stands out of refits.
+
+    A refit stands out of the other refits: it is judged as what was measured is.
+    """
+    peaks = null.amax(-1)  # (n_null, n_pairs, n_regions)
+
+    def found(one: Tensor, others: Tensor) -> Tensor:
+        limit = torch.quantile(others, 0.95, dim=0, interpolation="higher")
+        stands = one.amax(-1) > limit
+        return torch.where(stands, _latency(one, times), torch.nan)
+
+    rest = [torch.cat([peaks[:i], peaks[i + 1 :]]) for i in range(len(null))]
+    refits = [found(one, other) if len(other) else _latency(one, times) for one, other in zip(null, rest)]
+    return found(similarity, peaks), torch.stack(refits)
+
+
+def _interval(
+    parts: Tensor, latency: Tensor, times: Tensor, planted: Tensor, n_draws: int, seed: int
+) -> tuple[float, float]:
+    """95 % of rho over the latencies that were found, latents resampled."""
     generator = seeding.torch_generator(seed, "timing interval")
     n = parts.shape[-1]
     weights = torch.stack(
         [torch.bincount(torch.randint(n, (n,), generator=generator), minlength=n) for _ in range(n_draws)]
     ).double()
-    values = torch.tensor([_rho(_latency(parts @ w, times), planted) for w in weights], dtype=torch.float64)
+    none = latency.isnan()
+    drawn = [_latency(parts @ w, times).masked_fill(none, torch.nan) for w in weights]
+    values = torch.tensor([_rho(one, planted) for one in drawn], dtype=torch.float64)
     low, high = torch.quantile(values, torch.tensor([0.025, 0.975], dtype=torch.float64))
     return float(low), float(high)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from braindec.plots.brains import montage, sensor_map
 from braindec.plots.curves import time_by_time, time_course, training_curve
 from braindec.plots.glass import flat_map, glass_brain
-from braindec.plots.latents import claim_scatter, latent_map, latent_table, latent_timing
+from braindec.plots.latents import brain_from_above, claim_scatter, latent_map, latent_timing, place_bars
 from braindec.plots.pictures import encoded, image_grid
 from braindec.plots.rdm import model_bars, rdm_matrix, rsa_time_course
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
@@ -16,6 +16,7 @@ from braindec.plots.specification import specification_curve
 
 __all__ = [
     "ScoreRow",
+    "brain_from_above",
     "claim_scatter",
     "confusion",
     "encoded",
@@ -23,11 +24,11 @@ __all__ = [
     "glass_brain",
     "image_grid",
     "latent_map",
-    "latent_table",
     "latent_timing",
     "model_bars",
     "montage",
     "null_histogram",
+    "place_bars",
     "rdm_matrix",
     "region_bars",
     "rsa_time_course",

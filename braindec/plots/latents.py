@@ -10,7 +10,6 @@ import numpy as np
 
 from braindec import checks
 from braindec.plots import _style
-from braindec.plots.pictures import _checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,127 +21,62 @@ VERDICT_COLOURS = {
 }
 LINES = (*_style.COLOURS[3:], _style.COLOURS[0], _style.INK)
 FREQUENCIES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+MOST_BARS = 8  # places; more are times
 VERDICT_SHAPES = {"stands": "o", "not above baselines": "s", "not read": "x"}
 
 
-def latent_table(
-    names: Sequence[str],
-    images: Sequence[np.ndarray],
-    auc: np.ndarray,
-    interval: np.ndarray,
-    *,
-    maps: Sequence[np.ndarray] = (),
-    ceiling: np.ndarray | None = None,
-    reference: np.ndarray | None = None,
-    places: np.ndarray | None = None,
-    place_names: Sequence[str] = (),
-) -> bytes:
-    """PNG: a row a latent with the stimuli that it answers to, how well it is read, and where.
+def brain_from_above(values: np.ndarray, largest: float | None = None) -> bytes:
+    """PNG of one brain seen from above, on a scale about zero; for pages that show many beside each other.
 
     Parameters
     ----------
-    names : sequence of str, length n_latents
-    images : sequence of uint8 arrays, each of shape (n_images, height, width, 3)
-        Stimuli with the largest activation, most first.
-    auc : array, shape (n_latents,)
-    interval : array, shape (n_latents, 2)
-    maps : sequence of arrays, shape (height, width), optional
-        A brain map a latent (a slice, or a projection); NaN is left empty.
-    ceiling, reference : array, shape (n_latents,), optional
-        Area without noise between repeats; what baselines reach at the latent's frequency.
-    places : array, shape (n_latents, n_places), optional
-        Areas by region, or by time.
-    place_names : sequence of str
+    values : array, shape (height, width)
+        NaN is left empty.
+    largest : float, optional
+        Where the colours end on both sides; the same for maps that are to be compared.
     """
-    n = checks.same_length("latent", names=names, images=images, auc=auc, interval=interval)
-    n_images = max(len(i) for i in images)
-    widths = [0.62] * n_images + [2.5] + ([1.5] if len(maps) else []) + ([2.4] if places is not None else [])
+    values = np.asarray(values, dtype=float)
+    known = np.abs(values[np.isfinite(values)])
+    end = float(largest or (known.max() if known.size else 0.0)) or 1.0
     with _style.style():
-        made, axes = _style.figure(
-            1.3 + sum(widths), 0.72 * n + 1.05, dense=True, nrows=n, ncols=len(widths), squeeze=False,
-            gridspec_kw={"width_ratios": widths},
-        )  # fmt: skip
-        for r in range(n):
-            for c, image in enumerate(images[r]):
-                axes[r, c].imshow(_checked(image), interpolation="antialiased")
-            for panel in axes[r, :n_images]:
-                panel.set(xticks=[], yticks=[])
-                panel.spines[:].set_visible(False)
-            axes[r, 0].set_ylabel(names[r], rotation=0, ha="right", va="center", labelpad=8)
-            _area(axes[r, n_images], r, auc, interval, ceiling, reference, last=r == n - 1)
-        column = n_images + 1
-        if len(maps):
-            _maps(axes[:, column], maps)
-            column += 1
-        if places is not None:
-            _bars(axes[:, column], np.asarray(places, dtype=float), place_names)
-        _head(axes[0, 0], "stimuli it answers to most")
-        _head(axes[0, n_images], "read from the brain")
-        _keys(made, ceiling is not None, reference is not None)
-        room = (0.0, 0.0, 1.0, 1 - 0.22 / (0.72 * n + 1.05))  # for the heads
-        made.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0.0, hspace=0.0, rect=room)
-        return _style.png(made)
+        made, axes = _style.figure(1.0, 1.0 * values.shape[0] / values.shape[1], dense=True)
+        axes.imshow(values, cmap=_style.DIVERGING_MAP, vmin=-end, vmax=end, interpolation="nearest")
+        axes.set_axis_off()
+        return _style.png(made, background="none")
 
 
-def _area(
-    axes: Axes, row: int, auc: np.ndarray, interval: np.ndarray, ceiling: Any, reference: Any, *, last: bool
-) -> None:
-    axes.axvline(0.5, color=_style.FAINT, lw=1.2, ls="--")
-    axes.plot(interval[row], [0, 0], color=_style.COLOURS[0], lw=2.4, alpha=0.55, solid_capstyle="round")
-    axes.plot(auc[row], 0, "o", color=_style.COLOURS[0], ms=6.5)
-    if reference is not None:
-        axes.plot([reference[row]] * 2, [-0.5, 0.5], color=_style.COLOURS[1], lw=2.2)
-    if ceiling is not None:
-        axes.plot([ceiling[row]] * 2, [-0.5, 0.5], color="#9a7414", lw=2.2, ls=(0, (1, 1)))
-    axes.set(xlim=(0.4, 1.0), ylim=(-1, 1), yticks=[])
-    axes.spines["left"].set_visible(False)
-    axes.set_xticks([0.5, 0.75, 1.0], ["0.5", "0.75", "1"] if last else ["", "", ""], fontsize=8.5)
-    if last:
-        axes.set_xlabel("area under the ROC", fontsize=9)
+def place_bars(values: np.ndarray, names: Sequence[str], *, top: float = 1.0, kind: str = "svg") -> Any:
+    """Areas of one latent by place, from chance up: a bar a region, or a line over times.
 
-
-def _head(axes: Axes, words: str) -> None:
-    """Over a column; it takes no room of its own, so that pictures stay beside each other."""
-    told: dict[str, Any] = {"fontsize": 9.5, "fontweight": "bold", "va": "bottom", "clip_on": False}
-    axes.text(0.0, 1.08, words, transform=axes.transAxes, **told).set_in_layout(False)
-
-
-def _keys(made: Any, ceiling: bool, reference: bool) -> None:
-    from matplotlib.lines import Line2D
-
-    entries = [
-        Line2D([], [], color=_style.COLOURS[0], marker="o", lw=2.4, label="latent, 95 %"),
-        Line2D([], [], color=_style.FAINT, ls="--", label="chance"),
-    ]
-    if reference:
-        entries.append(Line2D([], [], color=_style.COLOURS[1], lw=2.2, label="best baseline"))
-    if ceiling:
-        entries.append(Line2D([], [], color="#9a7414", lw=2.2, ls=(0, (1, 1)), label="without noise"))
-    made.legend(handles=entries, loc="outside lower right", ncols=len(entries), fontsize=8.5)
-
-
-def _maps(column: np.ndarray, maps: Sequence[np.ndarray]) -> None:
-    """Every map on one symmetric scale, so that latents can be compared."""
-    largest = max(float(np.nanmax(np.abs(m))) if np.isfinite(m).any() else 0.0 for m in maps) or 1.0
-    for panel, values in zip(column, maps, strict=True):
-        panel.imshow(values, cmap=_style.DIVERGING_MAP, vmin=-largest, vmax=largest, interpolation="nearest")
-        panel.set_axis_off()
-    _head(column[0], "from above")
-
-
-def _bars(column: np.ndarray, places: np.ndarray, names: Sequence[str]) -> None:
-    top = max(0.75, float(np.nanmax(places)) + 0.02)
-    for row, panel in enumerate(column):
-        panel.bar(range(places.shape[1]), places[row] - 0.5, bottom=0.5, color=_style.COLOURS[0], width=0.8)
-        panel.axhline(0.5, color=_style.FAINT, lw=1.0)
-        panel.set(ylim=(0.45, top), yticks=[0.5, round(top, 1)], xticks=[])
-        panel.tick_params(labelsize=8, length=0)
-    last = column[-1]
-    wide = max((len(str(name)) for name in names), default=0) > 4 and len(names) > 2
-    last.set_xticks(
-        range(len(names)), names, fontsize=8.5, rotation=35 if wide else 0, ha="right" if wide else "center"
-    )
-    _head(column[0], "read from each place alone")
+    Parameters
+    ----------
+    values : array, shape (n_places,)
+        Areas under the ROC.
+    names : sequence of str, length n_places
+        Of more than eight places (times) the empty ones are not named.
+    top : float
+        Upper end of the axis, the same for latents that are to be compared.
+    kind : str
+        ``"svg"`` or ``"png"``.
+    """
+    values = np.asarray(values, dtype=float)
+    n = checks.same_length("place", values=values, names=names)
+    with _style.style():
+        made, axes = _style.figure(3.3, 1.25)
+        at, blue = np.arange(n), _style.COLOURS[0]
+        if n > MOST_BARS:
+            axes.fill_between(at, 0.5, values, color=blue, alpha=0.25, lw=0, step="mid")
+            axes.step(at, values, color=blue, lw=1.8, where="mid")
+        else:
+            axes.bar(at, values - 0.5, bottom=0.5, color=blue, width=0.66)
+        axes.axhline(0.5, color=_style.FAINT, lw=1.1, ls="--")
+        low = min(0.45, float(np.nanmin(values)) - 0.01)
+        axes.set(ylim=(low, top), yticks=[0.5, round(top, 2)], xlim=(-0.6, n - 0.4))
+        named = [i for i in range(n) if names[i]]
+        axes.set_xticks(named, [str(names[i]) for i in named])
+        axes.tick_params(length=0, labelsize=9.5)
+        best = int(np.nanargmax(values))
+        return _style.as_bytes(made, f"area by place, largest {values[best]:.2f}", kind)
 
 
 def latent_map(
@@ -329,7 +263,7 @@ def latent_timing(
         left.axhline(0, color=_style.FAINT, lw=1)
         left.axvline(0, color=_style.FAINT, lw=1, ls="--")
         left.text(0, low - 0.1 * (high - low), " picture", color=_style.FAINT, va="bottom", fontsize=9)
-        left.set_ylim(low - 0.1 * (high - low), high + 0.42 * (high - low))
+        left.set_ylim(low - 0.1 * (high - low), high + 0.55 * (high - low))
         left.set(
             xlabel="time of EEG, ms",
             ylabel="EEG at this time reads the latents\nthat fMRI reads in the region (r)",

@@ -142,6 +142,8 @@ def rsa_time_course(
     intervals: Mapping[str, np.ndarray] | None = None,
     significant: Mapping[str, np.ndarray] | None = None,
     ceiling: np.ndarray | None = None,
+    null_limit: float | None = None,
+    planted: Mapping[str, float] | None = None,
     ylabel: str = "similarity",
     kind: str = "svg",
 ) -> Any:
@@ -156,12 +158,16 @@ def rsa_time_course(
     significant : mapping of str to bool array, shape (n_times,), optional
     ceiling : array, shape (n_times, 2), optional
         Lower and upper.
+    null_limit : float, optional
+        What 95 % of the largest values of the null stay below.
+    planted : mapping of str to float, optional
+        When a model truly comes, seconds: a mark in its colour above the lines.
     ylabel : str
     kind : str
         ``"svg"`` or ``"png"``.
     """
     with _style.style():
-        made, axes = _style.figure(9.4, 3.4)
+        made, axes = _style.figure(9.4, 3.4 if planted is None else 3.8)
         _style.light_grid(axes, "y")
         if ceiling is not None:
             axes.fill_between(time_s, *np.asarray(ceiling, dtype=float).T, color=_style.FAINT, alpha=0.28, lw=0,
@@ -181,11 +187,27 @@ def rsa_time_course(
                 label=name,
                 ls="-" if number < len(_style.COLOURS) else "--",
             )
+        if null_limit is not None:
+            axes.axhline(null_limit, color=_style.COLOURS[4], lw=1.4, ls=":", label="95 % limit of the null")
         axes.margins(x=0.01)
+        _planted(axes, coloured, planted or {})
         _feet(axes, np.asarray(time_s, dtype=float), coloured, significant)
         axes.set(xlabel="time from onset (s)", ylabel=_style.upright(ylabel, 2.6))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.2, handlelength=1.6)
         return _style.as_bytes(made, f"{ylabel} over time: {', '.join(series)}", kind)
+
+
+def _planted(axes: Any, coloured: Sequence[Any], planted: Mapping[str, float]) -> None:
+    """Marks above the lines where models truly come."""
+    if not planted:
+        return
+    low, high = axes.get_ylim()
+    for colour, (name, _) in coloured:
+        if name in planted:
+            axes.plot(planted[name], high + 0.06 * (high - low), marker="v", color=colour, ms=10, ls="")
+            axes.plot([planted[name]] * 2, [low, high], color=colour, lw=1.0, ls="--", alpha=0.6)
+    axes.plot([], [], marker="v", color=_style.FAINT, ls="", label="planted latency")
+    axes.set_ylim(low, high + 0.14 * (high - low))
 
 
 def _feet(

@@ -26,9 +26,9 @@ rdm (brain)             matrix (n, n), conditions: texts, groups: texts or None,
 model_bars (scores)     models: texts, values (n,), intervals (n, 2), ceiling (low, high) or None, null (n,),
                         significant (n,), subjects (n_subjects, n), xlabel
 rsa_time_course (brain) time_s (n,), series: {model: (n,)}, intervals: {model: (n, 2)}, significant: {model: (n,)},
-                        ceiling (n, 2) or None, ylabel
-latents (brain)         names: texts, images: arrays (n, height, width, 3), auc (n,), interval (n, 2), maps,
-                        ceiling (n,), reference (n,), places (n, n_places), place_names
+                        ceiling (n, 2) or None, null_limit, planted: {model: seconds}, ylabel
+latents (brain)         names: texts, images: arrays (n, height, width, 3), auc (n,), interval (n, 2), about: texts,
+                        maps, null (n,), ceiling (n,), reference (n,), places (n, n_places), place_names
 latent_map (brain)      values (n_places, n_latents), columns: texts, groups: texts or None, limit, xlabel, label,
                         chance
 claims (brain)          rate, auc (n_latents,), verdict: texts, rates (n_rates,), baselines: {name: (n_rates,)}
@@ -40,7 +40,6 @@ config (config)         tree: JSON
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -48,7 +47,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, plots
-from braindec.report import _words
+from braindec.report import _latents, _words
 
 Payload = Mapping[str, Any]
 LEADING_ROWS = ("presented", "reconstructed", "retrieved")
@@ -255,21 +254,9 @@ def rsa_time_course(payload: Payload) -> str:
     return plots.rsa_time_course(
         np.asarray(payload["time_s"]), payload["series"], intervals=payload.get("intervals"),
         significant=payload.get("significant"), ceiling=payload.get("ceiling"),
+        null_limit=payload.get("null_limit"), planted=payload.get("planted"),
         ylabel=payload.get("ylabel", "similarity"),
     )  # fmt: skip
-
-
-def latents(payload: Payload) -> str:
-    """Latents with their stimuli, how well they are read, and where."""
-    drawn = plots.latent_table(
-        payload["names"], payload["images"], np.asarray(payload["auc"]), np.asarray(payload["interval"]),
-        maps=payload.get("maps", ()), ceiling=payload.get("ceiling"), reference=payload.get("reference"),
-        places=payload.get("places"), place_names=payload.get("place_names", ()),
-    )  # fmt: skip
-    words = f"stimuli, areas and places of {len(payload['names'])} latents"
-    return (
-        f'<img class="figure" alt="{words}" src="data:image/png;base64,{base64.b64encode(drawn).decode()}">'
-    )
 
 
 def latent_map(payload: Payload) -> str:
@@ -344,7 +331,7 @@ KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "rdm": ("brain", rdm),
     "model_bars": ("scores", model_bars),
     "rsa_time_course": ("brain", rsa_time_course),
-    "latents": ("brain", latents),
+    "latents": ("brain", _latents.cards),
     "latent_map": ("brain", latent_map),
     "claims": ("brain", claims),
     "latent_timing": ("brain", latent_timing),

@@ -2,9 +2,9 @@
 
 CSS = """
 :root { color-scheme: light dark; --label: 7.6rem; --paper: #fbfbfa; --card: #ffffff; --ink: #22262b; --quiet: #6a717b;
-  --line: #e3e5e8; --accent: #2f80c2; --accent-soft: #2f80c222; --gold: #b8902b; --bar: #eceef1; }
+  --line: #e3e5e8; --accent: #2f80c2; --accent-soft: #2f80c222; --gold: #b8902b; --base: #c05a00; --bar: #eceef1; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15181c; --card: #1d2126; --ink: #e6e8eb; --quiet: #9aa2ad;
-  --line: #2f353c; --accent: #5aa5e2; --accent-soft: #5aa5e233; --gold: #d9b95c; --bar: #2b3138; } }
+  --line: #2f353c; --accent: #5aa5e2; --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138; } }
 * { box-sizing: border-box; }
 html { scroll-behavior: smooth; scroll-padding-top: 3.6rem; }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -49,13 +49,33 @@ pre { background: var(--bar); border-radius: 8px; padding: 0.6rem 0.9rem; overfl
   border-radius: 0 !important; }
 .gauge .chance { background: var(--quiet); }
 .gauge .ceiling { background: var(--gold); }
-.gauge .who { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.gauge .who { line-height: 1.15; overflow-wrap: anywhere; }
 .gauge .value { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
 .gauge .value b { font-size: 1.02rem; margin-right: 0.3rem; }
 .gauge .value small, .foot { color: var(--quiet); font-size: 0.8rem; }
 .foot { margin: 0.6rem 0 0; }
 .foot .key { display: inline-block; width: 2px; height: 0.8em; vertical-align: -0.08em; margin: 0 0.35em 0 0.7em; }
 .foot .key:first-child { margin-left: 0; }
+.latents { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20.5rem), 1fr));
+  gap: 1.6rem 1.8rem; }
+.latent { border-top: 2px solid var(--line); padding-top: 0.6rem; min-width: 0; }
+.latent h4 { margin: 0; font-size: 1.05rem; line-height: 1.3; }
+.latent small { color: var(--quiet); font-size: 0.82rem; display: block; line-height: 1.4; }
+.latent .strip { display: flex; gap: 4px; margin: 0.5rem 0 0.4rem; }
+.latent .strip img { flex: 1 1 0; min-width: 0; max-width: 64px; aspect-ratio: 1; border-radius: 4px; }
+.latent .area { display: grid; grid-template-columns: 1fr auto; gap: 0.9rem; align-items: center; font-size: 0.92rem;
+  font-variant-numeric: tabular-nums; }
+.latent .track { position: relative; height: 14px; border-radius: 7px; background: var(--bar); }
+.latent .track i { position: absolute; }
+.latent .range { top: 5px; bottom: 5px; background: var(--accent); opacity: 0.55; border-radius: 2px; }
+.latent .dot { width: 10px; height: 10px; top: 2px; margin-left: -5px; border-radius: 50%; background: var(--accent); }
+.latent .mark { width: 3px; margin-left: -1px; top: -3px; bottom: -3px; }
+.latent .chance { background: var(--quiet); } .latent .base { background: var(--base); }
+.latent .ceiling { background: var(--gold); }
+.latent .place { display: flex; gap: 0.8rem; align-items: center; margin-top: 0.4rem; }
+.latent .map { width: 74px; flex: none; image-rendering: pixelated; }
+.latent .place svg { min-width: 0; flex: 1 1 auto; }
+nav a.page { color: var(--accent); font-weight: 600; }
 svg.figure { max-width: 100%; height: auto; display: block; }
 svg.figure * { stroke-linejoin: round; stroke-linecap: butt; }
 .scroll { overflow-x: auto; }
@@ -93,6 +113,11 @@ details > summary { cursor: pointer; }
 footer { color: var(--quiet); font-size: 0.85rem; margin: 3rem 0 2.5rem; }
 @media (max-width: 640px) { :root { --label: 6.1rem; } main, header.page > div, nav > div { padding: 0 1rem; }
   .gauge { grid-template-columns: 5.2rem 1fr 8.2rem; gap: 0.5rem; } .grid .row { font-size: 0.78rem; }
-  h1 { font-size: 1.55rem; } }
+  h1 { font-size: 1.55rem; }
+  /* Shrunk to a phone the letters of a figure cannot be read: it is moved sideways instead. */
+  .panel { padding: 1rem; overflow-x: auto; } .panel > svg.figure { max-width: 40rem; } }
+@media (min-width: 641px) { nav > div { flex-wrap: wrap; row-gap: 0.2rem; } }
+@media (min-width: 1500px) { html { font-size: 19px; } body { font-size: 1rem; }
+  main, header.page > div, nav > div { max-width: 1400px; } .panel > svg.figure { width: 100%; max-width: 1250px; } }
 @media print { nav { display: none; } .panel { break-inside: avoid; } }
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import urlsplit
 
 import braindec
 from braindec import checks
@@ -13,6 +14,10 @@ from braindec.types import Report
 
 SECTIONS = {
     "headline": "At a glance",
+    "fusion": "Where and when",
+    "encoding": "Encoding map",
+    "geometry": "Geometry over time",
+    "latents": "Latents",
     "pictures": "Pictures",
     "scores": "Scores",
     "controls": "Controls",
@@ -30,6 +35,7 @@ def page(report: Report, max_size: int = 192) -> str:
     Parameters
     ----------
     report : Report
+        ``run["pages"]``, where there is one, leads to other pages: {label: address beside this page}.
     max_size : int
         Pixels a side to which larger pictures are reduced.
 
@@ -40,7 +46,7 @@ def page(report: Report, max_size: int = 192) -> str:
     """
     content = _sections(report, max_size)
     title = escape(str(report.run.get("title") or report.run.get("recipe") or "Decoding report"))
-    links = "".join(f'<a href="#{key}">{SECTIONS[key]}</a>' for key in content)
+    links = _pages(report.run) + "".join(f'<a href="#{key}">{SECTIONS[key]}</a>' for key in content)
     body = "".join(
         f'<section id="{key}"><h2>{SECTIONS[key]}</h2>{html}</section>' for key, html in content.items()
     )
@@ -79,6 +85,16 @@ def _intro(run: Any) -> str:
     )
     command = f"<pre>{escape(str(run['command']))}</pre>" if run.get("command") else ""
     return f'{summary}<div class="chips">{chips}</div>{command}'
+
+
+def _pages(run: Any) -> str:
+    """Links to the pages that belong to this one: they lie beside it, so both work from the file system."""
+    out = []
+    for label, address in (run.get("pages") or {}).items():
+        if urlsplit(address).scheme or address.startswith("/"):
+            raise ValueError(f"page {label!r} must be an address beside this page, got {address!r}.")
+        out.append(f'<a class="page" href="{escape(address, quote=True)}">{escape(label)}</a>')
+    return "".join(out)
 
 
 def _short(value: Any) -> str:

@@ -128,7 +128,13 @@ class Shared:
 
 
 def shared(
-    a: Places, b: Places, frequency: Tensor, generator: torch.Generator, *, n_draws: int = 199
+    a: Places,
+    b: Places,
+    frequency: Tensor,
+    generator: torch.Generator,
+    *,
+    n_draws: int = 199,
+    weighed: bool = False,
 ) -> Shared:
     """Which places of one brain read the same latents as which of another: regions and times, or two people.
 
@@ -142,6 +148,10 @@ def shared(
         well a latent is read depends on that.
     generator : torch.Generator
     n_draws : int
+    weighed : bool
+        Whether places of `b` that read little count less: every profile of `b` is then in units of the one that varies
+        most over latents, so that `similarity` is a correlation there and less elsewhere. Else the noise of a time at
+        which nothing is read weighs as much as a response.
 
     Raises
     ------
@@ -157,7 +167,8 @@ def shared(
     checks.same_length("latent", a=a.z.T, b=b.z.T, frequency=frequency)
     which = torch.nonzero(a.tested & b.tested).squeeze(1)
     checks.at_least("latents tested in both", len(which), 3)
-    x, y = (_profiles(p.z[:, which]) for p in (a, b))
+    x = _profiles(a.z[:, which])
+    y = _profiles(b.z[:, which], strength(b) if weighed else None)
     parts = x[:, None] * y[None]  # (n_a, n_b, n_latents)
     draws = [exchanged(frequency[which], generator).to(y.device) for _ in range(n_draws)]
     null = torch.stack([x @ y[:, order].T for order in draws])
@@ -167,20 +178,32 @@ def shared(
     return Shared(similarity, parts, p, null, which)
 
 
-def alike(a: Places, b: Places) -> Tensor:
+def alike(a: Places, b: Places, unit: float | None = None) -> Tensor:
     """What each latent tested in both adds to the similarity of every place of `a` with every place of `b`.
 
-    float64 (n_a, n_b, n_latents); see `shared`, which adds a null.
+    float64 (n_a, n_b, n_latents); see `shared`, which adds a null. Profiles of `b` have norm 1, or are in a `unit`
+    (`strength`).
     """
     which = torch.nonzero(a.tested & b.tested).squeeze(1)
-    return _profiles(a.z[:, which])[:, None] * _profiles(b.z[:, which])[None]
+    return _profiles(a.z[:, which])[:, None] * _profiles(b.z[:, which], unit)[None]
 
 
-def _profiles(z: Tensor) -> Tensor:
-    """Profiles (n_places, n_latents) with mean 0 and norm 1, uncorrelated with the mean profile of several places."""
+def strength(found: Places) -> float:
+    """Norm over latents of what the place that varies most says of its own: the unit of weighed profiles."""
+    return float(_own(found.z[:, found.tested]).norm(dim=1).max())
+
+
+def _profiles(z: Tensor, unit: float | None = None) -> Tensor:
+    """Profiles (n_places, n_latents) with mean 0, without what goes with their mean, of norm 1 or in a unit."""
+    own = _own(z)
+    return standardise(own, 1) if unit is None else own / max(unit, 1e-12)
+
+
+def _own(z: Tensor) -> Tensor:
+    """Profiles about their mean, uncorrelated with the mean profile of several places."""
     known = z.nan_to_num(0.0)
     centred = known - known.mean(1, keepdim=True)
     if len(known) == 1:
-        return standardise(centred, 1)
+        return centred
     common = standardise(centred.mean(0), 0)
-    return standardise(centred - (centred @ common)[:, None] * common, 1)
+    return centred - (centred @ common)[:, None] * common

@@ -200,6 +200,19 @@ def test_regions_share_nothing_with_times_of_exchanged_latents():
     assert abs(float(found.null.mean())) < 0.02
 
 
+def test_a_time_that_reads_little_weighs_little():
+    generator = seeded(10)
+    region, time, _ = profiles(generator)
+    quiet = time.z.clone()
+    quiet[0] = 0.05 * (region.z[0] - region.z.mean(0))  # next to nothing is read, and by chance region 0's latents
+    told = (region, replace(time, z=quiet), torch.rand(60, generator=generator), generator)
+    plain, weighed = (places.shared(*told, weighed=w, n_draws=2).similarity for w in (False, True))
+    assert float(plain[0, 0]) > 0.5
+    assert abs(float(weighed[0, 0])) < 0.1
+    assert torch.equal(plain.sign(), weighed.sign())
+    assert float(weighed.abs().max()) <= 1.0 + 1e-9
+
+
 def test_the_latency_of_a_bump_is_its_centre_and_of_nothing_is_missing():
     times = torch.linspace(0, 1, 101)
     bump = torch.exp(-0.5 * ((times - 0.37) / 0.05) ** 2)

@@ -21,6 +21,7 @@ from braindec.data.preprocessing import (
     Vectorise,
     Whiten,
 )
+from braindec.types import Table
 
 CHAINS = {
     "nothing": (),
@@ -229,3 +230,27 @@ def test_the_hash_of_the_fitted_rows_names_the_rows(voxels):
     steps = Preprocessing((Standardise(),))
     first, second = (rows(voxels, voxels.table["session"] == s) for s in "12")
     assert steps.fit(first).fit_rows_hash == steps.fit(first).fit_rows_hash != steps.fit(second).fit_rows_hash
+
+
+def test_noise_of_a_whole_epoch_is_whitened_over_channels_and_times_together():
+    rng = np.random.default_rng(0)
+    n_stimuli, n_repeats, shape = 150, 4, (3, 5)
+    slow = rng.standard_normal((n_stimuli * n_repeats, 3, 1)) * np.ones(
+        5
+    )  # the same at all times: no channel shows it
+    pattern = np.repeat(rng.standard_normal((n_stimuli, *shape)), n_repeats, axis=0)
+    x = (pattern + 3 * slow + 0.5 * rng.standard_normal(slow.shape[:2] + (5,))).astype(np.float32)
+    table = Table({"stimulus_id": np.repeat(np.arange(n_stimuli), n_repeats).astype(str)})
+
+    def noise(over):
+        step = Whiten(noise="repeats", over=over)
+        white = step.apply(x, table, None, step.fit(x, table, None))
+        assert white.shape == x.shape
+        by = white.reshape(n_stimuli, n_repeats, -1)
+        left = (by - by.mean(1, keepdims=True)).reshape(len(x), -1) * np.sqrt(n_repeats / (n_repeats - 1))
+        return np.corrcoef(left.T) - np.eye(15)
+
+    assert np.abs(noise("epoch")).max() < 0.1
+    assert np.abs(noise("channels")).max() > 0.9
+    with pytest.raises(ValueError, match="over"):
+        Whiten(over="time")

@@ -11,16 +11,6 @@ from braindec.plots import latents
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def table(rng, n=3):
-    return {
-        "names": [f"latent {i}" for i in range(n)],
-        "images": [rng.integers(0, 255, (4, 8, 8, 3), dtype=np.uint8) for _ in range(n)],
-        "auc": np.linspace(0.6, 0.9, n), "interval": np.linspace(0.6, 0.9, n)[:, None] + [-0.05, 0.05],
-        "maps": [rng.standard_normal((5, 4)) for _ in range(n)], "ceiling": np.full(n, 0.95),
-        "reference": np.full(n, 0.7), "places": rng.random((n, 3)), "place_names": ["early", "high", "silent"],
-    }  # fmt: skip
-
-
 def timing(kind):
     times = np.linspace(-0.1, 0.5, 13)
     planted = np.array([0.1, 0.25])
@@ -31,17 +21,23 @@ def timing(kind):
     )  # fmt: skip
 
 
-def test_a_table_shows_latents_whatever_is_known_of_them(rng):
-    whole = table(rng)
-    assert plots.latent_table(**whole)[:8] == PNG
-    bare = {k: whole[k] for k in ("names", "images", "auc", "interval")}
-    assert plots.latent_table(**bare)[:8] == PNG
-    assert plots.latent_table(**bare) == plots.latent_table(**bare)
+def test_a_small_brain_keeps_a_scale_that_others_share_and_leaves_unknown_voxels_empty():
+    values = np.array([[0.1, -0.2], [np.nan, 0.05]])
+    alone, beside = plots.brain_from_above(values), plots.brain_from_above(values, 1.0)
+    assert alone[:8] == beside[:8] == PNG
+    assert alone != beside
+    assert alone == plots.brain_from_above(values)
+    assert plots.brain_from_above(np.full((2, 2), np.nan))[:8] == PNG
 
 
-def test_latents_without_a_name_each_are_refused(rng):
-    with pytest.raises(ValueError, match="latent"):
-        plots.latent_table(**(table(rng) | {"names": ["one"]}))
+def test_few_places_are_bars_with_names_and_many_a_line_over_times():
+    few = plots.place_bars(np.array([0.6, 0.8, 0.5]), ["early", "high", "silent"], top=0.9)
+    assert all(name in few for name in ("early", "high", "silent", "largest 0.80"))
+    many = plots.place_bars(np.linspace(0.5, 0.7, 12), ["0" if i == 3 else "" for i in range(12)], top=0.9)
+    assert many.startswith("<svg")
+    assert few.count("<path") != many.count("<path")
+    with pytest.raises(ValueError, match="place"):
+        plots.place_bars(np.array([0.6, 0.8]), ["early"])
 
 
 def test_a_map_puts_latents_of_a_group_together_and_early_peaks_first():
