@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +125,13 @@ class Clusters(SharedPart):
         return SHARPNESS * places
 
 
+class Attention(NamedTuple):
+    """Shares (n_clusters, n_voxels) of all voxels, or (n_clusters, place) of those that `table` names for a cluster."""
+
+    shares: Tensor
+    table: Tensor | None
+
+
 class VoxelClusters(SubjectAdapter):
     """What each voxel does and contributes, and a bias of every token."""
 
@@ -142,7 +149,7 @@ class VoxelClusters(SubjectAdapter):
 
     def forward(self, signal: Tensor) -> Tensor:
         """(n_trials, *signal_shape) to (n_trials, n_clusters, dim)."""
-        return self._tokens(self.contributions, signal.flatten(1)) + self.bias
+        return self._tokens(self.contributions, signal.flatten(1), self._attention()) + self.bias
 
     def shares(self) -> Tensor:
         """Attention of each cluster over voxels, rows summing to 1: (n_clusters, n_voxels).
@@ -166,28 +173,36 @@ class VoxelClusters(SubjectAdapter):
         x, mean = signal.flatten(1), signal.flatten(1).mean(0)
         wanted = shared - shared.mean(0)
         self.places.copy_(self.shared.centres[_goes_along_with(x - mean, wanted)])
-        found = fit_linear(self._tokens, self.contributions.shape, x - mean, wanted, folds)
+        attention = self._attention()
+        found = fit_linear(
+            lambda values, some: self._tokens(values, some, attention),
+            self.contributions.shape,
+            x - mean,
+            wanted,
+            folds,
+        )
         self.contributions.copy_(found)
-        self.bias.copy_(shared.mean(0) - self._tokens(found, mean[None])[0])
+        self.bias.copy_(shared.mean(0) - self._tokens(found, mean[None], attention)[0])
         return True
 
-    def _tokens(self, contributions: Tensor, flat: Tensor) -> Tensor:
-        """Tokens without their bias: linear in what voxels contribute (n_voxels, width), and in the signal."""
-        # Shares of length 1: the token of a cluster of many voxels is as large as that of one with few.
+    def _attention(self) -> Attention:
+        """Shares of length 1, so that the token of a cluster of many voxels is as large as that of one with few."""
         shares = normalize(self.shares(), dim=1)
-        if self.hard:
-            summed = self._sums_within(shares, contributions, flat)
-        else:
-            weights = torch.einsum("kv,vw->vkw", shares, contributions).flatten(1)
-            summed = (flat @ weights).unflatten(1, (len(shares), -1)).transpose(0, 1)
-        return torch.bmm(summed, self.shared.maps).transpose(0, 1)  # (trial, cluster, dim)
-
-    def _sums_within(self, shares: Tensor, contributions: Tensor, flat: Tensor) -> Tensor:
-        """Each cluster's sum over its own voxels: (n_clusters, n_trials, width), in one product of padded blocks."""
+        if not self.hard:
+            return Attention(shares, None)
         member = (self.shared.centres @ self.places.T).argmax(0)
         table, is_there = blocks_of(member, len(shares))  # (cluster, place)
-        share = shares.gather(1, table) * is_there
-        return torch.bmm(flat.T[table].transpose(1, 2), share.unsqueeze(2) * contributions[table])
+        return Attention(shares.gather(1, table) * is_there, table)
+
+    def _tokens(self, contributions: Tensor, flat: Tensor, attention: Attention) -> Tensor:
+        """Tokens without their bias: linear in what voxels contribute (n_voxels, width), and in the signal."""
+        shares, table = attention
+        if table is None:
+            weights = torch.einsum("kv,vw->vkw", shares, contributions).flatten(1)
+            summed = (flat @ weights).unflatten(1, (len(shares), -1)).transpose(0, 1)
+        else:  # each cluster's own voxels alone, in one product of padded blocks
+            summed = torch.bmm(flat.T[table].transpose(1, 2), shares.unsqueeze(2) * contributions[table])
+        return torch.bmm(summed, self.shared.maps).transpose(0, 1)  # (trial, cluster, dim)
 
 
 def _contributions(columns: Tensor, shares: Tensor, says: Tensor) -> Tensor:
