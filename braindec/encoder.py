@@ -168,15 +168,42 @@ class Encoder(nn.Module):
         mean = torch.stack([bias for _, bias in maps.values()]).mean(0)
         basis = common_basis([weight for weight, _ in maps.values()], n_rows)  # (output value, row)
         rows = {key: (basis.T @ weight, basis.T @ (bias - mean)) for key, (weight, bias) in maps.items()}
-        scale = _scale_of_a_fresh_layer([weight for weight, _ in rows.values()])
-        rows = {key: (weight * scale, bias * scale) for key, (weight, bias) in rows.items()}
+        return self.start_from_rows_(rows, basis, mean, output)
+
+    @torch.no_grad()
+    def start_from_rows_(
+        self, maps: Mapping[str, tuple[Tensor, Tensor]], basis: Tensor, mean: Tensor, output: str = "main"
+    ) -> tuple[str, ...]:
+        """Starts adapters and the backbone's linear path from solutions that were already reduced to common directions.
+
+        Parameters
+        ----------
+        maps : mapping of str to (weight, bias)
+            By signal key: (n_rows, n_signal_values) and (n_rows,).
+        basis : Tensor, shape (n_tokens * n_dims, n_rows)
+            Brings rows to the output; n_rows is at most the number of shared values.
+        mean : Tensor, shape (n_tokens * n_dims,)
+            What is added.
+        output : str
+            One with a linear path.
+
+        Returns
+        -------
+        tuple of str
+            Keys of the adapters that took their solution over.
+        """
+        path = checks.of_type(f"linear path of {output}", self.backbone.linear_path(output), nn.Linear)
+        scale = _scale_of_a_fresh_layer([weight for weight, _ in maps.values()])
+        rows = {key: (weight * scale, bias * scale) for key, (weight, bias) in maps.items()}
         readout = self._start_shared_(rows)
-        started = tuple(rows)
-        if readout is None:
-            started = tuple(key for key, (w, b) in rows.items() if self.adapter(key).start_from_(w, b))
-            readout = torch.eye(n_rows, path.in_features).to(basis)
-        if started:
+        if readout is not None:
             path.weight.copy_((basis / scale) @ readout.to(basis))
+            path.bias.copy_(mean)
+            return tuple(rows)
+        started = tuple(key for key, (w, b) in rows.items() if self.adapter(key).start_from_(w, b))
+        if started:
+            path.weight.zero_()
+            path.weight[:, : basis.shape[1]] = (basis / scale).to(path.weight)
             path.bias.copy_(mean)
         return started
 

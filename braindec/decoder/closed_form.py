@@ -91,6 +91,7 @@ def start_closed_form_(
     if path is None:
         if needed:
             raise checks.ConfigError("fit='closed_form' needs a backbone with a linear path; use linear.")
+        fitting.start_from_ridge_(encoder, sets, output=output, seed=seed)  # for shared parts that want maps
         return
     rank = min(path.in_features, path.out_features)
     if rank == path.out_features and not needed and all(_is_small(data, output) for data in sets.values()):
@@ -143,19 +144,12 @@ def solve(sets: Mapping[str, SubjectSet], output: str, rank: int, seed: int) -> 
 @torch.no_grad()
 def write_(encoder: Encoder, found: Solution, output: str, *, needed: bool) -> None:
     """The solution as weights of adapters and of the backbone's linear path."""
-    path = checks.of_type("linear path", encoder.backbone.linear_path(output), torch.nn.Linear)
-    rms = torch.cat([w.square().sum(1) for w, _ in found.maps.values()]).mean().sqrt()
-    scale = float(1 / (3**0.5 * rms)) if rms > 0 else 1.0  # rows as long as those that nn.Linear draws
-    started = [k for k, (w, b) in found.maps.items() if encoder.adapter(k).start_from_(w * scale, b * scale)]
-    if needed and len(started) < len(found.maps):
-        missing = sorted(set(found.maps) - set(started))
+    missing = sorted(key for key in found.maps if not encoder.adapter(key).takes_map)
+    if needed and missing:
         raise checks.ConfigError(
             f"fit='closed_form' needs adapters that are a linear map, those of {missing} are not; use linear."
         )
-    if started:
-        path.weight.zero_()
-        path.weight[:, : found.basis.shape[1]] = (found.basis / scale).to(path.weight)
-        path.bias.copy_(found.mean)
+    encoder.start_from_rows_(found.maps, found.basis, found.mean, output)
 
 
 def _is_small(data: SubjectSet, output: str) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from braindec import seeding
-from braindec.adapters import low_rank
+from braindec.adapters import linear, low_rank
 from braindec.backbones import linear as linear_backbone
+from braindec.decoder import BrainDecoder, Settings
 from braindec.encoder import Encoder
+from braindec.losses import clip
+from braindec.train import Config
 from braindec.types import ArraySpace, SignalInfo, SubjectSignal
 
 
@@ -66,6 +70,25 @@ def test_solutions_of_higher_rank_lose_as_little_as_an_svd_does(generator):
     whole = torch.cat(weights, 1)
     lost = torch.linalg.svdvals(whole)[2:].square().sum().sqrt()
     torch.testing.assert_close((found - whole).norm(), lost, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("fit", ["gradient", "closed_form"])
+def test_a_decoder_without_steps_decodes_through_it_as_through_a_full_map(planted, fit):
+    """Its rank is the embeddings' own, so nothing is lost by it."""
+    predictions = {}
+    for name, adapter in (
+        ("low", low_rank.Config(shared_dim=16, rank=16)),
+        ("full", linear.Config(shared_dim=16)),
+    ):
+        train = Config(n_steps=0, device="cpu")
+        settings = Settings(
+            adapter, linear_backbone.Config(), clip.Config(), train=train, n_folds=0, calibrate=False, fit=fit
+        )
+        decoder = BrainDecoder.build(settings, planted.dataset.info, planted.embeddings.info)
+        decoder.fit(planted.dataset.part("train"), planted.embeddings, prior=False, progress=False)
+        trials = planted.dataset.part("test").trials["sub-01_fmri"]
+        predictions[name] = decoder.predict(trials).values
+    np.testing.assert_allclose(predictions["low"], predictions["full"], atol=1e-3)
 
 
 def test_a_new_subject_started_from_a_map_is_as_close_as_the_shared_map_allows(generator):

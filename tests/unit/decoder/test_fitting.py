@@ -81,7 +81,7 @@ def test_a_frozen_trunk_keeps_its_running_statistics():
             return self.norm(self.adapter(x))
 
     encoder = Signals()
-    trainee = cross_fit._trainee(encoder, {}, {}, ("adapter.",))
+    trainee = cross_fit._trainee(encoder, {}, {}, ("adapter.",), None, 0)
     trainee.train()
     trainee(torch.randn(50, 3) + 4)
     assert torch.equal(encoder.norm.running_mean, torch.zeros(3))
