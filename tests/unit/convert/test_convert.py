@@ -232,16 +232,15 @@ def test_the_command_converts_and_says_whose_adapters_there_are(tmp_path, tensor
     assert cli.main([*words, "--set", "dims=5"]) == cli.FAILED
 
 
-def test_memory_does_not_grow_with_the_checkpoint(tmp_path, tensors):
-    """300 MB of tensors, the largest 256: less than a tenth of it is ever in memory of its own."""
-    path = saved(
-        tmp_path / "last.pth", {"model_state_dict": published(voxels=5000, hidden=1024, tokens=(64, 1024))}
-    )
-    assert path.stat().st_size > 280 * MEGABYTE
+@pytest.mark.parametrize("n_tokens", [16, pytest.param(64, marks=pytest.mark.slow)])
+def test_memory_does_not_grow_with_the_checkpoint(tmp_path, tensors, n_tokens):
+    """100 or 300 MB of tensors, the largest 64 or 256: less than 30 are ever in memory of its own."""
+    large = published(voxels=5000, hidden=1024, tokens=(n_tokens, 1024))
+    path = saved(tmp_path / "last.pth", {"model_state_dict": large})
+    assert path.stat().st_size > (4 * n_tokens + 30) * MEGABYTE
     small = saved(tmp_path / "small.pth", tensors)
     words = [str(small), str(tmp_path / "small"), str(path), str(tmp_path / "out")]
-    result = subprocess.run(
-        [sys.executable, "-c", PEAK, *words], capture_output=True, text=True, timeout=150, check=False
-    )
+    command = [sys.executable, "-c", PEAK, *words]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) < 30 * MEGABYTE
