@@ -52,8 +52,8 @@ def identified(name, shuffled, generator):
         network = member.build((N_CHANNELS, N_TIMES), {"main": (1, N_DIMS)}, config).train()
         loss = clip.build(clip.Config(temperature=0.2))
         optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
-        for _ in range(60):
-            rows = torch.randint(N_TRAIN, (128,), generator=generator)
+        for _ in range(40):
+            rows = torch.randint(N_TRAIN, (100,), generator=generator)
             made = network(x[rows])["main"]
             optimizer.zero_grad()
             loss(made, train_targets[rows].unsqueeze(1), rows, 0.0, None).backward()
@@ -68,10 +68,10 @@ def identified(name, shuffled, generator):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_what_is_planted_is_found(name, generator):
-    assert identified(name, False, generator) > 0.8
+    assert identified(name, False, generator) > 0.9
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_shuffled_pairs_leave_nothing_to_find(name, generator):
-    """200 trials' ranks, uniform under the null: 5 standard errors are 5 * 0.289 / sqrt(200) = 0.10."""
-    assert identified(name, True, generator) == pytest.approx(0.5, abs=0.10)
+    """Held-out ranks hang together through the one map that was learned: over 12 shuffles their mean had an SD of 0.06."""
+    assert identified(name, True, generator) == pytest.approx(0.5, abs=0.2)
