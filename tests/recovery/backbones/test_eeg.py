@@ -73,5 +73,5 @@ def test_what_is_planted_is_found(name, generator):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_shuffled_pairs_leave_nothing_to_find(name, generator):
-    """Held-out ranks hang together through the one map that was learned: over 12 shuffles their mean had an SD of 0.06."""
+    """Held-out ranks hang together through the one map that was learned: over 12 shuffles their mean had SD 0.06."""
     assert identified(name, True, generator) == pytest.approx(0.5, abs=0.2)
