@@ -16,9 +16,12 @@ from tqdm import tqdm
 
 from braindec import _compat, checks, weights
 from braindec.targets import ImageTextTarget, _downloads
+from braindec.targets._openclip_tower import Tower
+from braindec.targets._views import View, as_array, map_identity, map_label, map_of
 from braindec.targets._words import WordTokenizer
 
-TOKENS = ("pooled", "all", "patches")
+TOKENS = ("pooled", "all", "patches", "mean")
+VIEW = View()
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # as open_clip names them on the hub
 
 
@@ -33,20 +36,39 @@ class Config:
         format; a "vocabulary" in it makes every word one text token.
     weights : str
         A pretrained tag of open_clip (downloaded once, by open_clip), or path of a safetensors file.
-    tokens : {"pooled", "all", "patches"}
+    tokens : {"pooled", "all", "patches", "mean"}
         The one image embedding; class and patch tokens in the space of the pooled one (MindEye1's 257 x 768 of
-        ViT-L-14); or the patch tokens before the projection (MindEye2's 256 x 1664 of ViT-bigG-14).
+        ViT-L-14); the patch tokens before the projection (MindEye2's 256 x 1664 of ViT-bigG-14); or their mean.
     normalised : bool
-        Divide pooled embeddings by their length, and "all" by the class token's length. Patches stay as they are.
+        Divide pooled and mean embeddings by their length, and "all" by the class token's length. Patches stay as they
+        are.
+    layer : int or None
+        What this block of the image tower puts out, 1 the first, -1 the last one (of a ResNet: its stem and four
+        stages), before the last norm. Its "pooled" is the class token, or the mean where there is none. None: the
+        tower's end.
+    projected : bool or None
+        Whether tokens go through the last norm and the projection into the space shared with texts. None: as said for
+        `tokens`, and not for a layer.
+    view : View
+        Blur or low-pass of the pictures, before the model's own image transform.
+    aligned : str or None
+        safetensors file of a linear map (see `_views.LinearMap`) that is applied to every embedding before it is
+        normalised: human-aligned spaces.
     """
 
     model: str = "ViT-L-14"
     weights: str = "openai"
-    tokens: Literal["pooled", "all", "patches"] = "pooled"
+    tokens: Literal["pooled", "all", "patches", "mean"] = "pooled"
     normalised: bool = True
+    layer: int | None = None
+    projected: bool | None = None
+    view: View = VIEW
+    aligned: str | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("tokens", self.tokens, TOKENS)
+        if self.layer == 0:
+            raise checks.ConfigError("layer counts from 1, the first block, or from -1, the last one; got 0.")
 
 
 def build(config: Config) -> OpenClip:
@@ -97,10 +119,12 @@ class OpenClip(ImageTextTarget):
         self.model: Any = model.eval()  # open_clip's classes share an interface but no base class
         self.transform, self.tokenizer, self.config = transform, tokenizer, config
         self.model.requires_grad_(False)
-        if config.tokens != "pooled":
-            self._show_tokens()
-        self.space = f"{space}/{config.tokens}" + ("" if config.normalised else "/raw")
+        self._tower = Tower(self.model, config.tokens, config.layer, config.projected)
+        self._map = map_of(config.aligned)
+        self.space = f"{space}{self._tower.label}/{config.tokens}" + ("" if config.normalised else "/raw")
+        self.space += config.view.label + map_label(self._map)
         self._identity = identity | {"tokens": config.tokens, "normalised": config.normalised}
+        self._identity |= self._tower.identity() | config.view.identity() | map_identity(self._map)
         size = self._identity["transform"]["size"]
         height, width = (size, size) if isinstance(size, int) else size
         probe = self._embed_batch(torch.zeros(1, 3, height, width))
@@ -121,44 +145,39 @@ class OpenClip(ImageTextTarget):
         parts = [np.empty((0, *self.shape), np.float32)]
         with tqdm(total=total, desc=f"embed {self.name}", disable=not progress) as bar:
             for batch in _batches(images, batch_size):
-                x = torch.stack([self.transform(_as_pil(image)) for image in batch])
+                x = torch.stack([self.transform(_seen(image, self.config.view)) for image in batch])
                 parts.append(self._embed_batch(x.to(device)).float().cpu().numpy())
                 bar.update(len(batch))
         return np.concatenate(parts)
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 256, device: str = "cpu") -> np.ndarray:
-        """Embeddings of descriptions; see `ImageTextTarget.embed_text`."""
+        """Embeddings of descriptions; see `ImageTextTarget.embed_text`.
+
+        Raises
+        ------
+        ConfigError
+            If pictures are read from a layer, or not projected: such spaces hold no texts.
+        """
+        if not self._tower.shared_with_texts:
+            raise checks.ConfigError(f"{self.space!r} is a space of pictures alone; descriptions have none in it.")
         self.model.to(device)
         parts = []
         for start in range(0, len(texts), batch_size):
             ids = self.tokenizer(list(texts[start : start + batch_size])).to(device)
-            parts.append(self.model.encode_text(ids, normalize=self.config.normalised).float().cpu().numpy())
+            found = self.model.encode_text(ids)
+            found = found if self._map is None else self._map(found)
+            found = found / found.norm(dim=-1, keepdim=True) if self.config.normalised else found
+            parts.append(found.float().cpu().numpy())
         return np.concatenate(parts)
 
     def _embed_batch(self, x: Tensor) -> Tensor:
-        if self.config.tokens == "pooled":
-            return self.model.encode_image(x, normalize=self.config.normalised)[:, None]
-        pooled, patches = self.model.visual(x)  # (n, dim), (n, patch, width) after the last layer norm
-        if self.config.tokens == "patches":
-            return patches
-        tokens = torch.cat([pooled[:, None], patches @ self.model.visual.proj], 1)  # (n, 1 + patch, dim)
-        return tokens / pooled.norm(dim=1)[:, None, None] if self.config.normalised else tokens
-
-    def _show_tokens(self) -> None:
-        from open_clip.transformer import VisionTransformer
-
-        visual = self.model.visual
-        if (
-            not isinstance(visual, VisionTransformer)
-            or visual.attn_pool is not None
-            or visual.pool_type != "tok"
-        ):
-            raise checks.ConfigError(
-                f"tokens={self.config.tokens!r} needs a vision transformer with a class token, but {self.config.model} "
-                f"has {type(visual).__name__}. Use tokens='pooled'."
-            )
-        visual.output_tokens = True
+        tokens = self._tower(x)
+        if self._map is not None:
+            tokens = self._map(tokens)
+        if not self.config.normalised or self.config.tokens == "patches":
+            return tokens
+        return tokens / tokens[:, :1].norm(dim=-1, keepdim=True)  # "all": by the class token's length
 
 
 def _from_files(config: Config) -> OpenClip:
@@ -257,12 +276,9 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _as_pil(image: Any) -> Any:
+def _seen(image: Any, view: View) -> Any:
     from PIL import Image
 
-    if isinstance(image, Image.Image):
+    if isinstance(image, Image.Image) and view.plain:
         return image.convert("RGB")
-    checks.n_axes("image", image, ("height", "width", "rgb"))
-    if image.dtype != np.uint8:
-        raise TypeError(f"image must be uint8 in 0-255, got {image.dtype}.")
-    return Image.fromarray(np.asarray(image))
+    return Image.fromarray(view.apply(np.asarray(as_array(image))))
