@@ -74,6 +74,7 @@ SMOKE = (
     "settings.inside.n_latents=24",
     "settings.inside.n_active=3",
     "settings.inside.n_steps=60",
+    "settings.inside.fusion_world=smoke",
     "settings.inside.planted_latents=24",
     "settings.inside.planted_steps=60",
 )

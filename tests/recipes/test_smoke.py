@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ BRANCHES = (ast.For, ast.While, ast.If, ast.IfExp, ast.Try, ast.ListComp, ast.Di
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_decodes_what_was_planted_better_than_its_null_and_its_shuffled_twin(name):
-    report = recipe.run(name, None, None, smoke=True)
+def test_it_decodes_what_was_planted_better_than_its_null_and_its_shuffled_twin(name, tmp_path):
+    report = recipe.run(name, None, tmp_path, smoke=True)
     metric = report.scores[0].name
     ours, twin = (
         [s for s in report.scores if (s.name, s.system) == (metric, system) and s.subject != "group"]
@@ -26,6 +27,10 @@ def test_it_decodes_what_was_planted_better_than_its_null_and_its_shuffled_twin(
     assert ours
     assert np.mean([s.value for s in ours]) > np.mean([s.null for s in ours])
     assert np.mean([s.value for s in ours]) > np.mean([s.value for s in twin])
+    for address in report.run.get("pages", {}).values():  # pages that belong to the report lead back to it
+        other = tmp_path / address
+        back = re.findall(r'<a class="page" href="([^"]+)"', other.read_text())
+        assert [(other.parent / one).resolve() for one in back] == [(tmp_path / "report.html").resolve()]
 
 
 @pytest.mark.parametrize("name", NAMES)

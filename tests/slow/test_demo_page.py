@@ -27,6 +27,19 @@ def test_the_page_is_one_small_file_that_a_browser_opens_in_silence(demo, browse
     assert len(opened.picture) > 100_000  # an empty page is a tenth of it
 
 
+def test_the_inside_page_opens_in_silence_and_both_pages_lead_to_each_other(demo, browse):
+    inside = demo / "inside" / "report.html"
+    opened = browse(inside)
+    assert opened.said == []
+    assert [url for url in opened.asked if not url.startswith(("file:", "data:"))] == []
+    assert inside.stat().st_size <= 5e6
+    text = inside.read_text()
+    assert 'href="../report.html"' in text and 'href="inside/report.html"' in (demo / "report.html").read_text()
+    for section in ("fusion", "encoding", "geometry", "latents"):
+        assert f'<section id="{section}">' in text
+    assert text.count('<article class="latent">') >= 8
+
+
 def test_the_browser_hears_what_a_faulty_page_says_and_asks_for(tmp_path, browse):
     faulty = tmp_path / "faulty.html"
     faulty.write_text(
