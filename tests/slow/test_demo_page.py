@@ -34,7 +34,9 @@ def test_the_inside_page_opens_in_silence_and_both_pages_lead_to_each_other(demo
     assert [url for url in opened.asked if not url.startswith(("file:", "data:"))] == []
     assert inside.stat().st_size <= 5e6
     text = inside.read_text()
-    assert 'href="../report.html"' in text and 'href="inside/report.html"' in (demo / "report.html").read_text()
+    assert (
+        'href="../report.html"' in text and 'href="inside/report.html"' in (demo / "report.html").read_text()
+    )
     for section in ("fusion", "encoding", "geometry", "latents"):
         assert f'<section id="{section}">' in text
     assert text.count('<article class="latent">') >= 8
