@@ -12,7 +12,8 @@ from braindec import checks
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear, mlp
 from braindec.data.preprocessing import Standardise
-from braindec.decoder import BrainDecoder, Settings, closed_form, stopping_of
+from braindec.decoder import BrainDecoder, Settings, closed_form, rows, stopping_of
+from braindec.decoder.fitting import SubjectSet
 from braindec.losses import clip
 from braindec.train import Config
 
@@ -94,3 +95,19 @@ def test_a_curved_backbone_cannot_be_solved(planted):
         replace(SETTINGS, backbone=mlp.Config())
     with pytest.raises(ValueError, match="fit must be one of"):
         replace(SETTINGS, fit="closed")
+
+
+def test_targets_on_disk_are_never_read_whole(rng, monkeypatch):
+    values = rng.standard_normal((200, 4, 30)).astype(np.float32)
+    read = []
+
+    def reader(which, out):
+        read.append(len(which))
+        return values[which]
+
+    monkeypatch.setattr(closed_form, "BLOCK_BYTES", 20 * 4 * 120)
+    signals = torch.from_numpy(rng.standard_normal((200, 8)).astype(np.float32))
+    targets = rows.RowTensor(reader, np.arange(200), (4, 30))
+    units = tuple(str(i) for i in range(200))
+    closed_form.solve({"a": SubjectSet(signals, {"main": targets}, torch.arange(200), units)}, "main", 5, 0)
+    assert max(read) == 20
