@@ -372,14 +372,14 @@ def timing_words(found: Timing) -> str:
     parts = []
     for k, region in enumerate(found.regions):
         known = found.latency[:, k]
-        parts.append(
-            f"{region} {1000 * float(known.nanmean()):.0f} ms (planted {1000 * float(found.planted[k]):.0f})"
-        )
+        at = "at no time" if bool(known.isnan().all()) else f"{1000 * float(known.nanmean()):.0f} ms"
+        parts.append(f"{region} {at} (planted {1000 * float(found.planted[k]):.0f})")
     low, high = found.interval
     p = (int((found.null >= found.rho).sum()) + 1) / (len(found.null) + 1)
     null = f"{float(found.null.mean()):+.2f} (mean of {len(found.null)} refits, p {p:.3g})"
     return (
         f"Latents that fMRI reads from a region are read from EEG at: {', '.join(parts)}. Over {len(found.pairs)} "
-        f"pairs of subjects planted and recovered latencies correlate with rho {found.rho:.2f} "
+        f"pairs of subjects {int((~found.latency.isnan()).sum())} of {found.latency.numel()} latencies stand out; planted "
+        f"and recovered ones correlate with rho {found.rho:.2f} "
         f"[{low:.2f}, {high:.2f}], after permuting the stimuli {null}."
     )

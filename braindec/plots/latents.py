@@ -288,7 +288,8 @@ def _recovered(
     _style.light_grid(axes, "both")
     found = 1000 * np.asarray(latency, dtype=float)
     goal = 1000 * np.asarray(planted, dtype=float)
-    ends = [min(np.nanmin(found), goal.min()) - 20, max(np.nanmax(found), goal.max()) + 20]
+    shown = np.concatenate([found[np.isfinite(found)], goal])  # what was not found has no place
+    ends = [shown.min() - 20, shown.max() + 20]
     axes.plot(ends, ends, color=_style.FAINT, lw=1.2, ls="--")
     jitter = np.linspace(-6, 6, len(found)) if len(found) > 1 else np.zeros(1)
     for k in range(len(regions)):

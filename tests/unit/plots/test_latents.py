@@ -70,3 +70,12 @@ def test_the_figure_of_latencies_can_be_read_without_a_caption():
     assert "rho 0.95" in drawn and "planted latency" in drawn and "Stimuli permuted" in drawn
     assert timing("svg") == drawn
     assert timing("png")[:8] == PNG
+
+
+def test_latencies_that_were_not_found_are_left_out_of_the_figure():
+    times, planted = np.linspace(-0.1, 0.5, 13), np.array([0.1, 0.25])
+    none = np.full((2, 2), np.nan)
+    drawn = plots.latent_timing(
+        times, np.zeros((2, 2, 13)) + times, ["early", "high"], none, planted, np.zeros(5), 0.0
+    )
+    assert drawn.startswith("<svg") and "rho 0.00" in drawn
