@@ -379,7 +379,7 @@ def timing_words(found: Timing) -> str:
     null = f"{float(found.null.mean()):+.2f} (mean of {len(found.null)} refits, p {p:.3g})"
     return (
         f"Latents that fMRI reads from a region are read from EEG at: {', '.join(parts)}. Over {len(found.pairs)} "
-        f"pairs of subjects {int((~found.latency.isnan()).sum())} of {found.latency.numel()} latencies stand out; planted "
-        f"and recovered ones correlate with rho {found.rho:.2f} "
+        f"pairs of subjects {int((~found.latency.isnan()).sum())} of {found.latency.numel()} latencies stand out; "
+        f"planted and recovered ones correlate with rho {found.rho:.2f} "
         f"[{low:.2f}, {high:.2f}], after permuting the stimuli {null}."
     )
