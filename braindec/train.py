@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
 from braindec import checks, config, seeding, store
+from braindec.maths import heap
 from braindec.ranks import Ranks
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ def fit(
     bar = tqdm(
         range(first, last), initial=first, total=last, desc=name, leave=False, disable=not (progress and ranks.first)
     )
-    with torch.random.fork_rng():
+    with heap.kept(), torch.random.fork_rng():
         if first == 0:
             best = _validate(module, validate, 0, log, best, ranks)
         for step in bar:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from braindec import checks
 from braindec.adapters import SubjectAdapter, check_map
+from braindec.maths.dense import Dense
 from braindec.types import SubjectSignal
 
 
@@ -46,7 +47,7 @@ class LinearAdapter(SubjectAdapter):
         self.steps = self.signal_shape[:-1] if config.each_step else ()
         self.shared_shape = (*self.steps, config.shared_dim)
         self.dropout = nn.Dropout(config.dropout)
-        self.linear = nn.Linear(math.prod(self.signal_shape[len(self.steps) :]), config.shared_dim)
+        self.linear = Dense(math.prod(self.signal_shape[len(self.steps) :]), config.shared_dim)
 
     def forward(self, signal: Tensor) -> Tensor:
         """(n_trials, *signal_shape) to (n_trials, *shared_shape)."""

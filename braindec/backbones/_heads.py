@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from braindec import checks
+from braindec.maths.dense import Dense
 
 
 class Heads(nn.Module):
@@ -23,7 +24,7 @@ class Heads(nn.Module):
         self.outputs = check_outputs(outputs)
         # The prefix keeps output names apart from the attributes that every module has ("type", "float", ...).
         self.linear = nn.ModuleDict(
-            {f"to_{name}": nn.Linear(n_in, n * d) for name, (n, d) in self.outputs.items()}
+            {f"to_{name}": Dense(n_in, n * d) for name, (n, d) in self.outputs.items()}
         )
 
     def of(self, output: str) -> nn.Linear:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec import checks
+from braindec.maths.dense import Dense
 
 WIDEN = 2  # hidden values of a block over its input; MLP-Mixer's lie between 0.5 and 4 (arXiv:2105.01601, table 1)
 
@@ -19,9 +20,9 @@ class Block(nn.Module):
     def __init__(self, n: int, hidden: int, dropout: float):
         super().__init__()
         self.norm = nn.LayerNorm(n)
-        self.inner = nn.Linear(n, hidden)
+        self.inner = Dense(n, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.outer = nn.Linear(hidden, n)
+        self.outer = Dense(hidden, n)
         for parameter in self.outer.parameters():
             nn.init.zeros_(parameter)
 
@@ -114,9 +115,9 @@ class TokenBlock(nn.Module):
     def __init__(self, n_tokens: int, n_dims: int, dropout: float):
         super().__init__()
         self.norm = nn.LayerNorm(n_dims)
-        self.inner = nn.Linear(n_tokens, WIDEN * n_tokens)
+        self.inner = Dense(n_tokens, WIDEN * n_tokens)
         self.dropout = nn.Dropout(dropout)
-        self.outer = nn.Linear(WIDEN * n_tokens, n_tokens)
+        self.outer = Dense(WIDEN * n_tokens, n_tokens)
         for parameter in self.outer.parameters():
             nn.init.zeros_(parameter)
 

@@ -14,6 +14,7 @@ from braindec.backbones import Backbone
 from braindec.backbones._blurry import Decoder, project_maps
 from braindec.backbones._heads import Heads, check_outputs
 from braindec.backbones._mixing import FixedMixing, PublishedMixing
+from braindec.maths.dense import Dense
 
 SPLIT = 8  # tokens that the mended variant splits a vector into, where the settings name no number
 GROUPS = {"published": 32, "fixed": 8}  # of 32 channels in 32 groups, the norm would make five biases inert
@@ -184,7 +185,7 @@ class BlurryHead(nn.Module):
         n_channels, n_pixels = outputs[self.latents]
         self.side = _first_side(n_pixels, config)
         width = config.latent_width
-        self.start = nn.Linear(math.prod(tokens_shape), width * self.side**2)
+        self.start = Dense(math.prod(tokens_shape), width * self.side**2)
         self.dropout = nn.Dropout(config.latent_dropout)
         self.norm = nn.GroupNorm(1, width)
         published = config.variant == "published"
@@ -219,7 +220,7 @@ def projector(n_dims: int) -> nn.Sequential:
     """MindEye2's `clip_proj`: three times norm, GELU and a linear layer, on each token."""
     layers: list[nn.Module] = []
     for _ in range(3):
-        layers += [nn.LayerNorm(n_dims), nn.GELU(), nn.Linear(n_dims, n_dims)]
+        layers += [nn.LayerNorm(n_dims), nn.GELU(), Dense(n_dims, n_dims)]
     return nn.Sequential(*layers)
 
 

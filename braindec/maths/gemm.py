@@ -14,7 +14,7 @@ from torch import Tensor
 
 from braindec import checks
 
-SMALLEST = 96  # along every axis: below it the call costs more than the faster kernel saves
+SMALLEST = 6_000_000  # products of two numbers: below it the call costs more than the faster kernel saves
 TOLERANCE = 3e-6  # of the largest entry of the test product; bfloat16 misses it by a factor of a thousand
 
 
@@ -41,9 +41,26 @@ def mm(a: Tensor, b: Tensor) -> Tensor:
     checks.n_axes("a", a, ("m", "k"))
     checks.n_axes("b", b, ("k", "n"))
     checks.same_length("k", a=a.T, b=b)
-    if not _suits(a, b) or not _trusted(torch.get_float32_matmul_precision(), torch.get_num_threads()):
+    if _needs_gradient(a, b) or not pays(a, b):
         return a @ b
     return _onednn(a, b)
+
+
+def pays(a: Tensor, b: Tensor) -> bool:
+    """Whether a product of these two, (m, k) and (k, n), goes to oneDNN where no gradient is asked."""
+    if a.dtype != torch.float32 or b.dtype != torch.float32:
+        return False
+    if a.device.type != "cpu" or b.device.type != "cpu":
+        return False
+    return a.numel() * b.shape[1] >= SMALLEST and onednn_is_used()
+
+
+def plus(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """The product a b, and `bias` (n,) on each of its rows, in one pass over the result.
+
+    For callers that have asked `pays` and make the gradient themselves; see `mm` for shapes.
+    """
+    return _onednn(a, b, None if bias is None else bias.detach())
 
 
 def onednn_is_used() -> bool:
@@ -51,23 +68,14 @@ def onednn_is_used() -> bool:
     return _trusted(torch.get_float32_matmul_precision(), torch.get_num_threads())
 
 
-def _suits(a: Tensor, b: Tensor) -> bool:
-    if (
-        a.dtype != torch.float32
-        or b.dtype != torch.float32
-        or a.device.type != "cpu"
-        or b.device.type != "cpu"
-    ):
-        return False
-    if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
-        return False
-    return min(*a.shape, b.shape[1]) >= SMALLEST
+def _needs_gradient(a: Tensor, b: Tensor) -> bool:
+    return torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
 
 
-def _onednn(a: Tensor, b: Tensor) -> Tensor:
+def _onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     # The operator is a linear layer: it takes the second factor transposed, as a view without a copy.
     left, right = _dense(a.detach()), _dense(b.detach())
-    return torch.ops.mkldnn._linear_pointwise(left, right.T, None, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(left, right.T, bias, "none", [], "")
 
 
 def _dense(x: Tensor) -> Tensor:

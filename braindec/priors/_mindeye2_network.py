@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from braindec.maths.dense import Dense
+
 N_BUCKETS = 32  # relative positions are told apart exactly up to 16 tokens back, then ever more coarsely
 FARTHEST = 128  # tokens back; farther ones share the last bucket
 N_ROTARY = 32  # at most so many values of a head are turned by their token's place
@@ -73,7 +75,7 @@ class MindEye2Network(nn.Module):
         self.register_buffer("frequency", SLOWEST ** (-torch.arange(0, n_turned, 2) / n_turned))
         self.blocks = nn.ModuleList([Block(n_dims, width, heads, dropout) for _ in range(depth)])
         self.norm = GainNorm(n_dims)
-        self.out = nn.Linear(n_dims, n_dims, bias=False)
+        self.out = Dense(n_dims, n_dims, bias=False)
 
     def forward(
         self, noisy: Tensor, step: Tensor, brain: Tensor, keep: Tensor, keep_image: Tensor | None = None
@@ -116,13 +118,13 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = GainNorm(n_dims)
-        self.query = nn.Linear(n_dims, width, bias=False)
-        self.key_value = nn.Linear(n_dims, 2 * (width // heads), bias=False)
+        self.query = Dense(n_dims, width, bias=False)
+        self.key_value = Dense(n_dims, 2 * (width // heads), bias=False)
         self.nowhere = nn.Parameter(torch.randn(2, width // heads))  # a key and value that no token has
-        self.merge = nn.Sequential(nn.Linear(width, n_dims, bias=False), GainNorm(n_dims))
+        self.merge = nn.Sequential(Dense(width, n_dims, bias=False), GainNorm(n_dims))
         self.norm_hidden = GainNorm(n_dims)
-        self.hidden_in = nn.Linear(n_dims, 2 * FEEDFORWARD * n_dims, bias=False)
-        self.hidden_out = nn.Linear(FEEDFORWARD * n_dims, n_dims, bias=False)
+        self.hidden_in = Dense(n_dims, 2 * FEEDFORWARD * n_dims, bias=False)
+        self.hidden_out = Dense(FEEDFORWARD * n_dims, n_dims, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor, turns: Tensor) -> Tensor:
@@ -184,11 +186,11 @@ def _buckets(n_tokens: int, device: torch.device) -> Tensor:
 def _time_layers(n_dims: int) -> nn.Sequential:
     hidden = TIME_HIDDEN * n_dims
     layers = [
-        nn.Linear(n_dims, hidden),
+        Dense(n_dims, hidden),
         nn.SiLU(),
-        nn.Linear(hidden, hidden),
+        Dense(hidden, hidden),
         nn.SiLU(),
-        nn.Linear(hidden, n_dims),
+        Dense(hidden, n_dims),
     ]
     return nn.Sequential(*layers)
 

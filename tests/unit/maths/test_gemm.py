@@ -15,7 +15,9 @@ def pair(m, k, n, dtype=torch.float32):
     return (torch.randn(size, generator=generator, dtype=dtype) for size in ((m, k), (k, n)))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (96, 96, 96), (200, 300, 150), (97, 1001, 130)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (96, 96, 96), (200, 300, 150), (97, 1001, 130), (24, 512, 1024), (3, 15724, 130)]
+)
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_product_is_the_product_in_float64_to_float32_accuracy(shape, turned):
     a, b = pair(*shape)
@@ -60,11 +62,17 @@ def test_a_kernel_that_rounds_to_bfloat16_is_not_used(monkeypatch):
     monkeypatch.setattr(gemm, "_onednn", rounded)
     gemm._trusted.cache_clear()
     try:
-        a, b = pair(128, 128, 128)
-        assert not gemm.onednn_is_used()
+        a, b = pair(200, 200, 200)
+        assert not gemm.onednn_is_used() and not gemm.pays(a, b)
         assert torch.equal(gemm.mm(a, b), a @ b)
     finally:
         gemm._trusted.cache_clear()
+
+
+def test_a_bias_is_added_to_every_row():
+    a, b = pair(200, 300, 150)
+    bias = torch.randn(150, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(gemm.plus(a, b, bias), gemm.mm(a, b) + bias, rtol=1e-5, atol=1e-5)
 
 
 def test_lengths_that_differ_are_refused():
