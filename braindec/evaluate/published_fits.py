@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from braindec import seeding, store, train
 from braindec.data import NeuralDataset
-from braindec.decoder import BrainDecoder, average_groups, fitting, group_repeats, learning
+from braindec.decoder import BrainDecoder, average_groups, closed_form, group_repeats, learning
 from braindec.decoder.batches import Batches, Trainee, objective
 from braindec.evaluate.exam import Exam
 from braindec.evaluate.measures import Measured, metric_table, protocol_named
@@ -68,7 +68,7 @@ def looks_at_test(
     sets, settings = learning.prepared_sets_(decoder, training, named), decoder.settings
     encoder = decoder.build_encoder()
     if settings.train.ridge_start:
-        fitting.start_from_ridge_(encoder, sets, output=decoder.main, seed=settings.seed)
+        closed_form.start_closed_form_(encoder, sets, output=decoder.main, seed=settings.seed)
     gallery = decoder.scaler(decoder.main).centre(torch.from_numpy(embeddings.of(test.stimulus_ids)))
     queries = {key: _queries(decoder, trials, protocol) for key, trials in test.trials.items()}
     row = {name: i for i, name in enumerate(test.stimulus_ids)}
