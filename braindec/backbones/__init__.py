@@ -7,6 +7,8 @@ A member `braindec/backbones/<name>.py` defines a frozen dataclass `Config` and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
@@ -18,9 +20,17 @@ class Backbone(nn.Module, ABC):
     ----------
     inert : frozenset of str
         Names of parameters that get no gradient by design (published variants); empty for ours.
+    auxiliary : mapping of str to callable
+        Losses of the backbone's own: in training `forward` gives, beside the outputs, a tensor (n_trials, ...) of each
+        of these names, and the callable makes a scalar of that of the whole batch.
+    first_layers : tuple of str
+        How the names of the parameters begin that see the shared values first, which a new subject may need otherwise
+        than the subjects before (`BrainDecoder.adapt`); empty where a member does not tell them from the rest.
     """
 
     inert: frozenset[str] = frozenset()
+    auxiliary: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({})
+    first_layers: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, shared: Tensor) -> dict[str, Tensor]:

@@ -89,6 +89,8 @@ class ChannelLayer(nn.Module):
 class ChannelTransformer(Backbone):
     """A linear map over time, an encoder layer over channels and token, the convolution, a residual head an output."""
 
+    first_layers = ("embed.", "layer.")
+
     def __init__(self, shared_shape: tuple[int, int], outputs: Mapping[str, tuple[int, int]], config: Config):
         super().__init__()
         n_rows, n_times = shared_shape

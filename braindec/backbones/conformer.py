@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from braindec import checks
 from braindec.backbones import Backbone
-from braindec.backbones._attention import RowAttention
 from braindec.backbones._dropout import Dropout
 from braindec.backbones._heads import Heads
+from braindec.backbones._token_layer import TokenLayer
 from braindec.backbones._tsconv import check_shape
 
 MEMBER = "conformer"
@@ -68,29 +68,10 @@ class Config:
         return self.pool or max(n_filtered // 3, 1), self.stride or max(n_filtered // 15, 1)
 
 
-class TokenLayer(nn.Module):
-    """One pre-norm transformer layer over (n_trials, n_tokens, width)."""
-
-    def __init__(self, config: Config):
-        super().__init__()
-        self.norm_1, self.norm_2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
-        self.attention = RowAttention(config.width, config.n_heads, config.dropout, biases=False)
-        self.widen, self.narrow = (
-            nn.Linear(config.width, 4 * config.width),
-            nn.Linear(4 * config.width, config.width),
-        )
-        self.dropout = Dropout(config.dropout)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """The same shape."""
-        x = tokens + self.dropout(self.attention(self.norm_1(tokens), first=0))
-        hidden = self.dropout(nn.functional.gelu(self.widen(self.norm_2(x))))
-        made: Tensor = x + self.dropout(self.narrow(hidden))
-        return made
-
-
 class Conformer(Backbone):
     """Filters in time and space, tokens, transformer, norm, and a linear head an output over all tokens."""
+
+    first_layers = ("temporal.", "spatial.", "norm.")
 
     def __init__(self, shared_shape: tuple[int, int], outputs: Mapping[str, tuple[int, int]], config: Config):
         super().__init__()
@@ -102,7 +83,9 @@ class Conformer(Backbone):
         self.norm = nn.BatchNorm1d(width)
         self.dropout = Dropout(config.dropout)
         self.mix = nn.Linear(width, width)
-        self.layers = nn.Sequential(*[TokenLayer(config) for _ in range(config.n_layers)])
+        self.layers = nn.Sequential(
+            *[TokenLayer(width, config.n_heads, config.dropout) for _ in range(config.n_layers)]
+        )
         self.last_norm = nn.LayerNorm(width)
         n_tokens = (n_times - config.kernel + 1 - self.pool) // self.stride + 1
         self.heads = Heads(n_tokens * width, outputs)

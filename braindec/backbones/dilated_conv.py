@@ -97,6 +97,8 @@ class Head(nn.Sequential):
 class DilatedConv(Backbone):
     """A trunk of dilated convolutions and a head an output, none of which knows how long the signal is."""
 
+    first_layers = ("layers.0.",)
+
     def __init__(self, shared_shape: tuple[int, int], outputs: Mapping[str, tuple[int, int]], config: Config):
         super().__init__()
         widths = [shared_shape[0], *[config.width] * (config.n_layers - 1)]

@@ -56,6 +56,8 @@ class Config:
 class EEGSimpleConv(Backbone):
     """Convolutions, the mean over time, and a linear head an output."""
 
+    first_layers = ("first.",)
+
     def __init__(self, shared_shape: tuple[int, int], outputs: Mapping[str, tuple[int, int]], config: Config):
         super().__init__()
         widths = config.widths()

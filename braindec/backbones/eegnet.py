@@ -76,6 +76,8 @@ class Config:
 class EEGNet(Backbone):
     """Two stages of filters, and a linear head an output."""
 
+    first_layers = ("temporal.", "spatial.", "spatial_norm.")
+
     def __init__(self, shared_shape: tuple[int, int], outputs: Mapping[str, tuple[int, int]], config: Config):
         super().__init__()
         n_channels, n_times = shared_shape

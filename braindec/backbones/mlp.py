@@ -65,6 +65,8 @@ class ResidualBlock(nn.Module):
 class MLPBackbone(Backbone):
     """Norm and projection to `width`, residual blocks, a linear head an output; plus the linear path."""
 
+    first_layers = ("stem.",)
+
     def __init__(self, shared_shape: tuple[int, ...], outputs: Mapping[str, tuple[int, int]], config: Config):
         super().__init__()
         n_in = math.prod(shared_shape)

@@ -109,7 +109,9 @@ class Trainee(nn.Module):
         self.weights = dict(weights)
         self.cycle = None if cycle is None else Cycle(encoder, cycle)
         if cycle is not None and not set(NAMES).isdisjoint(losses):
-            raise checks.ConfigError(f"a decoder with a cycle has no output of the names {list(NAMES)}; rename it.")
+            raise checks.ConfigError(
+                f"a decoder with a cycle has no output of the names {list(NAMES)}; rename it."
+            )
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Signals by key to predictions by key and output; in training each rank computes its share of the rows.
@@ -157,6 +159,8 @@ def objective(
     if trainee.cycle is not None and trainee.training:
         missed = {key: {name: predictions[key][name] for name in NAMES} for key in keys}
         losses |= trainee.cycle.losses(missed)
+    for name, loss_of in trainee.encoder.backbone.auxiliary.items():
+        losses[name] = loss_of(torch.cat([predictions[key][name] for key in keys]))
     return losses
 
 
