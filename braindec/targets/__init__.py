@@ -99,6 +99,46 @@ class VideoTarget(Target):
         """
 
 
+class AudioTarget(Target):
+    """A target that embeds sounds."""
+
+    @abstractmethod
+    def embed_audio(
+        self,
+        sounds: Iterable[tuple[np.ndarray, float]],
+        *,
+        batch_size: int = 8,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Embeddings of sounds.
+
+        Parameters
+        ----------
+        sounds : iterable of (float array of shape (sample,), float)
+            One channel in [-1, 1] and its sampling rate in Hz; read one batch at a time.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_tokens, dim)
+        """
+
+
+class JoinedTarget(Target):
+    """A target made of several, each of which embeds the stimuli by itself.
+
+    Attributes
+    ----------
+    parts : tuple of Target
+    """
+
+    parts: tuple[Target, ...]
+
+    @abstractmethod
+    def join(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """The parts' embeddings of the same stimuli, each (n, its tokens, its dims), as one (n, n_tokens, dim)."""
+
+
 class LabelTarget(Target):
     """A target made from stimulus labels alone."""
 

@@ -53,7 +53,9 @@ def differentiable(target: ImageTarget) -> Features:
 
 def _openclip(target: OpenClip) -> Features:
     if not target.config.view.plain:
-        raise checks.ConfigError("a target that blurs its pictures is not differentiable here; leave view as it is.")
+        raise checks.ConfigError(
+            "a target that blurs its pictures is not differentiable here; leave view as it is."
+        )
     told = target.identity()["transform"]
     checks.one_of("interpolation", told["interpolation"], ("bicubic", "bilinear"))
     size = told["size"] if isinstance(told["size"], int) else told["size"][0]

@@ -84,12 +84,8 @@ MODELS = {
             "MIT",
             "transformers_audio",
         ),
-        Published(
-            "sentence-transformers/all-MiniLM-L6-v2", None, 91, "Apache-2.0", "transformers_text"
-        ),
-        Published(
-            "stabilityai/sd-vae-ft-mse", "31f26fdeee1355a5c34592e401dd41e45d25a493", 335, "MIT", "vae"
-        ),
+        Published("sentence-transformers/all-MiniLM-L6-v2", None, 91, "Apache-2.0", "transformers_text"),
+        Published("stabilityai/sd-vae-ft-mse", "31f26fdeee1355a5c34592e401dd41e45d25a493", 335, "MIT", "vae"),
         Published("madebyollin/taesd", None, 10, "MIT", "vae"),
     )
 }

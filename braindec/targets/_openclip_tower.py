@@ -106,7 +106,7 @@ class Tower:
             if self.tokens == "pooled":
                 return self._trunk(x)[:, None], 0
             tokens = as_tokens(self._trunk.forward_features(x))
-            return tokens, int(getattr(self._trunk, "num_prefix_tokens", 0))
+            return tokens, getattr(self._trunk, "num_prefix_tokens", 0)
         normed: list[Tensor] = []
         handle = self.visual.ln_post.register_forward_hook(lambda _m, _i, out: normed.append(out))
         try:
@@ -126,7 +126,7 @@ class Tower:
     def _needs_tokens(self) -> None:
         visual = self.visual
         if self._trunk is not None:
-            if self.tokens != "all" or getattr(self._trunk, "num_prefix_tokens", 0):
+            if self.tokens != "all" or getattr(self._trunk, "num_prefix_tokens", 0) > 0:
                 return
         elif self._is_transformer and visual.attn_pool is None and visual.pool_type == "tok":
             if not visual.final_ln_after_pool:
@@ -139,11 +139,15 @@ class Tower:
     def _check_projection(self) -> None:
         """Whether the projection, where it is asked for or left out, stands apart from the tower."""
         if self.projected:
-            apart = self._is_transformer if self._trunk is None else self.layer is None and len(self.visual.head) > 0
+            apart = (
+                self._is_transformer
+                if self._trunk is None
+                else self.layer is None and len(self.visual.head) > 0
+            )
         else:
             apart = self.layer is not None or self._is_transformer or self._trunk is not None
         if not apart:
             raise checks.ConfigError(
-                f"projected={self.projected} is not possible for tokens={self.tokens!r} of a {type(self.visual).__name__}"
+                f"projected={self.projected} is not possible for {self.tokens!r} of a {type(self.visual).__name__}"
                 f"{'' if self.layer is None else f' at layer {self.layer}'}: its projection is no map of tokens."
             )

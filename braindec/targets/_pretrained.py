@@ -63,10 +63,10 @@ def _how_to_get(model: str, kind: str, named: bool) -> str:
     about = "" if known is None else f" ({known.megabytes} MB, licence {known.licence})"
     place = f"weights/{model.rpartition('/')[2]}"
     return (
-        f"target {kind!r} needs the model {model!r}{about}, which is not on this machine; nothing is downloaded unasked. "
-        f"Get it once with: hf download {model}{revision} --local-dir {place} and give model={place!r}; without "
-        f"--local-dir it goes to {_downloads.repository_folder(model)}, where it is found by its name. On a machine "
-        "without network, copy that folder there."
+        f"target {kind!r} needs the model {model!r}{about}, which is not on this machine; nothing is downloaded "
+        f"unasked. Get it once with: hf download {model}{revision} --local-dir {place} and give model={place!r}; "
+        f"without --local-dir it goes to {_downloads.repository_folder(model)}, where it is found by its name. On a "
+        "machine without network, copy that folder there."
     )
 
 

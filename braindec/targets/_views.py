@@ -107,7 +107,9 @@ class LinearMap:
         self._tensors = {name: t.float() for name, t in load_file(path).items()}
         unknown = sorted(set(self._tensors) - set(MAP_KEYS))
         if unknown or not self._tensors:
-            raise checks.DataFileError(path, f"holds {unknown or 'nothing'}, expected {list(MAP_KEYS)}", way_out)
+            raise checks.DataFileError(
+                path, f"holds {unknown or 'nothing'}, expected {list(MAP_KEYS)}", way_out
+            )
         self._path, self.digest = path, store.sha256_of(path)
 
     def __call__(self, x: Tensor) -> Tensor:

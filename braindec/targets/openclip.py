@@ -160,7 +160,9 @@ class OpenClip(ImageTextTarget):
             If pictures are read from a layer, or not projected: such spaces hold no texts.
         """
         if not self._tower.shared_with_texts:
-            raise checks.ConfigError(f"{self.space!r} is a space of pictures alone; descriptions have none in it.")
+            raise checks.ConfigError(
+                f"{self.space!r} is a space of pictures alone; descriptions have none in it."
+            )
         self.model.to(device)
         parts = []
         for start in range(0, len(texts), batch_size):

