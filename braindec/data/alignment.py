@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,14 +13,13 @@ from torch import Tensor
 
 from braindec import checks, seeding
 from braindec.data.components import project, projected
+from braindec.data.mean_responses import MeanResponses, StandIns
 from braindec.data.step import JointStep, State
-from braindec.data.unit_steps import feature_parts, named, names_of
+from braindec.data.unit_steps import named, names_of
 from braindec.maths import srm
-from braindec.maths.groups import group_means
-from braindec.maths.procrustes import generalised_procrustes, polar, procrustes
+from braindec.maths.procrustes import generalised_procrustes, polar
 from braindec.types import UNKNOWN, SubjectSignal, Table
 
-MAX_BYTES = 384 << 20  # of all subjects' mean responses, float64; fitting takes four times as much
 MODELS = {"probabilistic": srm.probabilistic_srm, "deterministic": srm.deterministic_srm}
 
 
@@ -32,13 +32,21 @@ class Alignment(JointStep):
     """
 
     scope: str
+    fewer_features: ClassVar[bool] = (
+        False  # whether a basis lies in the row space of a subject's mean responses
+    )
 
     @abc.abstractmethod
-    def bases(self, responses: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """A basis (n_features, k) for each subject, and the shared response (k, n_samples)."""
+    def bases(
+        self, responses: Mapping[str, Tensor], n_features: Sequence[int]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """A basis (n_rows, k) for each subject, and the shared response (k, n_samples).
+
+        Responses are (n_rows, n_samples); where `fewer_features`, there may be fewer rows than features.
+        """
 
     @abc.abstractmethod
-    def basis_onto(self, response: Tensor, shared: Tensor) -> Tensor:
+    def basis_onto(self, response: MeanResponses, shared: Tensor) -> Tensor:
         """The basis (n_features, k) of one subject in which its response is closest to a shared one."""
 
     def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
@@ -55,17 +63,17 @@ class Alignment(JointStep):
         if reference is not None:
             return {key: self._brought(key, x[key], tables[key], seen[key], reference) for key in x}
         stimuli = _all_saw(seen)
-        _check_size(x, len(stimuli))
-        means, responses = {}, {}
-        for key, values in x.items():
-            means[key], responses[key] = _mean_responses(values, tables[key], stimuli)
         n_times = {key: values.shape[2:] for key, values in x.items()}
         if len(set(n_times.values())) > 1:
             raise ValueError(
                 f"subjects have epochs of other lengths ({n_times}); crop and resample them alike first."
             )
-        found, shared = self.bases(responses)
-        return {key: _state(means[key], found[key], stimuli, shared) for key in x}
+        responses = {key: MeanResponses(values, tables[key], stimuli) for key, values in x.items()}
+        small = StandIns(responses, fewer_features=self.fewer_features)
+        found, shared = self.bases(small.tensors, [r.shape[0] for r in responses.values()])
+        shared = small.shared(shared)
+        bases = {key: small.basis(key, basis) for key, basis in found.items()}
+        return {key: _state(responses[key].mean, bases[key], stimuli, shared) for key in x}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         return project(x, state["mean"], state["basis"])
@@ -80,12 +88,10 @@ class Alignment(JointStep):
         shared = shared.reshape(len(shared), len(known), -1)  # (k, stimulus, time)
         both = np.intersect1d(known, seen)
         checks.at_least(f"stimuli of {key} that the fitted subjects were aligned on", len(both), 2)
-        _check_size({key: x}, len(both))
-        place = np.searchsorted(known, both)
-        mean, response = _mean_responses(x, table, both)
-        return _state(
-            mean, self.basis_onto(response, shared[:, place].flatten(1)), both, shared[:, place].flatten(1)
-        )
+        some = shared[:, np.searchsorted(known, both)].flatten(1)
+        response = MeanResponses(x, table, both)
+        _enough_features(response, some)
+        return _state(response.mean, self.basis_onto(response, some), both, some)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ class AlignShared(Alignment):
         Only ``"train"``.
     """
 
+    fewer_features: ClassVar[bool] = True
+
     n_features: int = 50
     model: str = "probabilistic"
     n_iterations: int = 20
@@ -116,14 +124,16 @@ class AlignShared(Alignment):
         checks.at_least("n_features", self.n_features, 1)
         checks.at_least("n_iterations", self.n_iterations, 1)
 
-    def bases(self, responses: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    def bases(
+        self, responses: Mapping[str, Tensor], n_features: Sequence[int]
+    ) -> tuple[dict[str, Tensor], Tensor]:
         generator = seeding.torch_generator(0, "shared response")
-        fitted = MODELS[self.model](list(responses.values()), self.n_features, generator, self.n_iterations)
+        fit = MODELS[self.model]
+        fitted = fit(list(responses.values()), self.n_features, generator, self.n_iterations, n_features)
         return dict(zip(responses, fitted.bases, strict=True)), fitted.shared
 
-    def basis_onto(self, response: Tensor, shared: Tensor) -> Tensor:
-        _enough_features(response, shared)
-        return polar(response @ shared.T)
+    def basis_onto(self, response: MeanResponses, shared: Tensor) -> Tensor:
+        return polar(response.times(shared.T))
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,9 @@ class AlignProcrustes(Alignment):
         checks.one_of("scope", self.scope, ("train",))
         checks.at_least("n_rounds", self.n_rounds, 1)
 
-    def bases(self, responses: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    def bases(
+        self, responses: Mapping[str, Tensor], n_features: Sequence[int]
+    ) -> tuple[dict[str, Tensor], Tensor]:
         sizes = {key: len(r) for key, r in responses.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"subjects have {sizes} features; put Pca(n_components=...) before this step.")
@@ -160,10 +172,13 @@ class AlignProcrustes(Alignment):
         bases = {key: r.scale * r.matrix for key, r in zip(responses, own, strict=True)}
         return bases, found.shared.T
 
-    def basis_onto(self, response: Tensor, shared: Tensor) -> Tensor:
-        _enough_features(response, shared)
-        rotation = procrustes(response.T, shared.T, scaling=self.scaling)
-        return rotation.scale * rotation.matrix
+    def basis_onto(self, response: MeanResponses, shared: Tensor) -> Tensor:
+        matrix = polar(response.times(shared.T))  # as maths.procrustes, which has all of the response at once
+        if not self.scaling:
+            return matrix
+        moved = response.under(matrix)
+        power = float(moved.square().sum())
+        return matrix * (float((moved * shared).sum()) / power if power > 0 else 1.0)
 
 
 def stimuli_of(state: State) -> np.ndarray:
@@ -195,31 +210,7 @@ def _all_saw(seen: Mapping[str, np.ndarray]) -> np.ndarray:
     return shared
 
 
-def _check_size(x: Mapping[str, np.ndarray], n_stimuli: int) -> None:
-    n_bytes = sum(8 * n_stimuli * int(np.prod(values.shape[1:], dtype=np.int64)) for values in x.values())
-    if n_bytes > MAX_BYTES:
-        raise checks.ConfigError(
-            f"mean responses of {list(x)} to {n_stimuli} stimuli would take {n_bytes / 1e9:.1f} GB of memory; put "
-            "SelectReliable, SelectRegion or Pca before the alignment."
-        )
-
-
-def _mean_responses(x: np.ndarray, table: Table, stimuli: np.ndarray) -> tuple[np.ndarray, Tensor]:
-    """Mean of each feature (n_features,), and centred mean responses to the stimuli (n_features, stimulus * time)."""
-    ids = table["stimulus_id"].astype(str)
-    rows = np.flatnonzero(np.isin(ids, stimuli))
-    place = np.searchsorted(stimuli, ids[rows])
-    n_samples = len(stimuli) * int(np.prod(x.shape[2:], dtype=np.int64))
-    flat = np.empty((x.shape[1], n_samples))
-    for part in feature_parts(len(rows), x.shape):
-        averaged = group_means(x[rows, part], place, len(stimuli))  # (stimulus, feature, ...)
-        flat[part] = np.moveaxis(averaged, 1, 0).reshape(averaged.shape[1], -1)
-    mean = flat.mean(1)
-    flat -= mean[:, None]
-    return mean, torch.from_numpy(flat)
-
-
-def _enough_features(response: Tensor, shared: Tensor) -> None:
+def _enough_features(response: MeanResponses, shared: Tensor) -> None:
     if response.shape[0] < shared.shape[0]:
         raise ValueError(
             f"a subject of {response.shape[0]} features cannot fill a shared response of {shared.shape[0]}."

@@ -30,7 +30,11 @@ class SharedResponse(NamedTuple):
 
 
 def deterministic_srm(
-    responses: Sequence[Tensor], k: int, generator: torch.Generator, n_iterations: int = 20
+    responses: Sequence[Tensor],
+    k: int,
+    generator: torch.Generator,
+    n_iterations: int = 20,
+    n_features: Sequence[int] | None = None,
 ) -> SharedResponse:
     """Least squares: the bases W and shared response S with the smallest sum of ||X_i - W_i S||^2.
 
@@ -44,6 +48,8 @@ def deterministic_srm(
         Starts the search for the first shared response where it is too large for an exact one.
     n_iterations : int
         >= 1.
+    n_features : sequence of int, optional
+        How many each subject has, where its responses are given in an orthonormal basis of fewer rows.
 
     Returns
     -------
@@ -58,7 +64,8 @@ def deterministic_srm(
     """
     reduced, back = _reduced(responses, k, n_iterations)
     shared = _first_shared(reduced, k, generator)
-    total = sum(x.numel() for x in responses)
+    sizes = [len(x) for x in responses] if n_features is None else n_features
+    total = sum(sizes) * reduced[0].shape[1]
     progress = []
     for _ in range(n_iterations):
         bases = [polar(x @ shared.T) for x in reduced]
@@ -67,8 +74,8 @@ def deterministic_srm(
         progress.append(error / total)
     whole = tuple(w if q is None else q @ w for w, q in zip(bases, back, strict=True))
     residual = [
-        (x - w @ shared).square().sum() / full.numel()
-        for x, w, full in zip(reduced, bases, responses, strict=True)
+        (x - w @ shared).square().sum() / (size * x.shape[1])
+        for x, w, size in zip(reduced, bases, sizes, strict=True)
     ]
     return SharedResponse(
         whole, shared, torch.stack(residual), shared @ shared.T / shared.shape[1], tuple(progress)
@@ -76,13 +83,17 @@ def deterministic_srm(
 
 
 def probabilistic_srm(
-    responses: Sequence[Tensor], k: int, generator: torch.Generator, n_iterations: int = 20
+    responses: Sequence[Tensor],
+    k: int,
+    generator: torch.Generator,
+    n_iterations: int = 20,
+    n_features: Sequence[int] | None = None,
 ) -> SharedResponse:
     """Maximum likelihood of x_i = W_i s + noise of variance rho_i^2, s ~ N(0, covariance): noisy subjects count less.
 
     Parameters
     ----------
-    responses, k, generator, n_iterations
+    responses, k, generator, n_iterations, n_features
         As in `deterministic_srm`.
 
     Returns
@@ -97,7 +108,8 @@ def probabilistic_srm(
     """
     reduced, back = _reduced(responses, k, n_iterations)
     n_samples = reduced[0].shape[1]
-    sizes = torch.tensor([x.shape[0] for x in responses], dtype=reduced[0].dtype)
+    n_rows = [len(x) for x in responses] if n_features is None else list(n_features)
+    sizes = torch.tensor(n_rows, dtype=reduced[0].dtype)
     power = torch.stack([x.square().sum() for x in reduced])
     shared = _first_shared(reduced, k, generator)
     bases = [polar(x @ shared.T) for x in reduced]

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from braindec import checks
-from braindec.data import NeuralDataset, Split, leakage
+from braindec.data import NeuralDataset, Split, leakage, mean_responses, unit_steps
 from braindec.data.alignment import stimuli_of
 from braindec.data.preprocessing import (
     AlignProcrustes,
@@ -176,3 +177,50 @@ def test_one_subject_alone_has_its_principal_components():
     expected = Preprocessing((Pca(K),)).fit(trials).apply(trials)
     angles = np.linalg.svd(np.linalg.qr(x - x.mean(0))[0].T @ np.linalg.qr(expected)[0])[1]
     assert angles.min() > 0.95  # of means over repeats, so not the very same
+
+
+def invariants(chains):
+    """Of each pair of subjects what takes one's features to the other's, and each one's view of what is shared."""
+    states = {key: chain.states[-1] for key, chain in chains.items()}
+    bases = [s["basis"].astype(np.float64) for s in states.values()]
+    views = [b @ s["shared"] for b, s in zip(bases, states.values(), strict=True)]
+    return [a @ b.T for a in bases for b in bases] + views
+
+
+LARGE = {
+    "features, probabilistic": ((AlignShared(K),), (60, 130, 90), None, 60_000),
+    "features, deterministic": ((AlignShared(K, model="deterministic"),), (60, 130, 90), None, 60_000),
+    "samples, probabilistic": ((AlignShared(3),), (8, 9, 7), 12, 40_000),
+    "samples, deterministic": ((AlignShared(3, model="deterministic"),), (8, 9, 7), 12, 40_000),
+    "samples, procrustes": ((AlignProcrustes(scaling=True),), (8, 8, 8), 12, 40_000),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("block", [1 << 12, 64 << 20])
+def test_responses_that_do_not_fit_are_aligned_as_if_they_did(name, block, monkeypatch):
+    steps, sizes, times, limit = LARGE[name]
+    dataset = world(sizes, times)
+    whole = invariants(fitted(steps, dataset))
+    monkeypatch.setattr(mean_responses, "MAX_BYTES", limit)
+    for module in (mean_responses, unit_steps):
+        monkeypatch.setattr(module, "BLOCK_BYTES", block)
+    monkeypatch.setattr(mean_responses.MeanResponses, "whole", _in_parts_only)
+    found = invariants(fitted(steps, dataset))
+    for a, b in zip(found, whole, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max())
+
+
+def _in_parts_only(self):
+    if self.shape[0] > self.shape[1]:
+        raise AssertionError("all of it was made at once")
+    return torch.cat([part for _, part in self.parts()])
+
+
+def test_what_is_too_large_whichever_way_is_refused_with_a_way_out(monkeypatch):
+    monkeypatch.setattr(mean_responses, "MAX_BYTES", 30_000)
+    with pytest.raises(checks.ConfigError, match="Pca before the alignment"):
+        fitted((AlignShared(K),), world((60, 60, 60)))
+    monkeypatch.setattr(mean_responses, "MAX_BYTES", 5_000)
+    with pytest.raises(checks.ConfigError, match="5 features in 600 samples; put Crop"):
+        fitted((AlignShared(5),), world((8, 9, 7), times=12))
