@@ -146,6 +146,7 @@ def fit(
     # Gradients are averaged here and not by a wrapper, which would wait for parameters that a step does not reach.
     prepared = accelerator.prepare_model(module, evaluation_mode=True)
     optimizer = accelerator.prepare(optimizer)
+    optimizer.zero_grad(set_to_none=True)
     ranks.copy_first_([*module.state_dict().values()])
     last = int(ranks.number(settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)))
     bar = tqdm(
@@ -166,12 +167,12 @@ def fit(
             with accelerator.autocast():
                 losses = objective(prepared, values, step / max(1, settings.n_steps), generator)
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
-            optimizer.zero_grad(set_to_none=True)
             accelerator.backward(total)
             ranks.mean_of_gradients(module.parameters())
             if settings.clip_norm > 0:
                 accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
             optimizer.step()
+            optimizer.zero_grad(set_to_none=True)  # the next forward pass and validation have this room
             scheduler.step()
             _log_step(log, step + 1, losses, float(scheduler.get_last_lr()[0]), last, bar)
             if (step + 1) % settings.validate_every == 0 or step + 1 == last:
