@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -24,6 +25,8 @@ class Config:
     """
 
     dropout: float = 0.0
+
+    affine: ClassVar[bool] = True  # whatever its settings, so that it can be solved in closed form
 
     def __post_init__(self) -> None:
         checks.in_range("dropout", self.dropout, 0.0, 0.99)

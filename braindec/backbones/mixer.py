@@ -83,6 +83,11 @@ class Config:
         checks.unique("outputs of the mixer", self.special)
 
     @property
+    def affine(self) -> bool:
+        """Whether, given vectors, it maps them to its linear heads by weights and a bias alone."""
+        return self.variant == "published"
+
+    @property
     def special(self) -> list[str]:
         """Outputs that are no linear head."""
         named = [name for name, _ in self.projected]

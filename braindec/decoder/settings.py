@@ -51,9 +51,10 @@ class Settings:
         object.__setattr__(self, "preprocessing", steps_from(self.preprocessing))
         checks.one_of("fit", self.fit, ("gradient", "closed_form"))
         if self.fit == "closed_form":
-            if registry.name_of(self.backbone) != ("backbones", "linear"):
+            if not getattr(self.backbone, "affine", False):
                 raise checks.ConfigError(
-                    "fit='closed_form' solves an affine encoder; set backbone to linear."
+                    "fit='closed_form' solves an affine encoder; set backbone to linear, or to a mixer of variant "
+                    "'published', which is affine where it is given vectors."
                 )
             object.__setattr__(self, "train", replace(self.train, n_steps=0))
         if self.calibrate and self.n_folds < 2:

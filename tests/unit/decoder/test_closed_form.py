@@ -10,7 +10,7 @@ import torch
 
 from braindec import checks
 from braindec.adapters import linear as linear_adapter
-from braindec.backbones import linear, mlp
+from braindec.backbones import linear, mixer, mlp
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings, closed_form, rows, stopping_of
 from braindec.decoder.fitting import SubjectSet
@@ -46,6 +46,15 @@ def test_it_is_solved_below_full_rank_without_a_step_and_retrieves(decoder, plan
     assert path.weight.shape == (16, 12)
     assert torch.linalg.matrix_rank(path.weight) == 12
     assert stopping_of(decoder.settings) == {"rule": "solved in closed form: no steps"}
+
+
+def test_mindeye2s_published_mixer_is_affine_and_its_solution_is_that_of_the_linear_backbone(decoder, planted):
+    mixed = fit(planted, replace(SETTINGS, backbone=mixer.Config("published")))
+    trials = planted.dataset.part("test").trials["sub-01_fmri"]
+    assert mixed.log.best_step == 0
+    np.testing.assert_allclose(
+        mixed.predict(trials).values, decoder.predict(trials).values, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_on_shuffled_pairs_it_retrieves_nothing(planted):
