@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import decoding, learning, new_subject, saving
+from braindec.decoder import decoding, learning, masked, new_subject, saving
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import TargetScaler
@@ -27,6 +27,7 @@ from braindec.maths import nearest
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 
 ROWS_AT_ONCE = 2048
+MASKED = masked.Config()
 Adaptation = Literal["fine_tune", "empirical_bayes"]
 
 
@@ -55,6 +56,7 @@ class BrainDecoder(nn.Module):
         self.provenance: dict[str, Any] = {}
         self.log: train.Log | None = None
         self.prior_log: train.Log | None = None
+        self.pretrained = masked.Pretrained()
         self.scalers = nn.ModuleDict({name: TargetScaler(i.shape) for name, i in self.outputs.items()})
         self.calibrations, self.populations, self.readouts = (nn.ModuleDict() for _ in range(3))
         self.gain: Tensor
@@ -87,6 +89,37 @@ class BrainDecoder(nn.Module):
         """
         outputs = {"main": embeddings} if isinstance(embeddings, EmbeddingsInfo) else dict(embeddings)
         return cls(settings_of(recipe), info, outputs)
+
+    def pretrain(
+        self,
+        part: NeuralDataset,
+        settings: masked.Config = MASKED,
+        out_dir: str | Path | None = None,
+        *,
+        progress: bool = True,
+    ) -> BrainDecoder:
+        """Itself, with a trunk that has learnt to fill in masked patches: what `fit` then starts from.
+
+        Labels are not looked at, and subjects may be others than those of `fit`, as long as their adapters end in the
+        same shape. ``decoder.pretrained.error`` says how well held-out trials are filled in. A saved decoder holds the
+        weights that `fit` made of the trunk, not the trunk.
+
+        Parameters
+        ----------
+        part : NeuralDataset
+            Trials with or without known stimuli; none of those that will be tested on.
+        settings : decoder.masked.Config
+        out_dir : path, optional
+            Where log and checkpoints go; an unfinished pretraining found there is resumed.
+
+        Raises
+        ------
+        ValueError
+            If the backbone has no patches.
+        """
+        folder = None if out_dir is None else Path(out_dir)
+        learning.pretrain_(self, part, settings, folder, progress=progress)
+        return self
 
     def fit(
         self,
@@ -333,9 +366,15 @@ class BrainDecoder(nn.Module):
 
     def build_encoder(self) -> Encoder:
         """A fresh encoder for the signals this decoder was fitted on."""
-        info = SignalInfo({k: f.signal for k, f in self.preprocessing.items() if k not in self.readouts})
+        known = {k: f.signal for k, f in self.preprocessing.items() if k not in self.readouts}
+        return self.encoder_of(SignalInfo(known))
+
+    def encoder_of(self, info: SignalInfo) -> Encoder:
+        """A fresh encoder for any signals, its trunk the pretrained one where there is one."""
         shapes = {name: i.shape for name, i in self.outputs.items()}
-        return Encoder.build(info, shapes, self.settings.adapter, self.settings.backbone, self.settings.seed)
+        made = Encoder.build(info, shapes, self.settings.adapter, self.settings.backbone, self.settings.seed)
+        self.pretrained.start_(made)
+        return made
 
     def _build_prior(self) -> Any:
         if self.settings.prior is None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from braindec import checks, seeding, store, train
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import closed_form, fitting, new_subject, rows, saving
+from braindec.decoder import closed_form, fitting, masked, new_subject, rows, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -68,8 +68,34 @@ def fit_(
     decoder.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
                           "best_step": decoder.log.best_step, "versions": saving.versions(), "chosen_on": chosen,
                           "audit": audit.to_json(), "rules": rules_found(decoder, part, sets)}  # fmt: skip
+    if decoder.pretrained.trunk:
+        decoder.provenance["pretrained"] = dict(decoder.pretrained.about)
     if folder is not None:
         train.forget_parts(folder)
+
+
+def pretrain_(
+    decoder: BrainDecoder,
+    part: NeuralDataset,
+    settings: masked.Config,
+    folder: Path | None,
+    *,
+    progress: bool,
+) -> None:
+    """See `BrainDecoder.pretrain`."""
+    leakage.audit_part(part).refuse()
+    found = prepared_signals(decoder, part, rows.place_of(part, folder))
+    signals = SignalInfo({key: fitted.signal for key, (fitted, _) in found.items()})
+    prepared = {key: values for key, (_, values) in found.items()}
+    decoder.pretrained = masked.pretrain(
+        decoder.encoder_of(signals),
+        prepared,
+        part,
+        settings,
+        decoder.settings.seed,
+        folder=folder,
+        progress=progress,
+    )
 
 
 def adapt_(
@@ -139,15 +165,7 @@ def prepared_sets_(
     With a `place`, signals stay in files there and are read by row; so are targets that are too large for memory.
     """
     sets = {}
-    chains = {key: steps_for(decoder.settings.preprocessing, t.modality) for key, t in part.trials.items()}
-    earlier = earlier_subjects(decoder, part)
-    found: dict[str, tuple[FittedPreprocessing, rows.Rows]]
-    if place is None:
-        whole = fit_together(chains, part.trials, reference=earlier)
-        found = {key: (fitted, torch.from_numpy(x)) for key, (fitted, x) in whole.items()}
-    else:
-        on_disk = mapped.cached(chains, part.trials, place, earlier)
-        found = {key: (fitted, rows.of_array(x)) for key, (fitted, x) in on_disk.items()}
+    found = prepared_signals(decoder, part, place)
     for key, trials in part.trials.items():
         ids = trials.table["stimulus_id"]
         targets = {
@@ -158,6 +176,19 @@ def prepared_sets_(
         units = tuple(fitting.inner_units(part, trials).tolist())
         sets[key] = SubjectSet(signals, targets, numbers, units)
     return sets
+
+
+def prepared_signals(
+    decoder: BrainDecoder, part: NeuralDataset, place: Path | None
+) -> dict[str, tuple[FittedPreprocessing, rows.Rows]]:
+    """Each subject's preprocessing, fitted on all of this part, and the signals that it gives."""
+    chains = {key: steps_for(decoder.settings.preprocessing, t.modality) for key, t in part.trials.items()}
+    earlier = earlier_subjects(decoder, part)
+    if place is None:
+        whole = fit_together(chains, part.trials, reference=earlier)
+        return {key: (fitted, torch.from_numpy(x)) for key, (fitted, x) in whole.items()}
+    on_disk = mapped.cached(chains, part.trials, place, earlier)
+    return {key: (fitted, rows.of_array(x)) for key, (fitted, x) in on_disk.items()}
 
 
 def embedded(
@@ -207,7 +238,8 @@ def identity_of(decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, 
     """sha256 over what a resumed fit must share: trials, targets, settings."""
     rows = {key: decoder.preprocessing[key].fit_rows_hash for key in part.keys}
     targets = {name: [e.space, e.provenance] for name, e in named.items()}
-    return store.content_hash(rows=rows, targets=targets, settings=settings_to_json(decoder.settings))
+    more = {"pretrained": decoder.pretrained.identity} if decoder.pretrained.trunk else {}
+    return store.content_hash(rows=rows, targets=targets, settings=settings_to_json(decoder.settings), **more)
 
 
 def told_losses(decoder: BrainDecoder) -> dict[str, Loss]:
