@@ -48,7 +48,19 @@ def with_a_response_twice(dataset: NeuralDataset) -> NeuralDataset:
 
 # No split of the dataset is learned from: geometries are compared as they are, brains are made from features, latents
 # are read by folds of their own.
-WITHOUT_A_SPLIT = ("encoding_identification", "latents_in_the_brain", "region_pictures", "rsa_time_course")
+WITHOUT_A_SPLIT = (
+    "encoding_identification",
+    "fusion",
+    "ieeg_vision_language",
+    "latents_in_the_brain",
+    "matching_units",
+    "region_pictures",
+    "rsa_time_course",
+    "shared_response",
+    "sparse_dictionaries",
+    "stitching",
+    "topological_rsa",
+)
 NAMES = [
     pytest.param(n, marks=pytest.mark.slow) if n == "demo" else n  # its world takes long
     for n in recipe.names()

@@ -1,0 +1,133 @@
+"""What studies that fit no decoder share: features of stimuli, jackknifed intervals, a score and its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braindec import checks, seeding
+from braindec.data import NeuralDataset
+from braindec.evaluate import encode_features
+from braindec.stats.intervals import t_interval
+from braindec.stats.permutation import p_value
+from braindec.types import Report, Score
+
+N_GROUPS = 10  # of stimuli, each left out once by the jackknife
+Panel = tuple[str, str, dict[str, Any]]
+
+
+def features(
+    dataset: NeuralDataset, specs: Sequence[str], cache: Path | None = None, seed: int = 0
+) -> dict[str, Tensor]:
+    """Features of the dataset's stimuli in named spaces (`encode_features`), float32 (n, dim) by name."""
+    found = encode_features.feature_spaces(specs, dataset, cache=cache, seed=seed)
+    return {
+        spec: torch.from_numpy(space.of(dataset.stimulus_ids)).flatten(1) for spec, space in found.items()
+    }
+
+
+def channels(values: Tensor, positions: int = encode_features.GRID**2) -> Tensor:
+    """Units of a layer whose features are (channel, position): the mean of each over positions, (n, channel)."""
+    n, p = values.shape
+    if p % positions:
+        raise ValueError(f"{p} features are no whole number of channels at {positions} positions.")
+    return values.reshape(n, p // positions, positions).mean(2)
+
+
+def jackknife(statistic: Callable[..., Tensor | float], *rows: Tensor, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a statistic of stimuli, each of ten groups of them left out once.
+
+    Parameters
+    ----------
+    statistic : callable
+        Of all `rows`; gives a number.
+    *rows : Tensor, shape (n, ...)
+        Belong together row by row.
+    seed : int
+        Deals stimuli into groups.
+    """
+    n = checks.same_length("stimulus", **{f"rows_{i}": x for i, x in enumerate(rows)})
+    group = torch.randperm(n, generator=seeding.torch_generator(seed, "jackknife")) % N_GROUPS
+    values = np.array([float(statistic(*(x[group != g] for x in rows))) for g in range(N_GROUPS)])
+    error = np.sqrt((N_GROUPS - 1) * values.var())
+    found = t_interval(float(statistic(*rows)), float(error), N_GROUPS)
+    return found.low, found.high
+
+
+def scores(
+    name: str,
+    value: float,
+    interval: tuple[float, float],
+    nulls: Any,
+    n: int,
+    *,
+    protocol: str,
+    chance: float = 0.0,
+    subject: str = "simulated",
+    modality: str = "model",
+    ceiling: float | None = None,
+    **details: Any,
+) -> list[Score]:
+    """A score of a study, and what the same gives where nothing is shared (its nulls' mean and middle 95 %)."""
+    drawn = np.asarray(nulls, dtype=float).ravel()
+    mean = float(drawn.mean())
+    common: dict[str, Any] = {
+        "chance": chance,
+        "null": mean,
+        "n": n,
+        "null_n": len(drawn),
+        "details": details,
+    }
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    where = (protocol, subject, modality)
+    told = {} if ceiling is None else {"ceiling": float(ceiling), "ceiling_kind": "repeatability"}
+    return [
+        Score(
+            name, "braindec", *where, float(value), (float(interval[0]), float(interval[1])),
+            p=p_value(float(value), drawn), **told, **common,
+        ),
+        Score(name, "shuffled", *where, mean, (float(low), float(high)), **common),
+    ]  # fmt: skip
+
+
+def report(
+    title: str, said: Sequence[str], found: Sequence[Score], panels: Sequence[Panel], limits: str, **run: Any
+) -> Report:
+    """A study's report: what it found in words first, what it does not show last."""
+    first: Panel = ("What was found", "text", {"text": [f"- {line}" for line in said]})
+    last: Panel = ("What this does not show", "text", {"text": limits, "section": "limits"})
+    return Report(
+        tuple(found), {"title": title, "summary": said[0], "said": list(said), **run}, (first, *panels, last)
+    )
+
+
+def bars(
+    rows: Sequence[str], series: Mapping[str, Any], xlabel: str, *, intervals: Mapping[str, Any] | None = None,
+    chance: float | None = None, caption: str = "", section: str = "scores",
+) -> dict[str, Any]:  # fmt: skip
+    """Payload of a bar figure: rows by series."""
+    payload: dict[str, Any] = {"regions": list(rows), "series": series, "xlabel": xlabel, "section": section}
+    if intervals:
+        payload["intervals"] = intervals
+    if chance is not None:
+        payload["chance"] = chance
+    return payload | ({"caption": caption} if caption else {})
+
+
+def lines(
+    x: Any, series: Mapping[str, Any], xlabel: str, ylabel: str, caption: str = "", section: str = "scores"
+) -> dict[str, Any]:
+    """Payload of a figure of lines."""
+    payload = {
+        "step": np.asarray(x),
+        "series": series,
+        "xlabel": xlabel,
+        "ylabel": ylabel,
+        "section": section,
+    }
+    return payload | ({"caption": caption} if caption else {})

@@ -1,0 +1,44 @@
+"""Do two networks, or two trainings, have the same units? Matched four ways, and as latents of sparse autoencoders.
+
+Rows    F1 convergent learning (Li et al. 2016: one-to-one, sparse one-to-many, spectral many-to-many), F5 universal
+        neurons (Gurnee et al. 2024: 1 to 5 % of GPT-2's neurons), SAE features across models (Lan et al. 2024: SVCCA)
+        and seeds (Paulo and Belrose 2025: 30 % of latents shared by two seeds of a Llama's autoencoder)
+Run     braindec run matching_units --out runs/matching_units
+Smoke   braindec run matching_units --smoke
+Needs   nothing: pictures are generated, weights are shipped (second network: extra demo); two minutes on 2 cores
+Expect  see recipes/README.md; the published shares are of language models and no target here
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import compare_matching, study
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1,)),  # its scenes alone
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={
+        "networks": {
+            "OpenCLIP": "tiny_openclip@visual.layer4",
+            "EfficientNet": "efficientnet_lite0:size=64@blocks.6",
+            "OpenCLIP before training": "tiny_openclip@visual.layer4!random",
+        },
+        "study": {"n_null": 19, "n_latents": 32, "n_steps": 1500},
+    },
+)
+SMOKE = ('settings.study={"n_null": 3, "n_latents": 32, "n_steps": 150}',)
+
+
+def main(recipe, data_dir, out_dir):
+    dataset, told = recipe.data.read(data_dir), recipe.settings
+    spaces = study.features(dataset, list(told["networks"].values()), data_dir / "embeddings", recipe.seed)
+    units = dict(zip(told["networks"], map(study.channels, spaces.values())))
+    settings = compare_matching.Settings(seed=recipe.seed, **told["study"])
+    return compare_matching.matching_study(units, settings, protocol=recipe.protocol)

@@ -1,0 +1,42 @@
+"""Two networks joined without training: one's classifier reads the other through relative representations or rotation.
+
+Rows    F6 relative representations (Moschella et al. 2023: zero-shot stitching close to a classifier of the own space,
+        absolute spaces at chance), product of invariances, subspace alignment of separately trained spaces
+Run     braindec run stitching --out runs/stitching
+Smoke   braindec run stitching --smoke
+Needs   nothing: pictures are generated, weights are shipped (second network: extra demo); a minute on 2 cores
+Expect  see recipes/README.md; the published tasks are CIFAR and text, none of which is here
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import compare_sources, compare_stitching, study
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1,)),  # its scenes alone
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={
+        "networks": {"OpenCLIP": "tiny_openclip", "EfficientNet": "efficientnet_lite0:size=64@blocks.6"},
+        "column": "background",
+        "study": {"n_anchors": [16, 32, 64, 128, 256], "n_test": 400, "n_null": 19},
+    },
+)
+SMOKE = ('settings.study={"n_anchors": [8, 16, 32], "n_test": 25, "n_null": 5}',)
+
+
+def main(recipe, data_dir, out_dir):
+    dataset, told = recipe.data.read(data_dir), recipe.settings
+    spaces = study.features(dataset, list(told["networks"].values()), data_dir / "embeddings", recipe.seed)
+    labels = compare_sources.label_of(dataset, told["column"], dataset.stimulus_ids)
+    settings = compare_stitching.Settings(**{**told["study"], "seed": recipe.seed})
+    return compare_stitching.stitching_study(
+        *spaces.values(), labels, settings, names=tuple(told["networks"]), protocol=recipe.protocol
+    )
