@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from braindec import weights
 from braindec.targets import openclip
+from braindec.targets._views import View
+
+VIEW = View()
 
 
 @dataclass(frozen=True)
@@ -16,9 +20,15 @@ class Config:
     ----------
     normalised : bool
         Divide embeddings by their length.
+    tokens, layer, view
+        As of the target `openclip`. Layers are 1 (the stem) to 5 (the last stage); their "pooled" is a mean over
+        positions, and "patches" has a token a position.
     """
 
     normalised: bool = True
+    tokens: Literal["pooled", "all", "patches", "mean"] = "pooled"
+    layer: int | None = None
+    view: View = VIEW
 
 
 def build(config: Config) -> openclip.OpenClip:
@@ -27,6 +37,9 @@ def build(config: Config) -> openclip.OpenClip:
         openclip.Config(
             model=str(weights.verified("openclip.json")),
             weights=str(weights.verified("openclip.safetensors")),
+            tokens=config.tokens,
             normalised=config.normalised,
+            layer=config.layer,
+            view=config.view,
         )
     )

@@ -172,7 +172,9 @@ def test_weights_that_cannot_be_downloaded_say_what_and_where(monkeypatch):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(open_clip, "download_pretrained", unreachable)
-    monkeypatch.setattr(openclip._downloads, "why_unreachable", lambda url: "")  # it answers, and then breaks off
+    monkeypatch.setattr(
+        openclip._downloads, "why_unreachable", lambda url: ""
+    )  # it answers, and then breaks off
     monkeypatch.setattr(openclip._downloads, "in_hub_cache", lambda repository, names: None)
     with pytest.raises(
         checks.DownloadError, match=r"'openai' of ViT-L-14 must be downloaded once from .*no route to host"
