@@ -103,12 +103,15 @@ class MindEye2Network(nn.Module):
         x = torch.cat([brain, time, noisy + self.position], dim=1)  # (trial, 2 * token + 1, dim)
         bias = self.bias[_buckets(x.shape[1], x.device)].permute(2, 0, 1)  # (head, query, 1 + key)
         turns = torch.arange(x.shape[1], device=x.device)[:, None] * self.frequency
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, bias, turns)
+        x = self.blocks[-1](
+            x, bias, turns, self.n_tokens
+        )  # nobody reads what the last block makes of the others
         # As published: dividing by the largest value keeps half precision in range, and turns the sign of a token
         # whose values are all negative.
         x = self.norm(x / x.amax(2, keepdim=True).detach())
-        return self.out(x)[:, -self.n_tokens :]
+        return self.out(x)
 
 
 class Block(nn.Module):
@@ -127,23 +130,30 @@ class Block(nn.Module):
         self.hidden_out = Dense(FEEDFORWARD * n_dims, n_dims, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor, turns: Tensor) -> Tensor:
-        """(n_trials, n_tokens, n_dims) to the same; bias (head, token, 1 + token), turns (token, pair) in radians."""
-        x = x + self._attend(self.norm(x), bias, turns)
+    def forward(self, x: Tensor, bias: Tensor, turns: Tensor, n_last: int | None = None) -> Tensor:
+        """Tokens (n_trials, n_tokens, n_dims) to the last `n_last` of them, or all, that have looked at all.
+
+        bias: (head, token, 1 + token); turns: (token, pair), in radians.
+        """
+        n = x.shape[1] if n_last is None else n_last
+        x = x[:, -n:] + self._attend(self.norm(x), bias, turns, n)
         value, gate = self.hidden_in(self.norm_hidden(x)).chunk(2, dim=2)
         return x + self.hidden_out(self.dropout(value * functional.silu(gate)))
 
-    def _attend(self, x: Tensor, bias: Tensor, turns: Tensor) -> Tensor:
-        query = _turned(self.query(x).unflatten(2, (self.heads, -1)).transpose(1, 2), turns)
+    def _attend(self, x: Tensor, bias: Tensor, turns: Tensor, n: int) -> Tensor:
+        """What the last n tokens take from all."""
+        query = _turned(self.query(x[:, -n:]).unflatten(2, (self.heads, -1)).transpose(1, 2), turns[-n:])
         key, value = self.key_value(x).unsqueeze(1).chunk(2, dim=3)  # (trial, 1, token, head width)
         none = self.nowhere.to(key)[:, None, None, None].expand(2, len(x), 1, 1, -1)
         key, value = torch.cat([none[0], _turned(key, turns)], dim=2), torch.cat([none[1], value], dim=2)
         query, key = functional.normalize(query, dim=3), functional.normalize(key, dim=3)
+        width, device = query.shape[3], query.device.type
+        query, key, value = (_widened(part, device) for part in (query, key, value))
         mixed = functional.scaled_dot_product_attention(
             query, key.expand(-1, self.heads, -1, -1), value.expand(-1, self.heads, -1, -1),
-            attn_mask=bias.to(query).expand(len(x), -1, -1, -1), scale=SHARPNESS,
+            attn_mask=bias[:, -n:].to(query).expand(len(x), -1, -1, -1), scale=SHARPNESS,
             dropout_p=self.dropout.p if self.training else 0.0,
-        )  # fmt: skip
+        )[..., :width]  # fmt: skip
         merged: Tensor = self.merge(mixed.transpose(1, 2).flatten(2))
         return merged
 
@@ -159,6 +169,11 @@ class GainNorm(nn.Module):
         """Any shape (..., n_dims) to the same."""
         eps = 1e-3 if x.dtype in (torch.float16, torch.bfloat16) else 1e-5  # as published
         return functional.layer_norm(x, self.gain.shape, self.gain.to(x), None, eps)
+
+
+def _widened(x: Tensor, device: str) -> Tensor:
+    """On a GPU, zeros behind each head's values: its kernels of fused attention take widths of whole eights alone."""
+    return functional.pad(x, (0, -x.shape[-1] % 8)) if device == "cuda" else x
 
 
 def _turned(x: Tensor, turns: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from braindec import seeding
 from braindec.priors import diffusion
-from braindec.priors._mindeye2_network import _buckets, _turned
+from braindec.priors._mindeye2_network import Block, _buckets, _turned, _widened
 from braindec.priors._mindeye2_sampler import sample_as_published
 from braindec.priors._noising import cosine_alphas_cumprod
 
@@ -179,3 +179,21 @@ def test_settings_that_contradict_each_other_are_refused(settings, what):
 def test_an_odd_number_of_dims_is_refused_with_a_way_out():
     with pytest.raises(ValueError, match="residual"):
         prior_of((3, 5))
+
+
+@torch.no_grad()
+def test_a_block_for_the_last_tokens_alone_is_the_end_of_the_whole_one(generator):
+    torch.manual_seed(0)
+    block = Block(12, 20, 2, 0.0)
+    x, bias = torch.randn(3, 9, 12, generator=generator), torch.randn(2, 9, 10, generator=generator)
+    turns = torch.rand(9, 5, generator=generator)
+    torch.testing.assert_close(block(x, bias, turns, 4), block(x, bias, turns)[:, -4:])
+
+
+def test_heads_widened_by_zeros_attend_as_before(generator):
+    query, key, value = (torch.randn(2, 3, 7, 13, generator=generator) for _ in range(3))
+    wide = [_widened(part, "cuda") for part in (query, key, value)]
+    assert {part.shape[3] for part in wide} == {16}
+    attend = torch.nn.functional.scaled_dot_product_attention
+    torch.testing.assert_close(attend(*wide, scale=16.0)[..., :13], attend(query, key, value, scale=16.0))
+    assert _widened(query, "cpu") is query
