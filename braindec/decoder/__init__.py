@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from braindec.decoder.adaptation import Mode, leave_one_subject_out
 from braindec.decoder.brain_decoder import BrainDecoder
 from braindec.decoder.prediction import (
     Direction,
@@ -18,11 +19,13 @@ from braindec.decoder.settings import Settings, settings_of, steps_for
 __all__ = [
     "BrainDecoder",
     "Direction",
+    "Mode",
     "Prediction",
     "Repeats",
     "Settings",
     "average_groups",
     "group_repeats",
+    "leave_one_subject_out",
     "rules_of",
     "searched",
     "settings_of",

@@ -17,7 +17,8 @@ from torch.nn.functional import normalize
 from braindec import checks, registry, seeding, train
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import decoding, learning, masked, new_subject, saving
+from braindec.decoder import decoding, learning, masked, new_subject, rows, saving
+from braindec.decoder.adaptation import MODES, Mode
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.scaling import TargetScaler
@@ -158,14 +159,14 @@ class BrainDecoder(nn.Module):
         out_dir: str | Path | None = None,
         *,
         settings: train.Config | None = None,
-        freeze: bool = True,
+        mode: Mode = "adapter",
         progress: bool = True,
         method: Adaptation = "fine_tune",
     ) -> BrainDecoder:
-        """A copy that also decodes a new subject, from few trials; the other subjects' predictions stay bit-equal.
+        """A copy that also decodes a new subject, from few trials; this decoder does not change.
 
         By ``"fine_tune"`` the new adapter starts as a ridge from the new signals to what the trunk's own subjects would
-        have made of the same stimuli; then it alone is trained with the trunk frozen. By ``"empirical_bayes"`` nothing
+        have made of the same stimuli, and `mode` says what is trained then. By ``"empirical_bayes"`` nothing
         is trained: the main output is the posterior mean under a prior from the other subjects' weights, its covariance
         the calibration's `error`; see `decoder.new_subject`.
 
@@ -176,12 +177,17 @@ class BrainDecoder(nn.Module):
         embeddings : Embeddings
         settings : train.Config, optional
             Defaults to the decoder's own.
-        freeze : bool
-            Train only the new adapters; False trains the trunk too (other subjects then change).
+        mode : ``"adapter"``, ``"reset"`` or ``"all"``
+            ``"adapter"``: the new adapters alone; the other subjects' predictions stay bit-equal. ``"reset"``: the
+            backbone's first layers too, drawn anew, with the layers behind them frozen (MindBridge's reset-tuning, Wang
+            et al. 2024, arXiv:2404.07850). ``"all"``: everything, from the weights there are, as MindEye2 does with one
+            hour of data (Scotti et al. 2024, arXiv:2403.11207). In the last two the copy decodes the other subjects by
+            a trunk that was trained without them.
         method : ``"fine_tune"`` or ``"empirical_bayes"``
-            The second takes neither `settings` nor `freeze`.
+            The second takes neither `settings` nor `mode`.
         """
         checks.one_of("method", method, ("fine_tune", "empirical_bayes"))
+        checks.one_of("mode", mode, MODES)
         named = learning.named(self, embeddings)
         known = sorted(set(part.keys) & set(self.info.signals))
         if known:
@@ -191,11 +197,11 @@ class BrainDecoder(nn.Module):
         new = copy.deepcopy(self).cpu()
         folder = None if out_dir is None else Path(out_dir)
         if method == "empirical_bayes":
-            new_subject.check_untrained(settings, freeze)
+            new_subject.check_untrained(settings, mode)
             learning.adapt_in_closed_form_(new, part, named, folder)
             return new.eval()
         training = settings or self.settings.train
-        learning.adapt_(new, part, named, folder, training, freeze=freeze, progress=progress)
+        learning.adapt_(new, part, named, folder, training, mode=mode, progress=progress)
         return new.eval()
 
     # ------------------------------------------------------------------------------------------------------- decoding
@@ -217,7 +223,8 @@ class BrainDecoder(nn.Module):
         encoder = self.fitted_encoder()
         fitted = checks.known_key("subject", trials.key, self.preprocessing)
         run = partial(self._predict_rows, encoder, trials.key, name)
-        return replace(with_repeats(fitted.apply(trials), trials.table, repeats, run), key=trials.key)
+        x = fitted.apply(trials, rows.place_for(trials))
+        return replace(with_repeats(x, trials.table, repeats, run), key=trials.key)
 
     def similarity(
         self, prediction: Prediction, candidates: np.ndarray, direction: Direction = "image"
@@ -403,7 +410,7 @@ class BrainDecoder(nn.Module):
         if key in self.readouts:
             checks.one_of(f"output of {key}, which is read in closed form,", output or self.main, [self.main])
             return new_subject.read(self, key, signals)
-        parts = [encoder({key: rows})[key][output or self.main] for rows in signals.split(ROWS_AT_ONCE)]
+        parts = [encoder({key: some})[key][output or self.main] for some in signals.split(ROWS_AT_ONCE)]
         return torch.cat(parts)
 
     def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor
 from braindec import checks, seeding, store, train
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import closed_form, fitting, masked, new_subject, rows, saving
+from braindec.decoder import adaptation, closed_form, fitting, masked, new_subject, rows, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -100,7 +100,7 @@ def pretrain_(
 
 def adapt_(
     decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings], folder: Path | None,
-    settings: train.Config, *, freeze: bool, progress: bool,
+    settings: train.Config, *, mode: adaptation.Mode, progress: bool,
 ) -> None:  # fmt: skip
     """See `BrainDecoder.adapt`, of which this decoder is already the copy."""
     leakage.audit_part(part).refuse()
@@ -108,18 +108,24 @@ def adapt_(
     place = rows.place_of(part, folder)
     sets = prepared_sets_(decoder, part, named, place)
     new = [p for key in part.keys for p in decoder.encoder.add_subject(decoder.preprocessing[key].signal)]
+    trainable = adaptation.trained(decoder.encoder, new, mode)
+    if mode == "reset":
+        outputs = {name: info.shape for name, info in decoder.outputs.items()}
+        adaptation.reset_first_layers_(
+            decoder.encoder, decoder.settings.backbone, outputs, decoder.settings.seed
+        )
     fresh = copy.deepcopy(decoder.encoder)
     decoder.encoder, fitted = cross_fit(
         lambda: copy.deepcopy(fresh), told_losses(decoder), loss_weights(decoder), sets, settings,
         n_folds=decoder.settings.n_folds, seed=decoder.settings.seed, name="adapt", folder=folder, progress=progress,
         start=partial(start_adapters_, decoder), rank=rank_of(decoder), keep=kept_in(place),
         refit=refit_of(decoder, part, sets, place), cycle=decoder.settings.cycle,
-        trainable=tuple(new) if freeze else ("",),
-        about=identity_of(decoder, part, named),
+        trainable=trainable,
+        about=f"{identity_of(decoder, part, named)} {mode}",
     )  # fmt: skip
     decoder.log = fitted.log
     calibrate_(decoder, fitted)
-    adapted = {"dataset": part.identity(), "best_step": decoder.log.best_step}
+    adapted = {"dataset": part.identity(), "mode": mode, "best_step": decoder.log.best_step}
     chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
     before = decoder.provenance.get("chosen_on", {}).get("rows", {})
     chosen["rows"] = {**before, **chosen["rows"]}

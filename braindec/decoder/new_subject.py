@@ -106,10 +106,10 @@ def fit_populations_(decoder: BrainDecoder, sets: Sets) -> None:
         decoder.populations[modality] = known
 
 
-def check_untrained(settings: object, freeze: bool) -> None:
+def check_untrained(settings: object, mode: str) -> None:
     """Refuses what only training can heed."""
-    if settings is not None or not freeze:
-        raise ValueError("method 'empirical_bayes' trains nothing: leave out settings and freeze.")
+    if settings is not None or mode != "adapter":
+        raise ValueError("method 'empirical_bayes' trains nothing: leave out settings and mode.")
 
 
 def check_known(decoder: BrainDecoder, part: NeuralDataset) -> None:

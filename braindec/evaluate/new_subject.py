@@ -10,7 +10,7 @@ import numpy as np
 
 from braindec import seeding
 from braindec.data import NeuralDataset
-from braindec.decoder import BrainDecoder, steps_for
+from braindec.decoder import BrainDecoder, Mode, steps_for
 from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.nulls import permuted
@@ -116,9 +116,9 @@ def _judged(
     def bayes(part: NeuralDataset, e: Embeddings, seed: int) -> BrainDecoder:
         return decoder.adapt(first_trials(part, size), e, method="empirical_bayes", progress=False)
 
-    def tuned(freeze: bool) -> Fitter:
+    def tuned(mode: Mode) -> Fitter:
         def fit(part: NeuralDataset, e: Embeddings, seed: int) -> BrainDecoder:
-            return decoder.adapt(first_trials(part, size), e, freeze=freeze, progress=False)
+            return decoder.adapt(first_trials(part, size), e, mode=mode, progress=False)
 
         return fit
 
@@ -132,7 +132,7 @@ def _judged(
         return ridge(first_trials(part, size), e, seed)
 
     fits: Mapping[str, Fitter] = {
-        "braindec": bayes, "adapted": tuned(True), "contender": tuned(False), "ridge": alone, "shuffled": shuffled,
+        "braindec": bayes, "adapted": tuned("adapter"), "contender": tuned("all"), "ridge": alone, "shuffled": shuffled,
     }  # fmt: skip
     return {
         name: judge(name, fit, exam, plan.n_null if name == "braindec" else 0) for name, fit in fits.items()

@@ -97,8 +97,8 @@ def test_targets_too_long_for_covariances_are_read_through_the_shared_values(
 
 
 def test_what_cannot_be_is_refused(decoder, planted, few, adapted, trials):
-    with pytest.raises(ValueError, match="settings and freeze"):
-        decoder.adapt(few, planted.embeddings, method="empirical_bayes", freeze=False)
+    with pytest.raises(ValueError, match="settings and mode"):
+        decoder.adapt(few, planted.embeddings, method="empirical_bayes", mode="all")
     with pytest.raises(ValueError, match="fine_tune"):
         decoder.adapt(few, planted.embeddings, method="finetune")
     with pytest.raises(ValueError, match="closed form"):
