@@ -1,0 +1,34 @@
+"""What people share when they see the same pictures: held-out pictures matched between people in a shared space.
+
+Rows    F9 shared response models (Chen et al. 2015: segments of a film matched across people in 0.7 to 0.8 of cases
+        with a shared response of raider's 10 people, own anatomy far below), functional alignment
+Run     braindec run shared_response --out runs/shared_response
+Smoke   braindec run shared_response --smoke
+Needs   nothing: data are generated; a minute on 2 cores
+Expect  see recipes/README.md; the film is not here: pictures of simulated people are matched
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import compare_shared
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", modalities=("fmri",)),
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={"sizes": [2, 5, 10, 20, 40, 80], "n_folds": 4, "n_null": 19},
+)
+SMOKE = ("settings.sizes=[2,4,8]", "settings.n_null=5")
+
+
+def main(recipe, data_dir, out_dir):
+    dataset = recipe.data.read(data_dir).part("test")  # the pictures that everybody saw
+    settings = compare_shared.Settings(seed=recipe.seed, **recipe.settings)
+    return compare_shared.shared_study(dataset, settings, protocol=recipe.protocol)
