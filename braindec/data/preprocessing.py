@@ -197,8 +197,14 @@ class FittedPreprocessing:
         """Whether a step uses held-out rows (without labels)."""
         return Preprocessing(self.steps).transductive
 
-    def apply(self, trials: Trials) -> np.ndarray:
+    def apply(self, trials: Trials, place: Place = MEMORY) -> np.ndarray:
         """float32 (n_trials, *signal.shape).
+
+        Parameters
+        ----------
+        trials : Trials
+        place : Place
+            Where the signals lie; `mapped.Scratch` keeps them in files, to the same bits.
 
         Raises
         ------
@@ -208,9 +214,9 @@ class FittedPreprocessing:
             If a response is NaN or infinite.
         """
         self._check(trials.signal)
-        x, signal = MEMORY.responses(trials), self.source
+        x, signal = place.responses(trials), self.source
         for step, state in zip(self.steps, self.states, strict=True):
-            x = step.apply(x, trials.table, signal, state)
+            x = place.applied(step, x, trials.table, signal, state)
             signal = step.output(signal, state)
         return x
 

@@ -15,8 +15,10 @@ from torch import Tensor
 from braindec import store
 from braindec.data import NeuralDataset
 from braindec.data.loader import MappedRows, gather
+from braindec.data.mapped import Scratch
+from braindec.data.place import MEMORY, Place
 from braindec.maths.groups import group_means
-from braindec.types import Embeddings
+from braindec.types import Embeddings, Trials
 
 IN_MEMORY_BYTES = 128 << 20  # what a part may hold of signals, and of targets, to be read whole
 AT_ONCE_BYTES = 32 << 20  # what is computed on at once, of whatever is larger
@@ -159,3 +161,10 @@ def place_of(part: NeuralDataset, folder: Path | None) -> Path | None:
     if part.folder is not None and os.access(part.folder, os.W_OK):
         return part.folder / "preprocessed"
     return (Path(tempfile.gettempdir()) / "braindec" if folder is None else folder) / "preprocessed"
+
+
+def place_for(trials: Trials) -> Place:
+    """Where signals that are decoded lie: memory, or nameless temporary files where they are too large."""
+    if not is_large(1, tuple(trials.responses.shape)):
+        return MEMORY
+    return Scratch(Path(tempfile.gettempdir()) / "braindec" / "preprocessed")

@@ -215,6 +215,29 @@ def traced(call) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_fitted_steps_make_the_same_bits_of_new_rows_in_files(chain, small_memory, tmp_path, rng):
+    trials = epochs(rng, level=1e-3)
+    fitted = Preprocessing(chain).fit(trials.take(rng.permutation(trials.n_trials)[:100]))
+    new = trials.take(np.arange(40, trials.n_trials))
+    assert np.array_equal(fitted.apply(new, mapped.Scratch(tmp_path)), fitted.apply(new))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_decoding_takes_no_copy_of_all_rows(written, monkeypatch):
+    dataset, embeddings = written
+    decoder = fitted(dataset, embeddings, n_folds=0, calibrate=False)
+    trials = dataset.trials["sub-01_fmri"]
+    expected = decoder.predict(trials).values
+    held = traced(lambda: decoder.predict(trials))
+    monkeypatch.setattr(rows, "IN_MEMORY_BYTES", 1000)
+    for module in (mapped, steps, unit_steps):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 20_000)
+    assert np.array_equal(decoder.predict(trials).values, expected)
+    size = 4 * int(np.prod(trials.responses.shape))
+    assert traced(lambda: decoder.predict(trials)) < held - size
+
+
 @pytest.mark.parametrize("chain", [(Standardise(), AlignShared(2)), (AlignProcrustes(),)])
 def test_subjects_are_aligned_in_files_to_the_same_bits(chain, small_memory, tmp_path, rng):
     trials = {
