@@ -274,6 +274,8 @@ class TransformersAudio(AudioTarget):
             if longest is not None:
                 checks.in_range("samples of a sound", len(sound), 1, longest)
         inputs = self._extractor(heard, sampling_rate=int(self.sfreq), return_tensors="pt").to(device)
+        if "is_longer" in inputs:  # of sounds that all fit, the extractor calls one at random longer
+            inputs["is_longer"] = torch.zeros_like(torch.as_tensor(inputs["is_longer"]), dtype=torch.bool)
         found = self._whole.to(device).get_audio_features(**inputs)
         return found if isinstance(found, Tensor) else found.pooler_output
 
