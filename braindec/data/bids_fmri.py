@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import bids, bids_events, glm_choices, glm_design, nifti
-from braindec.data.bids_confounds import confounds, derived
+from braindec.data import bids, bids_bold, bids_events, bids_surface, glm_choices, glm_design
+from braindec.data.bids_bold import Place
+from braindec.data.bids_confounds import confounds
 from braindec.data.bids_events import Events
 from braindec.data.bids_settings import BidsSettings, FmriSettings
-from braindec.data.damage import reading
 from braindec.data.glm_choices import Choices, Run
 from braindec.data.tables import repeats
-from braindec.types import Table, Trials, VoxelSpace
+from braindec.types import Table, Trials, VertexSpace
 
 SAME_T_R = 1e-3  # s
 SEEN = 0.1  # a trial is estimated if its expected response reaches this share of its peak in a volume that is kept
@@ -77,6 +77,9 @@ class BoldRun:
 def bold_files(root: Path, label: str, settings: BidsSettings) -> list[bids.BidsFile]:
     """The preprocessed BOLD images of a subject in the chosen task and space; empty without derivatives.
 
+    Of surfaces the left files, each of which stands for both. They are read where their space is chosen, or where there
+    is no volume.
+
     Raises
     ------
     ConfigError
@@ -85,11 +88,14 @@ def bold_files(root: Path, label: str, settings: BidsSettings) -> list[bids.Bids
     derived = derivatives(root, settings.fmri)
     if not derived.is_dir():
         return []
+    every = bids.files(derived, label, "func")
     found = [
         f
-        for f in bids.files(derived, label, "func")
+        for f in every
         if f.suffix == "bold" and f.extension in (".nii.gz", ".nii") and f.entities.get("desc") == "preproc"
     ]
+    if settings.fmri.space is not None or not found:
+        found += [f for f in every if bids_surface.is_left(f)]
     spaces = sorted({f.entities.get("space", "") for f in found})
     if settings.fmri.space is not None and found:
         checks.one_of("fmri.space", settings.fmri.space, spaces)
@@ -115,39 +121,9 @@ def read_runs(root: Path, files: Sequence[bids.BidsFile], settings: BidsSettings
     return [_read_run(root, file, settings) for file in files]
 
 
-def mask_of(root: Path, files: Sequence[bids.BidsFile], settings: FmriSettings) -> VoxelSpace:
-    """The own mask where one is given, or else the voxels inside the brain masks of all runs; nothing is written.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a run has no brain mask.
-    DataFileError
-        If the masks have no common grid or no common voxel.
-    """
-    if settings.mask is not None:
-        return nifti.read_mask(root / settings.mask)
-    space: VoxelSpace | None = None
-    for file in files:
-        path = derived(file, "desc-brain_mask")
-        checks.existing_file(
-            path, "fMRIPrep writes it beside the BOLD image; or give a mask: --set fmri.mask=PATH."
-        )
-        one = nifti.read_mask(path)
-        if space is not None:
-            nifti.same_grid(path, nifti.load(path), space)
-            one = VoxelSpace(one.mask & space.mask, space.affine)
-        space = one
-    if space is None or not space.mask.any():
-        raise checks.DataFileError(
-            files[0].path.parent, "has brain masks without a common voxel", "Check the masks."
-        )
-    return space
-
-
 def read_signals(
-    runs: Sequence[BoldRun], space: VoxelSpace, settings: FmriSettings, folder: Path
-) -> tuple[list[Any], np.ndarray, VoxelSpace]:
+    runs: Sequence[BoldRun], space: Place, settings: FmriSettings, folder: Path
+) -> tuple[list[Any], np.ndarray, Place]:
     """Signals in percent of each voxel's mean, memory-mapped below `folder`; temporal SNR; and the voxels kept.
 
     Returns
@@ -155,7 +131,7 @@ def read_signals(
     signals : list of float32 arrays, shape (n_voxels, n_times)
     tsnr : float32 array, shape (n_runs, n_voxels)
         Mean over standard deviation in time of the volumes that are not censored, nothing removed.
-    space : VoxelSpace
+    space : VoxelSpace or VertexSpace
         Smaller than the given one where bad voxels were dropped.
 
     Raises
@@ -165,10 +141,7 @@ def read_signals(
     """
     signals, tsnr, bad = [], [], np.zeros(space.n_features, dtype=bool)
     for i, run in enumerate(runs):
-        image = nifti.load(run.file.path)
-        nifti.same_grid(run.file.path, image, space)
-        with reading(run.file.path):
-            values = np.asarray(image.dataobj, dtype=np.float32)[space.mask]  # (voxel, time)
+        values = bids_bold.series(run.file, space)
         kept = values[:, ~run.censored].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             mean, sd = kept.mean(1), kept.std(1)
@@ -177,7 +150,7 @@ def read_signals(
             percent = 100.0 * (values / mean[:, None] - 1.0)
             tsnr.append((mean / sd).astype(np.float32))
         if wrong.any() and settings.bad_voxels == "refuse":
-            raise checks.DataFileError(run.file.path, *_bad_voxels(finite, mean, wrong))
+            raise checks.DataFileError(run.file.path, *_bad_voxels(finite, mean, wrong, space))
         bad |= wrong
         np.save(folder / f"signal-{i}.npy", percent.astype(np.float32))
         signals.append(np.load(folder / f"signal-{i}.npy", mmap_mode="r"))
@@ -187,9 +160,7 @@ def read_signals(
         raise checks.DataFileError(
             runs[0].file.path.parent, "has no voxel that is good in all runs", "Check the mask."
         )
-    mask = space.mask.copy()
-    mask[space.mask] = ~bad
-    return [s[~bad] for s in signals], np.stack(tsnr)[:, ~bad], VoxelSpace(mask, space.affine)
+    return [s[~bad] for s in signals], np.stack(tsnr)[:, ~bad], bids_bold.without(space, bad)
 
 
 def model_runs(runs: Sequence[BoldRun], signals: Sequence[Any], high_pass_hz: float) -> list[Run]:
@@ -212,7 +183,7 @@ def estimated(
     models: Sequence[Run],
     choices: Choices,
     settings: FmriSettings,
-    space: VoxelSpace,
+    space: Place,
     subject: int,
     tsnr: np.ndarray,
     folder: Path,
@@ -282,15 +253,10 @@ def _table(runs: Sequence[BoldRun], tsnr: np.ndarray) -> Table:
 
 
 def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRun:
-    image = nifti.load(file.path)
-    if len(image.shape) != 4:
-        raise checks.DataFileError(
-            file.path, f"has shape {image.shape}, expected (x, y, z, time)", "Choose the BOLD image."
-        )
     sidecars = [*bids.of_recording(root, file, "bold", ".json"), *_own_sidecar(file)]
     about = bids.metadata(sidecars)
-    t_r = _t_r(image, file, about, sidecars, settings.fmri)
-    n_times = int(image.shape[3])
+    n_times, header = bids_bold.header(file, settings.fmri)
+    t_r = _t_r(header, file, about, sidecars, settings.fmri)
     fd, columns, unsteady = confounds(file, n_times, settings.fmri)
     censored = unsteady | (fd > settings.fmri.fd_mm if settings.fmri.fd_mm is not None else False)
     if censored.mean() > settings.fmri.max_censored:
@@ -313,14 +279,23 @@ def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRu
 
 
 def _t_r(
-    image: Any, file: bids.BidsFile, about: dict[str, Any], sidecars: list[Path], settings: FmriSettings
+    header: float | None,
+    file: bids.BidsFile,
+    about: dict[str, Any],
+    sidecars: list[Path],
+    settings: FmriSettings,
 ) -> float:
     """Seconds a volume, where header, sidecar and setting agree."""
     if settings.t_r is not None:
         return settings.t_r
-    header = nifti.repetition_time(image, file.path)
     said = about.get("RepetitionTime")
-    if said is not None and not (isinstance(said, int | float) and abs(said - header) <= SAME_T_R):
+    number = float(said) if isinstance(said, int | float) else None
+    if header is None:
+        if number is None or not 0.05 <= number <= 60:
+            found = f"has no sidecar that says its RepetitionTime in seconds (found {said!r})"
+            raise checks.DataFileError(file.path, found, "Add it, or say --set fmri.t_r=SECONDS.")
+        return number
+    if said is not None and (number is None or abs(number - header) > SAME_T_R):
         found = f"says RepetitionTime {said} but the header of {file.path.name} says {header:g} s"
         raise checks.DataFileError(
             sidecars[-1], found, "Correct the wrong one, or say --set fmri.t_r=SECONDS."
@@ -343,12 +318,14 @@ def _own_sidecar(file: bids.BidsFile) -> list[Path]:
     return [path] if path.is_file() else []
 
 
-def _bad_voxels(finite: np.ndarray, mean: np.ndarray, wrong: np.ndarray) -> tuple[str, str]:
+def _bad_voxels(finite: np.ndarray, mean: np.ndarray, wrong: np.ndarray, space: Place) -> tuple[str, str]:
     n_nan = int((~finite).sum())
     n_low = int((finite & ~(mean > 0)).sum())
     n_constant = int(wrong.sum()) - n_nan - n_low
     found = (
-        f"holds {int(wrong.sum())} bad of {len(wrong)} voxels inside the mask ({n_nan} with NaN, {n_constant} "
+        f"holds {int(wrong.sum())} bad of {len(wrong)} {bids_bold.words(space)} ({n_nan} with NaN, {n_constant} "
         f"constant, {n_low} without a positive mean)"
     )
+    if isinstance(space, VertexSpace):
+        return found, "Check the surfaces, or --set fmri.bad_voxels=drop."
     return found, "Use a tighter mask (--set fmri.mask=PATH), or --set fmri.bad_voxels=drop."

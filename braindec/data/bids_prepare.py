@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from braindec import checks, config, store
 from braindec.data import (
     bids,
+    bids_bold,
     bids_events,
     bids_fmri,
     bids_meeg,
@@ -146,13 +147,15 @@ def _counted(raw: Path, jobs: Sequence[Job], settings: BidsSettings) -> Counts:
     """Trials and stimuli as the tables and headers say, and what would be read and written."""
     n_trials, ids, plan = {}, set(), []
     for job in jobs:
-        size = sum(p.stat().st_size for f in job.files for p in _parts(f)) / 1e6
+        parts = bids_bold.images if job.modality == "fmri" else _parts
+        size = sum(p.stat().st_size for f in job.files for p in parts(f)) / 1e6
         plan.append(f"{job.key}: would read {len(job.files)} recordings of {size:,.1f} MB")
         if job.modality == "fmri":
             events = [run.events for run in bids_fmri.read_runs(raw, job.files, settings)]
-            n_voxels = bids_fmri.mask_of(raw, job.files, settings.fmri).n_features
-            written = 8 * n_voxels * sum(len(e.onset_s) for e in events) / 1e6
-            plan[-1] += f" and write about {written:,.1f} MB (betas and t values of {n_voxels} voxels)"
+            space = bids_bold.space_of(raw, job.files, settings.fmri)
+            written = 8 * space.n_features * sum(len(e.onset_s) for e in events) / 1e6
+            what = f"betas and t values of {space.n_features} {space.kind}"
+            plan[-1] += f" and write about {written:,.1f} MB ({what})"
         else:
             paths = [(bids.of_recording(raw, f, "events", ".tsv"), f.path) for f in job.files]
             events = [bids_events.read(tables, path, settings) for tables, path in paths]
@@ -173,7 +176,7 @@ def _do(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: frozen
 def _do_fmri(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: frozenset[str] | None) -> Made:
     fmri = settings.fmri
     runs = bids_fmri.read_runs(raw, job.files, settings)
-    space = bids_fmri.mask_of(raw, job.files, fmri)
+    space = bids_bold.space_of(raw, job.files, fmri)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         signals, tsnr, space = bids_fmri.read_signals(runs, space, fmri, Path(scratch))
         models = bids_fmri.model_runs(runs, signals, fmri.high_pass_hz)
@@ -200,7 +203,8 @@ def _do_fmri(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: f
         chosen_on = rows_record(view(layout.read_trials(path), kept))
         about["chosen"] = _chosen_words(choices)
     tables = [run.events.path for run in runs]
-    return Made(path, (*(f.path for f in job.files), *tables), about, chosen_on, maps)
+    images = [path for f in job.files for path in bids_bold.images(f)]
+    return Made(path, (*images, *tables), about, chosen_on, maps)
 
 
 def _write_maps(
@@ -218,7 +222,11 @@ def _write_maps(
         out.array("noise_pool", choices.pool)
         out.array("hrf_library", np.array([[h.peak_s, h.dispersion] for h in LIBRARY]))
         out.attributes(
-            {"content": "maps", "rows": "runs (tsnr), trials (t or beta)", "columns": "voxels of the space"}
+            {
+                "content": "maps",
+                "rows": "runs (tsnr), trials (t or beta)",
+                "columns": "voxels or vertices of the space",
+            }
         )
     return path
 

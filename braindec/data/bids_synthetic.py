@@ -16,6 +16,7 @@ TASK = "pictures"
 CATEGORIES = ("face", "house", "tool", "word")
 N_PICTURES, N_RUNS, T_R, N_VOLUMES = 16, 4, 1.5, 150
 SHAPE, SPACE = (8, 8, 5), "T1w"
+MESH = ("fsaverage3", 642)  # fMRIPrep's are fsaverage5 and larger
 AFFINE = np.array([[3.0, 0, 0, -12], [0, 3.0, 0, -12], [0, 0, 3.0, -7], [0, 0, 0, 1]])
 SHOWN_S, GAP_S = 2.0, (10.0, 13.0)
 SLICE_S = T_R / 2  # fMRIPrep moves volumes to the middle of their acquisition
@@ -34,7 +35,15 @@ class Planted:
     details: dict[str, Any]
 
 
-def write(root: Path, *, seed: int = 0, fmri: bool = True, eeg: bool = True, noise: float = 1.0) -> Planted:
+def write(
+    root: Path,
+    *,
+    seed: int = 0,
+    fmri: bool = True,
+    eeg: bool = True,
+    noise: float = 1.0,
+    surface: bool = False,
+) -> Planted:
     """Writes the dataset of two subjects, both with 4 runs of BOLD, the first with 4 runs of EEG besides.
 
     Parameters
@@ -45,6 +54,8 @@ def write(root: Path, *, seed: int = 0, fmri: bool = True, eeg: bool = True, noi
         What to write.
     noise : float
         Factor on all noise.
+    surface : bool
+        Also the same BOLD on a surface: the first half of the voxels on vertices of the left hemisphere.
 
     Returns
     -------
@@ -64,7 +75,8 @@ def write(root: Path, *, seed: int = 0, fmri: bool = True, eeg: bool = True, noi
         rng = seeding.numpy_generator(seed, "bids", "fmri", subject)
         patterns = rng.standard_normal((N_PICTURES, int(brain().sum()))) + 0.5
         runs = [
-            _write_bold(root, subject, run, patterns, pictures, rng, noise) for run in range(1, N_RUNS + 1)
+            _write_bold(root, subject, run, patterns, pictures, rng, noise, surface)
+            for run in range(1, N_RUNS + 1)
         ]
         key = f"sub-{subject:02d}_fmri"
         responses[key], tables[key] = _joined(runs, pictures)
@@ -119,6 +131,7 @@ def _write_bold(
     pictures: list[str],
     rng: np.random.Generator,
     noise: float,
+    surface: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """A run's files; returns planted betas (n_trials, n_voxels), picture numbers, onsets and the run."""
     order = rng.permutation(N_PICTURES)
@@ -144,6 +157,8 @@ def _write_bold(
     label = f"sub-{subject:02d}"
     name = f"{label}_task-{TASK}_run-{run}"
     _write_images(root / f"derivatives/fmriprep/{label}/func", name, MEAN * (1 + percent / 100))
+    if surface:
+        _write_surfaces(root / f"derivatives/fmriprep/{label}/func", name, MEAN * (1 + percent / 100))
     _write_confounds(
         root / f"derivatives/fmriprep/{label}/func/{name}_desc-confounds_timeseries.tsv",
         motion,
@@ -190,6 +205,30 @@ def _write_images(folder: Path, name: str, signal: np.ndarray) -> None:
     nibabel.save(nibabel.Nifti1Image(brain().astype(np.uint8), AFFINE), folder / f"{stem}-brain_mask.nii.gz")
     about = {"RepetitionTime": T_R, "StartTime": SLICE_S, "SliceTimingCorrected": True}
     store.write_json(folder / f"{stem}-preproc_bold.json", about)
+
+
+def vertices(n: int) -> np.ndarray:
+    """Where `n` values of a hemisphere lie on the mesh; all other vertices are 0, as the medial wall."""
+    return 5 + np.arange(n) * ((MESH[1] - 5) // n)
+
+
+def _write_surfaces(folder: Path, name: str, signal: np.ndarray) -> None:
+    """BOLD as fMRIPrep names its surfaces: a GIFTI file a hemisphere, an array a volume, with its sidecar."""
+    import nibabel
+    from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
+
+    for hemisphere, part in zip(("Left", "Right"), np.array_split(signal, 2, axis=1), strict=True):
+        whole = np.zeros((len(signal), MESH[1]), dtype=np.float32)
+        whole[:, vertices(part.shape[1])] = part
+        meta = GiftiMetaData({"AnatomicalStructurePrimary": f"Cortex{hemisphere}"})
+        step = {"TimeStep": f"{1000 * T_R:f}"}
+        held = [
+            GiftiDataArray(v, "NIFTI_INTENT_TIME_SERIES", "NIFTI_TYPE_FLOAT32", meta=GiftiMetaData(step))
+            for v in whole
+        ]
+        stem = f"{name}_hemi-{hemisphere[0]}_space-{MESH[0]}_bold"
+        nibabel.save(GiftiImage(meta=meta, darrays=held), folder / f"{stem}.func.gii")
+        store.write_json(folder / f"{stem}.json", {"RepetitionTime": T_R, "StartTime": SLICE_S})
 
 
 def _write_confounds(path: Path, motion: np.ndarray, physiology: np.ndarray, fd: np.ndarray) -> None:

@@ -95,19 +95,26 @@ def read_npz(path: str | Path) -> np.ndarray:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
-def read_surface(path: str | Path) -> np.ndarray:
+def read_surface(path: str | Path, structure: str | None = None) -> np.ndarray:
     """The maps of one hemisphere, float32 (n_maps, n_vertices): GIFTI, or ``.mgh`` and ``.mgz``.
+
+    Parameters
+    ----------
+    path : path
+    structure : str, optional
+        What a GIFTI file may not contradict: ``"CortexLeft"`` or ``"CortexRight"``.
 
     Raises
     ------
     DataFileError
-        If the file is damaged, keeps its values elsewhere, or holds anything but maps of numbers of one mesh.
+        If the file is damaged, keeps its values elsewhere, is of another structure, or holds anything but maps of
+        numbers of one mesh.
     """
     path = checks.existing_file(path, "Check the path.")
-    return _gifti(path) if path.suffix == ".gii" else _mgh(path)
+    return _gifti(path, structure) if path.suffix == ".gii" else _mgh(path)
 
 
-def _gifti(path: Path) -> np.ndarray:
+def _gifti(path: Path, structure: str | None) -> np.ndarray:
     from xml.parsers.expat import ExpatError
 
     import nibabel
@@ -118,6 +125,11 @@ def _gifti(path: Path) -> np.ndarray:
             raise checks.DataFileError(path, "keeps values in other files", "Save it with its values inside.")
         image: Any = nibabel.GiftiImage.from_bytes(content)
         maps = [np.asarray(array.data) for array in image.darrays]
+        said = image.meta.get("AnatomicalStructurePrimary", structure)
+    if structure is not None and said != structure:
+        raise checks.DataFileError(
+            path, f"is of {said}, not of {structure}", "Correct the name, or copy it again."
+        )
     shapes = {m.shape for m in maps}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or any(m.dtype.kind not in "fiu" for m in maps):
         found = f"holds arrays of the shapes {sorted(shapes)}, expected one of every vertex a trial"

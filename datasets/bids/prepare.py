@@ -47,8 +47,14 @@ def prepare(
 
 
 def synthetic(
-    raw: str | Path, *, seed: int = 0, fmri: bool = True, eeg: bool = True, noise: float = 1.0
+    raw: str | Path,
+    *,
+    seed: int = 0,
+    fmri: bool = True,
+    eeg: bool = True,
+    noise: float = 1.0,
+    surface: bool = False,
 ) -> Truth:
     """A miniature BIDS dataset with planted responses; see `bids_synthetic.write`."""
-    planted = bids_synthetic.write(Path(raw), seed=seed, fmri=fmri, eeg=eeg, noise=noise)
+    planted = bids_synthetic.write(Path(raw), seed=seed, fmri=fmri, eeg=eeg, noise=noise, surface=surface)
     return Truth(planted.responses, planted.tables, planted.details)
