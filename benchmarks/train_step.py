@@ -25,8 +25,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
+from train_step_parts.encoder import NSD_VOXELS, Published, copy_, decay_groups
 
 from braindec import train
 from braindec.adapters import linear
@@ -39,45 +39,9 @@ from braindec.maths import heap
 from braindec.types import ArraySpace, SignalInfo, SubjectSignal
 
 RESULT = Path(__file__).parent / "results" / "train_step.json"
-NSD_VOXELS = (15724, 14278, 15226, 13153, 13039, 17907, 12682, 14386)  # nsdgeneral of subjects 1 to 8
 FULL = {"voxels": NSD_VOXELS, "hidden": 512, "tokens": 256, "dims": 1664, "batch": 24}
 SMALL = {"voxels": (60, 50), "hidden": 16, "tokens": 4, "dims": 8, "batch": 8}
 DECAY, RATE, PROGRESS = 1e-2, 3e-4, 0.9
-
-
-class Published(nn.Module):
-    """MindEye2's encoder as its code computes it, at one token and without the blurry head."""
-
-    def __init__(self, size: dict):
-        super().__init__()
-        hidden, dims = size["hidden"], size["dims"]
-        self.size = size
-        self.ridges = nn.ModuleList([nn.Linear(n, hidden) for n in size["voxels"]])
-        self.blocks1 = nn.ModuleList([block(hidden) for _ in range(4)])
-        self.blocks2 = nn.ModuleList([block(1) for _ in range(4)])
-        self.backbone_linear = nn.Linear(hidden, size["tokens"] * dims)
-        layers: list[nn.Module] = []
-        for _ in range(3):
-            layers += [nn.LayerNorm(dims), nn.GELU(), nn.Linear(dims, dims)]
-        self.clip_proj = nn.Sequential(*layers)
-
-    def forward(self, voxels: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Voxels of every subject to tokens and projected tokens, each (n_trials, n_tokens, n_dims)."""
-        x = torch.cat([ridge(v) for ridge, v in zip(self.ridges, voxels, strict=True)])[:, None]
-        residual1, residual2 = x, x.permute(0, 2, 1)
-        for first, second in zip(self.blocks1, self.blocks2, strict=True):
-            x = first(x) + residual1
-            residual1 = x
-            x = second(x.permute(0, 2, 1)) + residual2
-            residual2 = x
-            x = x.permute(0, 2, 1)
-        tokens = self.backbone_linear(x.flatten(1)).reshape(len(x), self.size["tokens"], self.size["dims"])
-        return tokens, self.clip_proj(tokens)
-
-
-def block(n: int) -> nn.Sequential:
-    """One of the mixer's; dropout off, so that both systems compute the same."""
-    return nn.Sequential(nn.LayerNorm(n), nn.Linear(n, n), nn.GELU(), nn.Dropout(0.0), nn.Linear(n, n))
 
 
 def main() -> None:
@@ -131,15 +95,7 @@ def seconds_of(step: Callable[[dict], float], batch: dict, around: AbstractConte
 
 def theirs(size: dict, model: Published) -> Callable[[dict], float]:
     """A step as published: its decay groups, torch's default AdamW."""
-    no_decay = ("bias", "LayerNorm.bias", "LayerNorm.weight")
-    named = list(model.named_parameters())
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for n, p in named if not any(w in n for w in no_decay)], "weight_decay": DECAY},
-            {"params": [p for n, p in named if any(w in n for w in no_decay)], "weight_decay": 0.0},
-        ],
-        lr=RATE,
-    )
+    optimizer = torch.optim.AdamW(decay_groups(model, DECAY), lr=RATE)
     temperature = soft_clip.build(soft_clip.Config()).temperature(PROGRESS)
 
     def step(batch: dict) -> float:
@@ -181,23 +137,6 @@ def ours(size: dict, published: Published) -> Callable[[dict], float]:
         return float(loss.detach())
 
     return step
-
-
-@torch.no_grad()
-def copy_(encoder: Encoder, published: Published) -> None:
-    """The published form's weights, where they reach anything."""
-    for key, ridge in zip(encoder.keys, published.ridges, strict=True):
-        encoder.adapter(key).load_state_dict({f"linear.{k}": v for k, v in ridge.state_dict().items()})
-    backbone = encoder.backbone
-    backbone.heads.of("tokens").load_state_dict(published.backbone_linear.state_dict())
-    backbone.projectors["to_clip"].load_state_dict(published.clip_proj.state_dict())
-    for mine, blocks in (
-        (backbone.mixing.dims, published.blocks1),
-        (backbone.mixing.tokens, published.blocks2),
-    ):
-        for one, other in zip(mine, blocks, strict=True):
-            for layer, number in (("norm", 0), ("inner", 1), ("outer", 4)):
-                getattr(one, layer).load_state_dict(other[number].state_dict())
 
 
 def drawn(size: dict) -> dict:

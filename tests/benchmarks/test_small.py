@@ -10,16 +10,6 @@ import sys
 import pytest
 
 
-def test_the_gpu_training_benchmark_runs_small(repository):
-    script = repository / "benchmarks" / "train_step_gpu.py"
-    run = subprocess.run(
-        [sys.executable, script, "--small"], capture_output=True, text=True, timeout=120, check=True
-    )
-    found = json.loads(run.stdout.splitlines()[-1])
-    assert found["seconds_per_step"] > 0
-    assert found["loss"] == found["loss"]
-
-
 @pytest.mark.parametrize("name", ["sae_gpu", "ridge_gpu"])
 def test_the_gpu_benchmarks_of_comparing_run_small_and_know_their_floor(repository, name):
     script = repository / "benchmarks" / f"{name}.py"
