@@ -1,0 +1,142 @@
+"""Pretraining on masked patches: what is masked and counted, what it may look at, and how fit starts from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import seeding, train
+from braindec.adapters import gain_bias, region_patches
+from braindec.adapters import linear as linear_adapter
+from braindec.backbones import masked_transformer, mlp
+from braindec.data.preprocessing import Standardise
+from braindec.decoder import BrainDecoder, Settings
+from braindec.decoder.fitting import SubjectSet
+from braindec.decoder.masked import Config, Pretrainee, masked_error, objective
+from braindec.encoder import Encoder
+from braindec.losses import clip
+from braindec.types import ArraySpace, SignalInfo, SubjectSignal
+
+BACKBONE = masked_transformer.Config(patch=4, width=8, n_layers=1, n_heads=2)
+SETTINGS = Settings(
+    adapter=region_patches.Config(n_patches=8, patch=4),  # subjects of 45 and 50 voxels in one shape
+    backbone=BACKBONE,
+    loss=clip.Config(),
+    preprocessing=(Standardise(),),
+    train=train.Config(n_steps=4, batch_size=48, validate_every=4, device="cpu"),
+    n_folds=0,
+    calibrate=False,
+)
+SHORT = train.Config(n_steps=6, batch_size=32, validate_every=3, device="cpu")
+MASKED = Config(ratio=0.5, width=8, n_heads=2, train=SHORT)
+
+
+def build(planted, settings=SETTINGS):
+    return BrainDecoder.build(settings, planted.dataset.info, planted.embeddings.info)
+
+
+def pretrained(planted, part=None, folder=None, settings=MASKED):
+    part = planted.dataset.part("train") if part is None else part
+    return build(planted).pretrain(part, settings, folder, progress=False)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def learnt(planted):
+    return pretrained(planted)
+
+
+@pytest.fixture
+def pretrainee(generator):
+    """Ten values in patches of four: the last one is half padding."""
+    signal = SubjectSignal(1, "fmri", (10,), ArraySpace(10))
+    info = SignalInfo({signal.key: signal})
+    encoder = Encoder.build(info, {"main": (1, 3)}, gain_bias.Config(), BACKBONE, 0)
+    values = 5 + 3 * torch.randn(40, 10, generator=generator)
+    sets = {signal.key: SubjectSet(values, {}, torch.arange(40), tuple("abcdefghij" * 4))}
+    with seeding.seeded(0, "decoder"):
+        return Pretrainee(encoder, MASKED, sets), sets
+
+
+def test_masked_values_that_are_no_padding_count_and_no_others(pretrainee):
+    module, _ = pretrainee
+    kept, counted = module.masks(torch.tensor([[0.1, 0.9, 0.5], [0.9, 0.1, 0.5]]))
+    assert kept.tolist() == [[0, 2], [1, 2]]  # half of three patches, rounded to two
+    assert counted.sum(2).tolist() == [[0, 4, 0], [4, 0, 0]]
+    _, counted = module.masks(torch.tensor([[0.1, 0.5, 0.9]]))
+    assert counted[0, 2].tolist() == [True, True, False, False]
+
+
+def test_a_decoder_that_says_the_mean_has_an_error_of_one(pretrainee, generator):
+    module, sets = pretrainee
+    with torch.no_grad():
+        module.decoder.values.weight.zero_()
+        module.decoder.values.bias.zero_()
+    module.eval()
+    assert masked_error(module, sets, 0) == pytest.approx(1.0, abs=1e-6)
+    batch = {"keys": list(sets)} | {f"signals/{key}": s.signals for key, s in sets.items()}
+    loss = float(objective(module.train(), batch, 0.0, generator)["masked"].detach())
+    assert loss == pytest.approx(1.0, abs=0.2)  # in SDs, over the masked values of forty trials
+
+
+def test_the_trunk_and_the_light_decoder_learn_and_adapter_and_heads_do_not(pretrainee, generator):
+    module, sets = pretrainee
+    batch = {"keys": list(sets)} | {f"signals/{key}": s.signals for key, s in sets.items()}
+    objective(module.train(), batch, 0.0, generator)["masked"].backward()
+    reached = {
+        n.split(".")[0] + "." + n.split(".")[1] for n, p in module.named_parameters() if p.grad is not None
+    }
+    assert reached == {"encoder.backbone", *(n for n in reached if n.startswith("decoder."))}
+    idle = {n for n, p in module.named_parameters() if p.grad is None}
+    assert idle == {
+        n for n in idle if n.startswith(("encoder.adapters.", "encoder.backbone.heads.", "moments."))
+    }
+
+
+def test_labels_are_not_looked_at(planted, learnt):
+    part = planted.dataset.part("train")
+    unknown = {
+        key: replace(t, table=t.table.replace(stimulus_id=np.full(t.n_trials, "unknown")))
+        for key, t in part.trials.items()
+    }
+    assert same(pretrained(planted, replace(part, trials=unknown, split=None)).pretrained.trunk, learnt.pretrained.trunk)
+
+
+def test_a_killed_pretraining_goes_on_where_it_was(planted, learnt, tmp_path, monkeypatch):
+    kept = replace(MASKED, train=replace(SHORT, checkpoint_every=2))
+    fit = train.fit
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "fit", lambda *a, **k: fit(*a, **k, stop_at=4))
+        pretrained(planted, folder=tmp_path, settings=kept)
+    resumed = pretrained(planted, folder=tmp_path, settings=kept)
+    assert same(resumed.pretrained.trunk, learnt.pretrained.trunk)
+    assert resumed.pretrained.log.rows[-1]["step"] == 6
+
+
+def test_fit_starts_from_the_trunk_and_says_so(planted, learnt, tmp_path):
+    still = replace(SETTINGS, train=replace(SETTINGS.train, n_steps=0))
+    decoder = build(planted, still)
+    decoder.pretrained = learnt.pretrained
+    decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+    assert same(decoder.encoder.backbone.trunk(), dict(learnt.pretrained.trunk))
+    assert decoder.provenance["pretrained"]["n_trials"] == {"sub-01_fmri": 360, "sub-02_fmri": 360}
+    trials = planted.dataset.part("test").trials["sub-01_fmri"]
+    again = BrainDecoder.from_pretrained(decoder.save_pretrained(tmp_path / "decoder"))
+    np.testing.assert_array_equal(again.predict(trials).values, decoder.predict(trials).values)
+    assert again.provenance["pretrained"] == decoder.provenance["pretrained"]
+
+
+def test_a_trunk_of_another_shape_and_a_backbone_without_patches_are_refused(planted, learnt):
+    wider = build(planted, replace(SETTINGS, backbone=replace(BACKBONE, width=12)))
+    wider.pretrained = learnt.pretrained
+    with pytest.raises(ValueError, match="pretrain with the same backbone"):
+        wider.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+    plain = build(planted, replace(SETTINGS, adapter=linear_adapter.Config(), backbone=mlp.Config()))
+    with pytest.raises(ValueError, match="no patches to mask"):
+        plain.pretrain(planted.dataset.part("train"), MASKED, progress=False)
