@@ -89,9 +89,9 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def config_digest(folder: Path) -> str:
-    """sha256 of config.json without what says where it was saved: two copies of a model are one model."""
-    content = store.read_json(folder / "config.json", "Copy the model's folder whole.")
+def config_digest(folder: Path, name: str = "config.json") -> str:
+    """sha256 of a JSON file without what says where it was saved: two copies of a model are one model."""
+    content = store.read_json(folder / name, "Copy the model's folder whole.")
     kept = {k: v for k, v in content.items() if k not in NOT_CONTENT}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -124,7 +124,7 @@ class TransformersAudio(AudioTarget):
             "target": self.name, "model": kind, "weights_sha256": digest,
             "config_sha256": _pretrained.config_digest(folder), "layers": list(config.layers),
             "pooling": config.pooling, "standardise": config.standardise, "normalised": config.normalised,
-            "sfreq": self.sfreq, "normalises_sounds": bool(getattr(self._extractor, "do_normalize", False)),
+            "sfreq": self.sfreq, "transform_sha256": _pretrained.config_digest(folder, "preprocessor_config.json"),
         }  # fmt: skip
         at = ""
         if config.pooling == "time":
