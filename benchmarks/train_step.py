@@ -35,7 +35,7 @@ from braindec.decoder import versions
 from braindec.decoder.batches import Trainee, objective
 from braindec.encoder import Encoder
 from braindec.losses import mse, soft_clip
-from braindec.maths import heap
+from braindec.maths import gemm, heap
 from braindec.types import ArraySpace, SignalInfo, SubjectSignal
 
 RESULT = Path(__file__).parent / "results" / "train_step.json"
@@ -78,7 +78,8 @@ def main() -> None:
         "measured": True, "command": " ".join(["python", *sys.argv]), "size": size, "losses_off": off,
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                     "threads": torch.get_num_threads()},
-        "load_average": os.getloadavg()[0], "versions": versions(), "values": values,
+        "load_average": os.getloadavg()[0], "versions": versions(), "roofline": roofline(size, ours_median),
+        "values": values,
     }  # fmt: skip
     options.out.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -137,6 +138,41 @@ def ours(size: dict, published: Published) -> Callable[[dict], float]:
         return float(loss.detach())
 
     return step
+
+
+def roofline(size: dict, seconds: float) -> dict[str, float]:
+    """What a step must compute and move, at this machine's own speeds, and the share of our seconds that this is.
+
+    Products on tokens are counted as computing. The layers behind voxels and before tokens have few rows: they are
+    counted as reading and writing their weights, which AdamW does seven times (weight, gradient and two moments) and
+    passes forward and backward three times (two for the adapters: voxels need no gradient).
+    """
+    dims, n = size["dims"], size["batch"] // len(size["voxels"]) * len(size["voxels"])
+    computed = 9 * 2 * n * size["tokens"] * dims**2
+    weights = [sum(size["voxels"]) * size["hidden"], size["hidden"] * size["tokens"] * dims]
+    moved = 4.0 * (9 * weights[0] + 10 * weights[1])
+    a, b = torch.randn(n * size["tokens"], dims), torch.randn(dims, dims)
+    product = fastest(lambda: gemm.mm(a, b))
+    x, y = torch.ones(2, 2**26 if dims > 100 else 2**16).unbind()
+    speed, bandwidth = (
+        2 * len(a) * dims**2 / product,
+        3 * 4 * len(x) / fastest(lambda: torch.add(x, y, out=x)),
+    )
+    floor = computed / speed + moved / bandwidth
+    return {
+        "operations": computed, "bytes": moved, "operations_a_second": speed, "bytes_a_second": bandwidth,
+        "floor_seconds": floor, "of_floor": floor / seconds,
+    }  # fmt: skip
+
+
+def fastest(call: Callable[[], object]) -> float:
+    """Seconds of the fastest of five calls."""
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - start)
+    return min(took)
 
 
 def drawn(size: dict) -> dict:
