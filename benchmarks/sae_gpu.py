@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 
 from braindec.decoder import versions
-from braindec.sparse import Config, codes, fitting, losses, starting
 from braindec.ranks import Ranks
+from braindec.sparse import Config, codes, fitting, losses, starting
 
 SIZES = {
     "d768": {"dims": 768, "latents": 12_288, "active": 32, "batch": 4096, "steps": 50},

@@ -17,10 +17,10 @@ from tqdm.auto import tqdm
 
 from braindec import checks, config, seeding
 from braindec.maths.order import Order
+from braindec.ranks import Ranks
 from braindec.sparse import checkpoints, losses, starting
 from braindec.sparse.autoencoder import Config as ModelConfig
 from braindec.sparse.autoencoder import SparseAutoencoder
-from braindec.ranks import Ranks
 
 ADAM_EPS = 6.25e-10  # Gao et al. 2024
 BATCH_THRESHOLD_RATE = 0.01  # of BatchTopK's running threshold, as in SAELens

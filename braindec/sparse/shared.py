@@ -13,13 +13,13 @@ from torch import Tensor
 
 from braindec import checks, seeding
 from braindec.maths.assignment import assign
+from braindec.ranks import Ranks
 from braindec.sparse import starting
 from braindec.sparse.autoencoder import Config as ModelConfig
 from braindec.sparse.autoencoder import SparseAutoencoder
 from braindec.sparse.fitting import Config as FitConfig
 from braindec.sparse.fitting import Fitted, Rows, State, Term, identity, train
 from braindec.sparse.matching import cosines
-from braindec.ranks import Ranks
 
 
 @dataclass(frozen=True)
