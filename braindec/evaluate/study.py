@@ -12,12 +12,13 @@ from torch import Tensor
 
 from braindec import checks, seeding
 from braindec.data import NeuralDataset
-from braindec.evaluate import encode_features
+from braindec.evaluate import encode_features, encode_partition, encode_text
 from braindec.stats.intervals import t_interval
 from braindec.stats.permutation import p_value
 from braindec.types import Report, Score
 
 N_GROUPS = 10  # of stimuli, each left out once by the jackknife
+COUNTED = {"1": "one object", "2": "two objects", "3": "three objects"}  # columns that count, as words
 Panel = tuple[str, str, dict[str, Any]]
 
 
@@ -131,3 +132,36 @@ def lines(
         "section": section,
     }
     return payload | ({"caption": caption} if caption else {})
+
+
+def factors(dataset: NeuralDataset, prefix: str = "factor_") -> dict[str, np.ndarray]:
+    """What is in each of the dataset's stimuli: bool (n,) by word, from the stimuli's table.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such columns.
+    """
+    table = dataset.stimuli.table
+    columns = [] if table is None else [c for c in table if c.startswith(prefix)]
+    if table is None or not columns:
+        raise ValueError(
+            f"the stimuli of {dataset.name!r} have no columns {prefix!r}: their factors are not known."
+        )
+    row = {key: i for i, key in enumerate(dataset.stimuli.ids)}
+    kept = [row[i] for i in dataset.stimulus_ids]
+    spelled = [c.removeprefix(prefix).replace("_", " ") for c in columns]
+    return {COUNTED.get(w, w): np.asarray(table[c])[kept].astype(bool) for w, c in zip(spelled, columns)}
+
+
+def words(target: str, names: Sequence[str]) -> Tensor:
+    """Embeddings (n, dim) of words by a target that embeds texts."""
+    found = encode_text.meaning({str(i): name for i, name in enumerate(names)}, target, context=0)
+    return torch.from_numpy(found.of(found.ids)).flatten(1)
+
+
+def captions(dataset: NeuralDataset, target: str) -> Tensor:
+    """Embeddings (n, dim) of the captions of the dataset's stimuli."""
+    return torch.from_numpy(encode_partition.caption_space(dataset, target).of(dataset.stimulus_ids)).flatten(
+        1
+    )

@@ -1,0 +1,40 @@
+"""Which sparse autoencoder finds the factors that made the data? Every kind on known factors, beside PCA, ICA, k-means.
+
+Rows    G1 TopK with AuxK, G2 ReLU + L1, JumpReLU, BatchTopK, G3 Matryoshka, names by CLIP text, search, G4 mutual
+        feature regularisation, G9 families and steering of retrieval, G12 known generative variables
+Run     braindec run sparse_dictionaries --out runs/sparse_dictionaries
+Smoke   braindec run sparse_dictionaries --smoke
+Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
+Expect  see recipes/README.md; published numbers are of language models and of CLIP on photographs, and no target here
+"""
+
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.evaluate import inside_factors, study
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1,)),  # its scenes alone
+    # A recipe names a decoder too; this one fits none.
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    protocol="heldout_stimuli",
+    settings={
+        "embedding": "tiny_openclip",
+        "study": {"n_scenes": 10000, "n_dims": 16, "n_steps": 1500, "n_latents": 128, "n_null": 19},
+    },
+)
+SMOKE = ('settings.study={"n_scenes": 2000, "n_dims": 16, "n_steps": 150, "n_latents": 32, "n_null": 5}',)
+
+
+def main(recipe, data_dir, out_dir):
+    dataset, told = recipe.data.read(data_dir), recipe.settings
+    spaces = study.features(dataset, [told["embedding"]], data_dir / "embeddings", recipe.seed)
+    factors = study.factors(dataset)
+    texts = study.words(told["embedding"], list(factors))
+    settings = inside_factors.Settings(seed=recipe.seed, **told["study"])
+    return inside_factors.factor_study(*spaces.values(), factors, texts, settings, protocol=recipe.protocol)
