@@ -1,0 +1,91 @@
+"""fMRI and EEG in one space: every subject's adapter ends in one vector, and experts that a router weighs do the rest.
+
+Two simulated fMRI subjects and one with EEG share a backbone of experts. Beside retrieving scenes, one brain's
+predictions are looked for among another's of the other modality: what both have in common, without an image.
+
+Run     braindec run one_space --out runs/one_space
+Smoke   braindec run one_space --smoke
+Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from braindec import evaluate
+from braindec.adapters import linear
+from braindec.backbones import experts
+from braindec.data.preprocessing import AverageTime, Crop, Standardise, Vectorise, Whiten
+from braindec.decoder import BrainDecoder
+from braindec.evaluate import one_space, panels
+from braindec.losses import soft_clip
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+from braindec.train import Config as Train
+from braindec.types import Report
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1, 2, 5)),
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=192),
+    backbone=experts.Config(width=128, dropout=0.2, balance=0.01),
+    loss=soft_clip.Config(
+        mixco_fraction=0.2, mixco_temperature=0.05, temperature_start=0.05, temperature_end=0.05
+    ),
+    preprocessing={
+        "fmri": (Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
+        "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
+    },
+    train=Train(n_steps=40, batch_size=512, lr=1e-4, validate_every=20),
+    n_folds=3,
+    protocol="heldout_stimuli",
+    plan=evaluate.Plan(n_null=3, n_null_baselines=3, n_jobs=1, progress=False),
+    settings={"world": "demo"},
+)
+SMOKE = (
+    "data.subjects=[1,5]",
+    "train.n_steps=10",
+    "train.validate_every=10",
+    "n_folds=2",
+    "calibrate=false",  # 60 scenes say too little about the error
+    "plan.n_null=1",
+    "plan.n_null_baselines=1",
+    "settings.world=smoke",
+)
+
+
+def main(recipe, data_dir, out_dir):
+    lap = evaluate.Laps()
+    dataset = recipe.data.read(data_dir)
+    embeddings = recipe.embed(dataset, data_dir, everything=True)
+    training = evaluate.training_part(recipe, dataset, embeddings)
+    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info)
+    decoder.fit(training, embeddings, out_dir / "logs")
+    lap("fit")
+    nulls = evaluate.fit_nulls(recipe, training, embeddings, 1, n_jobs=1, progress=False)
+    judged = evaluate.held_out(decoder, recipe, dataset, embeddings, nulls=nulls, plan=recipe.plan)
+    lap("judging and nulls")
+    across = one_space.across_brains(
+        decoder, dataset, protocol=recipe.protocol, seed=recipe.seed, shuffled=nulls[0]
+    )
+    use = one_space.expert_use(decoder, dataset)
+    report = Report(
+        (*judged.scores, *across),
+        {
+            "title": "fMRI and EEG in one space",
+            "summary": "One decoder for brains measured by fMRI and by EEG: adapters end in one vector, experts are "
+            "shared; scenes are retrieved, and one brain's predictions among another's.",
+            "command": "braindec run one_space --out runs/one_space",
+            "comparisons": list(judged.comparisons),
+            "experts": use,
+            **judged.record,
+            **lap.record(),
+        },
+        (
+            panels.comparisons(judged.comparisons, "The decoder against closed-form ridge"),
+            one_space.use_panel(use),
+            *panels.curves(decoder),
+            panels.limits(
+                "The brains of this page are simulated: its scores say nothing about real recordings."
+            ),
+        ),
+    )
+    decoder.save_pretrained(out_dir / "decoder", report)
+    return report
