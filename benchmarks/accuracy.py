@@ -23,9 +23,9 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-
 from accuracy_parts import cells, regimes, systems, tables, what_works
 from accuracy_parts.cells import Cell, Place
+
 from braindec import store
 
 RESULT = Path(__file__).parent / "results" / "accuracy.json"
@@ -34,7 +34,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "what-works.md"
 
 def main() -> None:
     """Makes what is missing, says what is left, and writes tables, page and figure of what there is."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--only", nargs="+", default=None, metavar="REGIME")
@@ -130,7 +132,7 @@ def _planned(place: Place, name: str) -> list[Cell]:
     """The second wave; where a choice is not made yet, with the first configuration in its place."""
     made = cells.second_wave(place, name)
     known = {c.system for c in made}
-    n_folds = len(place.matter(name).held)
+    n_folds = cells.pinned(place, name)[1]
     for system in set(place.regimes[name].systems) - known:
         first = [c for c in cells.first_wave(place, name) if c.kind == "search" and c.system == system]
         told = [cells.found(place, c) for c in first]

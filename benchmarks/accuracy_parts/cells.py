@@ -38,7 +38,7 @@ FORMAT = 1  # raised when what a cell computes changes without a setting that sa
 class Cell:
     """One job.
 
-    kind: search, final, null, nuisance or ceiling. choices: the configuration of each fold. seed: of a null, its number.
+    kind: search, final, null, nuisance or ceiling. choices: a configuration for each fold. seed: of a null, its number.
     """
 
     kind: str
@@ -80,9 +80,10 @@ class Place:
 
 
 @lru_cache(maxsize=64)
-def data_hash(place: Place, regime: str) -> str:
-    """Of a regime's data, target and folds."""
-    return store.content_hash(**regimes.identity(place.regimes[regime], place.matter(regime)))
+def pinned(place: Place, regime: str) -> tuple[str, int]:
+    """(hash of a regime's data, target and folds, number of folds): its data are read once for this."""
+    found = place.matter(regime)
+    return store.content_hash(**regimes.identity(place.regimes[regime], found)), len(found.held)
 
 
 def path_of(place: Place, cell: Cell) -> Path:
@@ -92,10 +93,11 @@ def path_of(place: Place, cell: Cell) -> Path:
         entry = systems.SYSTEMS[BESIDE.get(cell.system, cell.system)]
         told = [[entry.kind, c, settings_to_json(_settings(place, cell, c))] for c in _chosen(cell)]
     key = store.content_hash(
-        cell=[cell.kind, cell.regime, cell.system, cell.seed], settings=told, data=data_hash(place, cell.regime),
+        cell=[cell.kind, cell.regime, cell.system, cell.seed], settings=told, data=pinned(place, cell.regime)[0],
         versions=versions(), format=FORMAT,
     )  # fmt: skip
-    return place.folder / "cells" / f"{cell.regime}-{cell.system or 'all'}-{cell.kind}-{cell.seed}-{key[:16]}.json"
+    name = f"{cell.regime}-{cell.system or 'all'}-{cell.kind}-{cell.seed}-{key[:16]}.json"
+    return place.folder / "cells" / name
 
 
 def found(place: Place, cell: Cell) -> dict[str, Any] | None:
@@ -120,7 +122,7 @@ def run(place: Place, cell: Cell) -> None:
 def first_wave(place: Place, regime: str) -> list[Cell]:
     """What needs no choice: every configuration of every system, the nuisance decoder, ceilings."""
     one = place.regimes[regime]
-    n_folds = len(place.matter(regime).held)
+    n_folds = pinned(place, regime)[1]
     made = [
         Cell("search", regime, name, (i,) * n_folds, systems.SEARCH_SEED)
         for name in one.systems
@@ -141,6 +143,7 @@ def second_wave(place: Place, regime: str) -> list[Cell]:
         choices = picked.get(other)
         if choices is not None and not one.known and not one.real and one.target == "clip":
             made += [Cell("final", regime, name, choices, seed) for seed in place.seeds]
+            made += [Cell("null", regime, name, choices, n) for n in range(1 if place.small else FEW_NULL)]
     return made
 
 
@@ -173,7 +176,9 @@ def training(found: Matter, fold: int) -> NeuralDataset:
     return replace(whole, split=found.held[fold], part_name=None, splits={})
 
 
-def _fits(place: Place, cell: Cell, null: int | None = None, *, keep: bool = False) -> Iterator[fitting.Fitted]:
+def _fits(
+    place: Place, cell: Cell, null: int | None = None, *, keep: bool = False
+) -> Iterator[fitting.Fitted]:
     """A fit a fold; the pairing of training and validation trials permuted where a null's number is given."""
     matter = place.matter(cell.regime)
     entry = systems.SYSTEMS[BESIDE.get(cell.system, cell.system)]
@@ -235,11 +240,16 @@ def _ceiling(place: Place, cell: Cell) -> dict[str, Any]:
             kind: {
                 "image_retrieval_top1": c.top1,
                 "image_retrieval_top5": float(c.image_retrieval(5).mean()),
-                "bits_per_trial": float(pool_free.information(pool_free.surprisal(c.scores, c.target)).mean()),
+                "bits_per_trial": bits(c.scores, c.target),
             }
             for kind, c in told.items()
         }
     return {"values": out}
+
+
+def bits(similarity: np.ndarray, own: np.ndarray) -> float:
+    """Bits per trial of a table of similarities."""
+    return float(pool_free.information(pool_free.surprisal(similarity, own)).mean())
 
 
 MAKERS = {"search": _search, "final": _final, "null": _null, "nuisance": _nuisance, "ceiling": _ceiling}
@@ -260,7 +270,9 @@ def _judged(exam: Any, fitted: Sequence[System]) -> dict[str, Any]:
             "ids": list(d.ids),
             "values": {name: m.value for name, m in told.items()},
             "chance": {name: m.chance for name, m in told.items()},
-            "per_sample": {n: [round(float(v), 5) for v in m.per_sample] for n, m in told.items() if n in KEPT},
+            "per_sample": {
+                n: [round(float(v), 5) for v in m.per_sample] for n, m in told.items() if n in KEPT
+            },
         }
     return {"test": out}
 

@@ -197,7 +197,9 @@ def _ridge(
     validation = score(read, _flattened(held, output), output)
     centre = decoder.scaler(output)
     scale = centre.scale
-    own = {key: f._replace(weights=f.weights * scale, intercept=f.intercept * scale) for key, f in fits.items()}
+    own = {
+        key: f._replace(weights=f.weights * scale, intercept=f.intercept * scale) for key, f in fits.items()
+    }
     return Fitted(RidgeSystem(own, features, centre.mean.numpy()), validation)
 
 
@@ -206,7 +208,9 @@ def _flat(fitted: FittedPreprocessing, trials: Trials) -> np.ndarray:
 
 
 def _flattened(held: Sets, output: str) -> Sets:
-    return {k: replace(s, targets={output: whole(s.targets[output]).flatten(1)[:, None]}) for k, s in held.items()}
+    return {
+        k: replace(s, targets={output: whole(s.targets[output]).flatten(1)[:, None]}) for k, s in held.items()
+    }
 
 
 def by_blocks(factorised: factors.RidgeFactors, y: Tensor, n_blocks: int) -> ridge.RidgeFit:

@@ -62,12 +62,13 @@ def _regimes() -> dict[str, Regime]:
         for share in (1.0, 0.3, 0.1)
     ]  # fmt: skip
     for n in range(4):
-        axis = ("pretraining subjects", n)
+        axis: tuple[str, Any] = ("pretraining subjects", n)
         made.append(Regime(f"newcomer_{n}", "fmri", (4,), FEW, known=FMRI[:n], axis=axis))
     for target in ("layer2", "layer3", "layer5"):
         made.append(Regime(f"fmri_{target}", "fmri", FMRI, FEW, target=target, axis=("target layer", target)))
-    for blur in ("0.05", "0.15"):
-        made.append(Regime(f"fmri_blur{blur}", "fmri", FMRI, FEW, target=f"blur{blur}", axis=("blur", float(blur))))
+    for blur in (0.05, 0.15):
+        axis = ("blur", blur)
+        made.append(Regime(f"fmri_blur{blur:g}", "fmri", FMRI, FEW, target=f"blur{blur:g}", axis=axis))
     made.append(Regime("haxby2001", "haxby2001", (1,), FLAT, metric="category_accuracy"))
     made.append(Regime("digits69", "digits69", (1,), FLAT, metric="pairwise_identification"))
     made.append(Regime("faces_houses_eeg", "faces_houses_eeg", (1,), ALL, metric="roc_auc"))
@@ -118,9 +119,8 @@ def matter(regime: Regime, folder: Path, small: bool) -> Matter:
         known = known.with_split(_hold_out(known, "stimulus"))
     if dataset.split is not None and not folds:
         folds = [dataset.split]
-    held = tuple(
-        _hold_out(replace(dataset.with_split(f).part("train"), part_name=None, splits={}), f.unit) for f in folds
-    )
+    parts = [(replace(dataset.with_split(f).part("train"), part_name=None, splits={}), f.unit) for f in folds]
+    held = tuple(_hold_out(part, unit) for part, unit in parts)
     exam = Exam(dataset, embeddings, folds, protocol_named(protocol), label_column=label, progress=False)
     return Matter(exam, held, known, prepared)
 
@@ -144,7 +144,11 @@ def world(folder: Path, small: bool) -> Path:
 
 def prepared_real(name: str, folder: Path) -> Path:
     """A real recording prepared from the folder that BRAINDEC_REAL_DATA names."""
-    inside = {"haxby2001": "fmri_haxby2001_slice", "digits69": "fmri_digits69", "faces_houses_eeg": "eeg_faces_houses"}
+    inside = {
+        "haxby2001": "fmri_haxby2001_slice",
+        "digits69": "fmri_digits69",
+        "faces_houses_eeg": "eeg_faces_houses",
+    }
     root = os.environ.get("BRAINDEC_REAL_DATA")
     if not root or not (Path(root) / inside[name]).is_dir():
         raise Absent(f"BRAINDEC_REAL_DATA names no folder with {inside[name]}: {name} is not measured.")
@@ -176,10 +180,12 @@ def _judged_by(regime: Regime, dataset: NeuralDataset) -> tuple[str | None, str,
     """(label column, protocol, folds); no folds: the dataset's own split."""
     draw = seeding.numpy_generator(0, "folds", regime.name)
     if regime.signal == "digits69":
-        return "category", "heldout_stimuli_folds", splits.k_fold(dataset, "stimulus", 5, draw, stratify="category")
+        dealt = splits.k_fold(dataset, "stimulus", 5, draw, stratify="category")
+        return "category", "heldout_stimuli_folds", dealt
+    if regime.signal == "haxby2001":
+        return "category", "leave_one_run_out_categories", splits.k_fold(dataset, "run", 4, draw)
     if regime.real:
-        protocol = "leave_one_run_out_categories" if regime.signal == "haxby2001" else "leave_one_run_out_auc"
-        return "category", protocol, splits.leave_one_out(dataset, "run")
+        return "category", "leave_one_run_out_auc", splits.k_fold(dataset, "run", 3, draw)
     return None, "heldout_stimuli", []
 
 
@@ -216,4 +222,3 @@ def identity(regime: Regime, found: Matter) -> dict[str, Any]:
         "target": [exam.embeddings.space, exam.embeddings.provenance], "protocol": exam.protocol.name,
         "folds": [f.hash for f in exam.folds], "validation": [h.hash for h in found.held],
     }  # fmt: skip
-

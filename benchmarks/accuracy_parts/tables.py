@@ -11,11 +11,13 @@ from accuracy_parts import cells, systems
 from accuracy_parts.cells import Cell, Place
 from braindec import seeding
 from braindec.decoder import versions
+from braindec.stats.intervals import mean_interval
 from braindec.stats.mixed import subjects_by_seeds
 from braindec.stats.paired import paired_difference
 from braindec.stats.permutation import p_value
 
 RETRIEVAL = "image_retrieval_top1"
+BY_CLASS = ("roc_auc", "category_accuracy")
 Finals = dict[str, list[dict[str, Any]]]  # system -> a record a seed
 
 
@@ -73,9 +75,10 @@ def table_of(rows: Sequence[Mapping[str, Any]], metric: str) -> np.ndarray:
 
 
 def summary(table: np.ndarray) -> dict[str, Any]:
-    """Mean and interval of (subject, seed): the mixed model; of one subject no interval (stimuli's are told in pairs)."""
+    """Mean of (subject, seed) and the mixed model's interval; of one subject the spread over seeds instead."""
     if min(table.shape) < 2:
-        return {"value": float(table.mean()), "sd_over_seeds": float(table.std(1, ddof=min(1, table.shape[1] - 1)).mean())}
+        spread = table.std(1, ddof=min(1, table.shape[1] - 1)).mean()
+        return {"value": float(table.mean()), "sd_over_seeds": float(spread)}
     found = subjects_by_seeds(table)
     return {"value": found.value, "interval": [found.interval.low, found.interval.high], "p": found.p,
             "variance": found.variance, "model": "subjects x seeds"}  # fmt: skip
@@ -88,10 +91,24 @@ def difference(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]], m
         return summary(gap)
     key = next(iter(a[0]["test"]))
     first, second = (np.mean([r["test"][key]["per_sample"][metric] for r in rows], 0) for rows in (a, b))
-    units = np.array(a[0]["test"][key]["ids"]) if metric not in ("roc_auc", "category_accuracy") else None
-    found = paired_difference(first, second, seeding.numpy_generator(0, "paired", metric), units=units)
+    draw = seeding.numpy_generator(0, "paired", metric)
+    found = paired_difference(first, second, draw, units=units_of(a[0], key, metric))
     return {"value": found.value, "interval": [found.interval.low, found.interval.high], "p": found.p,
             "model": "stimuli of one subject, seeds averaged"}  # fmt: skip
+
+
+def over_stimuli(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    """Interval over the samples of one subject, seeds averaged; speaks of its stimuli alone."""
+    key = next(iter(rows[0]["test"]))
+    mean = np.mean([r["test"][key]["per_sample"][metric] for r in rows], 0)
+    draw = seeding.numpy_generator(0, "interval", metric)
+    found = mean_interval(mean, draw, units=units_of(rows[0], key, metric))
+    return {"interval": [found.low, found.high], "model": "stimuli of one subject, seeds averaged"}
+
+
+def units_of(row: Mapping[str, Any], key: str, metric: str) -> np.ndarray | None:
+    """What was sampled independently: the stimulus; the trial where it is judged by its class."""
+    return None if metric in BY_CLASS else np.array(row["test"][key]["ids"])
 
 
 def _row(
@@ -100,10 +117,13 @@ def _row(
     made: dict[str, Any] = {"choice": rows[0]["cell"]["choices"], "best_step": [r["best_step"] for r in rows]}
     if "validation" in rows[0]:
         made["validation"] = float(np.mean([r["validation"] for r in rows]))
-    drawn = [cells.found(place, c) for c in cells.second_wave(place, name) if c.kind == "null" and c.system == system]
+    own = [c for c in cells.second_wave(place, name) if c.kind == "null" and c.system == system]
+    drawn = [cells.found(place, c) for c in own]
     nulls = [d["values"] for d in drawn if d is not None and "values" in d]
     for metric in metrics:
         value = summary(table_of(rows, metric))
+        if "interval" not in value:
+            value |= over_stimuli(rows, metric)
         value["chance"] = float(np.mean([t["chance"][metric] for t in rows[0]["test"].values()]))
         of_null = np.array([np.mean([v[metric] for v in null.values()]) for null in nulls])
         value |= {"null": float(of_null.mean()) if len(of_null) else None, "null_n": len(of_null)}
@@ -132,9 +152,11 @@ def _default(told: Mapping[str, Any], ranked: Finals, metric: str) -> dict[str, 
     order = sorted(ranked, key=lambda s: -told[s][metric]["value"])
     default = max(ranked, key=lambda s: told[s]["validation"])
     others = [s for s in order if s != default]
-    made: dict[str, Any] = {"order": order, "default": default, "test_rank": order.index(default) + 1, "of": len(order)}
+    rank = order.index(default) + 1
+    made: dict[str, Any] = {"order": order, "default": default, "test_rank": rank, "of": len(order)}
     if others:
-        made["default_minus_best_other"] = {"other": others[0], **difference(ranked[default], ranked[others[0]], metric)}
+        gap = difference(ranked[default], ranked[others[0]], metric)
+        made["default_minus_best_other"] = {"other": others[0], **gap}
     if "ours" in ranked and len(order) > 1:
         best = next(s for s in order if s != "ours")
         made["ours_rank"] = order.index("ours") + 1
@@ -146,7 +168,8 @@ def beyond(complete: Finals, metric: str) -> dict[str, Any]:
     """Every system minus the closed form, on the same subjects and seeds."""
     if "closed_form" not in complete:
         return {}
-    return {s: difference(rows, complete["closed_form"], metric) for s, rows in complete.items() if s != "closed_form"}
+    base = complete["closed_form"]
+    return {s: difference(rows, base, metric) for s, rows in complete.items() if s != "closed_form"}
 
 
 def by_step(complete: Finals, metric: str) -> dict[str, Any]:

@@ -8,6 +8,27 @@ from typing import Any
 
 Record = Mapping[str, Any]
 TOP1 = "image_retrieval_top1"
+HEAD = """# What works
+
+Written by `benchmarks/accuracy.py` from `benchmarks/results/accuracy.json`; every number here stands there. The brains
+of the `fmri`, `eeg` and `newcomer` regimes are simulated, with a known truth: their scores say nothing about real
+recordings, their order and their distance to the ceiling may.
+
+**Rules.** Every system chooses among four configurations, by the mean reciprocal rank of validation units that are the
+same for all: a fifth of the training units of each regime (whole concepts where there are any, else stimuli or runs),
+declared before anything is fitted. What is trained makes {stop} steps and keeps the best of its looks at these
+units, one every {every}; predictions are compared by the cosine about the training mean. The chosen configuration is
+fitted with {n} seeds and judged on the test part.
+
+Intervals of 95 %: of several subjects, subjects and seeds are both random (`stats.mixed`); of one subject, over its
+stimuli with the seeds averaged. Beside each score stand chance, the mean of refits on a permuted pairing (and how
+many), what a decoder of time, run and motion reaches without a brain, and what ideal observers reach who were told the
+truth. `ours_crossfit` is the default as it comes (its steps chosen by cross-fitting, calibrated, fitted on the
+validation units too): another rule, so it has no rank.
+
+| system | what it is |
+| --- | --- |
+"""
 AXES = ("of training data", "pretraining subjects", "target layer", "blur")
 
 
@@ -15,22 +36,8 @@ def page(record: Record) -> str:
     """docs/what-works.md."""
     steps = record["rules"]["stopping"]
     n = len(record["rules"]["seeds"])
-    head = f"""# What works
-
-Written by `benchmarks/accuracy.py` from `benchmarks/results/accuracy.json`; every number here stands there. The brains of the `fmri`, `eeg` and
-`newcomer` regimes are simulated, with a known truth: their scores say nothing about real recordings, their order and the distance to the ceiling may.
-
-**Rules.** Every system chooses among four configurations, by the mean reciprocal rank of validation units that are the same for all (a fifth of the training
-units of each regime, whole stimuli, concepts or runs, declared before anything is fitted). What takes steps takes {steps["n_steps"]} of batch
-{steps["batch_size"]} at most and keeps the best of its looks at these units, one every {steps["validate_every"]}; predictions are compared by the cosine about the training mean.
-The chosen configuration is fitted with {n} seeds and judged on the test part. Intervals of 95 %: of several subjects, subjects and seeds are both random
-(`stats.mixed`); of one subject, over its stimuli with the seeds averaged. Beside each score stand chance, the mean of refits on a permuted pairing (with
-their number), what a decoder of time, run and motion reaches without a brain, and what ideal observers reach who were told the truth. `ours_crossfit` is the default
-as it comes (its steps chosen by cross-fitting, calibrated, fitted on the validation units too): another rule, so it has no rank.
-
-| system | what it is |
-| --- | --- |
-"""
+    stop = f"{steps['n_steps']} of batch {steps['batch_size']} at most"
+    head = HEAD.format(stop=stop, every=steps["validate_every"], n=n)
     head += "".join(f"| `{name}` | {row['about']} |\n" for name, row in record["rules"]["systems"].items())
     return head + "\n" + markdown(record) + "\n"
 
@@ -57,8 +64,8 @@ def _findings(record: Record) -> list[str]:
             continue
         gap = one["default_minus_best_other"]
         line = (
-            f"- `{name}`: validation takes `{one['default']}`, rank {one['test_rank']} of {one['of']} on the test part; "
-            f"{one['metric']} {_signed(gap)} against `{gap['other']}`, the best of the others"
+            f"- `{name}`: validation takes `{one['default']}`, rank {one['test_rank']} of {one['of']} on the test "
+            f"part; {one['metric']} {_signed(gap)} against `{gap['other']}`, the best of the others"
         )
         if "ours_minus_best_other" in one and one["default"] != "ours":
             ours = one["ours_minus_best_other"]
@@ -119,7 +126,8 @@ def _by_step(record: Record) -> list[str]:
         out += [f"`{name}`: {one['metric']} of the test part after so many steps, minus the closed form's:\n"]
         out += ["| system | " + " | ".join(known) + " |", "| --- |" + " --- |" * len(known)]
         for system, row in steps.items():
-            told = [f"{row[s]['over_closed_form']['value']:+.2f}" if "over_closed_form" in row[s] else "" for s in known]
+            gaps = [row[s].get("over_closed_form") for s in known]
+            told = ["" if gap is None else _signed(gap, 2) for gap in gaps]
             out.append(f"| {system} | " + " | ".join(told) + " |")
         out.append("")
     return out
@@ -141,14 +149,13 @@ def _regime(name: str, one: Record) -> list[str]:
         p = f"{told['p_null']:.3g}" if "p_null" in told else ""
         valid = f"{row['validation']:.3f}" if "validation" in row else ""
         mark = " (default)" if one.get("default") == system else ""
-        out.append(
-            f"| {system}{mark} | {told['value']:.3f} | {spread} | {top1} | {valid} | {told['chance']:.3f} | {null} | {p} | "
-            f"{row['seconds']:.1f} |"
-        )
+        entries = [f"{told['value']:.3f}", spread, top1, valid, f"{told['chance']:.3f}", null, p]
+        out.append(f"| {system}{mark} | " + " | ".join(entries) + f" | {row['seconds']:.1f} |")
+    beside = {f"ceiling: {kind}": row for kind, row in one.get("ceiling", {}).items()}
     if "nuisance" in one:
-        out.append(f"| without a brain | {one['nuisance'][metric]:.3f} | | {_or_blank(one['nuisance'], metric)} | | | | | |")
-    for kind, row in one.get("ceiling", {}).items():
-        out.append(f"| ceiling: {kind} | {row[metric]:.3f} | | {_or_blank(row, metric)} | | | | | |")
+        beside = {"without a brain": one["nuisance"], **beside}
+    for label, row in beside.items():
+        out.append(f"| {label} | {row[metric]:.3f} | | {_or_blank(row, metric)} | | | | | |")
     if one["refused"]:
         out += ["", *(f"- `{s}` refused: {why}" for s, why in one["refused"].items())]
     if one["unmeasured"]:
@@ -160,15 +167,13 @@ def _or_blank(row: Mapping[str, float], metric: str) -> str:
     return f"{row[TOP1]:.3f}" if TOP1 in row and metric != TOP1 else ""
 
 
-def _signed(gap: Mapping[str, Any]) -> str:
-    if "interval" not in gap:
-        return f"{gap['value']:+.3f}"
-    low, high = gap["interval"]
-    return f"{gap['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
+def _signed(gap: Mapping[str, Any], digits: int = 3) -> str:
+    numbers = [f"{v:+.{digits}f}" for v in (gap["value"], *gap.get("interval", ()))]
+    return numbers[0] if len(numbers) == 1 else f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
 
 
 def figure(record: Record, path: Path) -> None:
-    """Retrieval against amount of data and number of known subjects, with ceilings; gains over the closed form by step."""
+    """Scores by amount of data and by known subjects, with ceilings; gains over the closed form by step."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -198,9 +203,9 @@ def _curves(axis: Any, rows: Sequence[Record], colours: Mapping[str, str], title
         return
     metric = rows[0]["metric"]
     for system, colour in colours.items():
-        told = [(o["axis"][1], o["systems"][system][metric]) for o in rows if system in o["systems"]]
+        told = [(o["axis"][1], o["systems"][system][metric]["value"]) for o in rows if system in o["systems"]]
         if told:
-            axis.plot([x for x, _ in told], [t["value"] for _, t in told], "o-", color=colour, label=system, ms=4)
+            axis.plot(*zip(*told, strict=True), "o-", color=colour, label=system, ms=4)
     for kind, style in (("oracle_image", ":"), ("oracle_linear", "--"), ("oracle_n", "-.")):
         ceiling = [(o["axis"][1], o["ceiling"][kind][metric]) for o in rows if kind in o.get("ceiling", {})]
         if ceiling:
@@ -216,9 +221,11 @@ def _curves(axis: Any, rows: Sequence[Record], colours: Mapping[str, str], title
 
 def _steps(axis: Any, values: Record, colours: Mapping[str, str]) -> None:
     axis.set_title("test value by gradient step, minus the closed form", fontsize=10)
-    for (name, one), style in zip(((n, o) for n, o in values.items() if o.get("by_step")), ("-", "--", ":"), strict=False):
+    known = [(n, o) for n, o in values.items() if o.get("by_step")]
+    for (name, one), style in zip(known, ("-", "--", ":"), strict=False):
         for system, row in one["by_step"].items():
-            told = [(int(s), r["over_closed_form"]["value"]) for s, r in row.items() if "over_closed_form" in r]
+            gaps = {int(s): r["over_closed_form"] for s, r in row.items() if "over_closed_form" in r}
+            told = [(step, gap["value"]) for step, gap in gaps.items()]
             if told:
                 axis.plot(*zip(*told, strict=True), style, color=colours[system])
                 axis.annotate(name, told[-1], fontsize=6, color=colours[system])
