@@ -34,6 +34,7 @@ def embed(
     label_column: str | None = None,
     cache: Path | None = None,
     progress: bool = False,
+    device: str = "cpu",
 ) -> Embeddings:
     """Embeddings of stimuli in a target's space.
 
@@ -52,6 +53,8 @@ def embed(
         a joined target are kept one by one.
     progress : bool
         Whether to show a progress bar.
+    device : str
+        Where models run; it is no part of the hash.
 
     Returns
     -------
@@ -63,6 +66,7 @@ def embed(
         given: dict[str, Any] = {
             "ids": ids,
             "label_column": label_column,
+            "device": device,
             "cache": cache,
             "progress": progress,
         }
@@ -76,11 +80,11 @@ def embed(
     )
     about: dict[str, Any] = {"space": target.space, "identity": identity, "provenance": provenance}
     if cache is None:
-        values = _compute(target, stimuli, chosen, label_column, progress)
+        values = _compute(target, stimuli, chosen, label_column, device, progress)
         return Embeddings(chosen, values, **about)
     stored = _cache.kept(
         cache / f"{_slug(target.space)}-{provenance[:16]}.h5", chosen,
-        lambda some: _compute(target, stimuli, some, label_column, False), about,
+        lambda some: _compute(target, stimuli, some, label_column, device, False), about,
         text=f"embed {target.name}", progress=progress,
     )  # fmt: skip
     return Embeddings(tuple(stored.array("ids").tolist()), stored.rows("values"), **about)
@@ -109,16 +113,21 @@ def _joined(target: JoinedTarget, parts: Sequence[Embeddings], ids: tuple[str, .
 
 
 def _compute(
-    target: Target, stimuli: StimulusSet, ids: Sequence[str], label_column: str | None, progress: bool
+    target: Target,
+    stimuli: StimulusSet,
+    ids: Sequence[str],
+    label_column: str | None,
+    device: str,
+    progress: bool,
 ) -> np.ndarray:
     if isinstance(target, ImageTarget):
-        return target.embed_images(_images(stimuli, ids), progress=progress)
+        return target.embed_images(_images(stimuli, ids), device=device, progress=progress)
     if isinstance(target, TextTarget):
-        return target.embed_text(_captions(stimuli, ids))[:, None]
+        return target.embed_text(_captions(stimuli, ids), device=device)[:, None]
     if isinstance(target, VideoTarget):
-        return target.embed_videos(_media(stimuli, ids, "video"), progress=progress)
+        return target.embed_videos(_media(stimuli, ids, "video"), device=device, progress=progress)
     if isinstance(target, AudioTarget):
-        return target.embed_audio(_media(stimuli, ids, "audio"), progress=progress)
+        return target.embed_audio(_media(stimuli, ids, "audio"), device=device, progress=progress)
     if isinstance(target, LabelTarget):
         return target.embed(_labels(stimuli, ids, label_column))
     raise TypeError(f"target {target.name!r} embeds no stimuli.")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from braindec import checks, store
-from braindec.targets import TextTarget, _cache, pixels
+from braindec.targets import AudioTarget, TextTarget, _cache, pixels
 from braindec.targets._embedding import embed
 from braindec.types import StimulusSet, Table
 
@@ -149,6 +149,23 @@ def test_the_file_is_shared_by_equal_targets_and_not_by_others(tmp_path):
     embed(pixels.build(pixels.Config(height=3, width=2)), stimuli, content="c", cache=tmp_path)
     embed(pixels.build(small), stimuli, content="changed", cache=tmp_path)
     assert len(list(tmp_path.glob("*.h5"))) == 3
+
+
+def test_sounds_are_embedded_one_by_one_as_they_are_read(tmp_path):
+    class Length(AudioTarget):
+        name, space, shape = "length", "length", (1, 1)
+
+        def identity(self):
+            return {"target": "length"}
+
+        def embed_audio(self, sounds, *, batch_size=8, device="cpu", progress=False):
+            return np.array([[[len(samples) / sfreq]] for samples, sfreq in sounds], np.float32)
+
+    stimuli = StimulusSet(("a", "bb"), "audio", lambda some: [(np.zeros(10 * len(i)), 10.0) for i in some])
+    found = embed(Length(), stimuli, content="c", cache=tmp_path)
+    np.testing.assert_array_equal(found.of(["bb", "a"]).ravel(), [2.0, 1.0])
+    with pytest.raises(checks.ConfigError, match="embeds audio"):
+        embed(Length(), scenes({}), content="c")
 
 
 def test_a_stimulus_set_of_another_kind_is_refused_by_name():
