@@ -180,9 +180,11 @@ def _weights(config: Config) -> tuple[Path, dict[str, Any]]:
     kept = _downloads.in_hub_cache(repository, FILES)
     if kept is None:
         place = _downloads.repository_folder(repository) / "snapshots" / _downloads.BY_HAND / FILES[0]
+        with torch.device("meta"):  # counted, not made
+            size = sum(p.numel() for p in timm.create_model(config.model).parameters()) * 4 // 1_000_000
         licence = getattr(known, "license", None) or "see its page"
         raise checks.DownloadError(
-            f"target 'timm_vision' needs the weights of {config.model!r} (licence: {licence}), which are not on this "
+            f"target 'timm_vision' needs the weights of {config.model!r} ({size} MB, licence {licence}), not on this "
             f"machine; nothing is downloaded unasked. Get them once with: hf download {repository} {FILES[0]}, or put "
             f"that file at {place}, or give the path of a .safetensors file as weights."
         )

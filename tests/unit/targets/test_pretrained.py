@@ -79,7 +79,7 @@ def test_missing_weights_of_timm_are_said_likewise(hub):
         checks.DownloadError, match=r"hf download timm/vit_base_patch14_dinov2\.lvd142m"
     ) as told:
         timm_vision.build(timm_vision.Config())
-    assert "apache-2.0" in str(told.value) and str(hub) in str(told.value)
+    assert "346 MB, licence apache-2.0" in str(told.value) and str(hub) in str(told.value)
 
 
 def test_an_unknown_name_and_an_empty_folder_are_said_as_what_they_are(hub, tmp_path):
