@@ -25,7 +25,7 @@ RECIPE = Recipe(
     protocol="heldout_stimuli",
     settings={
         "embedding": "tiny_openclip",
-        "study": {"n_scenes": 10000, "n_dims": 16, "n_steps": 1500, "n_latents": 128, "n_null": 19},
+        "study": {"n_scenes": 6000, "n_dims": 16, "n_steps": 1500, "n_latents": 128, "n_null": 19},
     },
 )
 SMOKE = ('settings.study={"n_scenes": 2000, "n_dims": 16, "n_steps": 150, "n_latents": 32, "n_null": 5}',)

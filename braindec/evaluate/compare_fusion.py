@@ -73,7 +73,7 @@ def fusion_study(
     for k, region in enumerate(found.regions):
         rows += study.scores(
             f"fused_with_{region}", found.similarity[after, k].mean(), (low[k], high[k]), nulls[:, after, k].mean(1),
-            over_time.n_conditions, subject=keys, modality="eeg", protocol=protocol,
+            over_time.n_conditions, subject=int(keys[4:6]), modality="eeg", protocol=protocol,
         )  # fmt: skip
         words.append(_when(found, k, times))
     order = [_peak(found, k, times) for k in range(len(found.regions))]

@@ -90,7 +90,8 @@ def shared_study(
     for k, key in enumerate(keys):
         ends = wilson(ours[k].sum(), n)
         found += study.scores(
-            "picture_matched", ours[k].mean(), (ends.low, ends.high), nulls[:, k], n, chance=chance, subject=key,
+            "picture_matched", ours[k].mean(), (ends.low, ends.high), nulls[:, k], n, chance=chance,
+            subject=int(key[4:6]),
             modality=dataset.trials[key].modality, protocol=protocol, own_components=float(own[k].mean()),
         )  # fmt: skip
     said = [
@@ -111,11 +112,9 @@ def shared_study(
             "share of pictures matched", chance=chance,
             intervals={"shared space": [(wilson(o.sum(), n).low, wilson(o.sum(), n).high) for o in ours]},
         )),
-        ("How alike people answer one picture", "confusion", {
-            "matrix": _between(people, fold, chosen, generator), "labels": [k.replace("_", " ") for k in keys],
-            "section": "scores",
-            "caption": "Pictures matched between every two people (row: whose response is asked for).",
-        }),
+        ("Pictures matched between every two people", "regions", study.bars(
+            *_between(people, keys, fold, chosen, generator), "share of pictures matched", chance=chance,
+        )),
     ]  # fmt: skip
     return study.report("What people share", said, found, panels, LIMIT, people=keys, pictures=n)
 
@@ -182,12 +181,20 @@ def _first(queries: Tensor, gallery: Tensor) -> Tensor:
 
 
 def _between(
-    people: Sequence[Tensor], fold: Tensor, chosen: Sequence[int], generator: torch.Generator
-) -> np.ndarray:
+    people: Sequence[Tensor],
+    keys: Sequence[str],
+    fold: Tensor,
+    chosen: Sequence[int],
+    generator: torch.Generator,
+) -> tuple[list[str], dict[str, list[float]]]:
+    """Names of pairs of people, and the share matched from either to the other, mean of both directions."""
     counts = np.zeros((len(people), len(people)))
     for f, k in enumerate(chosen):
         views = _views(people, fold, f, k, "shared", generator)
         for i, a in enumerate(views):
             for j, b in enumerate(views):
-                counts[i, j] += float(_first(a, b).sum()) if i != j else 0.0
-    return counts
+                counts[i, j] += float(_first(a, b).sum()) / len(fold)
+    pairs = [(i, j) for i in range(len(people)) for j in range(i + 1, len(people))]
+    short = [key.partition("_")[0] for key in keys]
+    names = [f"{short[i]} and {short[j]}" for i, j in pairs]
+    return names, {"shared space": [(counts[i, j] + counts[j, i]) / 2 for i, j in pairs]}

@@ -113,17 +113,15 @@ def stitching_study(
             for k, v in spaces.items()
         ) + ".",
     ]  # fmt: skip
+    accuracy, told_apart = (_curves(grown, ways, settings, column) for column in (0, 1))
+    caption = f"A classifier of {names[1]} itself reaches {own[names[1]]:.3f}, the most frequent class {chance:.3f}."
+    x = settings.n_anchors
     panels: list[study.Panel] = [
-        (
-            title,
-            "curve",
-            study.lines(settings.n_anchors, _curves(grown, ways, settings, column, extra), "anchors", label),
-        )
-        for title, column, extra, label in (
-            ("A classifier of one space reads the other", 0, own[names[1]], "accuracy"),
-            ("Stimuli told apart across spaces", 1, None, "identified (chance 0.5)"),
-        )
-    ]
+        ("A classifier of one space reads the other", "curve",
+         study.lines(x, accuracy, "anchors", "accuracy", caption)),
+        ("Stimuli told apart across spaces", "curve",
+         study.lines(x, told_apart, "anchors", "identified (chance 0.5)")),
+    ]  # fmt: skip
     panels.append((
         "How much of the leading subspaces is shared", "regions",
         study.bars([k.replace("_", " ") for k in spaces], {
@@ -180,12 +178,11 @@ def _identified(way, grown, a, b, test, settings, protocol) -> list:  # type: ig
     )  # fmt: skip
 
 
-def _curves(grown, ways, settings, column: int, own: float | None) -> dict:  # type: ignore[no-untyped-def,type-arg]
-    out = {
+def _curves(grown, ways, settings, column: int) -> dict:  # type: ignore[no-untyped-def,type-arg]
+    return {
         way + (", anchors permuted" if wrong else ""): [
             grown[way, size, wrong][:, column].mean() for size in settings.n_anchors
         ]
         for wrong in (False, True)
         for way in ways
     }
-    return out if own is None else out | {"its own classifier": [own] * len(settings.n_anchors)}

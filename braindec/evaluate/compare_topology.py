@@ -39,7 +39,7 @@ class Settings:
     n_deals : int
         How often the scenes are dealt into sets of so many, each of which is a question for every subject and region.
     geodesics : bool
-        Whether shortest paths over each transformed graph are judged too.
+        Whether shortest paths are judged too, where no distance counts as none (else all scenes are joined).
     seed : int
     """
 
@@ -83,7 +83,7 @@ def topology_study(
         null = twin[k].reshape(len(settings.regions), settings.n_deals, -1).mean((0, 2))
         found += study.scores(
             "region_recognised", ours[k].mean(), (ends.low, ends.high), null, n,
-            chance=1 / len(settings.regions), subject=subject, modality="fmri", protocol=protocol,
+            chance=1 / len(settings.regions), subject=int(subject[4:6]), modality="fmri", protocol=protocol,
             transform=names[chosen[k]], rsa=float(hits[rsa, k].mean()),
         )  # fmt: skip
     said = [
@@ -134,7 +134,7 @@ def _transformed(values: RDM, settings: Settings) -> dict[str, Tensor]:
     for low, high in GRID:
         made = rdm.geo_topological(values, low, high)
         out[_name((low, high))] = made.distances
-        if settings.geodesics and high < 1:
+        if settings.geodesics and low == 0 and high < 1:
             out[f"paths {low:g}-{high:g}"] = rdm.geodesic(made, longest=1.0).distances
     return {name: standardise(d.double()) for name, d in out.items()}
 

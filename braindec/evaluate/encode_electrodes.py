@@ -104,7 +104,8 @@ def electrode_study(
     untrained = _gain({**r, MULTIMODAL: r[UNTRAINED]})
     said = [
         f"The gain of the multimodal network over pictures, words and both side by side tells planted integration "
-        f"sites from other electrodes with an area of {area.value:.3f} [{area.interval.low:.2f}, {area.interval.high:.2f}] "
+        f"sites from other electrodes with an area of {area.value:.3f} "
+        f"[{area.interval.low:.2f}, {area.interval.high:.2f}] "
         f"(stimuli shuffled {np.mean(nulls):.3f}).",
         f"At a false discovery rate of {LEVEL:g}, {site[planted].sum()} of {planted.sum()} planted sites and "
         f"{site[~planted].sum()} of {(~planted).sum()} others are called integrating.",
