@@ -70,6 +70,23 @@ def open_ctf(path: str | Path) -> CtfFile:
     return CtfFile(path, float(raw.info["sfreq"]), int(raw.n_times), space, np.asarray(picks), compensation)
 
 
+def channel(path: str | Path, name: str) -> np.ndarray:
+    """The samples of one channel by its whole name, such as a trigger's; float64 (n_times,).
+
+    Raises
+    ------
+    DataFileError
+        If it cannot be read, or has no such channel.
+    """
+    path = Path(path)
+    with reading(path, Exception):  # mne raises bare Exceptions
+        raw = _raw(path)
+        found = np.asarray(raw.get_data(picks=[name])[0]) if name in raw.ch_names else None
+    if found is None:
+        raise checks.DataFileError(path, f"has no channel {name}", "Choose the recording that has it.")
+    return found
+
+
 def _raw(path: Path) -> Any:
     import mne
 

@@ -56,17 +56,7 @@ def read_things_meg(path: str | Path, attributes: str | Path, *, subject: int) -
     if n_other:
         found = f"marks other epochs as catch trials than {Path(attributes).name} ({n_other} differ)"
         raise checks.DataFileError(path, found, "Check that both are of one subject.")
-    kept = table.take(~is_catch)
-    ids = np.array([stem_of(p) for p in kept["image_path"].tolist()])
-    session, run = kept["session_nr"].astype(str), kept["run_nr"].astype(str)
-    columns = {
-        "stimulus_id": ids,
-        "concept": np.array([concept_of(i) for i in ids.tolist()]),
-        "trial_type": kept["trial_type"],
-        "session": session,
-        "run": np.char.add(np.char.add(session, "-"), run),
-        "repeat": repeats(ids.tolist()),
-        "onset_s": kept["image_on"],
+    columns = trial_columns(table.take(~is_catch)) | {
         "acquisition_order": np.flatnonzero(~is_catch),
         "event": rows.codes[~is_catch],
     }
@@ -74,6 +64,21 @@ def read_things_meg(path: str | Path, attributes: str | Path, *, subject: int) -
     return Trials(
         chosen, complete_table(columns, "1"), rows.space, "baseline SD", subject, "meg", rows.sfreq, rows.tmin
     )
+
+
+def trial_columns(kept: Table) -> dict[str, np.ndarray]:
+    """Columns of trials from rows of the table, those of no catch trial."""
+    ids = np.array([stem_of(p) for p in kept["image_path"].tolist()])
+    session, run = kept["session_nr"].astype(str), kept["run_nr"].astype(str)
+    return {
+        "stimulus_id": ids,
+        "concept": np.array([concept_of(i) for i in ids.tolist()]),
+        "trial_type": kept["trial_type"],
+        "session": session,
+        "run": np.char.add(np.char.add(session, "-"), run),
+        "repeat": repeats(ids.tolist()),
+        "onset_s": kept["image_on"],
+    }
 
 
 def read_attributes(path: str | Path) -> Table:

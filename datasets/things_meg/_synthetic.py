@@ -15,6 +15,10 @@ from braindec.types import Table
 
 N_IMAGES, N_REPEATS, N_CATCH, N_SESSIONS, N_RUNS = 3, 12, 10, 2, 3
 SFREQ, TMIN, N_TIMES = 200.0, -0.1, 281
+RUN_SFREQ, LEAD_S = (
+    1200.0,
+    20.0,
+)  # of continuous runs: Hz, and seconds before the first picture and after the last
 
 
 def synthetic(
@@ -25,6 +29,7 @@ def synthetic(
     n_concepts: tuple[int, int],
     n_channels: int,
     noise: float,
+    runs: bool,
 ) -> Truth:
     """See prepare.py."""
     raw = Path(raw)
@@ -39,7 +44,9 @@ def synthetic(
     for subject in subjects:
         own = seeding.numpy_generator(seed, "things_meg", subject)
         key = f"sub-{subject:02d}_meg"
-        responses[key], tables[key] = _write_subject(raw, subject, shown, probes, n_channels, noise, own)
+        responses[key], tables[key] = _write_subject(
+            raw, subject, shown, probes, n_channels, noise, runs, own
+        )
     return Truth(responses, tables, {"pictures": [*shown, *probes]})
 
 
@@ -50,6 +57,7 @@ def _write_subject(
     probes: list[miniature.Picture],
     n_channels: int,
     noise: float,
+    runs: bool,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, Table]:
     pictures = [*shown, *probes]
@@ -71,6 +79,9 @@ def _write_subject(
     table.to_csv(raw / "sourcedata" / f"sample_attributes_P{subject}.csv", index=False)
     codes = np.where(rows < 0, 999_999, rows + 1)
     _save_epochs(folder / f"preprocessed_P{subject}-epo.fif", data, codes, table)
+    if runs:
+        signal = np.where(rows[:, None, None] < 0, 0.0, planted[rows] / planted.std())
+        _save_runs(raw, subject, signal, table, noise, generator)
     kept = rows >= 0
     stems = np.array([pictures[i].stem for i in rows[kept]])
     columns = {
@@ -128,3 +139,32 @@ def _save_epochs(path: Path, data: np.ndarray, codes: np.ndarray, table: Any) ->
     for old in path.parent.glob(path.name.replace("-epo.fif", "-epo*.fif")):
         old.unlink()
     epochs.save(path, split_size="2MB", fmt="single", overwrite=True, verbose="error")
+
+
+def _save_runs(
+    raw: Path, subject: int, signal: np.ndarray, table: Any, noise: float, generator: np.random.Generator
+) -> None:
+    """Continuous runs of 1200 Hz: trigger 64 at each picture, 32 at the end; a broken and a reference sensor."""
+    import mne
+
+    n_channels = signal.shape[1]
+    names = [f"MLC{i // 8 + 1}{i % 8 + 1}-1609" for i in range(n_channels)]
+    names += ["MRO11-1609", "BG1-1609", "UPPT001"]
+    info = mne.create_info(names, RUN_SFREQ, ["mag"] * (n_channels + 1) + ["ref_meg", "stim"])
+    fine = np.arange(round(TMIN * RUN_SFREQ), round((N_TIMES / SFREQ + TMIN) * RUN_SFREQ))
+    coarse = TMIN + np.arange(N_TIMES) / SFREQ
+    for (session, run), own in table.groupby(["session_nr", "run_nr"]):
+        onsets = round(LEAD_S * RUN_SFREQ) + np.arange(len(own)) * round(1.5 * RUN_SFREQ)
+        data = noise * generator.standard_normal((len(names), onsets[-1] + round(LEAD_S * RUN_SFREQ)))
+        data[-1] = 0.0
+        for onset, epoch in zip(onsets, signal[own.index], strict=True):
+            for channel, values in enumerate(epoch):
+                data[channel, onset + fine] += np.interp(fine / RUN_SFREQ, coarse, values)
+            data[-1, onset : onset + 60] = 64
+        data[-1, -100:-40] = 32
+        data[:-1] *= 1e-13
+        folder = raw / f"sub-BIGMEG{subject}" / f"ses-{session:02d}" / "meg"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"sub-BIGMEG{subject}_ses-{session:02d}_task-main_run-{run:02d}_meg.fif"
+        recording = mne.io.RawArray(data, info, verbose="error")
+        recording.save(path, fmt="double", overwrite=True, verbose="error")

@@ -1,15 +1,17 @@
-"""THINGS-MEG: preprocessed epochs in FIF and their table to trials of four subjects."""
+"""THINGS-MEG: preprocessed epochs in FIF, or continuous CTF runs, and their table to trials of four subjects."""
 
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from braindec.data import large, public, things
 from braindec.data.catalogue import Truth
 from braindec.data.things_meg import read_attributes, read_things_meg
+from braindec.data.things_meg_runs import Choice, RunSettings, raw_files, read_things_meg_runs, run_files
 from braindec.types import Trials
 
 HERE = Path(__file__).resolve().parent
@@ -33,51 +35,82 @@ def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
     )
 
 
-@public.preparing(things.Choice)
-def prepare(raw: Path, subjects: public.Subjects, choice: things.Choice) -> large.Whole:
-    """Reads epochs, tables and pictures; catch trials are left out and counted."""
-    folder = next(
-        (raw / f for f in EPOCHS if any((raw / f).glob("preprocessed_P*-epo.fif"))), raw / EPOCHS[0]
-    )
-    found = [s for s in SUBJECTS if (folder / f"preprocessed_P{s}-epo.fif").is_file()]
-    chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "preprocessed_P{}-epo.fif")
-    sources, seen = [], things.Seen()
-    catch: dict[str, int] = {}
-    for subject in chosen:
-        source, trials, n_catch = _source(raw, folder, subject)
-        sources.append(source)
-        catch[source.key] = n_catch
-        missing += seen.of(trials, WHOLE, "epochs", N_REPEATS, catch=n_catch)
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
+    """Reads epochs or runs, tables and pictures; catch trials are left out and counted."""
+    if choice.recordings == "runs":
+        sources, missing = _of_runs(raw, subjects, choice.runs)
+        filtered = "each run filtered by itself as `settings` say, each epoch in units of its own baseline"
+    else:
+        sources, missing = _of_epochs(raw, subjects)
+        filtered = "filtered 0.1-40 Hz over each run, each epoch in units of its own baseline"
+    seen, catch, opened = things.Seen(), {}, []
+    for subject, files, read in sources:
+        trials = read()  # checks headers and table before anything is written
+        kinds = read_attributes(_table(raw, subject))["trial_type"]
+        catch[trials.key] = int((kinds == "catch").sum())
+        missing += seen.of(trials, WHOLE, "epochs", N_REPEATS, catch=catch[trials.key])
+        opened.append(large.Source(trials.key, files, read, by_session=choice.recordings == "runs"))
     return large.Whole(
         name="things_meg",
         licence="CC0 (recordings); the pictures have their own terms",
         source="OpenNeuro ds004212; Hebart et al. 2023, doi:10.7554/eLife.82580",
         raw=raw,
-        sources=tuple(sources),
+        sources=tuple(opened),
         pictures=seen.pictures(raw, SIDE, images=choice.images),
         splits=things.splits,
         notes={
             "label": "concept",
             "catch_trials_left_out": catch,
-            "transductive": "no: filtered 0.1-40 Hz over each run, each epoch in units of its own baseline",
+            "transductive": f"no: {filtered}",
             "epochs": {"whitened_on": "none", "ica_fitted_on": "none", "z_scored_on": "none"},
             "features": {"selected_on": "none", "aligned_on": "none"},
         },
-        settings={"images": choice.images, "side": SIDE},
+        settings={
+            "images": choice.images,
+            "side": SIDE,
+            **({"runs": asdict(choice.runs)} if choice.recordings == "runs" else {}),
+        },
         missing=missing,
     )
 
 
-def _source(raw: Path, folder: Path, subject: int) -> tuple[large.Source, Trials, int]:
-    """A subject's files, its trials (unread), and the number of its catch trials."""
+Sources = list[tuple[int, tuple[Path, ...], Callable[[], Trials]]]
+
+
+def _of_epochs(raw: Path, subjects: public.Subjects) -> tuple[Sources, tuple[str, ...]]:
+    """Subject, files and reader of each subject's preprocessed epochs, and what is missing."""
+    folder = next(
+        (raw / f for f in EPOCHS if any((raw / f).glob("preprocessed_P*-epo.fif"))), raw / EPOCHS[0]
+    )
+    found = [s for s in SUBJECTS if (folder / f"preprocessed_P{s}-epo.fif").is_file()]
+    chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "preprocessed_P{}-epo.fif")
+    sources: Sources = []
+    for subject in chosen:
+        first, table = folder / f"preprocessed_P{subject}-epo.fif", _table(raw, subject)
+        further = sorted(folder.glob(f"preprocessed_P{subject}-epo-*.fif"))
+        read = partial(read_things_meg, first, table, subject=subject)
+        sources.append((subject, (first, *further, table), read))
+    return sources, missing
+
+
+def _of_runs(raw: Path, subjects: public.Subjects, settings: RunSettings) -> tuple[Sources, tuple[str, ...]]:
+    """The same of continuous runs."""
+    runs = {s: run_files(raw, s) for s in SUBJECTS}
+    found = [s for s in SUBJECTS if runs[s]]
+    chosen, missing = large.subjects_there(subjects, SUBJECTS, found, raw, "sub-BIGMEG{}/ses-*/meg/*.ds")
+    sources: Sources = []
+    for subject in chosen:
+        table = _table(raw, subject)
+        files = [path for run in runs[subject].values() for path in raw_files(run)]
+        read = partial(read_things_meg_runs, runs[subject], table, subject=subject, settings=settings)
+        sources.append((subject, (*files, table), read))
+    return sources, missing
+
+
+def _table(raw: Path, subject: int) -> Path:
     name = f"sample_attributes_P{subject}.csv"
-    table = next((raw / f / name for f in TABLES if (raw / f / name).is_file()), raw / TABLES[0] / name)
-    first = folder / f"preprocessed_P{subject}-epo.fif"
-    read = partial(read_things_meg, first, table, subject=subject)
-    trials = read()  # checks headers and table before anything is written
-    further = sorted(folder.glob(f"preprocessed_P{subject}-epo-*.fif"))
-    n_catch = int((read_attributes(table)["trial_type"] == "catch").sum())
-    return large.Source(trials.key, (first, *further, table), read), trials, n_catch
+    return next((raw / f / name for f in TABLES if (raw / f / name).is_file()), raw / TABLES[0] / name)
 
 
 def synthetic(
@@ -88,6 +121,7 @@ def synthetic(
     n_concepts: tuple[int, int] = (12, 4),
     n_channels: int = 40,
     noise: float = 1.0,
+    runs: bool = False,
 ) -> Truth:
     """A small dataset in the distributed files: drawn pictures, and responses planted from their blocks.
 
@@ -101,6 +135,8 @@ def synthetic(
     n_channels : int
     noise : float
         SD of the noise over that of the planted responses.
+    runs : bool
+        Also continuous runs with a trigger channel, as FIF (not .ds, which nothing at hand writes).
 
     Returns
     -------
@@ -109,6 +145,12 @@ def synthetic(
     """
     make = runpy.run_path(str(HERE / "_synthetic.py"))["synthetic"]
     made: Truth = make(
-        raw, seed=seed, subjects=subjects, n_concepts=n_concepts, n_channels=n_channels, noise=noise
+        raw,
+        seed=seed,
+        subjects=subjects,
+        n_concepts=n_concepts,
+        n_channels=n_channels,
+        noise=noise,
+        runs=runs,
     )
     return made
