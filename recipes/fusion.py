@@ -23,7 +23,7 @@ RECIPE = Recipe(
     backbone=backbone.Config(),
     loss=mse.Config(),
     protocol="heldout_stimuli",
-    settings={"n_times": 30, "n_permutations": 499},
+    settings={"n_times": 60, "n_permutations": 499},
 )
 SMOKE = ("settings.n_times=20", "settings.n_permutations=99")
 

@@ -4,7 +4,7 @@ Rows    G1 TopK with AuxK, G2 ReLU + L1, JumpReLU, BatchTopK, G3 Matryoshka, nam
         feature regularisation, G9 families and steering of retrieval, G12 known generative variables
 Run     braindec run sparse_dictionaries --out runs/sparse_dictionaries
 Smoke   braindec run sparse_dictionaries --smoke
-Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
+Needs   nothing: data are generated, weights are shipped; four minutes on 2 cores
 Expect  see recipes/README.md; published numbers are of language models and of CLIP on photographs, and no target here
 """
 
@@ -25,7 +25,7 @@ RECIPE = Recipe(
     protocol="heldout_stimuli",
     settings={
         "embedding": "tiny_openclip",
-        "study": {"n_scenes": 6000, "n_dims": 16, "n_steps": 1500, "n_latents": 128, "n_null": 19},
+        "study": {"n_scenes": 10000, "n_dims": 16, "n_steps": 1500, "n_latents": 128, "n_null": 19},
     },
 )
 SMOKE = ('settings.study={"n_scenes": 2000, "n_dims": 16, "n_steps": 150, "n_latents": 32, "n_null": 5}',)

@@ -65,6 +65,7 @@ def fusion_study(
     over_time, regional, models, keys = _geometries(folder, settings)
     generator = seeding.torch_generator(settings.seed, "fusion")
     found = rdm.fuse(over_time, regional, models, n_permutations=settings.n_permutations, generator=generator)
+    common, p_common = np.asarray(found.commonality), np.asarray(found.p_commonality)
     times = np.array(found.times)
     after = times >= 0
     nulls = _nulls(over_time, regional, settings)  # (draw, time, region)
@@ -94,8 +95,8 @@ def fusion_study(
             "ylabel": "correlation of distances", "section": "fusion",
         }),
         ("What each region and its own level explain together", "rsa_time_course", {
-            "time_s": times, "series": {r: found.commonality[:, k, k] for k, r in enumerate(found.regions)},
-            "significant": {r: found.p_commonality[:, k, k] < 0.05 for k, r in enumerate(found.regions)},
+            "time_s": times, "series": {r: common[:, k, k] for k, r in enumerate(found.regions)},
+            "significant": {r: p_common[:, k, k] < 0.05 for k, r in enumerate(found.regions)},
             "planted": {r: LATENCY_S[r] for r in found.regions},
             "ylabel": "shared variance", "section": "fusion",
         }),

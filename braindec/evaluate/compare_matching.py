@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,7 +100,7 @@ def _measure(name: str) -> Measure:
     return found
 
 
-def _measured(name: str, x: Tensor, y: Tensor, settings: Settings) -> dict[str, object]:
+def _measured(name: str, x: Tensor, y: Tensor, settings: Settings) -> dict[str, Any]:
     """Value, interval and both nulls of one measure."""
     chosen = _measure(name)
     generator = seeding.torch_generator(settings.seed, "matching", name)
@@ -113,7 +114,7 @@ def _measured(name: str, x: Tensor, y: Tensor, settings: Settings) -> dict[str, 
     return {"value": float(chosen(x, y)), "low": low, "high": high, "permuted": permuted, "rotated": turned}
 
 
-def _scores(name: str, row: dict, n: int, protocol: str) -> list:  # type: ignore[type-arg]
+def _scores(name: str, row: dict, n: int, protocol: str) -> list:
     return study.scores(
         f"units_{name}", row["value"], (row["low"], row["high"]), row["permuted"], n, protocol=protocol,
         subject="networks", rotated=float(row["rotated"].mean()),
@@ -127,7 +128,7 @@ def _hidden(x: Tensor, settings: Settings) -> Tensor:
     return (x * scale)[:, torch.randperm(x.shape[1], generator=generator)]
 
 
-def _bars(rows: dict, xlabel: str) -> dict:  # type: ignore[type-arg]
+def _bars(rows: dict, xlabel: str) -> dict:
     series = {
         "as they are": [r["value"] for r in rows.values()],
         "space rotated": [float(r["rotated"].mean()) for r in rows.values()],
@@ -137,7 +138,7 @@ def _bars(rows: dict, xlabel: str) -> dict:  # type: ignore[type-arg]
     return study.bars([r.replace("_", " ") for r in rows], series, xlabel, intervals=limits)
 
 
-def _latents(first: Tensor, second: Tensor, settings: Settings):  # type: ignore[no-untyped-def]
+def _latents(first: Tensor, second: Tensor, settings: Settings):
     """Latents of autoencoders of both networks and of another seed: panels and words."""
     inputs = [x - x.mean(0) for x in (first, second)]
     inputs = [x / x.std() for x in inputs]

@@ -128,7 +128,7 @@ def _possible(people: Sequence[Tensor], fold: Tensor, settings: Settings) -> lis
 
 def _inner(
     people: Sequence[Tensor], fold: Tensor, k: int, settings: Settings, generator: torch.Generator
-) -> list:  # type: ignore[type-arg]
+) -> list:
     """For every outer fold the share matched when pictures of the other folds alone are dealt again."""
     out = []
     for f in range(settings.n_folds):

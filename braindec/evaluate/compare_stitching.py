@@ -169,7 +169,7 @@ def _accuracy(x: Tensor, y: Tensor, new: Tensor, truth: Tensor, n_classes: int) 
     return float((made.argmax(1) == truth).double().mean())
 
 
-def _identified(way, grown, a, b, test, settings, protocol) -> list:  # type: ignore[no-untyped-def,type-arg]
+def _identified(way, grown, a, b, test, settings, protocol) -> list:
     right, wrong = (grown[way, settings.n_anchors[-1], flag][:, 1] for flag in (False, True))
     half = 1.96 * right.std(ddof=1)
     return study.scores(
@@ -178,7 +178,7 @@ def _identified(way, grown, a, b, test, settings, protocol) -> list:  # type: ig
     )  # fmt: skip
 
 
-def _curves(grown, ways, settings, column: int) -> dict:  # type: ignore[no-untyped-def,type-arg]
+def _curves(grown, ways, settings, column: int) -> dict:
     return {
         way + (", anchors permuted" if wrong else ""): [
             grown[way, size, wrong][:, column].mean() for size in settings.n_anchors

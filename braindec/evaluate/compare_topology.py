@@ -171,7 +171,7 @@ def _cut(values: RDM, drawn: Tensor) -> RDM:
     return RDM(torch.stack(parts), names, values.measure, ("draw", *values.axes))
 
 
-def _ceilings(data: RDM, closeness: np.ndarray, names: Sequence[str], settings: Settings) -> dict:  # type: ignore[type-arg]
+def _ceilings(data: RDM, closeness: np.ndarray, names: Sequence[str], settings: Settings) -> dict:
     """Correlation with the own level, beside what the best model would reach (all scenes, mean over regions)."""
     ceilings = []
     for low, high in GRID:

@@ -146,7 +146,7 @@ def factor_study(
     return study.report("Known factors in sparse autoencoders", said, [*found, *inside[2]], panels, LIMIT)
 
 
-def _planted_rows(made: Planted, settings: Settings, protocol: str):  # type: ignore[no-untyped-def]
+def _planted_rows(made: Planted, settings: Settings, protocol: str):
     """Numbers of every dictionary on the planted data, their scores, and what drawing together adds."""
     n_train = round(0.8 * len(made.values))
     train, unseen = made.values[:n_train], made.values[n_train:]
@@ -185,7 +185,7 @@ def _chance(atoms: Tensor, settings: Settings, draw: int) -> float:
     return matching.recovery(atoms, other)
 
 
-def _together(train: Tensor, kind: sparse.Config, made: Planted, settings: Settings):  # type: ignore[no-untyped-def]
+def _together(train: Tensor, kind: sparse.Config, made: Planted, settings: Settings):
     """Two autoencoders drawn together, and whether those of another call agree more with them than without."""
     told = _training(settings, losses.Config(), len(train))
     sizes = [kind, kind]
@@ -210,7 +210,7 @@ def _together(train: Tensor, kind: sparse.Config, made: Planted, settings: Setti
     return out[1], lines
 
 
-def _table(rows: Mapping[str, Mapping[str, float]]) -> dict:  # type: ignore[type-arg]
+def _table(rows: Mapping[str, Mapping[str, float]]) -> dict:
     cells = [
         [name, f"{r['mcc']:.3f}", f"{r['fvu']:.3f}", f"{r['l0']:.1f}", f"{r['dead']:.0%}"]
         for name, r in rows.items()
@@ -224,7 +224,7 @@ def _table(rows: Mapping[str, Mapping[str, float]]) -> dict:  # type: ignore[typ
 # ------------------------------------------------------------------------------------------ embeddings of scenes
 
 
-def _inside(embeddings: Tensor, factors: Mapping[str, np.ndarray], texts: Tensor, settings: Settings):  # type: ignore[no-untyped-def]
+def _inside(embeddings: Tensor, factors: Mapping[str, np.ndarray], texts: Tensor, settings: Settings):
     """Panels, words and scores of an autoencoder of embeddings."""
     words = list(factors)
     present = torch.from_numpy(np.stack([factors[w] for w in words], 1)).bool()
@@ -293,7 +293,7 @@ def _mean(values: Tensor) -> float:
     return float(values.double().mean()) if len(values) else 0.0
 
 
-def _steer(model: Dictionary, x: Tensor, present: Tensor, found, kept: Sequence[str], settings: Settings):  # type: ignore[no-untyped-def]
+def _steer(model: Dictionary, x: Tensor, present: Tensor, found, kept: Sequence[str], settings: Settings):
     """For the factors that latents tell best: share of the nearest scenes with it, before and after."""
     codes = torch.cat([code.dense() for _, code in dictionary.coded(model, x)])
     generator = seeding.torch_generator(settings.seed, "steer")
@@ -323,7 +323,7 @@ def _with(queries: Tensor, gallery: Tensor, has: Tensor) -> float:
     return float(has[near].double().mean())
 
 
-def _trees(trees: families.Families, named: latents.Names, found, kept: Sequence[str]) -> dict:  # type: ignore[no-untyped-def,type-arg]
+def _trees(trees: families.Families, named: latents.Names, found, kept: Sequence[str]) -> dict:
     rows = []
     for root, members in list(trees.members().items())[:6]:
         below = [i for i in members if i != root]

@@ -69,31 +69,23 @@ def scores(
     *,
     protocol: str,
     chance: float = 0.0,
-    subject: str = "simulated",
+    subject: int | str = "simulated",
     modality: str = "model",
-    ceiling: float | None = None,
     **details: Any,
 ) -> list[Score]:
     """A score of a study, and what the same gives where nothing is shared (its nulls' mean and middle 95 %)."""
     drawn = np.asarray(nulls, dtype=float).ravel()
     mean = float(drawn.mean())
     common: dict[str, Any] = {
-        "chance": chance,
-        "null": mean,
-        "n": n,
-        "null_n": len(drawn),
-        "details": details,
-    }
+        "chance": chance, "null": mean, "n": n, "null_n": len(drawn), "details": details, "protocol": protocol,
+        "subject": subject, "modality": modality,
+    }  # fmt: skip
     low, high = np.quantile(drawn, [0.025, 0.975])
-    where = (protocol, subject, modality)
-    told = {} if ceiling is None else {"ceiling": float(ceiling), "ceiling_kind": "repeatability"}
+    ends, p = (float(interval[0]), float(interval[1])), p_value(float(value), drawn)
     return [
-        Score(
-            name, "braindec", *where, float(value), (float(interval[0]), float(interval[1])),
-            p=p_value(float(value), drawn), **told, **common,
-        ),
-        Score(name, "shuffled", *where, mean, (float(low), float(high)), **common),
-    ]  # fmt: skip
+        Score(name=name, system="braindec", value=float(value), interval=ends, p=p, **common),
+        Score(name=name, system="shuffled", value=mean, interval=(float(low), float(high)), **common),
+    ]
 
 
 def report(
