@@ -42,7 +42,6 @@ SMOKE = (
     "train.validate_every=10",
     "n_folds=2",
     "plan.n_null=2",
-    "settings.world=smoke",
 )
 
 
