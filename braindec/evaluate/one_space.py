@@ -1,4 +1,4 @@
-"""Whether brains of several modalities meet: one's predictions looked for among another's, and who uses which expert."""
+"""Whether brains of several modalities meet: one's predictions looked for among another's, and use of experts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from braindec.decoder import BrainDecoder, Settings
 from braindec.decoder.masked import Config as Masked
 from braindec.losses import clip
 from braindec.train import Config
-from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
+from braindec.types import ArraySpace, Embeddings, EmbeddingsInfo, SensorSpace, StimulusSet, Table, Trials
 
 N_VOXELS, N_DIMS, N_LABELLED, N_TEST, N_UNLABELLED = 48, 8, 120, 120, 1200
 N_FEW = 40  # labelled trials of a fit
@@ -133,3 +133,35 @@ def test_few_labels_are_worth_more_to_a_pretrained_trunk(world, pretrained):
 
 def test_with_shuffled_labels_a_pretrained_trunk_decodes_nothing(world, pretrained):
     assert top1(world, pretrained, shuffled=True) < 0.03  # chance 1/120, 480 queries of four fits
+
+
+def eeg_like(shuffled: bool, n: int = 400) -> NeuralDataset:
+    """Epochs of 6 channels and 32 samples made of four waves that all channels see, in noise of half their power."""
+    rng = np.random.default_rng(2)
+    times = np.arange(32)
+    waves = np.cos(times / 3 + np.arange(4)[:, None]) * np.exp(
+        -(((times - 8 * np.arange(4)[:, None]) / 10) ** 2)
+    )
+    sizes, heads = rng.standard_normal((n, 4)), rng.standard_normal((4, 6))
+    signal = np.einsum("nk,kc,kt->nct", sizes, heads, waves)
+    signal = signal / signal.std() + 0.7 * rng.standard_normal(signal.shape)
+    if shuffled:  # every value keeps its distribution and loses what it has to do with the others
+        signal = rng.permuted(signal, axis=0)
+    table = recorded(np.full(n, "unknown"), np.zeros((n, N_VOXELS)), 0).table
+    space = SensorSpace(tuple("abcdef"), np.full((6, 3), np.nan), ("eeg",) * 6)
+    trials = Trials(signal.astype(np.float32), table, space, "V", 1, "eeg", sfreq=100.0, tmin=0.0)
+    return NeuralDataset.from_trials([trials], StimulusSet((), "none"))
+
+
+@pytest.mark.parametrize(("shuffled", "low", "high"), [(False, 0.3, 0.92), (True, 0.97, 1.1)])
+def test_patches_of_channels_and_times_are_filled_in_where_channels_have_waves_in_common(shuffled, low, high):
+    part = eeg_like(shuffled)
+    settings = replace(
+        SETTINGS,
+        backbone=masked_transformer.Config(patch=8, width=24, n_layers=1, n_heads=2),
+        preprocessing=(),
+    )
+    info = EmbeddingsInfo("planted", (1, N_DIMS), {"model": "planted"})
+    decoder = BrainDecoder.build(settings, part.info, info)
+    short = replace(MASKED.train, n_steps=200, batch_size=64, validate_every=100)
+    assert low < decoder.pretrain(part, replace(MASKED, train=short), progress=False).pretrained.error < high
