@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -60,7 +61,7 @@ def main() -> None:
 def declare(place: Place, names: Sequence[str]) -> dict[str, str]:
     """Writes what holds for all before anything is fitted; gives the regimes without data and why."""
     absent: dict[str, str] = {}
-    declared = {
+    declared: dict[str, Any] = {
         "systems": {name: vars(entry) for name, entry in systems.SYSTEMS.items()},
         "stopping": {"rule": "the best look at the validation units", **place.steps},
         "validation": f"{regimes.HELD:g} of each fold's training units, the same for all",

@@ -18,7 +18,7 @@ from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import BrainDecoder, closed_form, learning
 from braindec.decoder.batches import Batches, Trainee, objective
 from braindec.decoder.cross_fit import reciprocal_rank
-from braindec.decoder.fitting import ALPHAS, SubjectSet, group_folds, identification_score
+from braindec.decoder.fitting import ALPHAS, SubjectSet, group_folds, identification_score, inner_units
 from braindec.decoder.rows import whole
 from braindec.decoder.settings import Settings
 from braindec.evaluate.systems import RidgeSystem, System
@@ -89,16 +89,19 @@ def _prepared(
         leakage.audit_part(part).refuse()
         decoder.scaler(decoder.main).fit_(learning.embedded(embeddings, list(part.stimulus_ids)))
     sets = dict(learning.prepared_sets_(decoder, part, named))
-    return sets, {key: _applied(decoder, key, t, embeddings) for key, t in held.trials.items() if key in sets}
+    return sets, {key: _applied(decoder, key, held, embeddings) for key in held.keys if key in sets}
 
 
-def _applied(decoder: BrainDecoder, key: str, trials: Trials, embeddings: Embeddings) -> SubjectSet:
+def _applied(decoder: BrainDecoder, key: str, held: NeuralDataset, embeddings: Embeddings) -> SubjectSet:
+    """One subject's validation trials, averaged over repeats of a stimulus that lie in one unit."""
     fitted: FittedPreprocessing = decoder.preprocessing[key]
+    trials = held.trials[key]
     ids = trials.table["stimulus_id"]
     targets = learning.embedded(embeddings, ids.tolist(), decoder.scaler(decoder.main).centre)
     numbers = torch.from_numpy(np.unique(ids, return_inverse=True)[1])
     signals = torch.from_numpy(fitted.apply(trials))
-    return SubjectSet(signals, {decoder.main: targets}, numbers, tuple(ids.tolist())).averaged()
+    units = tuple(inner_units(held, trials).tolist())
+    return SubjectSet(signals, {decoder.main: targets}, numbers, units).averaged()
 
 
 @torch.no_grad()
@@ -162,10 +165,8 @@ def _newcomer(
         learning.adapt_in_closed_form_(decoder, part.part("train"), named, None)
         for key in part.keys:
             del decoder.calibrations[key]  # every system is read by the cosine
-        held = {
-            key: _applied(decoder, key, t, embeddings)
-            for key, t in part.part("test").trials.items()
-        }  # fmt: skip
+        test = part.part("test")
+        held = {key: _applied(decoder, key, test, embeddings) for key in test.keys}
         return Fitted(decoder, score(decoder.raw, held, decoder.main))
     ours = decoder.settings.train.ridge_start
     if ours:

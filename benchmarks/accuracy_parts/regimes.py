@@ -23,6 +23,7 @@ HELD = 0.2  # of a regime's training units, to stop and to choose by; they count
 ALL = tuple(SYSTEMS)
 FEW = ("ridge", "closed_form", "mindeye1", "mindeye2_fixed", "ours")
 FMRI, EEG = (1, 2, 3), (5, 6, 7)
+NOISE = 2.0  # of fMRI; the demo's is 1.15
 EEG_SUBJECT = {
     "modality": "eeg", "n_images": 1200, "n_repeats": 2, "n_gallery_repeats": 8, "n_sessions": 4, "n_runs": 10,
 }  # fmt: skip
@@ -126,7 +127,11 @@ def matter(regime: Regime, folder: Path, small: bool) -> Matter:
 
 
 def world(folder: Path, small: bool) -> Path:
-    """The demo's world with two more EEG subjects, made once."""
+    """The demo's world with more EEG subjects, more noise and no look-alikes in its gallery, made once.
+
+    Bits per trial take the other pictures for draws from one pool, which a picture's twin is not; without twins, the
+    demo's noise would leave retrieval no room.
+    """
     prepared = folder / "world"
     if not (prepared / "dataset.json").is_file():
         made = catalogue.load("simulated")
@@ -135,6 +140,11 @@ def world(folder: Path, small: bool) -> Path:
             told = folder / "world.json"
             about = store.read_json(catalogue.folder("simulated") / "world.json")
             about["subjects"] = [s for s in about["subjects"] if s["modality"] == "fmri"]
+            about |= {
+                "n_alike": 1,
+                "noise_level": NOISE,
+                "about": "The demo's, for the comparison of systems.",
+            }
             about["subjects"] += [{"subject": n} | EEG_SUBJECT for n in EEG]
             store.write_json(told, about)
         made["synthetic"](folder / "raw", world=told)

@@ -9,6 +9,7 @@ import numpy as np
 
 from accuracy_parts import cells, systems
 from accuracy_parts.cells import Cell, Place
+from accuracy_parts.regimes import Absent
 from braindec import seeding
 from braindec.decoder import versions
 from braindec.stats.intervals import mean_interval
@@ -30,7 +31,12 @@ def record(place: Place, absent: Mapping[str, str]) -> dict[str, Any]:
         if not any(place.folder.glob(f"cells/{name}-*-final-*.json")):
             missing[name] = "not yet measured"
             continue
-        made[name] = of_regime(place, name)
+        try:
+            made[name] = of_regime(place, name)
+        except (
+            Absent
+        ) as reason:  # measured before, and the data are gone: cells cannot be told from those of others
+            missing[name] = str(reason)
     return {
         "measured": bool(made) or "not measured: no cell was made", "versions": versions(),
         "rules": {
@@ -44,14 +50,10 @@ def record(place: Place, absent: Mapping[str, str]) -> dict[str, Any]:
 def of_regime(place: Place, name: str) -> dict[str, Any]:
     """One regime: a row a system, controls, ceilings, the default and its rank, gains by step."""
     regime = place.regimes[name]
-    finals: Finals = {}
-    for cell in cells.second_wave(place, name):
-        if cell.kind == "final" and (made := cells.found(place, cell)) is not None and "test" in made:
-            finals.setdefault(cell.system, []).append(made)
-    complete = {s: rows for s, rows in finals.items() if len(rows) == len(place.seeds)}
-    metrics = [regime.metric, *([RETRIEVAL] if not regime.real and regime.metric != RETRIEVAL else [])]
+    complete, metrics = _complete(place, name)
+    metric = metrics[0]
     one: dict[str, Any] = {
-        "axis": regime.axis, "metric": regime.metric, "systems": {}, "signal": regime.signal,
+        "axis": regime.axis, "metric": metric, "systems": {}, "signal": regime.signal,
         "refused": _refused(place, name), "unmeasured": sorted(set(regime.systems) - set(complete)),
     }  # fmt: skip
     for system, rows in complete.items():
@@ -62,10 +64,23 @@ def of_regime(place: Place, name: str) -> dict[str, Any]:
             one[kind] = _controls(made["values"], metrics, kind)
     ranked = {s: rows for s, rows in complete.items() if s in regime.systems}
     if ranked:
-        one |= _default(one["systems"], ranked, regime.metric)
-        one["beyond_closed_form"] = beyond(complete, regime.metric)
-        one["by_step"] = by_step(complete, regime.metric)
+        one |= _default(one["systems"], ranked, metric)
+        one["beyond_closed_form"] = beyond(complete, metric)
+        one["by_step"] = by_step(complete, metric)
     return one
+
+
+def _complete(place: Place, name: str) -> tuple[Finals, list[str]]:
+    """Systems with a record for every seed, and what they are told by: bits only where the gallery allows them."""
+    regime, finals = place.regimes[name], Finals()
+    for cell in cells.second_wave(place, name):
+        if cell.kind == "final" and (made := cells.found(place, cell)) is not None and "test" in made:
+            finals.setdefault(cell.system, []).append(made)
+    complete = {s: rows for s, rows in finals.items() if len(rows) == len(place.seeds)}
+    wanted = [regime.metric] if regime.real else list(dict.fromkeys((regime.metric, RETRIEVAL)))
+    rows = next(iter(complete.values()), [])
+    given = [m for m in wanted if all(m in t["values"] for r in rows for t in r["test"].values())]
+    return complete, given
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], metric: str) -> np.ndarray:
