@@ -24,7 +24,8 @@ _users, _lock = 0, Lock()
 def kept() -> Iterator[None]:
     """Inside, freed memory is kept for what comes next; the last one out gives it back.
 
-    Does nothing where the C library is not glibc. May be nested, and used by several threads.
+    Does nothing where the C library is not glibc. May be nested, and used by several threads. What is kept has gaps:
+    expect the process to hold up to twice the largest block, or some blocks of a batch, more than without.
     """
     _count(1)
     try:
