@@ -78,6 +78,18 @@ def read_trials(
     return trials, about
 
 
+def epoch_shape(
+    root: Path, files: Sequence[bids.BidsFile], modality: str, settings: BidsSettings
+) -> tuple[int, int]:
+    """(n_channels, n_times) of the epochs, as the first header and the tables of bad channels say."""
+    raw = open_raw(files[0].path, truncated=settings.meeg.truncated)
+    bad = {n for f in files for n in _bad_names(root, f)} if settings.meeg.bad_channels == "drop" else set()
+    kept = [n for n in _kinds(root, files[0], raw, modality) if n not in bad]
+    rate = float(raw.info["sfreq"]) / settings.meeg.decimate
+    start, stop = (round(s * rate) for s in (settings.meeg.tmin, settings.meeg.tmax))
+    return len(kept), stop - start + 1
+
+
 def filtered(recording: Recording, settings: MeegSettings) -> Recording:
     """The whole recording, detrended and filtered as the settings say.
 

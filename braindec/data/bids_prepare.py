@@ -15,15 +15,16 @@ from braindec import checks, config, store
 from braindec.data import (
     bids,
     bids_bold,
-    bids_events,
     bids_fmri,
     bids_meeg,
     bids_plain,
+    bids_plan,
     bids_stimuli,
     download,
     glm_choices,
     layout,
 )
+from braindec.data.bids_plan import Job
 from braindec.data.bids_settings import BidsSettings
 from braindec.data.bids_staging import staged
 from braindec.data.catalogue import Counts
@@ -35,28 +36,6 @@ from braindec.data.splits import Split, leave_one_out
 from braindec.types import Trials
 
 MODALITIES = ("fmri", "eeg", "meg", "ieeg")
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One subject in one modality.
-
-    Parameters
-    ----------
-    subject : int
-    modality : str
-    files : list of BidsFile
-        Its recordings in the order of acquisition.
-    """
-
-    subject: int
-    modality: str
-    files: list[bids.BidsFile]
-
-    @property
-    def key(self) -> str:
-        """``sub-01_fmri``."""
-        return f"sub-{self.subject:02d}_{self.modality}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +102,7 @@ def prepare(
             f"{settings.fmri.derivatives}/sub-*/func/*_desc-preproc_bold.nii.gz nor sub-*/eeg, meg or ieeg."
         )
     if dry_run:
-        return _counted(raw, jobs, settings)
+        return bids_plan.counted(raw, jobs, settings)
     train = _training_units(jobs, settings)
     with staged(Path(out)) as folder:
         made = Parallel(n_jobs=n_jobs)(delayed(_do)(job, raw, folder, settings, train) for job in jobs)
@@ -143,33 +122,12 @@ def _jobs(raw: Path, subject: int, label: str, settings: BidsSettings) -> list[J
     return jobs
 
 
-def _counted(raw: Path, jobs: Sequence[Job], settings: BidsSettings) -> Counts:
-    """Trials and stimuli as the tables and headers say, and what would be read and written."""
-    n_trials, ids, plan = {}, set(), []
-    for job in jobs:
-        parts = bids_bold.images if job.modality == "fmri" else _parts
-        size = sum(p.stat().st_size for f in job.files for p in parts(f)) / 1e6
-        plan.append(f"{job.key}: would read {len(job.files)} recordings of {size:,.1f} MB")
-        if job.modality == "fmri":
-            events = [run.events for run in bids_fmri.read_runs(raw, job.files, settings)]
-            space = bids_bold.space_of(raw, job.files, settings.fmri)
-            written = 8 * space.n_features * sum(len(e.onset_s) for e in events) / 1e6
-            what = f"betas and t values of {space.n_features} {space.kind}"
-            plan[-1] += f" and write about {written:,.1f} MB ({what})"
-        else:
-            paths = [(bids.of_recording(raw, f, "events", ".tsv"), f.path) for f in job.files]
-            events = [bids_events.read(tables, path, settings) for tables, path in paths]
-        n_trials[job.key] = sum(len(e.onset_s) for e in events)
-        ids |= {i for e in events for i in e.stimulus_id.tolist()}
-    return Counts(n_trials, len(ids), plan=tuple(plan))
-
-
 def _do(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: frozenset[str] | None) -> Made:
     if job.modality == "fmri":
         return _do_fmri(job, raw, folder, settings, train)
     trials, about = bids_meeg.read_trials(raw, job.files, job.modality, job.subject, settings)
     tables = [p for f in job.files for s in ("events", "channels", "electrodes") for p in _tables(raw, f, s)]
-    read = (*(p for f in job.files for p in _parts(f) if p.is_file()), *tables)
+    read = (*(p for f in job.files for p in bids_plan.parts(f)), *tables)
     return Made(layout.write_trials(folder, trials), read, about)
 
 
@@ -357,7 +315,7 @@ def _prepare_plain(
     trials = [bids_plain.read_trials(folder, n) for n, folder in folders.items()]
     ids, _ = bids_stimuli.stimuli_of(trials)
     if dry_run:
-        return Counts({t.key: t.n_trials for t in trials}, len(ids))
+        return bids_plan.counted_plain(trials, folders.values(), len(ids))
     unknown = {"selected_on": "unknown", "aligned_on": "unknown"}
     notes = {
         "settings": config.to_json(settings),
@@ -378,11 +336,6 @@ def _counts(out: Path) -> Counts:
     from braindec.data.catalogue import counts
 
     return counts(out)
-
-
-def _parts(file: bids.BidsFile) -> list[Path]:
-    """The files of a recording: BrainVision's header, markers and samples are three."""
-    return sorted(file.path.parent.glob(f"{file.path.name.partition('.')[0]}.*"))
 
 
 def _tables(raw: Path, file: bids.BidsFile, suffix: str) -> list[Path]:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from braindec import checks
-from braindec.data import NeuralDataset, bids_meeg, bids_synthetic, catalogue, layout, meeg
+from braindec.data import NeuralDataset, bids, bids_meeg, bids_plan, bids_synthetic, catalogue, layout, meeg
 from braindec.data.bids_settings import BidsSettings, MeegSettings
 from braindec.data.preprocessing import Preprocessing, Whiten
 from braindec.data.sensors import sensor_space
@@ -343,3 +343,15 @@ def test_a_sidecar_that_says_no_number_is_refused(functions, tmp_path):
     edit(next((tmp_path / "raw").rglob("*run-2*desc-preproc_bold.json")), "0.75", '"soon"')
     with pytest.raises(checks.DataFileError, match="says StartTime 'soon', expected seconds"):
         functions["prepare"](tmp_path / "raw", tmp_path / "out")
+
+
+def test_a_recording_that_is_a_folder_is_all_of_its_files(tmp_path):
+    folder = tmp_path / "sub-01_task-x_meg.ds"
+    (folder / "hz.ds").mkdir(parents=True)
+    for name in ("x.meg4", "x.res4", "hz.ds/hz.meg4"):
+        (folder / name).write_bytes(b"1")
+    (tmp_path / "sub-01_task-x_meg.json").write_text("{}")
+    file = bids.parsed(folder)
+    found = {str(p.relative_to(tmp_path)) for p in bids_plan.parts(file)}
+    inside = {f"{folder.name}/{n}" for n in ("x.meg4", "x.res4", "hz.ds/hz.meg4")}
+    assert found == {"sub-01_task-x_meg.json"} | inside

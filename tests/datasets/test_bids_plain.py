@@ -204,3 +204,12 @@ def test_one_run_alone_says_that_there_is_no_split_and_how_to_make_one(prepare, 
     asked = ["split=stimulus", "within_run=true"]  # as said, in this order
     assert prepare(folder, tmp_path / "again", sets=asked).missing == ()
     assert NeuralDataset.read(tmp_path / "again").part("test").stimulus_ids
+
+
+def test_a_dry_run_says_what_would_be_read_and_written(prepare, rng, tmp_path):
+    raw = tmp_path / "raw"
+    x = write(raw, rng, shape=(240, 6, 250), about={"modality": "eeg", "sfreq": 100, "tmin": -0.1})
+    counts = prepare(raw, tmp_path / "out", dry_run=True)
+    size = sum(path.stat().st_size for path in raw.iterdir()) / 1e6
+    assert counts.plan == (f"sub-01_eeg: would read {size:,.1f} MB and write about {x.nbytes / 1e6:,.1f} MB",)
+    assert not (tmp_path / "out").exists()
