@@ -14,7 +14,7 @@ from braindec.decoder.settings import Settings
 from braindec.losses import clip, mse, soft_clip
 from braindec.train import Config as Train
 
-STEPS = {"n_steps": 600, "validate_every": 50, "batch_size": 256}  # one stopping rule: the best look of these
+STEPS = {"n_steps": 400, "validate_every": 50, "batch_size": 256}  # one stopping rule: the best look of these
 SEEDS = (0, 1, 2, 3, 4)
 SEARCH_SEED = 0
 SOFT = soft_clip.Config(
