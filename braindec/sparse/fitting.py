@@ -173,12 +173,11 @@ def fit(
 
     Notes
     -----
-    Over several ranks (and, without the threshold's mean, over the parts of `accumulate`) gradients are the mean of the
-    parts' own. For TopK, JumpReLU and ReLU without dead latents this is the gradient of the whole batch. Two terms
-    differ from one process: BatchTopK keeps the n_active * n largest of each part's own n samples and not of the whole
-    batch, so that a part of quiet samples keeps weaker activations, and its running threshold is the mean of the ranks';
-    AuxK divides by the variance of the error in its own part, so that its term is a mean of ratios and not the ratio of
-    the whole. Which latents are dead is known alike to all ranks.
+    Over several ranks (and over the parts of `accumulate`) gradients are the mean of the parts' own, which for TopK,
+    JumpReLU and ReLU without dead latents is that of the whole batch. Two terms differ from one process. BatchTopK keeps
+    the n_active * n largest of each part's own n samples, so that quiet samples keep weaker activations, and ranks take
+    the mean of their running thresholds. AuxK divides by the variance of the error in its own part: a mean of ratios,
+    not the ratio of the whole. Which latents are dead all ranks know alike.
     """
     rows, ranks = Rows(inputs), Ranks.here()
     start = starting.measure(rows, seed)
