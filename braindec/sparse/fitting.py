@@ -174,7 +174,7 @@ def fit(
     Notes
     -----
     Over several ranks (and over the parts of `accumulate`) gradients are the mean of the parts' own, which for TopK,
-    JumpReLU and ReLU without dead latents is that of the whole batch. Two terms differ from one process. BatchTopK keeps
+    JumpReLU and ReLU without dead latents is that of the whole batch. Two terms differ from one process. BatchTopK has
     the n_active * n largest of each part's own n samples, so that quiet samples keep weaker activations, and ranks take
     the mean of their running thresholds. AuxK divides by the variance of the error in its own part: a mean of ratios,
     not the ratio of the whole. Which latents are dead all ranks know alike.
