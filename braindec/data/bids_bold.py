@@ -1,4 +1,4 @@
-"""A run's BOLD images, whichever form fMRIPrep gave them: a volume, or a surface in two files."""
+"""A run's BOLD images in the forms that fMRIPrep gives them: a volume, a surface in two files, or a CIFTI file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from braindec import checks
-from braindec.data import bids, bids_surface, nifti
+from braindec.data import bids, bids_surface, nifti, spaces
 from braindec.data.bids_confounds import derived
 from braindec.data.bids_settings import FmriSettings
+from braindec.data.cifti import DenseSeries
 from braindec.data.damage import reading
 from braindec.types import VertexSpace, VoxelSpace
 
 Place = VoxelSpace | VertexSpace
+DENSE = ".dtseries.nii"
+
+
+def on_surface(file: bids.BidsFile) -> bool:
+    """Whether this is a run on a surface: the left file of a pair, or a dense series (its cortex is read)."""
+    return bids_surface.is_left(file) or (file.suffix == "bold" and file.extension == DENSE)
 
 
 def images(file: bids.BidsFile) -> tuple[Path, ...]:
@@ -37,10 +44,10 @@ def space_of(root: Path, files: Sequence[bids.BidsFile], settings: FmriSettings)
     ConfigError
         If a mask is given for a surface.
     """
-    if bids_surface.is_surface(files[0]):
+    if on_surface(files[0]):
         if settings.mask is not None:
             raise checks.ConfigError("fmri.mask is of voxels: leave it out for time series of a surface.")
-        return bids_surface.space_of(files)
+        return _dense_space(files) if files[0].extension == DENSE else bids_surface.space_of(files)
     if settings.mask is not None:
         return nifti.read_mask(root / settings.mask)
     space: VoxelSpace | None = None
@@ -61,10 +68,23 @@ def space_of(root: Path, files: Sequence[bids.BidsFile], settings: FmriSettings)
     return space
 
 
+def _dense_space(files: Sequence[bids.BidsFile]) -> VertexSpace:
+    """The cortex of dense series, the same in all runs."""
+    first = DenseSeries(files[0].path).space
+    for file in files[1:]:
+        if not spaces.same(first, DenseSeries(file.path).space):
+            found = f"holds other vertices than {files[0].path.name}"
+            raise checks.DataFileError(file.path, found, "Take all runs from one fMRIPrep run.")
+    return first
+
+
 def header(file: bids.BidsFile, settings: FmriSettings) -> tuple[int, float | None]:
     """How many volumes there are, and how many seconds each takes where the file says so and it is asked."""
     if bids_surface.is_surface(file):
         return int(bids_surface.read(file)[0].shape[1]), None
+    if file.extension == DENSE:
+        dense = DenseSeries(file.path)
+        return len(dense), dense.t_r if np.isfinite(dense.t_r) else None
     image = nifti.load(file.path)
     if len(image.shape) != 4:
         raise checks.DataFileError(
@@ -76,6 +96,8 @@ def header(file: bids.BidsFile, settings: FmriSettings) -> tuple[int, float | No
 def series(file: bids.BidsFile, space: Place) -> np.ndarray:
     """float32 (n_voxels or n_vertices, n_times)."""
     if isinstance(space, VertexSpace):
+        if file.extension == DENSE:
+            return np.ascontiguousarray(DenseSeries(file.path)[:].T)
         return bids_surface.series(file, space)
     image = nifti.load(file.path)
     nifti.same_grid(file.path, image, space)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import bids, bids_bold, bids_events, bids_surface, glm_choices, glm_design
+from braindec.data import bids, bids_bold, bids_events, glm_choices, glm_design
 from braindec.data.bids_bold import Place
 from braindec.data.bids_confounds import confounds
 from braindec.data.bids_events import Events
@@ -95,7 +95,7 @@ def bold_files(root: Path, label: str, settings: BidsSettings) -> list[bids.Bids
         if f.suffix == "bold" and f.extension in (".nii.gz", ".nii") and f.entities.get("desc") == "preproc"
     ]
     if settings.fmri.space is not None or not found:
-        found += [f for f in every if bids_surface.is_left(f)]
+        found += [f for f in every if bids_bold.on_surface(f)]
     spaces = sorted({f.entities.get("space", "") for f in found})
     if settings.fmri.space is not None and found:
         checks.one_of("fmri.space", settings.fmri.space, spaces)

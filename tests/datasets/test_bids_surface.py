@@ -145,3 +145,47 @@ def test_vertices_without_a_value_are_left_out_and_broken_ones_follow_the_policy
     functions["prepare"](own, tmp_path / "out", sets=(*ONE, "fmri.bad_voxels=drop"))
     space = vertices_of(tmp_path / "out")
     assert space.n_features == 170 and at[7] in space.left and at[7] not in space.right
+
+
+def write_dense(path, signal, columns):
+    """The cortex of fs_LR with a structure below it, as fMRIPrep's 91k grayordinates begin."""
+    import nibabel
+    from nibabel.cifti2 import BrainModelAxis, SeriesAxis
+
+    sides = ("CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT")
+    below = BrainModelAxis("CIFTI_STRUCTURE_PUTAMEN_LEFT", voxel=np.array([[1, 1, 1]]), affine=np.eye(4),
+                           volume_shape=(3, 3, 3))  # fmt: skip
+    left, right = (BrainModelAxis.from_surface(c, 32492, s) for c, s in zip(columns, sides, strict=True))
+    values = np.concatenate([signal, np.ones((len(signal), 1))], axis=1).astype(np.float32)
+    image = nibabel.Cifti2Image(values, (SeriesAxis(0, 1.5, len(values)), left + right + below))
+    image.nifti_header.set_intent("ConnDenseSeries")
+    nibabel.save(image, path)
+
+
+def test_dense_series_give_the_betas_of_their_cortex(functions, own, tmp_path):
+    columns = (np.arange(86) * 3, 7 + np.arange(86) * 2)
+    at = bids_synthetic.vertices(86)
+    import nibabel
+
+    for run in range(1, 5):
+        sides = [np.stack([a.data for a in nibabel.load(series(own, h, run)).darrays])[:, at] for h in "LR"]
+        path = series(own, run=run)
+        stem = path.name.replace("hemi-L_space-fsaverage3_bold.func.gii", "space-fsLR_den-91k_bold")
+        write_dense(path.with_name(f"{stem}.dtseries.nii"), np.concatenate(sides, axis=1), columns)
+        sidecar = path.with_name(path.name.replace(".func.gii", ".json"))
+        shutil.copy(sidecar, path.with_name(f"{stem}.json"))
+    found = {}
+    for space in ("fsaverage3", "fsLR"):
+        functions["prepare"](own, tmp_path / space, sets=('modalities=["fmri"]', f"fmri.space={space}"))
+        found[space] = NeuralDataset.read(tmp_path / space).trials[KEY].responses[:]
+    assert np.array_equal(found["fsLR"], found["fsaverage3"])
+    space = vertices_of(tmp_path / "fsLR")
+    assert space.mesh == "fs_LR_32k" and np.array_equal(space.left, columns[0])
+    assert np.array_equal(space.right, columns[1])
+    other = series(own, run=2).name.replace(
+        "hemi-L_space-fsaverage3_bold.func.gii", "space-fsLR_den-91k_bold"
+    )
+    path = series(own).with_name(f"{other}.dtseries.nii")
+    write_dense(path, np.ones((150, 172)), (columns[1], columns[0]))
+    with pytest.raises(checks.DataFileError, match="other vertices"):
+        functions["prepare"](own, tmp_path / "out", sets=('modalities=["fmri"]', "fmri.space=fsLR"))
