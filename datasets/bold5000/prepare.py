@@ -309,9 +309,7 @@ def _release(raw: Path, release: str | None) -> str:
             f"{raw} holds no betas ({patterns}). Get them with: braindec prepare bold5000 --fetch."
         )
     if len(there) > 1:
-        raise checks.ConfigError(
-            f"{raw} holds the betas {there}; choose one: --set release={there[0]}."
-        )
+        raise checks.ConfigError(f"{raw} holds the betas {there}; choose one: --set release={there[0]}.")
     return there[0]
 
 

@@ -75,7 +75,9 @@ def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
 def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
     """Reads responses to sentences; subject 1 is P01, 2 is M01, ... (the card lists them)."""
     files = {s: _files(raw, PEOPLE[s - 1], choice.experiments) for s in SUBJECTS}
-    what = f"{FILES[0].format(choice.experiments[0])} (nor data_*.mat) of subject {{}} (P01 is 1, M01 is 2, ...)"
+    what = (
+        f"{FILES[0].format(choice.experiments[0])} (nor data_*.mat) of subject {{}} (P01 is 1, M01 is 2, ...)"
+    )
     chosen, _ = public.there(subjects, files, raw, what)
     return _assembly(raw, chosen, choice.experiments)
 

@@ -117,7 +117,9 @@ def test_neither_the_number_of_jobs_nor_the_backend_decides_what_is_written(back
         np.save(raw / f"{subject}.npy", rng.standard_normal((3, 4)).astype(np.float32))
     prepare = runpy.run_path(str(script), run_name="a_dataset")["prepare"]
     prepare(raw, tmp_path / "one")
-    if backend == "loky":  # from a process whose path is a user's: the tests' own hides the checkout from workers
+    if (
+        backend == "loky"
+    ):  # from a process whose path is a user's: the tests' own hides the checkout from workers
         call = f"import runpy; runpy.run_path({str(script)!r}, run_name='a_dataset')['prepare']"
         call += f"({str(raw)!r}, {str(tmp_path / 'two')!r}, n_jobs=2)"
         subprocess.run([sys.executable, "-c", call], check=True, timeout=120, cwd=tmp_path)

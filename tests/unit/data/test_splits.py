@@ -79,7 +79,9 @@ def test_an_unknown_column_is_answered_with_those_there_are(dataset, rng):
 
 def test_named_splits_are_found_by_the_start_of_their_name(dataset):
     folds = splits.leave_one_out(dataset, "run")
-    known = replace(dataset, splits={s.name: s for s in [*folds[::-1], Split("other", "run", folds[0].parts)]})
+    known = replace(
+        dataset, splits={s.name: s for s in [*folds[::-1], Split("other", "run", folds[0].parts)]}
+    )
     assert [s.name for s in splits.named(known, "leave_one_run_out/")] == sorted(s.name for s in folds)
     with pytest.raises(ValueError, match="leave_one_run_out"):
         splits.named(known, "leave_one_run_in/")
