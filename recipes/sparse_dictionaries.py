@@ -33,8 +33,9 @@ SMOKE = ('settings.study={"n_scenes": 2000, "n_dims": 16, "n_steps": 150, "n_lat
 
 def main(recipe, data_dir, out_dir):
     dataset, told = recipe.data.read(data_dir), recipe.settings
-    spaces = study.features(dataset, [told["embedding"]], data_dir / "embeddings", recipe.seed)
+    found = study.features(dataset, [told["embedding"]], data_dir / "embeddings", recipe.seed)
+    (embeddings,) = found.values()
     factors = study.factors(dataset)
     texts = study.words(told["embedding"], list(factors))
     settings = inside_factors.Settings(seed=recipe.seed, **told["study"])
-    return inside_factors.factor_study(*spaces.values(), factors, texts, settings, protocol=recipe.protocol)
+    return inside_factors.factor_study(embeddings, factors, texts, settings, protocol=recipe.protocol)

@@ -34,9 +34,10 @@ SMOKE = ('settings.study={"n_anchors": [8, 16, 32], "n_test": 25, "n_null": 5}',
 
 def main(recipe, data_dir, out_dir):
     dataset, told = recipe.data.read(data_dir), recipe.settings
-    spaces = study.features(dataset, list(told["networks"].values()), data_dir / "embeddings", recipe.seed)
+    networks = list(told["networks"].values())
+    first, second = study.features(dataset, networks, data_dir / "embeddings", recipe.seed).values()
     labels = compare_sources.label_of(dataset, told["column"], dataset.stimulus_ids)
     settings = compare_stitching.Settings(**{**told["study"], "seed": recipe.seed})
     return compare_stitching.stitching_study(
-        *spaces.values(), labels, settings, names=tuple(told["networks"]), protocol=recipe.protocol
+        first, second, labels, settings, names=tuple(told["networks"]), protocol=recipe.protocol
     )
