@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -112,12 +114,12 @@ def say_left(place: Place, names: Sequence[str], jobs: int) -> dict[str, dict[st
         for cell, made in listed:
             if made is not None:
                 for key in _alike(place, cell, name):
-                    seconds.setdefault(key, []).append(made["seconds"])
+                    seconds.setdefault(key, []).append(busy(made))
     left = {}
     for name, listed in told.items():
         missing = [c for c, made in listed if made is None]
         guesses = [_guess(seconds, _alike(place, c, name)) for c in missing]
-        spent = sum(made["seconds"] for _, made in listed if made is not None)
+        spent = sum(busy(made) for _, made in listed if made is not None)
         left[name] = {
             "made": len(listed) - len(missing), "missing": len(missing), "core_minutes_spent": round(spent / 60, 1),
             "core_minutes_left": round(sum(g for g in guesses if g is not None) / 60, 1),
@@ -127,6 +129,11 @@ def say_left(place: Place, names: Sequence[str], jobs: int) -> dict[str, dict[st
     total = sum(row["core_minutes_left"] for row in left.values())
     print(f"left: about {total / jobs:.0f} minutes with {jobs} jobs")
     return left
+
+
+def busy(made: dict[str, Any]) -> float:
+    """Seconds of a core that a cell took, which other work on the machine hardly changes."""
+    return float(made.get("cpu_seconds", made["seconds"]))
 
 
 def _planned(place: Place, name: str) -> list[Cell]:
@@ -155,12 +162,25 @@ def _guess(seconds: dict[tuple[str, ...], list[float]], groups: Sequence[tuple[s
     return next((float(np.mean(seconds[g])) for g in groups if g in seconds), None)
 
 
+def machine() -> dict[str, Any]:
+    """Processor and cores."""
+    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+
+
 def write(
     place: Place, absent: dict[str, str], left: dict[str, dict[str, float]], command: list[str]
 ) -> None:
     """The tables of all regimes that have cells, whichever this command named."""
     record = tables.record(place, absent)
-    record |= {"command": " ".join(["python", "benchmarks/" + command[0], *command[1:]]), "left": left}
+    told = [
+        "DIR" if one == str(place.folder) or Path(one).absolute() == place.folder else one
+        for one in command[1:]
+    ]
+    record |= {
+        "command": " ".join(["python", f"benchmarks/{command[0]}", *told]),
+        "left": left,
+        "machine": machine(),
+    }
     store.write_json(place.folder / "accuracy.json", record)
     print(what_works.markdown(record))
     what_works.figure(record, place.folder / "accuracy.png")

@@ -109,13 +109,15 @@ def found(place: Place, cell: Cell) -> dict[str, Any] | None:
 def run(place: Place, cell: Cell) -> None:
     """Makes one cell and writes it, whole or not at all; what a system refuses is a result too."""
     torch.set_num_threads(1)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     try:
         made = MAKERS[cell.kind](place, cell)
     except ValueError as error:
         made = {"refused": str(error)}
     about = {**vars(cell), "choices": _chosen(cell)}
-    made["seconds"] = round(time.perf_counter() - started, 2)
+    made |= {
+        "seconds": round(time.perf_counter() - started, 2), "cpu_seconds": round(time.process_time() - busy, 2),
+    }  # fmt: skip
     store.write_json(path_of(place, cell), {"cell": about, **made})
 
 

@@ -47,8 +47,9 @@ def markdown(record: Record) -> str:
     parts = ["## What mattered, and what did not help\n", *_findings(record), ""]
     for axis in AXES:
         parts += _by_axis(record, axis)
-    parts += ["## What gradient steps add to the closed form\n", *_beyond(record), *_by_step(record), ""]
-    parts += ["## Each regime\n"]
+    if record["values"]:
+        parts += ["## What gradient steps add to the closed form\n", *_beyond(record), *_by_step(record)]
+        parts += ["## Each regime\n"]
     for name, one in record["values"].items():
         parts += _regime(name, one)
     if record["not_measured"]:
