@@ -16,8 +16,8 @@ recordings, their order and their distance to the ceiling may.
 
 **Rules.** Every system chooses among four configurations, by the mean reciprocal rank of validation units that are the
 same for all: a fifth of the training units of each regime (whole concepts where there are any, else stimuli or runs),
-declared before anything is fitted. What is trained makes {stop} steps and keeps the best of its looks at these
-units, one every {every}; predictions are compared by the cosine about the training mean. The chosen configuration is
+declared before anything is fitted. What is trained makes {stop},
+and keeps the best of its looks at these units, one every {every} steps; predictions are compared by the cosine about the training mean. The chosen configuration is
 fitted with {n} seeds and judged on the test part.
 
 Intervals of 95 %: of several subjects, subjects and seeds are both random (`stats.mixed`); of one subject, over its
@@ -36,7 +36,7 @@ def page(record: Record) -> str:
     """docs/what-works.md."""
     steps = record["rules"]["stopping"]
     n = len(record["rules"]["seeds"])
-    stop = f"{steps['n_steps']} of batch {steps['batch_size']} at most"
+    stop = f"{steps['n_steps']} steps of {steps['batch_size']} trials"
     head = HEAD.format(stop=stop, every=steps["validate_every"], n=n)
     head += "".join(f"| `{name}` | {row['about']} |\n" for name, row in record["rules"]["systems"].items())
     return head + "\n" + markdown(record) + "\n"
@@ -210,7 +210,7 @@ def _curves(axis: Any, rows: Sequence[Record], colours: Mapping[str, str], title
     for kind, style in (("oracle_image", ":"), ("oracle_linear", "--"), ("oracle_n", "-.")):
         ceiling = [(o["axis"][1], o["ceiling"][kind][metric]) for o in rows if kind in o.get("ceiling", {})]
         if ceiling:
-            axis.plot(*zip(*ceiling, strict=True), style, color="0.4", label=kind)
+            axis.plot(*zip(*ceiling, strict=True), style, marker="_", color="0.4", label=kind)
     chance = next(iter(rows[0]["systems"].values()))[metric]["chance"] if rows[0]["systems"] else 0.0
     axis.axhline(chance, color="0.8", lw=1, zorder=0)
     if log:
