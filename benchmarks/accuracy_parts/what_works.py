@@ -17,8 +17,8 @@ recordings, their order and their distance to the ceiling may.
 **Rules.** Every system chooses among four configurations, by the mean reciprocal rank of validation units that are the
 same for all: a fifth of the training units of each regime (whole concepts where there are any, else stimuli or runs),
 declared before anything is fitted. What is trained makes {stop},
-and keeps the best of its looks at these units, one every {every} steps; predictions are compared by the cosine about the training mean. The chosen configuration is
-fitted with {n} seeds and judged on the test part.
+and keeps the best of its looks at these units, one every {every} steps; predictions are compared by the cosine about
+the training mean. The chosen configuration is fitted with {n} seeds and judged on the test part.
 
 Intervals of 95 %: of several subjects, subjects and seeds are both random (`stats.mixed`); of one subject, over its
 stimuli with the seeds averaged. Beside each score stand chance, the mean of refits on a permuted pairing (and how
