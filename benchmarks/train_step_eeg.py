@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from braindec.adapters import subject_token
 from braindec.backbones import _dropout, channel_transformer, temporal_spatial
+from braindec.decoder import versions
 from braindec.losses import clip
 from braindec.types import SensorSpace, SubjectSignal
 
@@ -361,7 +362,7 @@ def main() -> None:
             f"ratio {row['ratio']:.2f}"
         )
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    record |= {"machine": machine(options.device), "command": command}
+    record |= {"machine": machine(options.device), "versions": versions(), "command": command}
     print(json.dumps(record))
     if not options.small:
         suffix = "_gpu" if options.device == "cuda" else ""
@@ -393,8 +394,6 @@ def machine(device: str) -> dict[str, object]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
     }
 
 
