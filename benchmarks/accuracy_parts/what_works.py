@@ -26,10 +26,11 @@ many), what a decoder of time, run and motion reaches without a brain, and what 
 truth. `ours_crossfit` is the default as it comes (its steps chosen by cross-fitting, calibrated, fitted on the
 validation units too): another rule, so it has no rank.
 
-**What was settled in view of results.** The world's noise (1.15 to 2.0, one step, look-alikes removed: the demo's gallery
-yields no bits a trial) and the number of EEG subjects (1 to 3) and images (700 to 1,200) were set after scores of ridge and
-of validation were seen. Learning rates of systems that begin at random were raised, and steps set to 400, after validation
-curves that still rose at 300; those of `ours` were left as they were. Folds of the real recordings were cut for time.
+**What was settled in view of results.** The world's noise (1.15 to 2.0, one step, look-alikes removed: the gallery of
+the demo yields no bits a trial) and the number of EEG subjects (1 to 3) and images (700 to 1,200) were set after scores
+of ridge and of validation were seen. Learning rates of systems that begin at random were raised, and steps set to 400,
+after validation curves that still rose at 300; those of `ours` were left as they were. Folds of the real recordings
+were cut for time.
 
 | system | what it is |
 | --- | --- |
