@@ -320,15 +320,19 @@ def fit_shared_map_(decoder: BrainDecoder, sets: Sets) -> None:
     }
     with torch.no_grad():
         shared = torch.cat([
-            encoder.adapter(key)(s.signals[some]).flatten(1)
-            for key, s in averaged.items()
-            for some in rows.parts(s.signals)
+            rows.made_of(partial(shared_values, encoder, key, s), s.signals) for key, s in averaged.items()
         ])  # fmt: skip
     targets = torch.cat([rows.whole(s.targets[decoder.main]) for s in averaged.values()])
     units = tuple(u for s in averaged.values() for u in s.units)
     pairs = SubjectSet(targets, {"shared": shared}, torch.arange(len(targets)), units)
     fit = fitting.ridge_to(pairs, shared, decoder.settings.seed, "shared map", score="correlation")
     decoder.shared_weight, decoder.shared_bias = fit.weights.T.contiguous(), fit.intercept
+
+
+def shared_values(encoder: Encoder, key: str, data: SubjectSet, some: slice) -> Tensor:
+    """What the subject's adapter makes of some rows, flattened."""
+    values: Tensor = encoder.adapter(key)(data.signals[some]).flatten(1)
+    return values
 
 
 def start_adapters_(decoder: BrainDecoder, encoder: Encoder, sets: Sets) -> None:
@@ -340,16 +344,18 @@ def start_adapters_(decoder: BrainDecoder, encoder: Encoder, sets: Sets) -> None
         n_values, purpose = int(np.prod(adapter.signal_shape)), ("adapt", key)
         averaged = fitting.drawn(data.averaged(), n_values, decoder.settings.seed, *purpose)
         targets = averaged.targets[decoder.main]
-        expected = torch.cat([
-            targets[some].flatten(1) @ decoder.shared_weight.T + decoder.shared_bias
-            for some in rows.parts(targets)
-        ])  # fmt: skip
+        expected = rows.made_of(partial(expected_values, decoder, targets), targets)
         generator = seeding.torch_generator(decoder.settings.seed, "ridge", *purpose)
         parts = fitting.group_folds(averaged.units, 5, generator)
         wanted = expected.unflatten(1, adapter.shared_shape)
         if not adapter.start_from_pairs_(rows.whole(averaged.signals), wanted, parts) and adapter.takes_map:
             fit = fitting.ridge_to(averaged, expected, decoder.settings.seed, *purpose)
             adapter.start_from_(fit.weights.T, fit.intercept)
+
+
+def expected_values(decoder: BrainDecoder, targets: rows.Rows, some: slice) -> Tensor:
+    """Flattened shared values that are expected for some targets."""
+    return targets[some].flatten(1) @ decoder.shared_weight.T + decoder.shared_bias
 
 
 def train_prior_(decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, progress: bool) -> None:

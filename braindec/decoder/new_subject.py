@@ -168,12 +168,16 @@ def _frame(decoder: BrainDecoder) -> Tensor | None:
 
 def _coordinates(frame: Tensor, targets: rows.Rows) -> Tensor:
     """Targets (n, n_tokens, n_dims) along the frame: (n, n_coordinates)."""
-    flat = (targets[some].flatten(1) for some in rows.parts(targets))
-    return torch.cat([values @ frame if frame.numel() else values for values in flat]).double()
+
+    def along(some: slice) -> Tensor:
+        values = targets[some].flatten(1)
+        return values @ frame if frame.numel() else values
+
+    return rows.made_of(along, targets, dtype=torch.float64)
 
 
 def _some_channels(data: SubjectSet) -> Tensor:
     """Flattened signals (n, at most `POPULATION_CHANNELS`) at evenly spaced values."""
     n_values = int(np.prod(data.signals.shape[1:]))
     step = -(-n_values // POPULATION_CHANNELS)
-    return torch.cat([data.signals[some].flatten(1)[:, ::step] for some in rows.parts(data.signals)])
+    return rows.made_of(lambda some: data.signals[some].flatten(1)[:, ::step], data.signals)

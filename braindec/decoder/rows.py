@@ -85,6 +85,22 @@ def parts(*values: Rows) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
+def made_of(make: Callable[[slice], Tensor], *values: Rows, dtype: torch.dtype = torch.float32) -> Tensor:
+    """What ``make(slice)`` gives for the rows of each of `parts`, in one tensor of this dtype.
+
+    Each part's result is copied away before the next is read: kept, even few numbers would lie where a part was, and
+    the next part could not lie there.
+    """
+    out = None
+    for some in parts(*values):
+        found = make(some)
+        if out is None:
+            out = torch.empty((len(values[0]), *found.shape[1:]), dtype=dtype)
+        out[some] = found
+        del found
+    return torch.empty(0, dtype=dtype) if out is None else out
+
+
 def of_array(values: MappedRows | np.ndarray) -> RowTensor:
     """All rows of a float32 array that lies in a mapped file."""
     return RowTensor(_reader(values), np.arange(len(values)), tuple(values.shape[1:]))
