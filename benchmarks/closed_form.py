@@ -117,7 +117,7 @@ def explained(found: closed_form.Solution, data: SubjectSet, size: dict[str, int
 def operations(size: dict[str, int]) -> float:
     """Multiplications and additions: kernel, spectrum, choice of penalties, passes over the targets, weights."""
     n, p, k = size["n"], size["values"], size["rank"] + 16
-    q, side = size["tokens"] * size["dims"], min(size["n"], size["values"])
+    q, side = size["tokens"] * size["dims"], min(size["n"], size["values"], closed_form.MAX_SIDE)
     sketched = min(q, closed_form.SKETCHED)
     chosen = len(ALPHAS) * (2 * n * side * sketched * 2 + n * n * side / 5 * 2)
     passes = 6 if q > 4096 else 2
@@ -129,8 +129,8 @@ def operations(size: dict[str, int]) -> float:
 def memory_mb(size: dict[str, int]) -> dict[str, int]:
     """Largest things held at once, megabytes: the spectrum's float64 matrices, or subspaces of the targets."""
     n, q, k = size["n"], size["tokens"] * size["dims"], size["rank"] + 16
-    side = min(n, size["values"])
-    spectrum = 8 * side * side * 4 + 4 * n * size["values"]
+    side = min(n, size["values"], closed_form.MAX_SIDE)
+    spectrum = 8 * side * side * 3 + 2 * closed_form.BLOCK_BYTES
     subspace = 4 * q * k * 3 + 4 * n * side + 2 * closed_form.BLOCK_BYTES
     return {"spectrum_mb": round(spectrum / 2**20), "subspace_mb": round(subspace / 2**20)}
 

@@ -19,16 +19,17 @@ from braindec.decoder import fitting
 from braindec.decoder.fitting import ALPHAS, SubjectSet, group_folds, identification_score
 from braindec.decoder.rows import Rows
 from braindec.encoder import Encoder
+from braindec.maths.factors import positive_eigh_
 from braindec.maths.folds import parts_of
 from braindec.maths.gemm import mm
 from braindec.maths.reduced_rank import Spectrum, leading_directions, left_out, spectrum_of_kernel
 from braindec.maths.ridge import choose_alpha
 
-MAX_SIDE = (
-    9216  # of the matrix that is factorised, rows or signal values whichever are fewer: 680 MB in float64
-)
+MAX_SIDE = 7168  # of the matrix that is factorised, in float64: 1.2 GB with what factorising it takes
+MAX_SCORES = 1 << 27  # float32 numbers that are kept of the rows: 537 MB
 MAX_BLOCKS = 32  # of the target that have a penalty of their own; neighbouring tokens share one beyond
 SKETCHED = 4096  # random projections of the target, over all blocks, that penalties are chosen on
+MAX_SKETCH = 1 << 25  # numbers of them over all rows, of which there are four copies of 134 MB
 N_FOLDS = 5
 COLUMNS_AT_ONCE = 512
 BLOCK_BYTES = (
@@ -162,9 +163,10 @@ def _is_small(data: SubjectSet, output: str) -> bool:
 def _factorised(data: SubjectSet, output: str, seed: int, key: str) -> _Subject:
     """Spectrum of the signals, and penalties chosen on folds of whole units."""
     n_rows, n_features = len(data.stimuli), int(np.prod(data.signals.shape[1:]))
-    if min(n_rows, n_features) > MAX_SIDE:
+    most = MAX_SIDE if n_features > MAX_SIDE else MAX_SCORES // n_features
+    if n_rows > most:
         generator = seeding.torch_generator(seed, "ridge rows", key)
-        data = data.take(torch.randperm(n_rows, generator=generator)[:MAX_SIDE].sort().values)
+        data = data.take(torch.randperm(n_rows, generator=generator)[:most].sort().values)
     targets = data.targets[output]
     blocks = _blocks(tuple(targets.shape[1:]))
     spectrum = _spectrum(data.signals)
@@ -211,46 +213,57 @@ def _spectrum(signals: Rows) -> Spectrum:
     """Through the smaller of the two inner-product matrices, in float64; rows of it in float32."""
     n_rows, n_features = len(signals), int(np.prod(signals.shape[1:]))
     if n_features > n_rows:
-        kernel = torch.zeros(n_rows, n_rows, dtype=torch.float64)
-        whole = torch.cat([rows for _, rows in _flat(signals)])
-        for columns in whole.split(COLUMNS_AT_ONCE, 1):
-            wide = columns.double()
-            kernel.addmm_(wide, wide.T)
-        del whole
-        found = spectrum_of_kernel(kernel)
+        found = spectrum_of_kernel(_kernel(signals))
         return Spectrum(found.values, found.rows.float())
     gram, mean = torch.zeros(n_features, n_features, dtype=torch.float64), _mean(signals).double()
     for _, rows in _flat(signals):
-        wide = rows.double() - mean
+        wide = rows.double().sub_(mean)
         gram.addmm_(wide.T, wide)
-    values, vectors = torch.linalg.eigh(gram)
-    kept = values > max(n_rows, n_features) * torch.finfo(values.dtype).eps * values[-1]
-    values, vectors = values[kept], vectors[:, kept] / values[kept].sqrt()
-    scores = torch.cat([((rows.double() - mean) @ vectors).float() for _, rows in _flat(signals)])
+        del wide
+    values, vectors = positive_eigh_(gram, max(n_rows, n_features))
+    vectors.div_(values.sqrt())
+    scores = torch.empty(n_rows, len(values))
+    for some, rows in _flat(signals):
+        scores[some] = rows.double().sub_(mean) @ vectors
     return Spectrum(values, scores)
+
+
+def _kernel(signals: Rows) -> Tensor:
+    """Inner products of rows in float64, tile by tile: never more than two blocks of the signals are there."""
+    kernel = torch.zeros(len(signals), len(signals), dtype=torch.float64)
+    for some, rows in _flat(signals):
+        for other, others in _flat(signals):
+            if other.start > some.start:
+                break
+            tile = kernel[some, other]
+            for left, right in zip(
+                rows.split(COLUMNS_AT_ONCE, 1), others.split(COLUMNS_AT_ONCE, 1), strict=True
+            ):
+                tile.addmm_(left.double(), right.double().T)
+            if other != some:
+                kernel[other, some] = tile.T
+    return kernel
 
 
 def _sketched(
     targets: Rows, blocks: tuple[slice, ...], generator: torch.Generator
 ) -> tuple[Tensor, list[slice]]:
     """Every block's values, or random projections of them (n, at most `SKETCHED`), and each block's columns there."""
-    width = max(1, SKETCHED // len(blocks))
+    width = max(1, min(SKETCHED, MAX_SKETCH // len(targets)) // len(blocks))
     planes = []
     for block in blocks:
         size = block.stop - block.start
         random = torch.randn(size, width, generator=generator) / width**0.5 if size > width else None
         planes.append(random)
-    made = []
-    for _, rows in _flat(targets):
-        seen = [
-            rows[:, b] if plane is None else mm(rows[:, b], plane)
-            for b, plane in zip(blocks, planes, strict=True)
-        ]
-        made.append(torch.cat(seen, 1))
     ends = np.cumsum(
         [0] + [b.stop - b.start if p is None else width for b, p in zip(blocks, planes, strict=True)]
     )
-    return torch.cat(made), [slice(a, b) for a, b in pairwise(ends.tolist())]
+    columns = [slice(a, b) for a, b in pairwise(ends.tolist())]
+    made = torch.empty(len(targets), columns[-1].stop)
+    for some, rows in _flat(targets):
+        for own, block, plane in zip(columns, blocks, planes, strict=True):
+            made[some, own] = rows[:, block] if plane is None else mm(rows[:, block], plane)
+    return made, columns
 
 
 def _along(subject: _Subject, directions: Tensor) -> list[Tensor]:

@@ -182,6 +182,16 @@ def positive_eigh(gram: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return values[kept], vectors[:, kept]
 
 
+def positive_eigh_(gram: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """As `positive_eigh`, of a contiguous matrix that the vectors overwrite: for those of which two are too many."""
+    columns, values = gram.T, gram.new_empty(len(gram))
+    torch.linalg.eigh(
+        columns, out=(values, columns)
+    )  # symmetric: the transposed view lies as LAPACK wants it
+    n_rounding = int((values <= size * torch.finfo(values.dtype).eps * values[-1]).sum())
+    return values[n_rounding:], columns[:, n_rounding:]
+
+
 def _primal_fold(x: Tensor, gram: Tensor, fold: Fold) -> FoldFactors:
     test, train, removed = _parts(len(x), fold, x)
     rows = x[removed]

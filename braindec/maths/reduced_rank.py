@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.maths.factors import factorise, full_moments, positive_eigh
+from braindec.maths.factors import factorise, full_moments, positive_eigh_
 from braindec.maths.folds import Folds, parts_of
 from braindec.maths.gemm import mm
 from braindec.maths.ridge import RidgeFit
@@ -69,10 +69,10 @@ class Spectrum(NamedTuple):
 
 
 def spectrum_of_kernel(kernel: Tensor) -> Spectrum:
-    """The spectrum of rows whose inner products (n, n), float64, are given; they are centred here, in place."""
+    """The spectrum of rows whose inner products (n, n), float64 and contiguous, are given; they are overwritten."""
     column = kernel.mean(0)
     centred = kernel.sub_(column).sub_(column[:, None]).add_(column.mean())
-    return Spectrum(*positive_eigh(centred, len(kernel)))
+    return Spectrum(*positive_eigh_(centred, len(kernel)))
 
 
 def left_out(spectrum: Spectrum, y: Tensor, alpha: float, folds: Folds) -> Tensor:
