@@ -65,7 +65,7 @@ def measured(size: dict[str, int], folder: Path) -> dict[str, Any]:
         seconds = time.perf_counter() - start
     held = sum(t.numel() * 4 for t in (found.basis, *found.maps["sub"]))
     return {
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "grown_mb": round(watch.grown / 2**20),
         "solution_mb": round(held / 2**20),
         "targets_mb": round(4 * size["n"] * size["tokens"] * size["dims"] / 2**20),
