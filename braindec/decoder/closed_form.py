@@ -31,7 +31,7 @@ MAX_BLOCKS = 32  # of the target that have a penalty of their own; neighbouring 
 SKETCHED = 4096  # random projections of the target, over all blocks, that penalties are chosen on
 MAX_SKETCH = 1 << 25  # numbers of them over all rows, of which there are four copies of 134 MB
 N_FOLDS = 5
-COLUMNS_AT_ONCE = 512
+COLUMNS_AT_ONCE, ROWS_AT_ONCE = 512, 1024  # in float64
 BLOCK_BYTES = (
     128 << 20
 )  # of rows that are read at once: a product with few rows moves its result and computes little
@@ -216,16 +216,23 @@ def _spectrum(signals: Rows) -> Spectrum:
         found = spectrum_of_kernel(_kernel(signals))
         return Spectrum(found.values, found.rows.float())
     gram, mean = torch.zeros(n_features, n_features, dtype=torch.float64), _mean(signals).double()
-    for _, rows in _flat(signals):
-        wide = rows.double().sub_(mean)
+    for _, wide in _centred(signals, mean):
         gram.addmm_(wide.T, wide)
-        del wide
     values, vectors = positive_eigh_(gram, max(n_rows, n_features))
     vectors.div_(values.sqrt())
     scores = torch.empty(n_rows, len(values))
-    for some, rows in _flat(signals):
-        scores[some] = rows.double().sub_(mean) @ vectors
+    for some, wide in _centred(signals, mean):
+        scores[some] = wide @ vectors
     return Spectrum(values, scores)
+
+
+def _centred(signals: Rows, mean: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows about their mean in float64, few at a time: (which, (n, n_values))."""
+    for some, rows in _flat(signals):
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            first = some.start + start
+            yield slice(first, first + len(part)), part.double().sub_(mean)
 
 
 def _kernel(signals: Rows) -> Tensor:
