@@ -24,9 +24,9 @@ _users, _lock = 0, Lock()
 def kept() -> Iterator[None]:
     """Inside, freed memory is kept for what comes next; the last one out gives it back.
 
-    Does nothing where the C library is not glibc. May be nested, and used by several threads. What is kept has gaps: the
-    process may hold several times the largest block more than without (512 MB for steps of two blocks of 64), which is
-    reached within some ten steps and does not grow.
+    Does nothing where the C library is not glibc. May be nested, and used by several threads. What is kept has gaps:
+    the process may hold several times the largest block more than without (512 MB for steps of two blocks of 64), which
+    is reached within some ten steps and does not grow.
     """
     _count(1)
     try:
