@@ -5,6 +5,7 @@ Everything else is done by every process alike, so what is decided is decided al
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -57,6 +58,7 @@ class Ranks:
             from accelerate import PartialState
 
             PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+            atexit.register(_leave)
         return cls.here()
 
     @property
@@ -210,6 +212,12 @@ class Ranks:
                 f"rank {self.rank} of {self.n} cannot go on: another rank has stopped, its own output says why. Start "
                 "the same command again; with train.checkpoint_every set, it goes on from the last checkpoint."
             ) from error
+
+
+def _leave() -> None:
+    """Closes the process group in order: threads that outlive it may abort an exiting process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class _Gathered(torch.autograd.Function):

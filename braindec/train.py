@@ -192,6 +192,7 @@ def fit(
     module.eval()
     if folder is not None and ranks.first:
         write_csv(folder / f"{name}.csv", log)
+    ranks.wait()  # none leaves while another still reads what it sent
     return log
 
 

@@ -72,6 +72,7 @@ else:
                     validate=lambda m: looks.append(1) or -len(looks) - ranks.rank)
     kept = trainee.state_dict() | {"best": torch.tensor(log.best_step)}
 torch.save(kept, f"{out}/{task}-{ranks.n}-{ranks.rank}.pt")
+ranks.wait()
 """
 
 
