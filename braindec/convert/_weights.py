@@ -13,16 +13,16 @@ from torch import Tensor
 from braindec import checks
 
 NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
 }
 ALIGNMENT = 8  # bytes that the header is padded to; safetensors' format
 CHUNK = 1 << 20  # values that are converted and checked at a time
@@ -41,7 +41,7 @@ def write(path: Path, like: Mapping[str, Tensor], make: Callable[[str], Tensor])
     for name, tensor in like.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {
-            "dtype": checks.known_key("type of tensor", tensor.dtype, NAMES),  # type: ignore[arg-type]
+            "dtype": checks.known_key("type of tensor", str(tensor.dtype).removeprefix("torch."), NAMES),
             "shape": list(tensor.shape),
             "data_offsets": [start, end],
         }

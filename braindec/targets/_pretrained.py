@@ -103,6 +103,15 @@ def needs_transformers(feature: str) -> None:
     _compat.ensure_torchvision()
 
 
+def opened(model: str, kind: str, *, pooler: bool) -> tuple[Path, Any]:
+    """Folder and loaded model of transformers for the target `kind`; see `folder_of` and `loaded`."""
+    needs_transformers(f"the target {kind}")
+    folder = folder_of(model, kind)
+    from transformers import AutoModel
+
+    return folder, loaded(folder, AutoModel.from_pretrained, pooler=pooler)
+
+
 def loaded(folder: Path, auto: Callable[..., Any], *, pooler: bool) -> Any:
     """A model of transformers in float32 and eval mode, every tensor it uses read from the folder.
 

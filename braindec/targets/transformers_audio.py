@@ -86,11 +86,7 @@ def build(config: Config) -> TransformersAudio:
     DataFileError
         If the folder lacks weights.
     """
-    _pretrained.needs_transformers("an audio model of transformers")
-    folder = _pretrained.folder_of(config.model, "transformers_audio")
-    from transformers import AutoModel
-
-    model = _pretrained.loaded(folder, AutoModel.from_pretrained, pooler=config.pooling == "model")
+    folder, model = _pretrained.opened(config.model, "transformers_audio", pooler=config.pooling == "model")
     return TransformersAudio(config, folder, model)
 
 

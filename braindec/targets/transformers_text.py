@@ -69,11 +69,7 @@ def build(config: Config) -> TransformersText:
     DataFileError
         If the folder lacks weights.
     """
-    _pretrained.needs_transformers("a text model of transformers")
-    folder = _pretrained.folder_of(config.model, "transformers_text")
-    from transformers import AutoModel
-
-    model = _pretrained.loaded(folder, AutoModel.from_pretrained, pooler=config.pooling == "model")
+    folder, model = _pretrained.opened(config.model, "transformers_text", pooler=config.pooling == "model")
     return TransformersText(config, folder, model)
 
 

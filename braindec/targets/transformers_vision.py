@@ -67,11 +67,7 @@ def build(config: Config) -> TransformersVision:
     DataFileError
         If the folder lacks weights.
     """
-    _pretrained.needs_transformers("a vision model of transformers")
-    folder = _pretrained.folder_of(config.model, "transformers_vision")
-    from transformers import AutoModel
-
-    model = _pretrained.loaded(folder, AutoModel.from_pretrained, pooler=config.pooling == "model")
+    folder, model = _pretrained.opened(config.model, "transformers_vision", pooler=config.pooling == "model")
     return TransformersVision(config, folder, model)
 
 
