@@ -12,19 +12,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
-from braindec import checks, config, seeding, store
+from braindec import checkpoints, checks, config, seeding, store
 from braindec.maths import heap
 from braindec.ranks import Ranks
 
-T = TypeVar("T")
-PART = ".part.pt"  # how the files of finished parts end
 Objective = Callable[[nn.Module, Mapping[str, Any], float, torch.Generator], dict[str, Tensor]]
 
 
@@ -134,7 +132,7 @@ def fit(
         if folder is not None and settings.checkpoint_every
         else ""
     )
-    saved = ranks.content(_resume(folder, name, run) if folder is not None and run and ranks.first else None)
+    saved = checkpoints.newest(folder, name, run) if folder is not None and run else None
     if saved is not None:
         module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -150,7 +148,12 @@ def fit(
     ranks.copy_first_([*module.state_dict().values()])
     last = int(ranks.number(settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)))
     bar = tqdm(
-        range(first, last), initial=first, total=last, desc=name, leave=False, disable=not (progress and ranks.first)
+        range(first, last),
+        initial=first,
+        total=last,
+        desc=name,
+        leave=False,
+        disable=not (progress and ranks.first),
     )
     with heap.kept(), torch.random.fork_rng():
         if first == 0:
@@ -178,8 +181,8 @@ def fit(
             if (step + 1) % settings.validate_every == 0 or step + 1 == last:
                 best = _validate(module, validate, step + 1, log, best, ranks)
             if folder is not None and run and ranks.first and (step + 1) % settings.checkpoint_every == 0:
-                _checkpoint(folder, name, {
-                    "identity": run, "step": step + 1, "module": _weights(module), "rows": log.rows,
+                checkpoints.keep(folder, name, run, step + 1, {
+                    "module": _weights(module), "rows": log.rows,
                     "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
                     "scaler": {} if accelerator.scaler is None else accelerator.scaler.state_dict(),
                     "best_step": log.best_step, "best_value": best[0], "best_weights": best[1],
@@ -297,9 +300,6 @@ def write_csv(path: Path, log: Log) -> None:
         table.writerows(log.rows)
 
 
-# ------------------------------------------------------------------------------------------------ checkpoints
-
-
 def identity(
     settings: Config, seed: int, module: nn.Module, batch: Callable[[int], Mapping[str, Any]], about: str
 ) -> str:
@@ -312,84 +312,6 @@ def identity(
     numbers = {k: v.tolist() for k, v in first.items() if not v.is_floating_point()}
     text = json.dumps([config.to_json(settings), seed, shapes, numbers, about], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _checkpoint(folder: Path, name: str, content: dict[str, Any]) -> None:
-    _write(folder / "checkpoints" / f"{name}-{content['step']:08d}.pt", content)
-    for old in checkpoints(folder, name)[:-2]:
-        _remove(old)
-
-
-def checkpoints(folder: Path, name: str) -> list[Path]:
-    """Checkpoint files of one run, oldest first."""
-    return sorted((folder / "checkpoints").glob(f"{name}-[0-9]*.pt"))
-
-
-def part(folder: Path, name: str, run: str, make: Callable[[], T]) -> T:
-    """What ``make()`` gives, kept in `folder` so that a longer fit killed after it does not make it again.
-
-    Parameters
-    ----------
-    folder : Path
-    name : str
-        Of the part.
-    run : str
-        Its `identity`; a part of another run is refused.
-    make : callable
-        Gives tensors and numbers in dicts, tuples and lists.
-    """
-    path = folder / "checkpoints" / f"{name}{PART}"
-    ranks = Ranks.here()
-    found = ranks.content(_read(path, run) if ranks.first else None)
-    if found is not None:
-        return found["made"]
-    made = make()
-    if ranks.first:
-        _write(path, {"identity": run, "made": made})
-    return made
-
-
-def forget_parts(folder: Path) -> None:
-    """Removes the parts of a fit that is done."""
-    if Ranks.here().first:
-        for path in (folder / "checkpoints").glob(f"*{PART}"):
-            _remove(path)
-
-
-def _resume(folder: Path, name: str, run: str) -> dict[str, Any] | None:
-    """The newest readable checkpoint of this very run; a damaged one is passed over for the one before."""
-    found = (_read(path, run) for path in reversed(checkpoints(folder, name)))
-    return next((content for content in found if content is not None), None)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Content and then its hash: a file without its hash was not finished."""
-    with store.atomic_path(path) as temporary:
-        torch.save(content, temporary)
-        digest = store.sha256_of(temporary)
-    store.write_json(path.with_suffix(".json"), {"sha256": digest})
-
-
-def _read(path: Path, run: str) -> dict[str, Any] | None:
-    """What `_write` wrote for this very run; None where there is nothing whole."""
-    digest = path.with_suffix(".json")
-    if (
-        not path.is_file()
-        or not digest.is_file()
-        or store.read_json(digest)["sha256"] != store.sha256_of(path)
-    ):
-        return None
-    content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    if content["identity"] != run:
-        raise checks.ConfigError(
-            f"{path} was made with other settings, data or another seed; use a new output folder or delete it."
-        )
-    return content
-
-
-def _remove(path: Path) -> None:
-    path.unlink()
-    path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def split_rows(units: Sequence[str], fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

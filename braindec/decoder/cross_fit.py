@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, seeding, train
+from braindec import checkpoints, checks, seeding, train
 from braindec.decoder.batches import Batches, Trainee, objective
 from braindec.decoder.cycle import Config as CycleConfig
 from braindec.decoder.fitting import SubjectSet
@@ -81,7 +81,7 @@ def cross_fit(
     n_folds : int
         0 or 1 trains ``n_steps`` and predicts nothing out of fold.
     folder : Path, optional
-        Folds that are done are kept there until the whole fit is (`train.forget_parts`).
+        Folds that are done are kept there until the whole fit is (`checkpoints.forget_parts`).
     start : callable
         ``start(encoder, sets)`` sets first weights from the data it is given.
     trainable : tuple of str
@@ -166,7 +166,7 @@ def _fold(
 
     if folder is None:
         return make()
-    return train.part(folder, name, train.identity(settings, seed, trainee, batches, about), make)
+    return checkpoints.part(folder, name, train.identity(settings, seed, trainee, batches, about), make)
 
 
 @torch.no_grad()

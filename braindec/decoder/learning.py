@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import checks, seeding, store, train
+from braindec import checkpoints, checks, seeding, store, train
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
 from braindec.decoder import adaptation, closed_form, fitting, masked, new_subject, rows, saving
@@ -71,7 +71,7 @@ def fit_(
     if decoder.pretrained.trunk:
         decoder.provenance["pretrained"] = dict(decoder.pretrained.about)
     if folder is not None:
-        train.forget_parts(folder)
+        checkpoints.forget_parts(folder)
 
 
 def pretrain_(
@@ -131,7 +131,7 @@ def adapt_(
     chosen["rows"] = {**before, **chosen["rows"]}
     decoder.provenance = {**decoder.provenance, "adapted": adapted, "chosen_on": chosen}
     if folder is not None:
-        train.forget_parts(folder)
+        checkpoints.forget_parts(folder)
 
 
 def adapt_in_closed_form_(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from braindec import checks, config, seeding
+from braindec import checkpoints, checks, config, seeding
 from braindec.maths.order import Order
 from braindec.ranks import Ranks
-from braindec.sparse import checkpoints, losses, starting
+from braindec.sparse import losses, starting
 from braindec.sparse.autoencoder import Config as ModelConfig
 from braindec.sparse.autoencoder import SparseAutoencoder
 
@@ -217,7 +217,7 @@ def train(
     changing = _tensors(states)
     keeps = folder is not None and settings.checkpoint_every > 0
     if keeps and folder is not None:
-        _share_log(states, checkpoints.resume(folder, run, changing))
+        _share_log(states, _resumed(folder, run, changing))
     first = states[0].resumed_at
     last = settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)
     order = Order(rows.n_samples, settings.batch_size, seed, "sparse")
@@ -239,7 +239,19 @@ def train(
         if keeps and folder is not None and (step + 1) % settings.checkpoint_every == 0 and ranks.first:
             for state in states:
                 state.done.fill_(step + 1)
-            checkpoints.keep(folder, run, step + 1, changing, _logs(states))
+            checkpoints.keep(folder, "sparse", run, step + 1, {"tensors": changing, "rows": _logs(states)})
+
+
+@torch.no_grad()
+def _resumed(folder: Path, run: str, changing: Mapping[str, Tensor]) -> list[dict[str, float]]:
+    """Copies the newest whole checkpoint of this run into what changes; gives its log, empty when there is none."""
+    found = checkpoints.newest(folder, "sparse", run)
+    if found is None:
+        return []
+    for name, value in changing.items():
+        value.copy_(found["tensors"][name])
+    rows: list[dict[str, float]] = found["rows"]
+    return rows
 
 
 def _tensors(states: Sequence[State]) -> dict[str, Tensor]:

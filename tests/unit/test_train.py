@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from braindec import train
+from braindec import checkpoints, train
 from braindec.maths.order import Order
 
 
@@ -106,7 +106,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, step):
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     whole, _ = run(tmp_path / "whole", checkpoint_every=10)
     stopped_after(tmp_path / "stopped", 45, checkpoint_every=10)
-    newest = train.checkpoints(tmp_path / "stopped", "train")[-1]
+    newest = checkpoints.files(tmp_path / "stopped", "train")[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     resumed, _ = run(tmp_path / "stopped", checkpoint_every=10)
     assert torch.equal(weights(whole), weights(resumed))

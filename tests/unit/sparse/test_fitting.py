@@ -39,7 +39,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
     whole = weights(sparse.fit(samples(), CONFIG, settings(checkpoint_every=10), seed=0, progress=False))
     arguments = (samples(), CONFIG, settings(checkpoint_every=10))
     sparse.fit(*arguments, seed=0, folder=tmp_path, progress=False, stop_at=25)
-    assert len(list((tmp_path / "checkpoints").glob("*.safetensors"))) == 2
+    assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 2
     resumed = sparse.fit(*arguments, seed=0, folder=tmp_path, progress=False)
     assert same(weights(resumed), whole)
     assert [r["step"] for r in resumed.rows] == [10, 20, 30, 40]
@@ -49,7 +49,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     arguments = (samples(), CONFIG, settings(checkpoint_every=10))
     whole = weights(sparse.fit(*arguments, seed=0, progress=False))
     sparse.fit(*arguments, seed=0, folder=tmp_path, progress=False, stop_at=25)
-    newest = sorted((tmp_path / "checkpoints").glob("*.safetensors"))[-1]
+    newest = sorted((tmp_path / "checkpoints").glob("*.pt"))[-1]
     newest.write_bytes(newest.read_bytes()[:-7])
     assert same(weights(sparse.fit(*arguments, seed=0, folder=tmp_path, progress=False)), whole)
 

@@ -1,0 +1,116 @@
+"""Checkpoints of a run: written with their hash, found again by who made them, the last two kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from braindec import checks, store
+from braindec.ranks import Ranks
+
+T = TypeVar("T")
+PART = ".part.pt"  # how the files of finished parts end
+N_KEPT = 2  # the newest may be damaged
+
+
+def keep(folder: Path, name: str, run: str, step: int, content: dict[str, Any]) -> None:
+    """Writes a checkpoint and removes what is older than the last two.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of what is trained; several may share a folder.
+    run : str
+        Hash of what a run that goes on must share.
+    step : int
+    content : dict
+        Tensors and numbers in dicts, tuples and lists.
+    """
+    _write(folder / "checkpoints" / f"{name}-{step:08d}.pt", {"identity": run, "step": step, **content})
+    for old in files(folder, name)[:-N_KEPT]:
+        _remove(old)
+
+
+def newest(folder: Path, name: str, run: str) -> dict[str, Any] | None:
+    """What `keep` wrote last for this very run, for all ranks as the first one reads it; None where there is nothing.
+
+    A damaged checkpoint is passed over for the one before.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds a checkpoint of another run.
+    """
+    ranks = Ranks.here()
+    found = (_read(path, run) for path in reversed(files(folder, name))) if ranks.first else iter(())
+    return ranks.content(next((content for content in found if content is not None), None))
+
+
+def files(folder: Path, name: str) -> list[Path]:
+    """Checkpoint files of one run, oldest first."""
+    return sorted((folder / "checkpoints").glob(f"{name}-[0-9]*.pt"))
+
+
+def part(folder: Path, name: str, run: str, make: Callable[[], T]) -> T:
+    """What ``make()`` gives, kept in `folder` so that a longer fit killed after it does not make it again.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the part.
+    run : str
+        A part of another run is refused.
+    make : callable
+        Gives tensors and numbers in dicts, tuples and lists.
+    """
+    path = folder / "checkpoints" / f"{name}{PART}"
+    ranks = Ranks.here()
+    found = ranks.content(_read(path, run) if ranks.first else None)
+    if found is not None:
+        return found["made"]
+    made = make()
+    if ranks.first:
+        _write(path, {"identity": run, "made": made})
+    return made
+
+
+def forget_parts(folder: Path) -> None:
+    """Removes the parts of a fit that is done."""
+    if Ranks.here().first:
+        for path in (folder / "checkpoints").glob(f"*{PART}"):
+            _remove(path)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Content and then its hash: a file without its hash was not finished."""
+    with store.atomic_path(path) as temporary:
+        torch.save(content, temporary)
+        digest = store.sha256_of(temporary)
+    store.write_json(path.with_suffix(".json"), {"sha256": digest})
+
+
+def _read(path: Path, run: str) -> dict[str, Any] | None:
+    """What `_write` wrote for this very run; None where there is nothing whole."""
+    digest = path.with_suffix(".json")
+    if (
+        not path.is_file()
+        or not digest.is_file()
+        or store.read_json(digest)["sha256"] != store.sha256_of(path)
+    ):
+        return None
+    content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    if content["identity"] != run:
+        raise checks.ConfigError(
+            f"{path} was made with other settings, data or another seed; use a new output folder or delete it."
+        )
+    return content
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    path.with_suffix(".json").unlink(missing_ok=True)
