@@ -20,20 +20,10 @@ VARIANTS = ("ours", "published", "published_old")
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """Settings; the defaults are ATM's.
+    """Settings; those of the convolution are `_tsconv.Settings`'; the defaults are ATM's.
 
     Parameters
     ----------
-    n_filters : int
-        Filters of each convolution.
-    kernel : int
-        Length of the temporal filters, time samples.
-    pool, stride : int
-        Length and step of the mean over time that follows, time samples.
-    dropout : float
-        Share dropped after the convolutions and inside the heads, in [0, 1).
-    n_mixed : int, optional
-        Values a step that the filters are mixed into; as many as filters by default.
     n_heads : int
         Heads of the attention, at most the number of time samples.
     width : int

@@ -25,20 +25,10 @@ ATTENTIONS = {"self": SelfAttention, "graph": GraphAttention}
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """Settings; the defaults are NICE's, made for 250 samples at 250 Hz.
+    """Settings; those of the convolution are `_tsconv.Settings`', NICE's, made for 250 samples at 250 Hz.
 
     Parameters
     ----------
-    n_filters : int
-        Filters of each convolution.
-    kernel : int
-        Length of the temporal filters, time samples.
-    pool, stride : int
-        Length and step of the mean over time that follows, time samples.
-    dropout : float
-        Share dropped after the convolutions and inside the heads, in [0, 1).
-    n_mixed : int, optional
-        Values a step that the filters are mixed into; as many as filters by default.
     attention : str
         What lets channels see each other before the convolutions: ``none``, ``self`` (NICE-SA) or ``graph`` (NICE-GA).
     variant : str
