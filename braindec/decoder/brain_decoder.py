@@ -24,6 +24,7 @@ from braindec.decoder.prediction import Direction, Prediction, Repeats, with_rep
 from braindec.decoder.scaling import TargetScaler
 from braindec.decoder.settings import Settings, build_losses, settings_of
 from braindec.encoder import Encoder
+from braindec.generators import NOTHING, Generator, Guides
 from braindec.maths import nearest
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 
@@ -311,9 +312,10 @@ class BrainDecoder(nn.Module):
     def reconstruct(
         self,
         trials: Trials,
-        generator: Any,
+        generator: Generator,
         *,
         repeats: Repeats = "after",
+        guides: Guides = NOTHING,
         seed: int = 0,
         n_steps: int | None = None,
     ) -> tuple[tuple[str, ...], np.ndarray]:
@@ -324,10 +326,12 @@ class BrainDecoder(nn.Module):
         trials : Trials
         generator : Generator
             From ``braindec.generators``, of the decoder's target space.
+        guides : Guides
+            What else the generator is told; its rows are those of ``predict(trials, repeats=repeats)``.
         seed : int
             Of prior and generator.
         """
-        return decoding.reconstruct(self, trials, generator, repeats, seed, n_steps)
+        return decoding.reconstruct(self, trials, generator, repeats, seed, n_steps, guides)
 
     def activations(self, layer: str, trials: Trials) -> np.ndarray:
         """What a named layer of the encoder puts out for each trial: (n_trials, ...), float32.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from braindec import checks, seeding
 from braindec.decoder.prediction import Prediction, Repeats
+from braindec.generators import Generator, Guides
 from braindec.maths import nearest
 from braindec.types import Embeddings, Trials
 
@@ -80,14 +81,20 @@ def imagine_nothing(decoder: BrainDecoder, n: int, seed: int, n_steps: int | Non
 
 
 def reconstruct(
-    decoder: BrainDecoder, trials: Trials, generator: Any, repeats: Repeats, seed: int, n_steps: int | None
+    decoder: BrainDecoder,
+    trials: Trials,
+    generator: Generator,
+    repeats: Repeats,
+    seed: int,
+    n_steps: int | None,
+    guides: Guides,
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """See `BrainDecoder.reconstruct`."""
     _check_space(decoder, "generator", generator.space, "Choose a generator of this space.")
     prediction = decoder.predict(trials, repeats=repeats)
     embeddings = decoder.image_embedding(prediction, seed=seed)
     drawn = generator.generate(
-        embeddings, generator=seeding.torch_generator(seed, "picture"), n_steps=n_steps
+        embeddings, generator=seeding.torch_generator(seed, "picture"), guides=guides, n_steps=n_steps
     )
     return prediction.ids, drawn
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from braindec import _compat, checks, weights
-from braindec.generators import Generator
+from braindec.generators import NOTHING, Generator, Guides, accepted
 from braindec.generators._guidance import PictureScore, guided
 from braindec.generators._pipeline import as_bytes
 from braindec.generators._unclip import N_NOISE_LEVELS, UnclipDecoder, cosine_alphas_cumprod
@@ -77,10 +77,12 @@ class EmbeddedUnclip(Generator):
         image_embeddings: np.ndarray,
         *,
         generator: torch.Generator,
+        guides: Guides = NOTHING,
         n_steps: int | None = None,
         progress: bool = False,
     ) -> np.ndarray:
         """Pictures of embeddings; see `Generator.generate`. Embeddings need not have unit length."""
+        accepted(self, guides, len(image_embeddings))
         told = self._told(image_embeddings)
         shape = (len(told), self.decoder.n_channels, self.decoder.size, self.decoder.size)
         noise = torch.randn(shape, generator=generator, device=generator.device).to(told.device)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from braindec import checks
-from braindec.generators import Generator
+from braindec.generators import NOTHING, Generator, Guides, accepted
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,12 @@ class NearestImage(Generator):
         image_embeddings: np.ndarray,
         *,
         generator: torch.Generator,
+        guides: Guides = NOTHING,
         n_steps: int | None = None,
         progress: bool = False,
     ) -> np.ndarray:
         """The nearest pictures; see `Generator.generate`. Nothing is drawn and there are no steps."""
+        accepted(self, guides, len(image_embeddings))
         return self.images[self.nearest(image_embeddings)]
 
     def _prepared(self, embeddings: np.ndarray) -> np.ndarray:

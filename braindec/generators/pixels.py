@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from braindec import checks
-from braindec.generators import Generator
+from braindec.generators import NOTHING, Generator, Guides, accepted
 
 SPACE = re.compile(r"pixels/([0-9]+)x([0-9]+)/(gray|rgb)")
 
@@ -58,6 +58,7 @@ class Pixels(Generator):
         image_embeddings: np.ndarray,
         *,
         generator: torch.Generator,
+        guides: Guides = NOTHING,
         n_steps: int | None = None,
         progress: bool = False,
     ) -> np.ndarray:
@@ -69,6 +70,7 @@ class Pixels(Generator):
                 f"(1, {int(np.prod(self.picture_shape))}); embed with the target of this space."
             )
         checks.finite("image_embeddings", image_embeddings)
+        accepted(self, guides, len(image_embeddings))
         pictures = np.asarray(image_embeddings).reshape(-1, *self.picture_shape)
         made = np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
         return np.broadcast_to(made, (*made.shape[:3], 3)).copy()

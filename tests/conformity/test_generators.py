@@ -2,62 +2,101 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from braindec import checks, registry
-from braindec.generators import Generator
+from braindec.generators import NOTHING, Generator, Guides
 
-DIM, SIDE = 128, 64  # of the shipped image embedding and its pictures; a gallery takes any
 NAMES = registry.names("generators")
 
 
-def unit(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
-    x = np.random.default_rng(seed).standard_normal((n, 1, dim)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=2, keepdims=True)
+def unit(n: int, seed: int = 0, item: tuple[int, int] = (1, 128)) -> np.ndarray:
+    x = np.random.default_rng(seed).standard_normal((n, *item)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=(1, 2), keepdims=True)
 
 
-def gallery() -> dict:
+def default(name: str, folder: Path) -> Generator:
+    module = registry.load("generators", name)
+    return module.build(module.Config())
+
+
+def gallery(name: str, folder: Path) -> Generator:
+    module = registry.load("generators", name)
     images = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
-    return {"embeddings": unit(9, seed=1), "images": images, "space": "a space"}
+    return module.build(module.Config(), unit(9, seed=1), images, "a space")
 
 
-NEEDS = {"nearest_image": gallery}  # what build takes beyond the Config
-SIZES = {"pixels": (28 * 28, 28)}  # dim and side, where they are others
-LENGTH_TELLS = {"pixels"}  # a longer embedding is a brighter picture
+@dataclass(frozen=True)
+class Case:
+    """How the suite makes a member small, and what its embeddings and pictures are."""
+
+    build: Callable[[str, Path], Generator] = default
+    item: tuple[int, int] = (1, 128)  # tokens and dims of an embedding
+    side: int = 64
+    length_tells: bool = False  # a longer embedding is another picture
+    needs: frozenset[str] = frozenset()  # guides that it cannot draw without
+
+
+CASES = {
+    "nearest_image": Case(gallery),
+    "pixels": Case(item=(1, 28 * 28), side=28, length_tells=True),
+}
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def made(request) -> Generator:
-    module = registry.load("generators", request.param)
-    return module.build(module.Config(), **NEEDS.get(request.param, dict)())
+def made(request, tmp_path_factory) -> Generator:
+    return case(request.param).build(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def case(name: str) -> Case:
+    return CASES.get(name, Case())
 
 
 @pytest.fixture
 def some(made) -> Callable[..., np.ndarray]:
     """Random embeddings of the generator's space, of unit length."""
-    return partial(unit, dim=SIZES.get(made.name, (DIM, SIDE))[0])
+    return partial(unit, item=case(made.name).item)
 
 
-def draw(made: Generator, embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
-    return made.generate(embeddings, generator=torch.Generator().manual_seed(seed), n_steps=2)
+def guide(name: str, n: int, seed: int = 0) -> Guides:
+    rng = np.random.default_rng(seed)
+    return {
+        "low_level": lambda: Guides(low_level=rng.integers(0, 256, (n, 20, 24, 3), dtype=np.uint8)),
+        "control": lambda: Guides(control=rng.random((n, 20, 24), dtype=np.float32)),
+        "texts": lambda: Guides(texts=tuple("a b"[: rng.integers(1, 4)] for _ in range(n))),
+    }[name]()
+
+
+def together(names: frozenset[str], n: int) -> Guides:
+    return Guides(**{name: getattr(guide(name, n), name) for name in names})
+
+
+def draw(made: Generator, embeddings: np.ndarray, seed: int = 0, guides: Guides | None = None) -> np.ndarray:
+    guides = together(case(made.name).needs, len(embeddings)) if guides is None else guides
+    made_of = torch.Generator().manual_seed(seed)
+    return made.generate(embeddings, generator=made_of, guides=guides, n_steps=2)
 
 
 def test_it_is_a_generator_that_names_itself_and_its_space(made):
     assert isinstance(made, Generator)
     assert made.name in NAMES
     assert made.space
+    assert made.takes <= {field.name for field in dataclasses.fields(Guides)}
 
 
 def test_pictures_are_bytes_one_for_each_embedding(made, some):
     pictures = draw(made, some(3))
     assert pictures.dtype == np.uint8
-    side = SIZES.get(made.name, (DIM, SIDE))[1]
+    side = case(made.name).side
     assert pictures.shape == (3, side, side, 3)
     assert draw(made, some(3)[:0]).shape == (0, side, side, 3)
 
@@ -74,9 +113,18 @@ def test_the_first_pictures_do_not_depend_on_how_many_follow(made, some):
     assert np.abs(few - many).max() <= 2
 
 
+def test_pictures_do_not_depend_on_how_many_are_made_together(made, some, monkeypatch):
+    """Up to rounding."""
+    if not hasattr(made, "config") or not hasattr(made.config, "batch_size"):
+        pytest.skip("nothing is made in batches")
+    whole = draw(made, some(3)).astype(int)
+    monkeypatch.setattr(made, "config", dataclasses.replace(made.config, batch_size=2))
+    assert np.abs(draw(made, some(3)).astype(int) - whole).max() <= 2
+
+
 def test_the_direction_of_an_embedding_matters_and_its_length_only_where_declared(made, some):
     difference = np.abs(draw(made, 3 * some(3)).astype(int) - draw(made, some(3))).max()
-    assert (difference > 2) == (made.name in LENGTH_TELLS)
+    assert (difference > 2) == case(made.name).length_tells
     assert (draw(made, some(3)) != draw(made, some(3, seed=5))).any()
 
 
@@ -89,3 +137,31 @@ def test_embeddings_of_another_shape_or_with_nan_are_refused(made, some):
         draw(made, some(2)[:, :, :-1])
     with pytest.raises(ValueError, match="NaN"):
         draw(made, some(2) * np.nan)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Guides)])
+def test_a_guide_is_used_or_refused_and_never_ignored(made, some, name):
+    needs = case(made.name).needs
+    rest = together(needs - {name}, 2)
+    told = dataclasses.replace(rest, **{name: getattr(guide(name, 2, seed=1), name)})
+    if name not in made.takes:
+        with pytest.raises(checks.ConfigError, match=rf"takes.*{name}"):
+            draw(made, some(2), guides=told)
+        return
+    other = dataclasses.replace(rest, **{name: getattr(guide(name, 2, seed=2), name)})
+    assert (draw(made, some(2), guides=told) != draw(made, some(2), guides=other)).any()
+
+
+def test_a_guide_has_a_row_for_each_embedding(made, some):
+    for name in made.takes:
+        told = dataclasses.replace(
+            together(case(made.name).needs - {name}, 2), **{name: getattr(guide(name, 3), name)}
+        )
+        with pytest.raises(ValueError, match="image_embeddings has 2"):
+            draw(made, some(2), guides=told)
+
+
+def test_a_guide_that_is_needed_and_not_told_is_refused(made, some):
+    if needs := case(made.name).needs:
+        with pytest.raises(checks.ConfigError, match=sorted(needs)[0]):
+            draw(made, some(2), guides=NOTHING)
