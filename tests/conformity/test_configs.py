@@ -36,7 +36,8 @@ def test_a_config_is_frozen_and_survives_json(kind, name):
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_every_setting_is_explained(kind, name):
     settings = registry.load(kind, name).Config
-    told = "".join(cls.__doc__ or "" for cls in settings.__mro__[:-1])  # inherited settings where they are declared
+    # Inherited settings are explained where they are declared.
+    told = "".join(cls.__doc__ or "" for cls in settings.__mro__[:-1])
     assert [field.name for field in dataclasses.fields(settings) if field.name not in told] == []
 
 
