@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from braindec import seeding, train
 from braindec.data import NeuralDataset, leakage
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import BrainDecoder, closed_form, learning
+from braindec.decoder import BrainDecoder, adapting, closed_form, learning
 from braindec.decoder.batches import Batches, Trainee, objective
 from braindec.decoder.cross_fit import reciprocal_rank
 from braindec.decoder.fitting import ALPHAS, SubjectSet, group_folds, identification_score, inner_units
@@ -162,7 +162,7 @@ def _newcomer(
     if kind == "closed_form":
         learning.new_subject.fit_populations_(decoder, sets)
         named = learning.named(decoder, embeddings)
-        learning.adapt_in_closed_form_(decoder, part.part("train"), named, None)
+        adapting.adapt_in_closed_form_(decoder, part.part("train"), named, None)
         for key in part.keys:
             del decoder.calibrations[key]  # every system is read by the cosine
         test = part.part("test")
@@ -176,7 +176,7 @@ def _newcomer(
     for key in own:
         decoder.encoder.add_subject(decoder.preprocessing[key].signal)
     if ours:
-        learning.start_adapters_(decoder, decoder.encoder, own)
+        adapting.start_adapters_(decoder, decoder.encoder, own)
     return _train(decoder, own, held, "newcomer", keep)
 
 

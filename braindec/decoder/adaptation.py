@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["adapter", "reset", "all"]
 MODES: tuple[Mode, ...] = ("adapter", "reset", "all")
+Method = Literal["fine_tune", "empirical_bayes"]
+METHODS: tuple[Method, ...] = ("fine_tune", "empirical_bayes")
 
 
 def trained(encoder: Encoder, new: Sequence[str], mode: Mode) -> tuple[str, ...]:

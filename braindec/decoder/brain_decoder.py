@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from braindec import checks, registry, seeding, train
+from braindec import checks, train
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import decoding, learning, masked, new_subject, rows, saving
-from braindec.decoder.adaptation import MODES, Mode
+from braindec.decoder import adapting, decoding, learning, masked, saving
+from braindec.decoder.adaptation import Method, Mode
 from braindec.decoder.calibration import Calibration
-from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
+from braindec.decoder.prediction import Direction, Prediction, Repeats
 from braindec.decoder.scaling import TargetScaler
-from braindec.decoder.settings import Settings, build_losses, settings_of
+from braindec.decoder.settings import Settings, build_losses, build_prior, settings_of
 from braindec.encoder import Encoder
 from braindec.generators import NOTHING, Generator, Guides
-from braindec.maths import nearest
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 
-ROWS_AT_ONCE = 2048
 MASKED = masked.Config()
-Adaptation = Literal["fine_tune", "empirical_bayes"]
 
 
 class BrainDecoder(nn.Module):
@@ -68,7 +61,7 @@ class BrainDecoder(nn.Module):
         self.register_buffer("shared_weight", torch.zeros(0, 0))
         self.register_buffer("shared_bias", torch.zeros(0))
         self.encoder: Any = None
-        self.prior = self._build_prior()
+        self.prior = build_prior(settings, self.outputs[self.main].shape)
         if settings.calibrate:  # said now, not after the training
             Calibration.check(int(np.prod(self.outputs[self.main].shape)))
 
@@ -162,7 +155,7 @@ class BrainDecoder(nn.Module):
         settings: train.Config | None = None,
         mode: Mode = "adapter",
         progress: bool = True,
-        method: Adaptation = "fine_tune",
+        method: Method = "fine_tune",
     ) -> BrainDecoder:
         """A copy that also decodes a new subject, from few trials; this decoder does not change.
 
@@ -187,27 +180,12 @@ class BrainDecoder(nn.Module):
         method : ``"fine_tune"`` or ``"empirical_bayes"``
             The second takes neither `settings` nor `mode`.
         """
-        checks.one_of("method", method, ("fine_tune", "empirical_bayes"))
-        checks.one_of("mode", mode, MODES)
-        named = learning.named(self, embeddings)
-        known = sorted(set(part.keys) & set(self.info.signals))
-        if known:
-            raise ValueError(
-                f"adapt takes new subjects, but {known} are already in this decoder; leave them out."
-            )
-        new = copy.deepcopy(self).cpu()
         folder = None if out_dir is None else Path(out_dir)
-        if method == "empirical_bayes":
-            new_subject.check_untrained(settings, mode)
-            learning.adapt_in_closed_form_(new, part, named, folder)
-            return new.eval()
-        training = settings or self.settings.train
-        learning.adapt_(new, part, named, folder, training, mode=mode, progress=progress)
-        return new.eval()
+        found = adapting.adapted(self, part, embeddings, folder, settings, mode, method, progress=progress)
+        return found.eval()
 
     # ------------------------------------------------------------------------------------------------------- decoding
 
-    @torch.no_grad()
     def predict(self, trials: Trials, *, repeats: Repeats = "none", output: str | None = None) -> Prediction:
         """Embeddings predicted from trials.
 
@@ -220,12 +198,7 @@ class BrainDecoder(nn.Module):
         output : str, optional
             Which target; the first one by default.
         """
-        name = self.main if output is None else checks.one_of("output", output, list(self.outputs))
-        encoder = self.fitted_encoder()
-        fitted = checks.known_key("subject", trials.key, self.preprocessing)
-        run = partial(self._predict_rows, encoder, trials.key, name)
-        x = fitted.apply(trials, rows.place_for(trials))
-        return replace(with_repeats(x, trials.table, repeats, run), key=trials.key)
+        return decoding.predict(self, trials, repeats, output)
 
     def similarity(
         self, prediction: Prediction, candidates: np.ndarray, direction: Direction = "image"
@@ -245,12 +218,7 @@ class BrainDecoder(nn.Module):
         direction : ``"image"`` or ``"brain"``
             What is looked for: the image of a response (along rows), or the response to an image (along columns).
         """
-        checks.one_of("direction", direction, ("image", "brain"))
-        checks.known_key("subject", prediction.key, self.preprocessing)
-        query, gallery = self._flat(prediction.values), self._flat(candidates)
-        if prediction.key in self.calibrations:
-            return self.calibration(prediction.key).similarity(query, gallery, direction).cpu()
-        return nearest.similarity(query, gallery).cpu()
+        return decoding.similarity(self, prediction, candidates, direction)
 
     def retrieve(
         self, trials: Trials, gallery: Embeddings, k: int = 5, *, repeats: Repeats = "after"
@@ -349,7 +317,7 @@ class BrainDecoder(nn.Module):
 
     def centred(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
         """Embeddings (n, n_tokens, n_dims) flattened about the training stimuli's mean: (n, n_tokens * n_dims)."""
-        return self._flat(embeddings, output).cpu()
+        return self.flat(embeddings, output).cpu()
 
     # --------------------------------------------------------------------------------------------- saving and loading
 
@@ -387,16 +355,9 @@ class BrainDecoder(nn.Module):
         self.pretrained.start_(made)
         return made
 
-    def _build_prior(self) -> Any:
-        if self.settings.prior is None:
-            return None
-        module = registry.load(*registry.name_of(self.settings.prior))
-        with seeding.seeded(self.settings.seed, "prior"):
-            return module.build(self.outputs[self.main].shape, self.settings.prior)
-
     def condition(self, centred: Tensor) -> Tensor:
         """What the prior is told: calibrated embeddings as they are, others at unit length."""
-        return centred if self.settings.calibrate else _unit(centred)
+        return centred if self.settings.calibrate else decoding.unit_length(centred)
 
     def finished(self, key: str, raw: Tensor) -> Tensor:
         """Centred embeddings (n, n_tokens, n_dims) from raw outputs of the main head."""
@@ -410,24 +371,13 @@ class BrainDecoder(nn.Module):
 
     def raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
         """What a head of the encoder puts out for one subject's prepared signals: (n, n_tokens, n_dims)."""
-        encoder = self.fitted_encoder()
-        if key in self.readouts:
-            checks.one_of(f"output of {key}, which is read in closed form,", output or self.main, [self.main])
-            return new_subject.read(self, key, signals)
-        parts = [encoder({key: some})[key][output or self.main] for some in signals.split(ROWS_AT_ONCE)]
-        return torch.cat(parts)
-
-    def _predict_rows(self, encoder: Encoder, key: str, name: str, responses: np.ndarray) -> np.ndarray:
-        encoder.eval()
-        raw = self.raw(key, self.tensor(responses), name)
-        centred = self.finished(key, raw) if name == self.main else raw
-        return self.scaler(name).restore(centred).cpu().numpy()
+        return decoding.raw(self, key, signals, output or self.main)
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """An array on the decoder's device."""
         return torch.as_tensor(np.asarray(values)).to(self.gain.device)
 
-    def _flat(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
+    def flat(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:
         """See `centred`; on the decoder's device."""
         return self.scaler(output or self.main).centre(self.tensor(embeddings)).flatten(1)
 
@@ -442,8 +392,3 @@ class BrainDecoder(nn.Module):
                 "this decoder is not fitted; call decoder.fit(dataset.part('train'), embeddings) first."
             )
         return self.encoder
-
-
-def _unit(values: Tensor) -> Tensor:
-    """Predictions (n, n_tokens, n_dims) at the length sqrt(n_tokens * n_dims): contrastive losses leave it free."""
-    return normalize(values.flatten(1), dim=1).reshape(values.shape) * float(np.sqrt(values[0].numel()))

@@ -2,20 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from braindec import checks, seeding
-from braindec.decoder.prediction import Prediction, Repeats
+from braindec.decoder import new_subject, rows
+from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.generators import Generator, Guides
 from braindec.maths import nearest
 from braindec.types import Embeddings, Trials
 
 if TYPE_CHECKING:
     from braindec.decoder.brain_decoder import BrainDecoder
+
+ROWS_AT_ONCE = 2048
+
+
+@torch.no_grad()
+def predict(decoder: BrainDecoder, trials: Trials, repeats: Repeats, output: str | None) -> Prediction:
+    """See `BrainDecoder.predict`."""
+    name = decoder.main if output is None else checks.one_of("output", output, list(decoder.outputs))
+    encoder = decoder.fitted_encoder()
+    fitted = checks.known_key("subject", trials.key, decoder.preprocessing)
+
+    def run(responses: np.ndarray) -> np.ndarray:
+        encoder.eval()
+        made = raw(decoder, trials.key, decoder.tensor(responses), name)
+        centred = decoder.finished(trials.key, made) if name == decoder.main else made
+        return decoder.scaler(name).restore(centred).cpu().numpy()
+
+    x = fitted.apply(trials, rows.place_for(trials))
+    return replace(with_repeats(x, trials.table, repeats, run), key=trials.key)
+
+
+def raw(decoder: BrainDecoder, key: str, signals: Tensor, output: str) -> Tensor:
+    """See `BrainDecoder.raw`."""
+    encoder = decoder.fitted_encoder()
+    if key in decoder.readouts:
+        checks.one_of(f"output of {key}, which is read in closed form,", output, [decoder.main])
+        return new_subject.read(decoder, key, signals)
+    return torch.cat([encoder({key: some})[key][output] for some in signals.split(ROWS_AT_ONCE)])
+
+
+def unit_length(values: Tensor) -> Tensor:
+    """Predictions (n, n_tokens, n_dims) at the length sqrt(n_tokens * n_dims): contrastive losses leave it free."""
+    return normalize(values.flatten(1), dim=1).reshape(values.shape) * float(np.sqrt(values[0].numel()))
+
+
+def similarity(
+    decoder: BrainDecoder, prediction: Prediction, candidates: np.ndarray, direction: Direction
+) -> Tensor:
+    """See `BrainDecoder.similarity`."""
+    checks.one_of("direction", direction, ("image", "brain"))
+    checks.known_key("subject", prediction.key, decoder.preprocessing)
+    query, gallery = decoder.flat(prediction.values), decoder.flat(candidates)
+    if prediction.key in decoder.calibrations:
+        return decoder.calibration(prediction.key).similarity(query, gallery, direction).cpu()
+    return nearest.similarity(query, gallery).cpu()
 
 
 def retrieve(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import checkpoints, checks, seeding, store, train
+from braindec import checkpoints, checks, seeding, store
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import adaptation, closed_form, fitting, masked, new_subject, rows, saving
+from braindec.decoder import closed_form, fitting, masked, new_subject, rows, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -96,55 +95,6 @@ def pretrain_(
         folder=folder,
         progress=progress,
     )
-
-
-def adapt_(
-    decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings], folder: Path | None,
-    settings: train.Config, *, mode: adaptation.Mode, progress: bool,
-) -> None:  # fmt: skip
-    """See `BrainDecoder.adapt`, of which this decoder is already the copy."""
-    leakage.audit_part(part).refuse()
-    decoder.info = SignalInfo({**decoder.info.signals, **part.info.signals})
-    place = rows.place_of(part, folder)
-    sets = prepared_sets_(decoder, part, named, place)
-    new = [p for key in part.keys for p in decoder.encoder.add_subject(decoder.preprocessing[key].signal)]
-    trainable = adaptation.trained(decoder.encoder, new, mode)
-    if mode == "reset":
-        outputs = {name: info.shape for name, info in decoder.outputs.items()}
-        adaptation.reset_first_layers_(
-            decoder.encoder, decoder.settings.backbone, outputs, decoder.settings.seed
-        )
-    fresh = copy.deepcopy(decoder.encoder)
-    decoder.encoder, fitted = cross_fit(
-        lambda: copy.deepcopy(fresh), told_losses(decoder), loss_weights(decoder), sets, settings,
-        n_folds=decoder.settings.n_folds, seed=decoder.settings.seed, name="adapt", folder=folder, progress=progress,
-        start=partial(start_adapters_, decoder), rank=rank_of(decoder), keep=kept_in(place),
-        refit=refit_of(decoder, part, sets, place), cycle=decoder.settings.cycle,
-        trainable=trainable,
-        about=f"{identity_of(decoder, part, named)} {mode}",
-    )  # fmt: skip
-    decoder.log = fitted.log
-    calibrate_(decoder, fitted)
-    adapted = {"dataset": part.identity(), "mode": mode, "best_step": decoder.log.best_step}
-    chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
-    before = decoder.provenance.get("chosen_on", {}).get("rows", {})
-    chosen["rows"] = {**before, **chosen["rows"]}
-    decoder.provenance = {**decoder.provenance, "adapted": adapted, "chosen_on": chosen}
-    if folder is not None:
-        checkpoints.forget_parts(folder)
-
-
-def adapt_in_closed_form_(
-    decoder: BrainDecoder, part: NeuralDataset, named: Mapping[str, Embeddings], folder: Path | None
-) -> None:
-    """See `BrainDecoder.adapt` with ``method="empirical_bayes"``; this decoder is already the copy."""
-    new_subject.check_known(decoder, part)
-    leakage.audit_part(part).refuse()
-    decoder.info = SignalInfo({**decoder.info.signals, **part.info.signals})
-    for key, data in prepared_sets_(decoder, part, named, rows.place_of(part, folder)).items():
-        new_subject.read_in_closed_form_(decoder, key, data)
-    adapted = {"dataset": part.identity(), "method": "empirical_bayes"}
-    decoder.provenance = {**decoder.provenance, "adapted": adapted}
 
 
 def rules_found(decoder: BrainDecoder, part: NeuralDataset, sets: Sets) -> dict[str, Any]:
@@ -333,29 +283,6 @@ def shared_values(encoder: Encoder, key: str, data: SubjectSet, some: slice) -> 
     """What the subject's adapter makes of some rows, flattened."""
     values: Tensor = encoder.adapter(key)(data.signals[some]).flatten(1)
     return values
-
-
-def start_adapters_(decoder: BrainDecoder, encoder: Encoder, sets: Sets) -> None:
-    """Closed-form fits of new subjects' signals to the shared values expected for their stimuli."""
-    if not decoder.shared_weight.numel():
-        return
-    for key, data in sets.items():
-        adapter = encoder.adapter(key)
-        n_values, purpose = int(np.prod(adapter.signal_shape)), ("adapt", key)
-        averaged = fitting.drawn(data.averaged(), n_values, decoder.settings.seed, *purpose)
-        targets = averaged.targets[decoder.main]
-        expected = rows.made_of(partial(expected_values, decoder, targets), targets)
-        generator = seeding.torch_generator(decoder.settings.seed, "ridge", *purpose)
-        parts = fitting.group_folds(averaged.units, 5, generator)
-        wanted = expected.unflatten(1, adapter.shared_shape)
-        if not adapter.start_from_pairs_(rows.whole(averaged.signals), wanted, parts) and adapter.takes_map:
-            fit = fitting.ridge_to(averaged, expected, decoder.settings.seed, *purpose)
-            adapter.start_from_(fit.weights.T, fit.intercept)
-
-
-def expected_values(decoder: BrainDecoder, targets: rows.Rows, some: slice) -> Tensor:
-    """Flattened shared values that are expected for some targets."""
-    return targets[some].flatten(1) @ decoder.shared_weight.T + decoder.shared_bias
 
 
 def train_prior_(decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, progress: bool) -> None:

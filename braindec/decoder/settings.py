@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from braindec import checks, config, registry
+from braindec import checks, config, registry, seeding
 from braindec.data.preprocessing import Preprocessing, steps_from
 from braindec.decoder.cycle import Config as CycleConfig
 from braindec.train import Config as TrainConfig
@@ -77,6 +77,15 @@ def build_losses(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> d
     if unknown or not configs:
         raise checks.ConfigError(f"loss names {unknown or 'nothing'}, the targets are {sorted(outputs)}.")
     return {name: registry.load(*registry.name_of(c)).build(c) for name, c in configs.items()}
+
+
+def build_prior(settings: Settings, shape: tuple[int, int]) -> Any:
+    """The prior for embeddings (n_tokens, n_dims); None where the settings name none."""
+    if settings.prior is None:
+        return None
+    module = registry.load(*registry.name_of(settings.prior))
+    with seeding.seeded(settings.seed, "prior"):
+        return module.build(shape, settings.prior)
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
