@@ -9,7 +9,7 @@ from braindec.plots.brains import montage, sensor_map
 from braindec.plots.curves import time_by_time, time_course, training_curve
 from braindec.plots.glass import flat_map, glass_brain
 from braindec.plots.latents import brain_from_above, claim_scatter, latent_map, latent_timing, place_bars
-from braindec.plots.pictures import encoded, image_grid
+from braindec.plots.pictures import encoded, image_grid, thumbnail
 from braindec.plots.rdm import model_bars, rdm_matrix, rsa_time_course
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
 from braindec.plots.specification import specification_curve
@@ -35,6 +35,7 @@ __all__ = [
     "score_dots",
     "sensor_map",
     "specification_curve",
+    "thumbnail",
     "time_by_time",
     "time_course",
     "training_curve",

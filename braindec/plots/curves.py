@@ -161,9 +161,7 @@ def time_by_time(
             vmax=chance + reach, interpolation="nearest",
         )  # fmt: skip
         if significant is not None and np.any(significant) and not np.all(significant):
-            inside = np.kron(
-                np.asarray(significant, dtype=float), np.ones((8, 8))
-            )  # the line follows cells
+            inside = np.kron(np.asarray(significant, dtype=float), np.ones((8, 8)))  # the line follows cells
             fine = low + (np.arange(len(inside)) + 0.5) * (high - low) / len(inside)
             axes.contour(fine, fine, inside, [0.5], colors="black", linewidths=1.2)
         axes.plot((low, high), (low, high), color=_style.FAINT, lw=0.8, ls=":")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from braindec import checks
 from braindec.plots import _style
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 PHOTO_SIZE = 96  # pixels: larger pictures are photographs, for which JPEG is ten times smaller
 MAX_SIZE = 192  # pixels a side in a page
+THUMBNAIL_QUALITY = 86  # of 100: on scenes of 64 pixels no difference is seen beside the PNG
 
 
 def encoded(image: np.ndarray, max_size: int = MAX_SIZE) -> str:
@@ -25,18 +30,35 @@ def encoded(image: np.ndarray, max_size: int = MAX_SIZE) -> str:
     max_size : int
         Larger pictures are reduced to this many pixels along the longer side.
     """
-    from PIL import Image
-
-    picture = Image.fromarray(_checked(image))
-    if max(picture.size) > max_size:
-        picture.thumbnail((max_size, max_size), Image.Resampling.LANCZOS)
-    out = io.BytesIO()
+    picture, out = _reduced(image, max_size), io.BytesIO()
     small = max(picture.size) <= PHOTO_SIZE
     if small:
         picture.save(out, "PNG", optimize=True)
     else:
         picture.save(out, "JPEG", quality=88)
     return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def thumbnail(image: np.ndarray, max_size: int = MAX_SIZE) -> str:
+    """A picture as a `data:` address of WebP, a third of `encoded`'s bytes: for pages that show hundreds.
+
+    Parameters
+    ----------
+    image, max_size
+        See `encoded`.
+    """
+    out = io.BytesIO()
+    _reduced(image, max_size).convert("RGB").save(out, "WEBP", quality=THUMBNAIL_QUALITY, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _reduced(image: np.ndarray, max_size: int) -> Picture:
+    from PIL import Image
+
+    picture = Image.fromarray(_checked(image))
+    if max(picture.size) > max_size:
+        picture.thumbnail((max_size, max_size), Image.Resampling.LANCZOS)
+    return picture
 
 
 def image_grid(

@@ -6,11 +6,14 @@ below it); the kinds and the rest of their payloads are in `_blocks`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from braindec import checks, plots, store
-from braindec.report import _files
+from braindec.report import _files, _gallery
 from braindec.report._page import SECTIONS, page
 from braindec.types import Report
 
@@ -53,6 +56,8 @@ def picture(
 ) -> bytes:
     """The first columns of a report's first panel of pictures as one PNG, for a slide or a README.
 
+    Of a panel with scores, as many of the best as of the worst, in the order of the scores.
+
     Raises
     ------
     ValueError
@@ -61,8 +66,20 @@ def picture(
     grids = [payload for _, kind, payload in report.panels if kind == "image_grid"]
     if not grids:
         raise ValueError("this report has no panel of pictures.")
-    chosen = {row: checks.known_key("row of pictures", row, grids[0]["rows"])[:n_columns] for row in rows}
+    columns = _columns(grids[0], n_columns)
+    chosen = {row: checks.known_key("row of pictures", row, grids[0]["rows"])[columns] for row in rows}
     return plots.image_grid(chosen)
+
+
+def _columns(payload: Mapping[str, Any], n_columns: int) -> np.ndarray:
+    """Which items `picture` shows, int (at most n_columns,)."""
+    n = len(next(iter(payload["rows"].values())))
+    if not payload.get("scores"):
+        return np.arange(min(n, n_columns))
+    metric, values = next(iter(payload["scores"].items()))
+    ranked = _gallery.better(np.asarray(values, dtype=float), lower=metric in payload.get("lower", ()))
+    n_best, n_worst = -(-n_columns // 2), n_columns // 2
+    return ranked if n <= n_columns else np.concatenate([ranked[:n_best], ranked[n - n_worst :]])
 
 
 def read(folder: str | Path) -> Report:

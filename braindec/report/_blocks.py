@@ -6,7 +6,11 @@ kind (default section)  payload
 text (headline)         text: str or list of paragraphs; lines that start with ``- `` become a list
 table (scores)          columns: texts, rows: lists of cells
 image_grid (pictures)   rows: {label: uint8 (n, height, width, 3)}; captions: n texts under the columns;
-                        notes: {label: n texts under that row}; groups: [(text, n_columns), ...] over them
+                        notes: {label: n texts under that row}; groups: [(text, n_columns), ...] over them.
+                        With scores: {metric: (n,)} it is a gallery of cards that a reader sorts; then also lower:
+                        metrics of which less is better, names: n texts, texts: {label: n texts},
+                        verdicts: n of {attribute: "from the brain", "from the prior" or "undecidable"}; a row may hold
+                        several pictures an item (n, n_samples, height, width, 3)
 curve (training)        step (n,), series: {label: (n,)}, xlabel, ylabel, log
 regions (brain)         regions: texts, series: {label: (n_regions,)}, intervals: {label: (n_regions, 2)},
                         chance, chance_label, xlabel
@@ -47,13 +51,14 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, plots
-from braindec.report import _latents, _words
+from braindec.report import _gallery, _latents, _words
+from braindec.report._thumbnails import Thumbnails
 
 Payload = Mapping[str, Any]
 LEADING_ROWS = ("presented", "reconstructed", "retrieved")
 
 
-def block(title: str, kind: str, payload: Payload, max_size: int) -> str:
+def block(title: str, kind: str, payload: Payload, thumbnails: Thumbnails) -> str:
     """The panel's HTML: title, drawing, caption.
 
     Raises
@@ -65,7 +70,7 @@ def block(title: str, kind: str, payload: Payload, max_size: int) -> str:
     """
     draw = checks.known_key(f"kind of panel {title!r}", kind, KINDS)[1]
     try:
-        body = image_grid(payload, max_size) if kind == "image_grid" else draw(payload)
+        body = _pictures(payload, thumbnails) if kind == "image_grid" else draw(payload)
     except KeyError as error:
         raise ValueError(
             f"panel {title!r} of kind {kind!r} lacks the entry {error}; it has {sorted(payload)}."
@@ -100,6 +105,12 @@ def _cell(value: Any) -> str:
         value = value.item()
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     return f"<td{' class=num' if numeric else ''}>{escape(_words.number(value))}</td>"
+
+
+def _pictures(payload: Payload, thumbnails: Thumbnails) -> str:
+    if payload.get("scores") is not None:
+        return _gallery.gallery(payload, thumbnails)
+    return image_grid(payload, thumbnails.max_size)
 
 
 def image_grid(payload: Payload, max_size: int) -> str:

@@ -102,6 +102,44 @@ tr:last-child td { border-bottom: 0; }
   -webkit-line-clamp: 9; }
 .grid .over { font-size: 0.82rem; color: var(--quiet); border-bottom: 2px solid var(--line); padding-bottom: 2px; }
 .grid .gap { height: 5px; grid-column: 1 / -1; }
+.kept { position: absolute; }
+.sorting { display: flex; flex-wrap: wrap; gap: 0.5rem 1.2rem; margin: 0 0 0.5rem; font-size: 0.9rem; }
+.sorting[hidden] { display: none; }
+.sorting label { color: var(--quiet); }
+.sorting select { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
+  border-radius: 8px; padding: 0.3rem 0.5rem; margin-left: 0.3rem; max-width: 15rem; }
+.foot.sorted { margin: 0 0 0.8rem; }
+.cases { list-style: none; margin: 0; padding: 0; display: grid; gap: 1.5rem 1.7rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
+.case { border-top: 2px solid var(--line); padding-top: 0.5rem; min-width: 0; }
+.case p { max-width: none; }
+.case .rank { margin: 0 0 0.4rem; font-size: 0.9rem; overflow-wrap: anywhere; }
+/* Four beside each other on every screen: what is seen on a phone is what is seen on a wall. */
+.shots { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem 0.4rem; }
+.shots figure { margin: 0; }
+.shot { width: 100%; aspect-ratio: 1; display: block; border-radius: 4px; background: var(--bar); }
+.shots .lead .shot { outline: 2px solid var(--accent); outline-offset: 1px; }
+.shots figcaption { font-size: 0.74rem; line-height: 1.2; color: var(--quiet); margin-top: 0.25rem; }
+.shots .lead figcaption { color: var(--ink); font-weight: 600; }
+.said { margin: 0.6rem 0 0; font-size: 0.84rem; line-height: 1.35; }
+.said div { display: flex; gap: 0.6rem; margin-top: 0.15rem; }
+.said dt { flex: 0 0 5.6rem; color: var(--quiet); }
+.said dd { margin: 0; overflow-wrap: anywhere; }
+.verdicts { list-style: none; display: flex; flex-wrap: wrap; gap: 0.3rem; margin: 0.6rem 0 0; padding: 0; }
+.verdicts li { border: 1px solid var(--line); border-radius: 999px; padding: 0.05rem 0.6rem; font-size: 0.78rem; }
+.verdicts li i { font-style: normal; font-weight: 700; }
+.verdicts li span { color: var(--quiet); }
+.verdicts .brain { border-color: var(--accent); background: var(--accent-soft); }
+.verdicts .brain i { color: var(--accent); } .verdicts .prior i { color: var(--base); }
+.verdicts .prior { border-color: var(--base); border-style: dashed; }
+.case .values { margin: 0.55rem 0 0; font-size: 0.82rem; color: var(--quiet); display: flex; flex-wrap: wrap;
+  gap: 0.1rem 0.9rem; font-variant-numeric: tabular-nums; }
+.case .values b { font-weight: 500; color: var(--ink); } .case .values .by b { font-weight: 700; }
+.case .values .by { color: var(--ink); }
+.more { margin: 1.2rem 0 0; } .more > summary { padding: 0.5rem 0; font-weight: 600; }
+.more[open] > summary { margin-bottom: 0.6rem; }
+.tally { width: auto; margin-top: 1.1rem; } .tally th, .tally td { padding-right: 1.4rem; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
 details { margin: 0.15rem 0; }
 .group { margin: 0.4rem 0; }
 .group > summary { font-weight: 600; padding: 0.25rem 0; }

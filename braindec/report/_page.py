@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
 import braindec
 from braindec import checks
-from braindec.report import _audit, _blocks, _files, _scores
+from braindec.report import _audit, _blocks, _files, _gallery, _scores
 from braindec.report._look import CSS
+from braindec.report._thumbnails import Thumbnails
 from braindec.types import Report
 
 SECTIONS = {
@@ -44,24 +47,36 @@ def page(report: Report, max_size: int = 192) -> str:
     ValueError
         If a panel's kind or section is unknown, or its payload lacks an entry.
     """
-    content = _sections(report, max_size)
+    thumbnails = Thumbnails(max_size)
+    content = _sections(report, thumbnails)
     title = escape(str(report.run.get("title") or report.run.get("recipe") or "Decoding report"))
     links = _pages(report.run) + "".join(f'<a href="#{key}">{SECTIONS[key]}</a>' for key in content)
     body = "".join(
         f'<section id="{key}"><h2>{SECTIONS[key]}</h2>{html}</section>' for key, html in content.items()
     )
+    script = f"<script>{_gallery.SCRIPT}</script>" if 'class="gallery"' in body else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_policy(script)}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{title} · braindec</title><link rel="icon" href="data:,"><style>{CSS}</style></head>\n<body>'
         f'<header class="page"><div><h1>{title}</h1>{_intro(report.run)}</div></header>\n'
-        f"<nav><div>{links}</div></nav>\n<main>{body}"
+        f"<nav><div>{links}</div></nav>\n<main>{body}{thumbnails.kept()}"
         f"<footer>Made by braindec {escape(braindec.__version__)}. The numbers of this page are in report.json, their "
-        "samples in scores.h5.</footer></main></body></html>\n"
+        f"samples in scores.h5.</footer></main>{script}</body></html>\n"
     )
 
 
-def _sections(report: Report, max_size: int) -> dict[str, str]:
+def _policy(script: str) -> str:
+    """What a browser lets the page do: show what it holds, run the one script that is ours, ask for nothing."""
+    runs = ""
+    if script:
+        digest = hashlib.sha256(_gallery.SCRIPT.encode()).digest()
+        runs = f"; script-src 'sha256-{base64.b64encode(digest).decode()}'"
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'{runs}; base-uri 'none'; form-action 'none'"
+    return f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+
+
+def _sections(report: Report, thumbnails: Thumbnails) -> dict[str, str]:
     """HTML of each section that has something to show, in the order of the page."""
     content = dict.fromkeys(SECTIONS, "")
     content["scores"] = _scores.figures(report.scores) + _scores.table(report.scores)
@@ -70,11 +85,11 @@ def _sections(report: Report, max_size: int) -> dict[str, str]:
             payload.get("section") or checks.known_key(f"kind of panel {title!r}", kind, _blocks.KINDS)[0]
         )
         checks.one_of(f"section of panel {title!r}", section, tuple(SECTIONS))
-        content[section] += _blocks.block(title, kind, payload, max_size)
+        content[section] += _blocks.block(title, kind, payload, thumbnails)
     content["controls"] += _audit.panel(report.run.get("audit"))
     content["headline"] += _scores.cards(report.scores)
     run = _files.plain(dict(report.run), "run")
-    content["config"] += _blocks.block("This run", "config", {"tree": run}, max_size)
+    content["config"] += _blocks.block("This run", "config", {"tree": run}, thumbnails)
     return {key: html for key, html in content.items() if html}
 
 
