@@ -87,19 +87,19 @@ def problem(options: argparse.Namespace) -> tuple[torch.Tensor, dict[str, torch.
 
 def ours(options: argparse.Namespace, weights: dict[str, torch.Tensor]) -> Callable[[torch.Tensor], float]:
     """braindec, by the same calls that `sparse.fit` makes."""
-    from braindec.sparse import Config, SparseAutoencoder, fitting, losses
+    from braindec.sparse import Config, SparseAutoencoder, losses, steps
 
     model = SparseAutoencoder(options.dims, Config(options.latents, "topk", options.active)).train()
     fill(model.atoms, weights["atoms"])
     fill(model.encoder, weights["atoms"])
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, eps=fitting.ADAM_EPS, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4, eps=steps.ADAM_EPS, fused=True)
     loss_config = losses.Config(aux_weight=0.0)
 
     def step(inputs: torch.Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
         found = losses.terms(model, inputs, loss_config, variance=torch.tensor(1.0))
         found.total.backward()
-        fitting.orthogonal_to_atoms_(model)
+        steps.orthogonal_to_atoms_(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():

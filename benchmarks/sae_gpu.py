@@ -23,7 +23,8 @@ import torch
 
 from braindec.decoder import versions
 from braindec.ranks import Ranks
-from braindec.sparse import Config, codes, fitting, losses, starting
+from braindec.sparse import Config, codes, losses, starting, steps
+from braindec.sparse.rows import Rows
 
 SIZES = {
     "d768": {"dims": 768, "latents": 12_288, "active": 32, "batch": 4096, "steps": 50},
@@ -74,16 +75,16 @@ def measured(size: dict[str, int], device: str) -> dict[str, object]:
     }
 
 
-def begun(size: dict[str, int], data: torch.Tensor, device: str) -> fitting.State:
+def begun(size: dict[str, int], data: torch.Tensor, device: str) -> steps.State:
     """An autoencoder before its first step, by the calls that `sparse.fit` makes."""
     model = Config(size["latents"], "topk", size["active"])
-    settings = fitting.Config(batch_size=size["batch"], n_steps=10_000, precision="bf16",
+    settings = steps.Config(batch_size=size["batch"], n_steps=10_000, precision="bf16",
                               loss=losses.Config(aux_weight=0.0))  # fmt: skip
-    start = starting.measure(fitting.Rows(data), 0)
-    return fitting.State(model, settings, size["dims"], start, 0, torch.device(device))
+    start = starting.measure(Rows(data), 0)
+    return steps.State(model, settings, size["dims"], start, 0, torch.device(device))
 
 
-def stepper(state: fitting.State, data: torch.Tensor, size: dict[str, int]) -> Callable[[], None]:
+def stepper(state: steps.State, data: torch.Tensor, size: dict[str, int]) -> Callable[[], None]:
     """The next step of training."""
     ranks, number = Ranks.here(), 0
 
@@ -103,7 +104,7 @@ def roofline(size: dict[str, int], device: str) -> float:
     return median(lambda: torch.mm(a, b.T), size["steps"], device)
 
 
-def parts(state: fitting.State, data: torch.Tensor, size: dict[str, int], device: str) -> dict[str, float]:
+def parts(state: steps.State, data: torch.Tensor, size: dict[str, int], device: str) -> dict[str, float]:
     """Seconds of selecting, decoding, both passes, and the optimiser, each alone."""
     model, inputs = state.model, data[: size["batch"]]
     cast = torch.autocast(device, torch.bfloat16)
@@ -131,7 +132,7 @@ def parts(state: fitting.State, data: torch.Tensor, size: dict[str, int], device
     return {name: median(run, max(3, size["steps"] // 5), device) for name, run in named.items()}
 
 
-def agreement(state: fitting.State, data: torch.Tensor, size: dict[str, int]) -> float:
+def agreement(state: steps.State, data: torch.Tensor, size: dict[str, int]) -> float:
     """Share of the latents that float32 selects which bfloat16 selects too."""
     model, inputs = state.model, data[: min(256, size["batch"])]
     weights = (model.encoder.detach(), model.encoder_bias.detach())

@@ -68,7 +68,7 @@ def planted_latents(
         A subject whose file of truth is read; what drives a level is the same for all.
     n_latents, n_active : int
         Of each autoencoder.
-    training : fitting.Config
+    training : steps.Config
     seed : int
     """
     truth = StoredTruth(truth_path(folder, key))

@@ -17,9 +17,11 @@ from braindec.ranks import Ranks
 from braindec.sparse import starting
 from braindec.sparse.autoencoder import Config as ModelConfig
 from braindec.sparse.autoencoder import SparseAutoencoder
-from braindec.sparse.fitting import Config as FitConfig
-from braindec.sparse.fitting import Fitted, Rows, State, Term, identity, train
+from braindec.sparse.fitting import identity, train
 from braindec.sparse.matching import cosines
+from braindec.sparse.rows import Rows
+from braindec.sparse.steps import Config as FitConfig
+from braindec.sparse.steps import Fitted, State, Term
 
 
 @dataclass(frozen=True)

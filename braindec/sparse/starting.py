@@ -12,7 +12,7 @@ from braindec import seeding
 from braindec.sparse.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
-    from braindec.sparse.fitting import Rows
+    from braindec.sparse.rows import Rows
 
 N_MEASURED = 32_768  # samples of the geometric median; Gao et al. 2024
 

@@ -8,7 +8,8 @@ import torch
 
 from braindec import sparse
 from braindec.checks import ConfigError
-from braindec.sparse import fitting, losses, starting
+from braindec.sparse import losses, starting, steps
+from braindec.sparse.rows import Rows
 
 CONFIG = sparse.Config(32, "batch_topk", 4)
 
@@ -72,11 +73,11 @@ def test_a_step_in_parts_is_the_step_in_one(monkeypatch):
 
 def test_tokens_are_samples_and_are_read_by_row():
     values = samples(60, 12).view(20, 3, 12).numpy().astype(np.float16)
-    rows = fitting.Rows(values)
+    rows = Rows(values)
     numbers = torch.tensor([59, 0, 4, 4])
     expected = torch.from_numpy(values.reshape(60, 12)[[59, 0, 4, 4]]).float()
     assert torch.equal(rows.read(numbers), expected)
-    assert torch.equal(fitting.Rows(torch.from_numpy(values)).read(numbers), expected)
+    assert torch.equal(Rows(torch.from_numpy(values)).read(numbers), expected)
     assert (rows.n_samples, rows.n_dims) == (60, 12)
 
 
@@ -102,7 +103,7 @@ def test_the_gradient_of_atoms_does_not_make_them_longer():
     torch.manual_seed(0)
     model = sparse.SparseAutoencoder(10, CONFIG).train()
     (samples(50) - model(samples(50))).square().sum().backward()
-    fitting.orthogonal_to_atoms_(model)
+    steps.orthogonal_to_atoms_(model)
     assert (model.atoms.grad * model.atoms).sum(1).abs().max() < 1e-3
 
 

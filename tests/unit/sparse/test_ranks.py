@@ -13,14 +13,14 @@ import sys
 import torch
 import torch.distributed as dist
 from braindec import sparse
-from braindec.sparse import fitting, losses
+from braindec.sparse import losses, steps
 
 folder, n, rank, kind, n_steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
 torch.set_num_threads(1)
 if n > 1:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{kind}-{n_steps}", rank=rank, world_size=n)
 seen = []
-kept = fitting.orthogonal_to_atoms_
+kept = steps.orthogonal_to_atoms_
 
 
 def watched(model):
@@ -28,7 +28,7 @@ def watched(model):
     kept(model)
 
 
-fitting.orthogonal_to_atoms_ = watched
+steps.orthogonal_to_atoms_ = watched
 inputs = torch.randn(800, 24, generator=torch.Generator().manual_seed(0)) + 1
 loss = losses.Config("l1", 0.05 if kind == "jump_relu" else 0.0, aux_weight=0.0)
 settings = sparse.FitConfig(n_steps=n_steps, batch_size=128, lr=1e-3, warmup_fraction=0.0, loss=loss, clip_norm=0.0)
