@@ -72,48 +72,25 @@ def test_a_path_that_does_not_exist_is_no_repository(tmp_path):
         hub.local_or_download(str(tmp_path / "absent" / "decoder"))
 
 
-@pytest.fixture
-def fake_hub(monkeypatch, tmp_path):
-    """huggingface_hub whose one repository holds `files`; what is asked for is recorded."""
-    import huggingface_hub
-
-    class Fake:
-        files = ("config.json", "weights.safetensors")
-        problem: Exception | None = None
-        asked: dict
-
-        def list_repo_files(self, name, revision):
-            if self.problem is not None:
-                raise self.problem
-            return list(self.files)
-
-        def snapshot_download(self, name, **settings):
-            self.asked = settings
-            return str(tmp_path)
-
-    fake = Fake()
-    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake.snapshot_download)
-    return fake
+def test_a_download_is_pinned_and_takes_no_file_that_could_run_code(loopback_hub, tmp_path):
+    files = {"config.json": b"{}", "weights.safetensors": b"x", "code.py": b"", "more.pkl": b"", "README.md": b""}
+    commit = loopback_hub.add("someone/decoder", files)
+    folder = hub.local_or_download("someone/decoder", commit)
+    assert folder.name == commit
+    found = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
+    assert found == {"config.json", "weights.safetensors", "README.md"}
 
 
-def test_a_download_is_pinned_and_takes_no_file_that_could_run_code(fake_hub, tmp_path):
-    assert hub.local_or_download("someone/decoder", COMMIT) == tmp_path
-    assert fake_hub.asked["revision"] == COMMIT
-    assert not any(
-        pattern.endswith((".py", ".pkl", ".bin", "*")) for pattern in fake_hub.asked["allow_patterns"]
-    )
-
-
-def test_a_repository_of_pickles_alone_is_refused(fake_hub):
-    fake_hub.files = ("config.json", "pytorch_model.bin")
+def test_a_repository_of_pickles_alone_is_refused(loopback_hub):
+    commit = loopback_hub.add("someone/decoder", {"config.json": b"{}", "pytorch_model.bin": b"x"})
     with pytest.raises(DownloadError, match="run code when opened"):
-        hub.local_or_download("someone/decoder", COMMIT)
+        hub.local_or_download("someone/decoder", commit)
 
 
-def test_a_hub_that_does_not_answer_is_said_in_one_line(fake_hub):
-    fake_hub.problem = OSError("no route to host\nand much more")
-    with pytest.raises(DownloadError, match=r"no route to host\. Check the name") as caught:
+def test_a_hub_that_does_not_answer_is_said_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # discard: nobody listens
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1.*Check the name") as caught:
         hub.local_or_download("someone/decoder", COMMIT)
     assert "\n" not in str(caught.value)
 

@@ -1,0 +1,21 @@
+"""Folders that come from elsewhere: saved decoders and published weights, verified, pinned to one commit."""
+
+from __future__ import annotations
+
+from braindec.hub._card import model_card
+from braindec.hub._fetch import Snapshot, fetch, why_unreachable
+from braindec.hub._folders import MANIFEST, verify, write_manifest
+from braindec.hub._named import Pulled, local_or_download, pull
+
+__all__ = [
+    "MANIFEST",
+    "Pulled",
+    "Snapshot",
+    "fetch",
+    "local_or_download",
+    "model_card",
+    "pull",
+    "verify",
+    "why_unreachable",
+    "write_manifest",
+]
