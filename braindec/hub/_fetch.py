@@ -10,8 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import socket
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from braindec import checks, store
-from braindec.weights import published
+from braindec.weights import published, reach
 
 HUB = "https://huggingface.co"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -29,8 +27,6 @@ RECORD = (
 )
 ATTEMPTS = 3
 MARGIN = 200_000_000  # bytes that stay free on the disk
-SECONDS = 3.0  # a host that does not take a connection by then is taken for unreachable
-OFFLINE = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads HF_HUB_OFFLINE
 
 
 @dataclass(frozen=True)
@@ -118,22 +114,8 @@ def endpoint() -> str:
 
 
 def why_unreachable() -> str:
-    """What stands between this machine and the hub, found out within seconds; empty where it answers.
-
-    A download that is tried without looking retries for a minute. Behind a proxy it is the proxy that must answer.
-    """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    asked = urlsplit(endpoint())
-    loopback = asked.hostname in ("127.0.0.1", "localhost", "::1")
-    proxy = None if loopback else urllib.request.getproxies().get(asked.scheme)
-    host = urlsplit(proxy if "//" in proxy else f"//{proxy}") if proxy else asked
-    port = host.port or (443 if asked.scheme == "https" and not proxy else 80)
-    try:
-        socket.create_connection((host.hostname or "", port), timeout=SECONDS).close()
-    except OSError as error:
-        return f"{host.hostname}: {error}"
-    return ""
+    """What stands between this machine and the hub, found out within seconds; empty where it answers."""
+    return reach.why_unreachable(endpoint())
 
 
 def _folder(repository: str, commit: str, kind: str) -> Path:
