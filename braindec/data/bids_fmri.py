@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import bids, bids_bold, bids_events, glm_choices, glm_design
+from braindec.data import bids, bids_bold, bids_confounds, bids_events, glm_choices, glm_design
 from braindec.data.bids_bold import Place
 from braindec.data.bids_confounds import confounds
 from braindec.data.bids_events import Events
 from braindec.data.bids_settings import BidsSettings, FmriSettings
+from braindec.data.glm import Estimates
 from braindec.data.glm_choices import Choices, Run
 from braindec.data.tables import repeats
-from braindec.types import Table, Trials, VertexSpace
+from braindec.types import Table, VertexSpace
 
 SAME_T_R = 1e-3  # s
 SEEN = 0.1  # a trial is estimated if its expected response reaches this share of its peak in a volume that is kept
@@ -121,97 +122,88 @@ def read_runs(root: Path, files: Sequence[bids.BidsFile], settings: BidsSettings
     return [_read_run(root, file, settings) for file in files]
 
 
-def read_signals(
-    runs: Sequence[BoldRun], space: Place, settings: FmriSettings, folder: Path
-) -> tuple[list[Any], np.ndarray, Place]:
-    """Signals in percent of each voxel's mean, memory-mapped below `folder`; temporal SNR; and the voxels kept.
+def files_of(root: Path, run: bids.BidsFile, settings: FmriSettings) -> tuple[Path, ...]:
+    """Every file there is that decides what is made of a run: images, sidecars, confounds, events, mask."""
+    confound = bids_confounds.derived(run, "desc-confounds_timeseries", ".tsv", spaceless=True)
+    own = bids_confounds.derived(run, "desc-brain_mask")
+    mask = () if bids_bold.on_surface(run) else (own if settings.mask is None else root / settings.mask,)
+    events = bids.of_recording(root, run, "events", ".tsv")
+    every = (*bids_bold.images(run), *_sidecars(root, run), confound, *events, *mask)
+    return tuple(path for path in every if path.is_file())
+
+
+def percent(run: BoldRun, space: Place, settings: FmriSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A run's signal in percent of each voxel's mean, temporal SNR, and which voxels are bad.
 
     Returns
     -------
-    signals : list of float32 arrays, shape (n_voxels, n_times)
-    tsnr : float32 array, shape (n_runs, n_voxels)
+    signal : float32 array, shape (n_voxels, n_times)
+        0 where a voxel is bad.
+    tsnr : float32 array, shape (n_voxels,)
         Mean over standard deviation in time of the volumes that are not censored, nothing removed.
-    space : VoxelSpace or VertexSpace
-        Smaller than the given one where bad voxels were dropped.
+    bad : bool array, shape (n_voxels,)
+        NaN, constant or without a positive mean.
 
     Raises
     ------
     DataFileError
         If voxels are bad and the policy is to refuse.
     """
-    signals, tsnr, bad = [], [], np.zeros(space.n_features, dtype=bool)
-    for i, run in enumerate(runs):
-        values = bids_bold.series(run.file, space)
-        kept = values[:, ~run.censored].astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            mean, sd = kept.mean(1), kept.std(1)
-            finite = np.isfinite(values).all(1)
-            wrong = ~finite | ~(mean > 0) | ~(sd > 1e-6 * np.abs(mean))
-            percent = 100.0 * (values / mean[:, None] - 1.0)
-            tsnr.append((mean / sd).astype(np.float32))
-        if wrong.any() and settings.bad_voxels == "refuse":
-            raise checks.DataFileError(run.file.path, *_bad_voxels(finite, mean, wrong, space))
-        bad |= wrong
-        np.save(folder / f"signal-{i}.npy", percent.astype(np.float32))
-        signals.append(np.load(folder / f"signal-{i}.npy", mmap_mode="r"))
-    if not bad.any():
-        return signals, np.stack(tsnr), space
-    if bad.all():
-        raise checks.DataFileError(
-            runs[0].file.path.parent, "has no voxel that is good in all runs", "Check the mask."
-        )
-    return [s[~bad] for s in signals], np.stack(tsnr)[:, ~bad], bids_bold.without(space, bad)
+    values = bids_bold.series(run.file, space)
+    kept = values[:, ~run.censored].astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        mean, sd = kept.mean(1), kept.std(1)
+        finite = np.isfinite(values).all(1)
+        bad = ~finite | ~(mean > 0) | ~(sd > 1e-6 * np.abs(mean))
+        signal = (100.0 * (values / mean[:, None] - 1.0)).astype(np.float32)
+        tsnr = (mean / sd).astype(np.float32)
+    if bad.any() and settings.bad_voxels == "refuse":
+        raise checks.DataFileError(run.file.path, *_bad_voxels(finite, mean, bad, space))
+    signal[bad], tsnr[bad] = 0.0, 0.0
+    return signal, tsnr, bad
 
 
-def model_runs(runs: Sequence[BoldRun], signals: Sequence[Any], high_pass_hz: float) -> list[Run]:
-    """The runs as the single-trial model sees them."""
-    return [
-        Run(
-            s,
-            r.events.onset_s,
-            r.events.duration_s,
-            r.events.stimulus_id,
-            r.times_s,
-            r.nuisance(high_pass_hz),
-        )
-        for r, s in zip(runs, signals, strict=True)
-    ]
-
-
-def estimated(
-    runs: Sequence[BoldRun],
-    models: Sequence[Run],
-    choices: Choices,
-    settings: FmriSettings,
-    space: Place,
-    subject: int,
-    tsnr: np.ndarray,
-    folder: Path,
-) -> tuple[Trials, np.ndarray, dict[str, Any]]:
-    """The trials of a subject, the values that are not the responses (t or betas), and what each run's noise was.
-
-    Responses and values are memory-mapped below `folder`: only a run's lie in memory.
-    """
-    counts = [len(run.events.onset_s) for run in runs]
-    shape = (sum(counts), space.n_features)
-    beta, t = (np.lib.format.open_memmap(folder / f"{n}.npy", "w+", np.float32, shape) for n in ("beta", "t"))
-    noise: list[tuple[int, float]] = []
-    for run, model, stop in zip(runs, models, np.cumsum(counts).tolist(), strict=True):
-        try:
-            found = glm_choices.estimate(model, choices, settings.glm)
-        except ValueError as error:
-            way_out = "Censor less, model fewer confounds, or --set bad_events=drop."
-            raise checks.DataFileError(run.events.path, f"cannot be estimated: {error}", way_out) from error
-        rows = slice(stop - len(found.beta), stop)
-        beta[rows], t[rows] = found.beta, found.t
-        noise.append((found.dof, round(float(np.median(found.autocorrelation)), 3)))
-    table = _table(runs, tsnr)
-    responses, other, units = (
-        (beta, t, "percent signal change") if settings.values == "beta" else (t, beta, "t")
+def model_run(run: BoldRun, signal: Any, high_pass_hz: float) -> Run:
+    """The run as the single-trial model sees it."""
+    events = run.events
+    return Run(
+        signal,
+        events.onset_s,
+        events.duration_s,
+        events.stimulus_id,
+        run.times_s,
+        run.nuisance(high_pass_hz),
     )
-    about = {
+
+
+def estimated(run: BoldRun, model: Run, choices: Choices, settings: FmriSettings) -> Estimates:
+    """Betas and t values of a run's trials.
+
+    Raises
+    ------
+    DataFileError
+        If the run's model cannot tell its trials apart, or leaves no noise to judge by.
+    """
+    try:
+        return glm_choices.estimate(model, choices, settings.glm)
+    except ValueError as error:
+        way_out = "Censor less, model fewer confounds, or --set bad_events=drop."
+        raise checks.DataFileError(run.events.path, f"cannot be estimated: {error}", way_out) from error
+
+
+def said_of(runs: Sequence[BoldRun], tsnr: np.ndarray, noise: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    """What dataset.json says of a subject's runs.
+
+    Parameters
+    ----------
+    runs : sequence of BoldRun
+    tsnr : array, shape (n_runs, n_voxels)
+    noise : sequence of (dof, autocorrelation)
+        Degrees of freedom and the voxels' median, a run each.
+    """
+    return {
         "dof": [dof for dof, _ in noise],
-        "autocorrelation_median": [rho for _, rho in noise],
+        "autocorrelation_median": [round(rho, 3) for _, rho in noise],
         "censored": [int(r.censored.sum()) for r in runs],
         "volumes": [r.n_times for r in runs],
         "t_r_s": runs[0].t_r,
@@ -220,10 +212,10 @@ def estimated(
         "events_dropped": [r.events.dropped for r in runs],
         "other_events": sorted({name for r in runs for name in r.events.others}),
     }
-    return Trials(responses, table, space, units, subject, "fmri"), other, about
 
 
-def _table(runs: Sequence[BoldRun], tsnr: np.ndarray) -> Table:
+def trial_table(runs: Sequence[BoldRun], tsnr: np.ndarray) -> Table:
+    """The trials of a subject's runs; `tsnr` is (n_runs, n_voxels)."""
     shared = [n for n in runs[0].events.columns if all(n in r.events.columns for r in runs)]
     parts: dict[str, list[np.ndarray]] = {}
     for run, snr in zip(runs, tsnr, strict=True):
@@ -253,7 +245,7 @@ def _table(runs: Sequence[BoldRun], tsnr: np.ndarray) -> Table:
 
 
 def _read_run(root: Path, file: bids.BidsFile, settings: BidsSettings) -> BoldRun:
-    sidecars = [*bids.of_recording(root, file, "bold", ".json"), *_own_sidecar(file)]
+    sidecars = _sidecars(root, file)
     about = bids.metadata(sidecars)
     n_times, header = bids_bold.header(file, settings.fmri)
     t_r = _t_r(header, file, about, sidecars, settings.fmri)
@@ -313,9 +305,10 @@ def _start(about: dict[str, Any], sidecars: list[Path]) -> float:
     return float(said)
 
 
-def _own_sidecar(file: bids.BidsFile) -> list[Path]:
+def _sidecars(root: Path, file: bids.BidsFile) -> list[Path]:
+    """Those of the recording, the most general first, and the derivative's own."""
     path = file.path.with_name(file.path.name.removesuffix(file.extension) + ".json")
-    return [path] if path.is_file() else []
+    return [*bids.of_recording(root, file, "bold", ".json"), *([path] if path.is_file() else [])]
 
 
 def _bad_voxels(finite: np.ndarray, mean: np.ndarray, wrong: np.ndarray, space: Place) -> tuple[str, str]:

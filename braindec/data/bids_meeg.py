@@ -37,45 +37,88 @@ def recordings(root: Path, label: str, modality: str, settings: BidsSettings) ->
     return bids.of_task(found, settings.task, root / f"sub-{label}") if found else []
 
 
+def files_of(root: Path, file: bids.BidsFile) -> tuple[Path, ...]:
+    """Every file that decides what is made of a recording."""
+    tables = [
+        bids.of_recording(root, file, suffix, ".tsv") for suffix in ("events", "channels", "electrodes")
+    ]
+    places = bids.of_recording(root, file, "coordsystem", ".json")
+    return tuple(dict.fromkeys((*parts(file), *(p for found in tables for p in found), *places)))
+
+
+def parts(file: bids.BidsFile) -> list[Path]:
+    """The files of a recording: BrainVision's header, markers and samples are three, CTF's are those of a folder."""
+    found = sorted(file.path.parent.glob(f"{file.path.name.partition('.')[0]}.*"))
+    return [
+        p for path in found for p in (sorted(path.rglob("*")) if path.is_dir() else [path]) if p.is_file()
+    ]
+
+
+def bad_channels(root: Path, files: Sequence[bids.BidsFile], settings: BidsSettings) -> list[str]:
+    """Sorted names of the channels that any of these recordings marks as bad; empty where they are to be kept."""
+    if settings.meeg.bad_channels == "keep":
+        return []
+    return sorted({name for f in files for name in _bad_names(root, f)})
+
+
 def read_trials(
-    root: Path, files: Sequence[bids.BidsFile], modality: str, subject: int, settings: BidsSettings
-) -> tuple[Trials, dict[str, Any]]:
-    """The epochs of a subject in one modality, and what was done to the recordings.
+    root: Path,
+    files: Sequence[bids.BidsFile],
+    modality: str,
+    subject: int,
+    bad: Sequence[str],
+    settings: BidsSettings,
+) -> tuple[Trials, list[int]]:
+    """The epochs of recordings of one subject and modality, and how many events of each were dropped.
+
+    Parameters
+    ----------
+    bad : sequence of str
+        Channels that are left out.
 
     Raises
     ------
     DataFileError
         If a recording is damaged, or contradicts its channels, electrodes or events.
     """
-    bad = (
-        {name for f in files for name in _bad_names(root, f)}
-        if settings.meeg.bad_channels == "drop"
-        else set()
-    )
-    runs = [_read_run(root, f, modality, subject, bad, settings) for f in files]
-    spaces = [_sensors(recording) for recording, _ in runs]
-    names, rate = spaces[0].names, runs[0][0].sfreq
-    for file, space, (recording, _) in zip(files, spaces, runs, strict=True):
-        if space.names != names or recording.sfreq != rate:
-            said = f"has {len(space.names)} channels at {recording.sfreq:g} Hz, the first run {len(names)} at {rate:g}"
-            raise checks.DataFileError(
-                file.path, said, "Prepare runs of one set of channels and one rate only."
-            )
-    shared = [n for n in runs[0][0].events if all(n in r.events for r, _ in runs)]
+    runs = [_read_run(root, f, modality, subject, set(bad), settings) for f in files]
+    first = runs[0][0]
+    for file, (recording, _) in zip(files, runs, strict=True):
+        alike(file, _sensors(recording), recording.sfreq, _sensors(first), first.sfreq)
+    shared = [n for n in first.events if all(n in r.events for r, _ in runs)]
     prepared = [
         _signal(replace(r, events=Table({n: r.events[n] for n in shared})), settings.meeg) for r, _ in runs
     ]
     trials = meeg.cut_epochs(prepared, settings.meeg.tmin, settings.meeg.tmax)
-    about = {
-        "channels": len(names),
-        "bad_channels": sorted(bad),
-        "sfreq_hz": prepared[0].sfreq,
-        "events_dropped": [dropped for _, dropped in runs],
-        "filter": _filter_words(settings.meeg),
-        "reference": settings.meeg.reference,
-        "positions_known": int(np.isfinite(spaces[0].positions).all(1).sum()),
+    return trials, [dropped for _, dropped in runs]
+
+
+def alike(
+    file: bids.BidsFile, space: SensorSpace, sfreq: float, first: SensorSpace, first_sfreq: float
+) -> None:
+    """Refuses a recording whose channels or rate are not those of the first one."""
+    if space.names != first.names or sfreq != first_sfreq:
+        said = (
+            f"has {len(space.names)} channels at {sfreq:g} Hz, the first run {len(first.names)} at "
+            f"{first_sfreq:g}"
+        )
+        raise checks.DataFileError(file.path, said, "Prepare runs of one set of channels and one rate only.")
+
+
+def said_of(
+    trials: Trials, bad: Sequence[str], dropped: Sequence[int], settings: MeegSettings
+) -> dict[str, Any]:
+    """What dataset.json says of a subject's recordings."""
+    space = checks.of_type("space", trials.space, SensorSpace)
+    return {
+        "channels": len(space.names),
+        "bad_channels": list(bad),
+        "sfreq_hz": trials.sfreq,
+        "events_dropped": list(dropped),
+        "filter": _filter_words(settings),
+        "reference": settings.reference,
+        "positions_known": int(np.isfinite(space.positions).all(1).sum()),
     }
-    return trials, about
 
 
 def epoch_shape(
@@ -83,7 +126,7 @@ def epoch_shape(
 ) -> tuple[int, int]:
     """(n_channels, n_times) of the epochs, as the first header and the tables of bad channels say."""
     raw = open_raw(files[0].path, truncated=settings.meeg.truncated)
-    bad = {n for f in files for n in _bad_names(root, f)} if settings.meeg.bad_channels == "drop" else set()
+    bad = bad_channels(root, files, settings)
     kept = [n for n in _kinds(root, files[0], raw, modality) if n not in bad]
     rate = float(raw.info["sfreq"]) / settings.meeg.decimate
     start, stop = (round(s * rate) for s in (settings.meeg.tmin, settings.meeg.tmax))

@@ -35,12 +35,21 @@ class Job:
         """``sub-01_fmri``."""
         return f"sub-{self.subject:02d}_{self.modality}"
 
+    @property
+    def sessions(self) -> dict[str, tuple[bids.BidsFile, ...]]:
+        """``sub-01_fmri_ses-1`` and the recordings of that session, in the order of acquisition."""
+        found: dict[str, tuple[bids.BidsFile, ...]] = {}
+        for file in self.files:
+            name = f"{self.key}_ses-{file.session}"
+            found[name] = (*found.get(name, ()), file)
+        return found
+
 
 def counted(raw: Path, jobs: Sequence[Job], settings: BidsSettings) -> Counts:
     """Trials and stimuli as the tables and headers say, and what would be read and written."""
     n_trials, ids, plan = {}, set(), []
     for job in jobs:
-        files = bids_bold.images if job.modality == "fmri" else parts
+        files = bids_bold.images if job.modality == "fmri" else bids_meeg.parts
         size = sum(p.stat().st_size for f in job.files for p in files(f)) / 1e6
         plan.append(f"{job.key}: would read {len(job.files)} recordings of {size:,.1f} MB")
         if job.modality == "fmri":
@@ -70,11 +79,3 @@ def counted_plain(trials: Sequence[Trials], folders: Iterable[Path], n_stimuli: 
         written = 4 * int(np.prod(t.responses.shape, dtype=np.int64)) / 1e6
         plan.append(f"{t.key}: would read {size:,.1f} MB and write about {written:,.1f} MB")
     return Counts({t.key: t.n_trials for t in trials}, n_stimuli, plan=tuple(plan))
-
-
-def parts(file: bids.BidsFile) -> list[Path]:
-    """The files of a recording: BrainVision's header, markers and samples are three, CTF's are those of a folder."""
-    found = sorted(file.path.parent.glob(f"{file.path.name.partition('.')[0]}.*"))
-    return [
-        p for path in found for p in (sorted(path.rglob("*")) if path.is_dir() else [path]) if p.is_file()
-    ]

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from joblib import Parallel, delayed
-
-from braindec import checks, config, store
+from braindec import __version__, checks, config, store
 from braindec.data import (
     bids,
-    bids_bold,
     bids_fmri,
+    bids_jobs,
+    bids_join,
     bids_meeg,
     bids_plain,
     bids_plan,
+    bids_staging,
     bids_stimuli,
     download,
-    glm_choices,
     layout,
+    staging,
 )
 from braindec.data.bids_plan import Job
 from braindec.data.bids_settings import BidsSettings
-from braindec.data.bids_staging import staged
 from braindec.data.catalogue import Counts
-from braindec.data.dataset import NeuralDataset, view
-from braindec.data.glm_choices import Choices
-from braindec.data.glm_design import LIBRARY
-from braindec.data.leakage.provenance import rows_record
+from braindec.data.dataset import NeuralDataset
 from braindec.data.splits import Split, leave_one_out
 from braindec.types import Trials
 
 MODALITIES = ("fmri", "eeg", "meg", "ieeg")
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """What a job wrote, and what is to be said of it in dataset.json."""
-
-    path: Path
-    read: tuple[Path, ...]
-    about: dict[str, Any]
-    chosen_on: dict[str, Any] | None = None
-    maps: Path | None = None
 
 
 def prepare(
@@ -74,7 +58,8 @@ def prepare(
     dry_run : bool
         Reads every table and header, and no signal; writes nothing.
     n_jobs : int
-        Subjects at a time, by joblib's current backend.
+        Sessions at a time, by joblib's current backend. Those that are done are kept beside `out` until all are, so
+        that a run that was stopped goes on; where raw files and settings are those `out` was made of, nothing is done.
     settings : BidsSettings, optional
 
     Raises
@@ -103,11 +88,21 @@ def prepare(
         )
     if dry_run:
         return bids_plan.counted(raw, jobs, settings)
-    train = _training_units(jobs, settings)
-    with staged(Path(out)) as folder:
-        made = Parallel(n_jobs=n_jobs)(delayed(_do)(job, raw, folder, settings, train) for job in jobs)
-        _finish(folder, raw, name, settings, made, {n: labels[n] for n in chosen})
-    return _counts(Path(out))
+    out = Path(out)
+    bids_staging.check(out)
+    files = [path for job in jobs for path in bids_jobs.files_of(job, raw, settings)]
+    said = {"subject_labels": {str(n): labels[n] for n in chosen}}
+    if not _is_there(out, raw, settings, said, [job.key for job in jobs], files):
+        train = bids_jobs.training_units(jobs, settings)
+        staged = bids_jobs.staged(jobs, raw, out, settings, train, n_jobs)
+        with bids_staging.staged(out) as folder:
+            made = [
+                bids_join.join(job, raw, folder, settings, train, paths)
+                for job, paths in zip(jobs, staged, strict=True)
+            ]
+            _finish(folder, raw, name, settings, made, said, files)
+        shutil.rmtree(staging.folder_of(out))
+    return _counts(out)
 
 
 def _jobs(raw: Path, subject: int, label: str, settings: BidsSettings) -> list[Job]:
@@ -122,80 +117,32 @@ def _jobs(raw: Path, subject: int, label: str, settings: BidsSettings) -> list[J
     return jobs
 
 
-def _do(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: frozenset[str] | None) -> Made:
-    if job.modality == "fmri":
-        return _do_fmri(job, raw, folder, settings, train)
-    trials, about = bids_meeg.read_trials(raw, job.files, job.modality, job.subject, settings)
-    tables = [p for f in job.files for s in ("events", "channels", "electrodes") for p in _tables(raw, f, s)]
-    read = (*(p for f in job.files for p in bids_plan.parts(f)), *tables)
-    return Made(layout.write_trials(folder, trials), read, about)
-
-
-def _do_fmri(job: Job, raw: Path, folder: Path, settings: BidsSettings, train: frozenset[str] | None) -> Made:
-    fmri = settings.fmri
-    runs = bids_fmri.read_runs(raw, job.files, settings)
-    space = bids_bold.space_of(raw, job.files, fmri)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        signals, tsnr, space = bids_fmri.read_signals(runs, space, fmri, Path(scratch))
-        models = bids_fmri.model_runs(runs, signals, fmri.high_pass_hz)
-        training = [_unit(run.file, settings.split) in train if train else True for run in runs]
-        if fmri.glm.chooses and not any(training):
-            raise checks.ConfigError(
-                f"{job.key} has no training run to choose HRF, components or ridge on; see test=."
-            )
-        choices = (
-            glm_choices.choose([m for m, kept in zip(models, training, strict=True) if kept], fmri.glm)
-            if fmri.glm.chooses
-            else Choices.none(space.n_features)
+def _is_there(
+    out: Path,
+    raw: Path,
+    settings: BidsSettings,
+    said: Mapping[str, Any],
+    keys: list[str],
+    files: list[Path],
+) -> bool:
+    """Whether `out` was made by this version of these files and settings."""
+    if not (out / layout.MANIFEST).is_file():
+        return False
+    held = layout.read_manifest(out)
+    entries = [*held["recordings"], held["stimuli"], *held.get("maps", {}).values()]
+    if (
+        held.get("made_by") != __version__
+        or held.get("settings") != json.loads(json.dumps(config.to_json(settings)))
+        or any(held.get(name) != value for name, value in said.items())
+        or [e["key"] for e in held["recordings"]] != keys
+        or not all(
+            (out / e["file"]).is_file() and store.sha256_of(out / e["file"]) == e["sha256"] for e in entries
         )
-        place = Path(scratch)
-        trials, other, about = bids_fmri.estimated(
-            runs, models, choices, fmri, space, job.subject, tsnr, place
-        )
-        path = layout.write_trials(folder, trials)
-        maps = _write_maps(folder, trials, other, choices, tsnr, fmri.values)
-    chosen_on = None
-    if fmri.glm.chooses:
-        units = [_unit(run.file, settings.split) for run in runs for _ in run.events.onset_s]
-        kept = np.array([u in train if train else True for u in units])
-        chosen_on = rows_record(view(layout.read_trials(path), kept))
-        about["chosen"] = _chosen_words(choices)
-    tables = [run.events.path for run in runs]
-    images = [path for f in job.files for path in bids_bold.images(f)]
-    return Made(path, (*images, *tables), about, chosen_on, maps)
-
-
-def _write_maps(
-    folder: Path, trials: Trials, other: np.ndarray, choices: Choices, tsnr: np.ndarray, values: str
-) -> Path:
-    """What is known of each voxel, and the values that are not the responses."""
-    path = folder / f"{trials.key}_maps.h5"
-    with store.writer(path) as out:
-        bulk = out.bulk("t" if values == "beta" else "beta", other.shape, np.float32)
-        for start in range(0, len(other), 64):
-            bulk.append(other[start : start + 64])
-        out.array("tsnr", tsnr)
-        out.array("hrf_index", choices.hrf)
-        out.array("ridge_fraction", choices.fraction)
-        out.array("noise_pool", choices.pool)
-        out.array("hrf_library", np.array([[h.peak_s, h.dispersion] for h in LIBRARY]))
-        out.attributes(
-            {
-                "content": "maps",
-                "rows": "runs (tsnr), trials (t or beta)",
-                "columns": "voxels or vertices of the space",
-            }
-        )
-    return path
-
-
-def _chosen_words(choices: Choices) -> dict[str, Any]:
-    return {
-        "noise_components": choices.n_components,
-        "noise_pool_voxels": int(choices.pool.sum()),
-        "hrf_voxels": np.bincount(choices.hrf, minlength=len(LIBRARY)).tolist(),
-        "ridge_fraction_median": round(float(np.median(choices.fraction)), 2),
-    }
+    ):
+        return False
+    ids = layout.read_stimuli(out / layout.STIMULI).ids
+    pictures = bids_stimuli.pictures(raw, settings.stimuli, ids, settings.image_size)[1]
+    return bool(held.get("raw_files") == _hashes(raw, [*files, *pictures]))
 
 
 def _finish(
@@ -203,12 +150,12 @@ def _finish(
     raw: Path,
     name: str,
     settings: BidsSettings,
-    made: Sequence[Made],
-    labels: Mapping[int, str],
+    made: Sequence[bids_join.Made],
+    said: Mapping[str, Any],
+    read: list[Path],
 ) -> None:
     """Stimuli and dataset.json over the recordings that lie in `folder`."""
     trials = [layout.read_trials(m.path) for m in made]
-    read = [path for m in made for path in m.read]
     keys = [t.key for t in trials]
     bases = {
         m: path.name for m, path in ((k, x.maps) for k, x in zip(keys, made, strict=True)) if path is not None
@@ -217,7 +164,7 @@ def _finish(
     glm = settings.fmri.glm
     notes: dict[str, Any] = {
         "settings": config.to_json(settings),
-        "subject_labels": {str(n): label for n, label in labels.items()},
+        **said,
         "processing": {k: x.about for k, x in zip(keys, made, strict=True)},
         "features": {"selected_on": "none", "aligned_on": "none"},
         "transductive": "nothing here: each run is modelled or filtered by itself",
@@ -263,6 +210,7 @@ def _write(
         **notes,
         missing=[] if splits else [alone],
         raw_files=_hashes(raw, [*read, *pictures]),
+        made_by=__version__,
     )
 
 
@@ -289,26 +237,6 @@ def _last(values: Sequence[str], settings: BidsSettings) -> tuple[str, ...]:
     return tuple(sorted(values, key=bids.natural)[-n:])
 
 
-def _unit(file: bids.BidsFile, split: str) -> str:
-    return file.session if split == "session" else file.run
-
-
-def _training_units(jobs: Sequence[Job], settings: BidsSettings) -> frozenset[str] | None:
-    """Runs (or sessions) of the default split's train part; None where there is no split."""
-    if settings.split == "stimulus":
-        return None
-    values = sorted({_unit(f, settings.split) for job in jobs for f in job.files}, key=bids.natural)
-    for value in settings.test:
-        checks.one_of(f"test ({settings.split})", value, values)
-    test = settings.test or (tuple(values[-1:]) if len(values) > 1 else ())
-    train = frozenset(v for v in values if v not in test)
-    if not train:
-        raise checks.ConfigError(
-            f"test={list(test)} leaves no {settings.split} to train on; there are {values}."
-        )
-    return train
-
-
 def _prepare_plain(
     folders: Mapping[int, Path], raw: Path, out: Path, name: str, settings: BidsSettings, dry_run: bool
 ) -> Counts:
@@ -325,10 +253,11 @@ def _prepare_plain(
         ),
         "epochs": dict.fromkeys(("whitened_on", "ica_fitted_on", "z_scored_on"), "unknown"),
     }
-    with staged(out) as folder:
-        paths = [layout.write_trials(folder, t) for t in trials]
-        read = [path for f in folders.values() for path in bids_plain.files(f)]
-        _write(folder, raw, name, settings, trials, paths, read, notes)
+    read = [path for f in folders.values() for path in bids_plain.files(f)]
+    if not _is_there(out, raw, settings, {}, [t.key for t in trials], read):
+        with bids_staging.staged(out) as folder:
+            paths = [layout.write_trials(folder, t) for t in trials]
+            _write(folder, raw, name, settings, trials, paths, read, notes)
     return _counts(out)
 
 
@@ -336,10 +265,6 @@ def _counts(out: Path) -> Counts:
     from braindec.data.catalogue import counts
 
     return counts(out)
-
-
-def _tables(raw: Path, file: bids.BidsFile, suffix: str) -> list[Path]:
-    return bids.of_recording(raw, file, suffix, ".tsv")[-1:]
 
 
 def _hashes(raw: Path, paths: Iterable[Path]) -> dict[str, str]:

@@ -12,6 +12,18 @@ from braindec import checks
 from braindec.data import layout
 
 
+def check(out: Path) -> None:
+    """Refuses a place that holds anything but a prepared dataset.
+
+    Raises
+    ------
+    ConfigError
+        If so.
+    """
+    if out.exists() and not (out / layout.MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise checks.ConfigError(f"--out {out} exists and is no prepared dataset; name a new folder.")
+
+
 @contextlib.contextmanager
 def staged(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when the block ends without an error, and vanishes otherwise.
@@ -19,10 +31,9 @@ def staged(out: Path) -> Iterator[Path]:
     Raises
     ------
     ConfigError
-        If `out` holds anything but a prepared dataset.
+        As `check`.
     """
-    if out.exists() and not (out / layout.MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise checks.ConfigError(f"--out {out} exists and is no prepared dataset; name a new folder.")
+    check(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     holder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
     try:

@@ -122,6 +122,13 @@ class Choices:
             0, np.full(n_voxels, np.nan, dtype=np.float32),
         )  # fmt: skip
 
+    def of(self, voxels: np.ndarray) -> Choices:
+        """Those of some voxels, bool (n_voxels,)."""
+        hrf, fraction, pool, reliability = (
+            v[voxels] for v in (self.hrf, self.fraction, self.pool, self.reliability)
+        )
+        return Choices(hrf, fraction, pool, self.n_components, reliability)
+
 
 def choose(runs: Sequence[Run], config: GlmConfig) -> Choices:
     """The choices that explain (HRF) and cross-validate (components, ridge) these training runs best.

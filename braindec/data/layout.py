@@ -35,28 +35,31 @@ def write_trials(folder: str | Path, trials: Trials) -> Path:
         If a response is not finite.
     """
     path = Path(folder) / f"{trials.key}.h5"
-    config, arrays = spaces.to_arrays(trials.space)
     with store.writer(path) as out:
-        bulk = out.bulk("responses", tuple(trials.responses.shape), np.float32)
-        for piece in _pieces(trials.responses):
-            bulk.append(checks.finite("responses", piece))
-        for name, values in arrays.items():
-            if values.size:
-                out.array(f"space/{name}", values)
-        _write_table(out, trials.table)
-        out.attributes(
-            {
-                "content": "trials",
-                "columns": list(trials.table),
-                "space": config | {"empty": [n for n, v in arrays.items() if not v.size]},
-                "units": trials.units,
-                "subject": int(trials.subject),
-                "modality": trials.modality,
-                "sfreq": None if trials.sfreq is None else float(trials.sfreq),
-                "tmin": None if trials.tmin is None else float(trials.tmin),
-            }
-        )
+        out.attributes(fill_trials(out, trials))
     return path
+
+
+def fill_trials(out: store.Writer, trials: Trials) -> dict[str, Any]:
+    """Writes what `write_trials` writes into a file that is open, but for the attributes, which it returns."""
+    config, arrays = spaces.to_arrays(trials.space)
+    bulk = out.bulk("responses", tuple(trials.responses.shape), np.float32)
+    for piece in _pieces(trials.responses):
+        bulk.append(checks.finite("responses", piece))
+    for name, values in arrays.items():
+        if values.size:
+            out.array(f"space/{name}", values)
+    _write_table(out, trials.table)
+    return {
+        "content": "trials",
+        "columns": list(trials.table),
+        "space": config | {"empty": [n for n, v in arrays.items() if not v.size]},
+        "units": trials.units,
+        "subject": int(trials.subject),
+        "modality": trials.modality,
+        "sfreq": None if trials.sfreq is None else float(trials.sfreq),
+        "tmin": None if trials.tmin is None else float(trials.tmin),
+    }
 
 
 def read_trials(path: str | Path) -> Trials:

@@ -6,6 +6,8 @@ the sessions that are missing; one whose raw files and settings did not change d
 
 from __future__ import annotations
 
+import abc
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,28 +24,60 @@ NOT_FINITE, CONSTANT = 1, 2  # flags of a feature
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One session of one subject.
+class Task(abc.ABC):
+    """What becomes one staged file, of a session of a subject as a rule.
 
     Parameters
     ----------
     name : str
         Of the file, e.g. ``"sub-01_ses-03"``.
     files : tuple of Path
-        Raw files that the responses are made from.
+        Raw files that it is made from.
     settings : mapping
-        JSON values: what else decides them.
+        JSON values: what else decides it.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    settings: Mapping[str, Any]
+
+    @abc.abstractmethod
+    def write(self, out: store.Writer) -> Mapping[str, Any]:
+        """Fills the file, where the job is done, and returns further attributes of it (JSON values)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job(Task):
+    """A task whose rows are responses, copied as they are.
+
+    Parameters
+    ----------
     read : callable () -> rows
         What has ``shape`` and gives (n_rows, n_features, ...) by ``[positions]``; called where the job is done.
     index : int array, shape (n_trials,), optional
         The rows that are trials; None: all.
     """
 
-    name: str
-    files: tuple[Path, ...]
-    settings: Mapping[str, Any]
     read: Callable[[], Any]
     index: np.ndarray | None = None
+
+    def write(self, out: store.Writer) -> Mapping[str, Any]:
+        """Copies the rows in pieces, and flags features that are not finite or never vary."""
+        rows = self.read()
+        index = np.arange(rows.shape[0]) if self.index is None else self.index
+        n_trials, n_features = len(index), rows.shape[1]
+        others = (0, *range(2, len(rows.shape)))
+        step = max(1, PIECE_BYTES // (4 * int(np.prod(rows.shape[1:], dtype=np.int64))))
+        constant, bad, first = np.ones(n_features, bool), np.zeros(n_features, bool), None
+        bulk = out.bulk("responses", (n_trials, *rows.shape[1:]), np.float32)
+        for start in range(0, n_trials, step):
+            piece = np.asarray(rows[index[start : start + step]], dtype=np.float32)
+            bad |= ~np.isfinite(piece).all(others)
+            first = piece[0].copy() if first is None else first
+            constant &= (piece == first).all(others)
+            bulk.append(piece)
+        out.array("flags", NOT_FINITE * bad.astype(np.uint8) + CONSTANT * constant.astype(np.uint8))
+        return {}
 
 
 class Staged:
@@ -52,13 +86,15 @@ class Staged:
     Parameters
     ----------
     paths : sequence of Path
+    name : str
+        Of the array in each file.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, paths: Sequence[Path]):
+    def __init__(self, paths: Sequence[Path], name: str = "responses"):
         self._stored = [store.Stored(path) for path in paths]
-        self._rows = [stored.rows("responses") for stored in self._stored]
+        self._rows = [stored.rows(name) for stored in self._stored]
         self._first = np.concatenate([[0], np.cumsum([len(rows) for rows in self._rows])])
         self.flags = np.stack([stored.array("flags") for stored in self._stored])  # (session, feature)
         self.members = np.ones(self.flags.shape[1], dtype=bool)
@@ -93,14 +129,14 @@ def folder_of(out: str | Path) -> Path:
     return out.with_name(f".{out.name}.staging")
 
 
-def stage(out: str | Path, jobs: Sequence[Job], n_jobs: int = 1) -> dict[str, Path]:
+def stage(out: str | Path, jobs: Sequence[Task], n_jobs: int = 1) -> dict[str, Path]:
     """Reads every session that is not there yet and returns their files by name.
 
     Parameters
     ----------
     out : path
         The prepared folder to be.
-    jobs : sequence of Job
+    jobs : sequence of Task
     n_jobs : int
         Processes at work (joblib: `joblib.parallel_config` chooses another backend).
 
@@ -116,7 +152,12 @@ def stage(out: str | Path, jobs: Sequence[Job], n_jobs: int = 1) -> dict[str, Pa
     folder.mkdir(parents=True, exist_ok=True)
     paths = {job.name: folder / f"{job.name}.h5" for job in jobs}
     missing = [job for job in jobs if not _is_done(paths[job.name], job)]
-    joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_do)(paths[job.name], job) for job in missing)
+    try:
+        joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_do)(paths[job.name], job) for job in missing)
+    except BaseException:
+        with contextlib.suppress(OSError):  # it holds what was done
+            folder.rmdir()
+        raise
     return paths
 
 
@@ -152,32 +193,20 @@ def stamps(files: Sequence[Path]) -> dict[str, list[int]]:
     return {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
 
 
-def _do(path: Path, job: Job) -> None:
-    rows = job.read()
-    index = np.arange(rows.shape[0]) if job.index is None else job.index
-    n_trials, n_features = len(index), rows.shape[1]
-    others = (0, *range(2, len(rows.shape)))
-    step = max(1, PIECE_BYTES // (4 * int(np.prod(rows.shape[1:], dtype=np.int64))))
-    constant, bad, first = np.ones(n_features, bool), np.zeros(n_features, bool), None
+def _do(path: Path, task: Task) -> None:
     with store.writer(path) as out:
-        bulk = out.bulk("responses", (n_trials, *rows.shape[1:]), np.float32)
-        for start in range(0, n_trials, step):
-            piece = np.asarray(rows[index[start : start + step]], dtype=np.float32)
-            bad |= ~np.isfinite(piece).all(others)
-            first = piece[0].copy() if first is None else first
-            constant &= (piece == first).all(others)
-            bulk.append(piece)
-        out.array("flags", NOT_FINITE * bad.astype(np.uint8) + CONSTANT * constant.astype(np.uint8))
+        further = task.write(out)
         out.attributes(
             {
-                "settings": dict(job.settings),
-                "stamps": stamps(job.files),
-                "raw_files": {str(file): store.sha256_of(file) for file in job.files},
+                **further,
+                "settings": dict(task.settings),
+                "stamps": stamps(task.files),
+                "raw_files": {str(file): store.sha256_of(file) for file in task.files},
             }
         )
 
 
-def _is_done(path: Path, job: Job) -> bool:
+def _is_done(path: Path, job: Task) -> bool:
     """Whether the staged file is whole and was made from what the raw files hold now."""
     if not path.is_file():
         return False

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from braindec import checks
-from braindec.data import NeuralDataset, bids, bids_meeg, bids_plan, bids_synthetic, catalogue, layout, meeg
+from braindec.data import NeuralDataset, bids, bids_meeg, bids_synthetic, catalogue, layout, meeg
 from braindec.data.bids_settings import BidsSettings, MeegSettings
 from braindec.data.preprocessing import Preprocessing, Whiten
 from braindec.data.sensors import sensor_space
@@ -352,6 +352,6 @@ def test_a_recording_that_is_a_folder_is_all_of_its_files(tmp_path):
         (folder / name).write_bytes(b"1")
     (tmp_path / "sub-01_task-x_meg.json").write_text("{}")
     file = bids.parsed(folder)
-    found = {str(p.relative_to(tmp_path)) for p in bids_plan.parts(file)}
+    found = {str(p.relative_to(tmp_path)) for p in bids_meeg.parts(file)}
     inside = {f"{folder.name}/{n}" for n in ("x.meg4", "x.res4", "hz.ds/hz.meg4")}
     assert found == {"sub-01_task-x_meg.json"} | inside
