@@ -28,21 +28,20 @@ class Alignment(JointStep):
 
     Fitted on the means over repeats of the stimuli that occur in the training rows of every subject (epochs: channels
     are aligned, each time sample of a stimulus' mean epoch counts as one more stimulus), applied to any rows. A subject
-    that comes later is brought to the shared responses of the first fit, by the stimuli that it saw of them.
+    that comes later is brought to the shared responses of the first fit, by the stimuli that it saw of them; of long
+    epochs of many stimuli only some are kept for that (`mean_responses.SHARED_BYTES`).
     """
 
     scope: str
-    fewer_features: ClassVar[bool] = (
-        False  # whether a basis lies in the row space of a subject's mean responses
-    )
+    products: ClassVar[bool] = False  # whether it can be made of products with responses that are not held
 
     @abc.abstractmethod
     def bases(
-        self, responses: Mapping[str, Tensor], n_features: Sequence[int]
+        self, responses: Mapping[str, Tensor | MeanResponses], n_features: Sequence[int]
     ) -> tuple[dict[str, Tensor], Tensor]:
         """A basis (n_rows, k) for each subject, and the shared response (k, n_samples).
 
-        Responses are (n_rows, n_samples); where `fewer_features`, there may be fewer rows than features.
+        Responses are (n_rows, n_samples); where `products`, they may not be held, or have fewer rows than features.
         """
 
     @abc.abstractmethod
@@ -69,11 +68,11 @@ class Alignment(JointStep):
                 f"subjects have epochs of other lengths ({n_times}); crop and resample them alike first."
             )
         responses = {key: MeanResponses(values, tables[key], stimuli) for key, values in x.items()}
-        small = StandIns(responses, fewer_features=self.fewer_features)
-        found, shared = self.bases(small.tensors, [r.shape[0] for r in responses.values()])
-        shared = small.shared(shared)
+        small = StandIns(responses, products=self.products)
+        found, shared = self.bases(small.given, [r.shape[0] for r in responses.values()])
+        kept, shared = small.shared(shared)
         bases = {key: small.basis(key, basis) for key, basis in found.items()}
-        return {key: _state(responses[key].mean, bases[key], stimuli, shared) for key in x}
+        return {key: _state(responses[key].mean, bases[key], stimuli[kept], shared) for key in x}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         return project(x, state["mean"], state["basis"])
@@ -111,7 +110,7 @@ class AlignShared(Alignment):
         Only ``"train"``.
     """
 
-    fewer_features: ClassVar[bool] = True
+    products: ClassVar[bool] = True
 
     n_features: int = 50
     model: str = "probabilistic"
@@ -125,7 +124,7 @@ class AlignShared(Alignment):
         checks.at_least("n_iterations", self.n_iterations, 1)
 
     def bases(
-        self, responses: Mapping[str, Tensor], n_features: Sequence[int]
+        self, responses: Mapping[str, Tensor | MeanResponses], n_features: Sequence[int]
     ) -> tuple[dict[str, Tensor], Tensor]:
         generator = seeding.torch_generator(0, "shared response")
         fit = MODELS[self.model]
@@ -140,7 +139,11 @@ class AlignShared(Alignment):
 class AlignProcrustes(Alignment):
     """Features rotated onto the mean of all subjects (hyperalignment); subjects need equally many of them.
 
-    Put ``Pca(n_components=k)`` before it where they have not. One subject alone is rotated to its principal axes.
+    Put ``Pca(n_components=k)`` before it where they have not. One subject alone is rotated to its principal axes. A
+    rotation has a value for each pair of features, which sets the limit: refused is where those of all subjects take
+    more than 768 MiB as float64, or both their mean responses and second moments more than 384 MiB. Within it are 8
+    subjects of 3,500 features with NSD's 1,000 shared images, 3 of 2,300 with THINGS' 8,640, 10 of 700 sensors with
+    any number; more features than that are noise to rotate, and `AlignShared` takes them.
 
     Parameters
     ----------
@@ -160,12 +163,12 @@ class AlignProcrustes(Alignment):
         checks.at_least("n_rounds", self.n_rounds, 1)
 
     def bases(
-        self, responses: Mapping[str, Tensor], n_features: Sequence[int]
+        self, responses: Mapping[str, Tensor | MeanResponses], n_features: Sequence[int]
     ) -> tuple[dict[str, Tensor], Tensor]:
-        sizes = {key: len(r) for key, r in responses.items()}
+        sizes = {key: r.shape[0] for key, r in responses.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"subjects have {sizes} features; put Pca(n_components=...) before this step.")
-        sets = [r.T for r in responses.values()]
+        sets = [checks.of_type("responses", r, Tensor).T for r in responses.values()]
         twice = sets * 2 if len(sets) == 1 else sets
         found = generalised_procrustes(twice, scaling=self.scaling, n_rounds=self.n_rounds)
         own = found.rotations[: len(responses)]  # one subject alone was given twice
@@ -182,7 +185,7 @@ class AlignProcrustes(Alignment):
 
 
 def stimuli_of(state: State) -> np.ndarray:
-    """Sorted ids of the stimuli that a fitted alignment was made of."""
+    """Sorted ids of the stimuli whose shared responses a fitted alignment keeps for subjects that come later."""
     return np.array(named(state["stimuli"]))
 
 

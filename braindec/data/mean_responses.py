@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -14,6 +15,8 @@ from braindec.maths.groups import group_means
 from braindec.types import Table
 
 MAX_BYTES = 384 << 20  # of what is aligned at once, float64; fitting takes four times as much
+MAX_ROTATIONS = 768 << 20  # of rotations of all features of all subjects, float64
+SHARED_BYTES = 128 << 20  # of what is kept for subjects that come later, float64
 SMALLEST = 1e-10  # singular values below this share of the largest are rounding
 
 
@@ -43,11 +46,11 @@ class MeanResponses:
             flat -= self.mean[part, None]
             yield part, torch.from_numpy(flat)
 
-    def samples(self, stimuli: slice) -> Tensor:
-        """All features in the samples of some stimuli."""
-        chosen = (self._place >= stimuli.start) & (self._place < stimuli.stop)
-        place = self._place[chosen] - stimuli.start
-        flat = _flat(group_means(self._x[self._rows[chosen]], place, stimuli.stop - stimuli.start))
+    def samples(self, stimuli: np.ndarray) -> Tensor:
+        """All features in the samples of some stimuli, by their places, in order."""
+        chosen = np.isin(self._place, stimuli)
+        place = np.searchsorted(stimuli, self._place[chosen])
+        flat = _flat(group_means(self._x[self._rows[chosen]], place, len(stimuli)))
         return torch.from_numpy(flat - self.mean[:, None])
 
     def whole(self) -> Tensor:
@@ -68,6 +71,17 @@ class MeanResponses:
             total += left[part].T @ flat
         return total
 
+    def twice(self, right: Tensor) -> Tensor:
+        """They, transposed, with their product with a matrix (n_samples, k): (n_samples, k)."""
+        total = torch.zeros_like(right)
+        for _, flat in self.parts():
+            total += flat.T @ (flat @ right)
+        return total
+
+    def power(self) -> Tensor:
+        """Their sum of squares."""
+        return torch.stack([flat.square().sum() for _, flat in self.parts()]).sum()
+
     def triangle(self) -> Tensor:
         """R (n_samples, n_samples) of Q R = these, for more features than samples; Q is never made."""
         found = torch.zeros(0, self.shape[1], dtype=torch.float64)
@@ -85,18 +99,20 @@ class StandIns:
 
     Small responses stand for themselves. Else, of more features than samples, R of Q R = X does: Q's columns are
     orthonormal, and every product of responses that an alignment is made of is the same. Where all subjects together
-    have fewer features than samples, as many samples (and one) with the same mean and second moments do.
+    have fewer features than samples, as many samples (and one) with the same mean and second moments do. Where these
+    are large too, the responses are not held at all but passed over, if the alignment can do with products.
 
     Parameters
     ----------
     responses : mapping of str to MeanResponses
         By signal key; the same stimuli.
-    fewer_features : bool
-        Whether the alignment can be made in a subject's row space: its basis has at most as many columns as samples.
+    products : bool
+        Whether the alignment can be made of products with few columns: its bases are then fewer than features, lie in
+        a subject's row space, and nothing is refused.
 
     Attributes
     ----------
-    tensors : dict of str to Tensor, shape (at most n_features, at most n_samples) each
+    given : dict of str to Tensor or MeanResponses, shape (at most n_features, at most n_samples) each
 
     Raises
     ------
@@ -104,64 +120,83 @@ class StandIns:
         If these would be too large too.
     """
 
-    def __init__(self, responses: Mapping[str, MeanResponses], *, fewer_features: bool):
+    def __init__(self, responses: Mapping[str, MeanResponses], *, products: bool):
         self._responses = responses
         n_samples = next(iter(responses.values())).shape[1]
         n_features = sum(r.shape[0] for r in responses.values())
-        self._moments = self._small = False
+        self._moments: dict[str, Tensor] = {}
+        self.given: dict[str, Tensor | MeanResponses]
+        sizes = [min(r.shape) if products else r.shape[0] for r in responses.values()]
+        if not products and 8 * sum(size**2 for size in sizes) > MAX_ROTATIONS:
+            raise _too_large(responses)
         if 8 * n_features * n_samples <= MAX_BYTES:
-            self._small = True
-            self.tensors = {key: r.whole() for key, r in responses.items()}
-        elif n_features + 1 < n_samples:
-            self._moments = True
-            _refuse_large(responses, n_features * (n_features + 1))
-            self.tensors = _same_moments(responses)
+            self.given = {key: r.whole() for key, r in responses.items()}
+        elif n_features + 1 < n_samples and 8 * n_features * (n_features + 1) <= MAX_BYTES:
+            self._moments = _same_moments(responses)
+            self.given = dict(self._moments)
+        elif 8 * sum(sizes) * n_samples <= MAX_BYTES:
+            less = {key: products and r.shape[0] > n_samples for key, r in responses.items()}
+            self.given = {k: r.triangle() if less[k] else r.whole() for k, r in responses.items()}
+        elif products:
+            self.given = dict(responses)
         else:
-            sizes = [min(r.shape) if fewer_features else r.shape[0] for r in responses.values()]
-            _refuse_large(responses, sum(sizes) * n_samples)
-            less = {key: fewer_features and r.shape[0] > n_samples for key, r in responses.items()}
-            self.tensors = {k: r.triangle() if less[k] else r.whole() for k, r in responses.items()}
+            raise _too_large(responses)
 
     def basis(self, key: str, basis: Tensor) -> Tensor:
         """(n_features, k) of a subject, from that of its stand-in."""
-        response, tensor = self._responses[key], self.tensors[key]
-        if len(tensor) == response.shape[0]:
+        response, given = self._responses[key], self.given[key]
+        if given.shape[0] == response.shape[0] or not isinstance(given, Tensor):
             return basis
-        return response.times(torch.linalg.pinv(tensor, rtol=SMALLEST) @ basis)
+        return response.times(torch.linalg.pinv(given, rtol=SMALLEST) @ basis)
 
-    def shared(self, shared: Tensor) -> Tensor:
-        """(k, n_samples) of what subjects share, from that of their stand-ins; a sum of products with them."""
-        if not self._moments:
-            return shared
-        n_samples = next(iter(self._responses.values())).shape[1]
-        if 8 * len(shared) * n_samples > MAX_BYTES:
-            raise checks.ConfigError(
-                f"what subjects share would be {len(shared)} features in {n_samples} samples; put Crop, Resample or "
-                "AverageTime before the alignment."
-            )
-        stacked = torch.cat(list(self.tensors.values()))
-        weights = torch.split(
-            (shared @ torch.linalg.pinv(stacked, rtol=SMALLEST)).T, [len(t) for t in self.tensors.values()]
+    def shared(self, shared: Tensor) -> tuple[np.ndarray, Tensor]:
+        """What subjects share, (k, stimulus * time), from that of their stand-ins: a sum of products with them.
+
+        Returns
+        -------
+        stimuli : int array, sorted
+            Places of those stimuli that it is of: all, or where that were more than 128 MiB, evenly spaced ones.
+        shared : Tensor
+        """
+        response = next(iter(self._responses.values()))
+        n_times = response.shape[1] // response.n_stimuli
+        most = max(1, SHARED_BYTES // (8 * len(shared) * n_times))
+        kept = np.unique(
+            np.linspace(0, response.n_stimuli - 1, min(most, response.n_stimuli)).astype(np.int64)
         )
-        total = torch.zeros(len(shared), n_samples, dtype=torch.float64)
-        for response, weight in zip(self._responses.values(), weights, strict=True):
-            total += response.under(weight)
-        return total
+        if not self._moments:
+            return kept, shared.reshape(len(shared), -1, n_times)[:, kept].flatten(1)
+        stacked = torch.cat(list(self._moments.values()))
+        weights = (shared @ torch.linalg.pinv(stacked, rtol=SMALLEST)).T  # (features of all, k)
+        n_features = len(weights)
+        parts = [
+            _all_of(self._responses, part).T @ weights for part in _pieces(kept, 8 * n_features * n_times)
+        ]
+        return kept, torch.cat(parts).T
 
 
 def _same_moments(responses: Mapping[str, MeanResponses]) -> dict[str, Tensor]:
     """(n_features, n) of each subject with mean 0 and the covariances within and between all, in few samples."""
     first = next(iter(responses.values()))
     n_features = [r.shape[0] for r in responses.values()]
-    step = max(1, BLOCK_BYTES * first.n_stimuli // (8 * sum(n_features) * first.shape[1]))
     found = torch.zeros(0, sum(n_features), dtype=torch.float64)
-    for start in range(0, first.n_stimuli, step):
-        part = slice(start, min(start + step, first.n_stimuli))
-        block = torch.cat([r.samples(part) for r in responses.values()])
-        found = torch.linalg.qr(torch.cat([found, block.T]), mode="r").R
+    row_bytes = 8 * sum(n_features) * first.shape[1] // first.n_stimuli
+    for part in _pieces(np.arange(first.n_stimuli), row_bytes):
+        found = torch.linalg.qr(torch.cat([found, _all_of(responses, part).T]), mode="r").R
     few = _without_mean(found.T)
     few = few * (few.shape[1] / first.shape[1]) ** 0.5
     return dict(zip(responses, torch.split(few, n_features), strict=True))
+
+
+def _all_of(responses: Mapping[str, MeanResponses], stimuli: np.ndarray) -> Tensor:
+    """Features of all subjects in the samples of some stimuli."""
+    return torch.cat([r.samples(stimuli) for r in responses.values()])
+
+
+def _pieces(stimuli: np.ndarray, row_bytes: int) -> list[np.ndarray]:
+    """Some stimuli at a time, of which each takes `row_bytes`."""
+    step = max(1, BLOCK_BYTES // row_bytes)
+    return [stimuli[start : start + step] for start in range(0, len(stimuli), step)]
 
 
 def _without_mean(x: Tensor) -> Tensor:
@@ -177,10 +212,21 @@ def _flat(means: np.ndarray) -> np.ndarray:
     return np.moveaxis(means, 1, 0).reshape(means.shape[1], -1)
 
 
-def _refuse_large(responses: Mapping[str, MeanResponses], n_values: int) -> None:
-    if 8 * n_values > MAX_BYTES:
-        sizes = {key: r.shape for key, r in responses.items()}
-        raise checks.ConfigError(
-            f"mean responses of {sizes} (features, samples) would take {8 * n_values / 1e9:.1f} GB of memory at once; "
-            "put SelectReliable, SelectRegion or Pca before the alignment."
-        )
+def _too_large(responses: Mapping[str, MeanResponses]) -> checks.ConfigError:
+    """Rotations of all features: their own size tells that fewer are wanted."""
+    sizes = {key: r.shape for key, r in responses.items()}
+    n_bytes = 8 * sum(p * n for p, n in sizes.values())
+    rotations = 8 * sum(p * p for p, _ in sizes.values())
+    return checks.ConfigError(
+        f"mean responses of {sizes} (features, samples) would take {n_bytes / 1e9:.2g} GB of memory at once, "
+        f"and rotations of all features {rotations / 1e9:.2g} GB; put SelectReliable, SelectRegion or Pca before the "
+        f"alignment ({_fitting(sizes)} features each fit), or take AlignShared, which needs neither."
+    )
+
+
+def _fitting(sizes: Mapping[str, tuple[int, int]]) -> int:
+    """How many features of each subject could be rotated."""
+    n_samples = next(iter(sizes.values()))[1]
+    by_samples = MAX_BYTES // (8 * n_samples * len(sizes))
+    by_moments = min(math.isqrt(MAX_BYTES // 8) - 1, n_samples - 2) // len(sizes)
+    return min(max(by_samples, by_moments), math.isqrt(MAX_ROTATIONS // (8 * len(sizes))))

@@ -115,7 +115,7 @@ def test_least_squares_falls_and_is_the_closed_form_for_one_subject(rng, generat
 def test_reducing_to_the_row_space_changes_nothing(rng, generator, monkeypatch):
     responses, _, _ = planted(rng, n_samples=20)
     reduced = srm.probabilistic_srm(responses, 3, generator, 15)
-    monkeypatch.setattr(srm, "_reduced", lambda x, *_: (list(x), [None] * len(x)))
+    monkeypatch.setattr(srm, "_reduced", lambda x, *_: ([srm._Held(r) for r in x], [None] * len(x)))
     plain = srm.probabilistic_srm(responses, 3, generator, 15)
     assert reduced.progress == pytest.approx(plain.progress, rel=1e-9)
     assert reduced.bases[2].numpy() == pytest.approx(plain.bases[2].numpy(), abs=1e-6)

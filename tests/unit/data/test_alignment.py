@@ -217,10 +217,49 @@ def _in_parts_only(self):
     return torch.cat([part for _, part in self.parts()])
 
 
-def test_what_is_too_large_whichever_way_is_refused_with_a_way_out(monkeypatch):
+@pytest.mark.parametrize("model", ["probabilistic", "deterministic"])
+def test_what_is_too_large_whichever_way_is_shared_by_passing_over_it(model, monkeypatch):
+    steps, dataset = (AlignShared(K, model=model),), world((60, 70, 65))
+    whole = invariants(fitted(steps, dataset))
     monkeypatch.setattr(mean_responses, "MAX_BYTES", 30_000)
-    with pytest.raises(checks.ConfigError, match="Pca before the alignment"):
-        fitted((AlignShared(K),), world((60, 60, 60)))
-    monkeypatch.setattr(mean_responses, "MAX_BYTES", 5_000)
-    with pytest.raises(checks.ConfigError, match="5 features in 600 samples; put Crop"):
-        fitted((AlignShared(5),), world((8, 9, 7), times=12))
+    monkeypatch.setattr(mean_responses, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(unit_steps, "BLOCK_BYTES", 1 << 12)
+    for held in ("whole", "triangle"):
+        monkeypatch.setattr(mean_responses.MeanResponses, held, _never)
+    found = invariants(fitted(steps, dataset))
+    for a, b in zip(found, whole, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4 * np.abs(b).max())
+
+
+def _never(self):
+    raise AssertionError("all of it was made at once")
+
+
+def test_rotations_that_do_not_fit_are_refused_with_their_size_and_what_fits(monkeypatch):
+    dataset = world((60, 60, 60))
+    for name in ("MAX_BYTES", "MAX_ROTATIONS"):
+        with monkeypatch.context() as patched:
+            patched.setattr(mean_responses, name, 30_000)
+            with pytest.raises(
+                checks.ConfigError, match=r"Pca before the alignment \((\d+) features each fit"
+            ) as error:
+                fitted((AlignProcrustes(),), dataset)
+            n = int(str(error.value).split("alignment (")[1].split()[0])
+            fitted((Pca(n), AlignProcrustes()), dataset)  # as promised
+            with pytest.raises(checks.ConfigError):
+                fitted((Pca(n + 1), AlignProcrustes()), dataset)
+
+
+def test_of_long_epochs_some_stimuli_are_kept_for_subjects_that_come_later(monkeypatch):
+    dataset = world((8, 9, 7), times=12)
+    key = dataset.keys[0]
+    every = fitted((AlignShared(5),), dataset)[key].states[-1]
+    monkeypatch.setattr(mean_responses, "SHARED_BYTES", 8 * 5 * 12 * 20)
+    for limit in (mean_responses.MAX_BYTES, 40_000):  # held, and by their moments
+        monkeypatch.setattr(mean_responses, "MAX_BYTES", limit)
+        some = fitted((AlignShared(5),), dataset)[key].states[-1]
+        names, kept = stimuli_of(every), stimuli_of(some)
+        assert len(kept) == 20 and some["shared"].shape == (5, 20 * 12)
+        view = every["shared"].reshape(5, -1, 12)[:, np.isin(names, kept)].reshape(5, -1)
+        expected, found = (s["basis"] @ v for s, v in ((every, view), (some, some["shared"])))
+        np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
