@@ -16,6 +16,7 @@ from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import adapting, decoding, learning, masked, saving
 from braindec.decoder.adaptation import Method, Mode
 from braindec.decoder.calibration import Calibration
+from braindec.decoder.held_out import HeldOut
 from braindec.decoder.prediction import Direction, Prediction, Repeats
 from braindec.decoder.scaling import TargetScaler
 from braindec.decoder.settings import Settings, build_losses, build_prior, settings_of
@@ -40,6 +41,9 @@ class BrainDecoder(nn.Module):
     settings : Settings
     preprocessing : dict of str to FittedPreprocessing
         By signal key; empty before `fit`.
+    held_out : mapping of str to decoder.held_out.HeldOut
+        By signal key, what `fit` predicted out of fold, for whoever calibrates on it; empty where it would take over
+        64 MB, without folds, and once the decoder was saved and loaded.
     """
 
     def __init__(self, settings: Settings, info: SignalInfo, outputs: Mapping[str, EmbeddingsInfo]):
@@ -49,6 +53,7 @@ class BrainDecoder(nn.Module):
         self.losses = build_losses(settings, self.outputs)
         self.preprocessing: dict[str, FittedPreprocessing] = {}
         self.provenance: dict[str, Any] = {}
+        self.held_out: Mapping[str, HeldOut] = {}
         self.log: train.Log | None = None
         self.prior_log: train.Log | None = None
         self.pretrained = masked.Pretrained()

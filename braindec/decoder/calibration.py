@@ -7,6 +7,7 @@ candidate may lie from it in each direction.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -129,6 +130,13 @@ class Calibration(nn.Module):
             self._borrow_(others)
         self._choose_(best)
         self._choose_(simplest)
+
+    def refitted(self, raw: Tensor, truth: Tensor) -> Calibration:
+        """The same kind of map from other outputs and their truth, each (n, dim); compares as this one does."""
+        new = copy.deepcopy(self)
+        scaled = torch.equal(self.weight, self.weight[0, 0] * torch.eye(len(self.weight)).to(self.weight))
+        new._solve_(raw, truth, mapped=not (scaled and not bool(self.bias.any())))
+        return new
 
     def know_(self, error: Tensor, prior: Tensor, share: float) -> None:
         """Takes outputs as they are, with covariances (dim, dim) that are known: a posterior's and the embeddings'."""

@@ -232,6 +232,19 @@ def held_units(units: Iterable[str], n_folds: int, seed: int) -> list[set[str]]:
     return [{known[i] for i in order[fold::n_folds]} for fold in range(n_folds if n_folds > 1 else 0)]
 
 
+def held_rows(sets: Sets, n_folds: int, seed: int) -> dict[str, Tensor]:
+    """By signal key, the first trial behind each mean prediction of `CrossFit.held_out`, in its order."""
+    found: dict[str, list[Tensor]] = {}
+    for held in held_units((u for s in sets.values() for u in s.units), n_folds, seed):
+        for key, data in sets.items():
+            rows = [i for i, unit in enumerate(data.units) if unit in held]
+            if rows and len(rows) < len(data.units):
+                units = tuple(data.units[i] for i in rows)
+                bare = SubjectSet(torch.empty(len(rows), 0), {}, data.stimuli[rows], units)
+                found.setdefault(key, []).append(torch.tensor(rows)[torch.from_numpy(bare.groups()[1])])
+    return {key: torch.cat(parts) for key, parts in found.items()}
+
+
 def _split_sets(
     sets: Sets, held_units: set[str], refit: Refit | None
 ) -> tuple[dict[str, SubjectSet], dict[str, SubjectSet]]:

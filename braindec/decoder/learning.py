@@ -14,7 +14,7 @@ from torch import Tensor
 from braindec import checkpoints, checks, seeding, store
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import closed_form, fitting, masked, new_subject, rows, saving
+from braindec.decoder import closed_form, fitting, held_out, masked, new_subject, rows, saving
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -62,6 +62,7 @@ def fit_(
     new_subject.fit_populations_(decoder, sets)
     if prior and decoder.prior is not None:
         train_prior_(decoder, fitted, folder, progress)
+    decoder.held_out = held_out.kept(decoder, fitted, sets, part)
     # The rows that chose are all of the part's, of which preprocessing keeps the digests.
     chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
     decoder.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},

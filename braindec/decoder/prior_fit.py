@@ -27,11 +27,7 @@ def fit_prior(
     prior.start_(conditions, targets)
     if prior.closed_form:
         return None
-    # Trials and subjects share stimuli: held-out rows are those of stimuli that training never sees.
-    units = [str(i) for i in targets.flatten(1).unique(dim=0, return_inverse=True)[1].tolist()]
-    kept, held = train.split_rows(
-        units, settings.validation_fraction, seeding.torch_generator(seed, "prior rows")
-    )
+    kept, held = held_pairs(targets, settings.validation_fraction, seed)
     order = Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
     ranks = Ranks.here()
 
@@ -63,3 +59,13 @@ def fit_prior(
         prior, batch, loss, settings, seed=seed, name="prior", folder=folder, progress=progress,
         validate=validate if len(held) else None,
     )  # fmt: skip
+
+
+def held_pairs(targets: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows of targets (n, n_tokens, n_dims) that a prior is trained on, and rows of stimuli that it never sees.
+
+    Trials and subjects share stimuli; which of them are held out depends on the set of targets, not on how often each
+    is there.
+    """
+    units = [str(i) for i in targets.flatten(1).unique(dim=0, return_inverse=True)[1].tolist()]
+    return train.split_rows(units, fraction, seeding.torch_generator(seed, "prior rows"))
