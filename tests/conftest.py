@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: see the Makefile
 
@@ -14,6 +17,7 @@ import pytest
 import torch
 
 import braindec
+from braindec import _compat
 from braindec.data import NeuralDataset, Split
 from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
@@ -47,6 +51,12 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture(scope="session")
+def tiny_pipelines() -> SimpleNamespace:
+    """Makers of small diffusion pipelines of the published classes, `tests/tiny_pipelines.py`."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("tiny_pipelines.py"))))
+
+
+@pytest.fixture(scope="session")
 def planted() -> Planted:
     """A small dataset of two subjects whose responses are a known linear map of the embeddings, plus noise."""
     return plant()
@@ -62,6 +72,67 @@ def real_data() -> Path:
 def parity() -> Path:
     """The folder of published models' weights and outputs that BRAINDEC_PARITY names."""
     return _folder_from_environment("BRAINDEC_PARITY", "published models' weights and outputs")
+
+
+@pytest.fixture(scope="session")
+def captioner_folder(tmp_path_factory) -> Callable[[str], Path]:
+    """Folders of small random captioners with tokenizer and image processor: "git", "blip", "llava" or "gpt2"."""
+    pytest.importorskip("transformers", reason="captioners of transformers need the extra `models`")
+    _compat.ensure_torchvision()
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                for part in _captioner_parts(name):
+                    part.save_pretrained(made[name])
+        return made[name]
+
+    return folder
+
+
+def _captioner_parts(name: str) -> list:
+    """Model, tokenizer and image processor; weights so wide that different pictures get different captions."""
+    import transformers as t
+
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    wide = {"initializer_range": 1.0}
+    ids = {"vocab_size": 24, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    tower = {**small, "image_size": 16, "patch_size": 8}
+    if name == "git":
+        model = t.GitForCausalLM(t.GitConfig(vision_config=tower, **small, **ids, **wide))
+    elif name == "blip":
+        text = {**small, **ids, "encoder_hidden_size": 16, "sep_token_id": 1, **wide}
+        model = t.BlipForConditionalGeneration(t.BlipConfig(text_config=text, vision_config=tower))
+        with torch.no_grad():  # its classes draw narrow weights whatever a config says
+            for weight in (p for p in model.parameters() if p.ndim > 1):
+                weight.normal_(0, 0.5)
+    elif name == "llava":
+        seen, said = t.CLIPVisionConfig(**tower), t.LlamaConfig(**small, **ids, **wide)
+        described = t.LlavaConfig(
+            vision_config=seen, text_config=said, image_token_index=4, vision_feature_layer=-2
+        )
+        model = t.LlavaForConditionalGeneration(described)
+    else:
+        model = t.GPT2LMHeadModel(t.GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=40, **ids))
+    processor = t.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    return [model, _word_tokenizer(), *([] if name == "gpt2" else [processor])]
+
+
+def _word_tokenizer():
+    """24 words, the first five special."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ("<s>", "</s>", "<pad>", "<unk>", "<image>")
+    plain = "a red blue two star on white dog house runs the green sky tree one at is what saw".split()
+    known = Tokenizer(models.WordLevel({w: i for i, w in enumerate((*special, *plain))}, unk_token="<unk>"))
+    known.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=known, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
 
 
 def _folder_from_environment(variable: str, content: str) -> Path:
@@ -98,7 +169,12 @@ def plant(n_train: int = 120, n_test: int = 40, n_dims: int = 16, noise: float =
 
 
 def _planted_trials(
-    rng: np.random.Generator, values: np.ndarray, ids: tuple[str, ...], subject: int, n_voxels: int, noise: float
+    rng: np.random.Generator,
+    values: np.ndarray,
+    ids: tuple[str, ...],
+    subject: int,
+    n_voxels: int,
+    noise: float,
 ) -> Trials:
     order = rng.permutation(np.repeat(np.arange(len(ids)), 3))
     weights = rng.standard_normal((values.shape[2], n_voxels)) / np.sqrt(values.shape[2])
