@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from braindec.data.simulated.world import World
 
 # Training scenes that galleries avoid: more than anybody sees, so that worlds of fewer subjects share a gallery.
 SET_ASIDE = 5000
+# What a brain that does not see a factor sees in its place. Each is drawn independently of all other factors, so that
+# nothing in such a brain tells of it.
+ALIKE = {"shape": "circle", "colour": "red", "texture": "solid", "background": "grey", "pattern": "plain"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +64,15 @@ def draw_stimuli(
         )
     reference = sample_scenes(world.n_reference, seeding.numpy_generator(world.seed, "reference"))
     development, training, gallery = draw_scenes(world, exclude=reference)
-    images, raw, layers = _seen(development + training, embed, progress)
+    see = partial(as_seen, unseen=world.unseen)
+    images, raw, layers = _seen(development + training, see, embed, progress)
     if (
         world.gallery_seed
     ):  # the layers' scale stays that of the development gallery: training features must not change
-        own_images, own, _ = _seen(gallery, embed, progress, layers)
+        own_images, own, _ = _seen(gallery, see, embed, progress, layers)
         images = np.concatenate([own_images, images[len(gallery) :]])
         raw = {name: np.concatenate([own[name], values[len(gallery) :]]) for name, values in raw.items()}
-    _, reference_raw, _ = _seen(reference, embed, progress)
+    _, reference_raw, _ = _seen(reference, see, embed, progress)
     fitted = banks.fit_feature_map(reference_raw)
     return Stimuli(gallery + training, images, fitted, fitted(raw), fitted(reference_raw))
 
@@ -115,16 +121,29 @@ def look_alike(scene: Scene, n_changes: int, generator: np.random.Generator) -> 
     return Scene(tuple(objects), scene.background, scene.pattern)
 
 
+def as_seen(scene: Scene, unseen: Sequence[str]) -> Scene:
+    """The scene to a brain that does not see some factors of `ALIKE`."""
+    if not unseen:
+        return scene
+    for name in unseen:
+        checks.one_of("unseen factor", name, list(ALIKE))
+    ground: dict[str, Any] = {name: ALIKE[name] for name in unseen if name not in FACTORS}
+    words: dict[str, Any] = {name: ALIKE[name] for name in unseen if name in FACTORS}
+    return replace(scene, objects=tuple(replace(o, **words) for o in scene.objects), **ground)
+
+
 def _seen(
     scenes: list[Scene],
+    see: Callable[[Scene], Scene],
     embed: Callable[[np.ndarray], np.ndarray] | None,
     progress: bool,
     like: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray], Mapping[str, np.ndarray]]:
-    """Pictures of some scenes, their raw banks, and the layers of the network that made them."""
-    images = render_all(scenes, progress)
+    """Pictures of some scenes, the raw banks of what is seen of them, and the layers of the network that made these."""
+    images, watched = render_all(scenes, progress), [see(scene) for scene in scenes]
+    shown = images if watched == scenes else render_all(watched, progress)
     if embed is not None:
-        values = np.asarray(embed(images), dtype=np.float32)
-        return images, banks.raw_banks(scenes, images, dict.fromkeys(banks.NETWORK_BANKS, values)), {}
-    layers = layer_features(images)
-    return images, banks.raw_banks(scenes, images, banks.network_banks(layers, like)), layers
+        values = np.asarray(embed(shown), dtype=np.float32)
+        return images, banks.raw_banks(watched, shown, dict.fromkeys(banks.NETWORK_BANKS, values)), {}
+    layers = layer_features(shown)
+    return images, banks.raw_banks(watched, shown, banks.network_banks(layers, like)), layers

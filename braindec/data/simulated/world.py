@@ -83,6 +83,8 @@ class World:
         embedding was trained.
     eeg_noise_level, meg_noise_level : float
         Multiplies all EEG (MEG) noise; set likewise.
+    unseen : tuple of str
+        Factors of `stimuli.ALIKE` that no brain sees: to them, all scenes are alike in these.
     inverse_crime : bool
         Whether the brains are built from the decoding target's own embedding in place of the scene network.
     subjects : tuple of Subject
@@ -103,6 +105,7 @@ class World:
     noise_level: float = 1.0
     eeg_noise_level: float = 1.0
     meg_noise_level: float = 1.0
+    unseen: tuple[str, ...] = ()
     inverse_crime: bool = False
     brain: BrainConfig = field(default_factory=BrainConfig)
     meeg: MeegConfig = field(default_factory=MeegConfig)
