@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.priors import Prior, check_pairs, check_shape, check_started
+from braindec.priors import Conditions, Prior, Shapes, Told, check_pairs, check_shape, check_started
 
 
 class ClosedForm(Prior):
@@ -18,31 +18,37 @@ class ClosedForm(Prior):
     image_mean: Tensor
     n_pairs: Tensor
 
-    def __init__(self, shape: tuple[int, int]):
+    def __init__(self, shape: tuple[int, int], told: Shapes | None = None):
         super().__init__()
         self.shape = shape
+        self.told = Conditions(told)
         self.register_buffer("image_mean", torch.zeros(shape))
         self.register_buffer("n_pairs", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod
-    def solve_(self, brain_embedding: Tensor, image_embedding: Tensor) -> None:
-        """Learns from the whole training set; both (n_trials, n_tokens, n_dims), float64."""
+    def solve_(self, brain_embedding: Tensor, image_embedding: Tensor, told: Told) -> None:
+        """Learns from the whole training set; all (n_trials, n_tokens, n_dims), float64, what is told standardised."""
 
     @abstractmethod
-    def expected(self, brain_embedding: Tensor) -> Tensor:
+    def expected(self, brain_embedding: Tensor, told: Told) -> Tensor:
         """The image embedding for each brain embedding, both (n_trials, n_tokens, n_dims)."""
 
     @torch.no_grad()
-    def start_(self, brain_embedding: Tensor, image_embedding: Tensor) -> None:
+    def start_(self, brain_embedding: Tensor, image_embedding: Tensor, told: Told | None = None) -> None:
         """Solves, in float64, and keeps the mean image embedding for `unconditional`."""
         check_pairs(brain_embedding, image_embedding, self.shape)
         brain, image = brain_embedding.double(), image_embedding.double()
-        self.solve_(brain, image)
+        self.told.start_(told, len(brain))
+        self.solve_(brain, image, {n: v.double() for n, v in self.told(told, len(brain)).items()})
         self.image_mean.copy_(image.mean(0))
         self.n_pairs.fill_(len(image))
 
     def objective(
-        self, brain_embedding: Tensor, image_embedding: Tensor, generator: torch.Generator
+        self,
+        brain_embedding: Tensor,
+        image_embedding: Tensor,
+        generator: torch.Generator,
+        told: Told | None = None,
     ) -> Tensor:
         """Zero."""
         return brain_embedding.new_zeros(())
@@ -54,12 +60,15 @@ class ClosedForm(Prior):
         generator: torch.Generator,
         n_steps: int | None = None,
         n_samples: int = 1,
+        told: Told | None = None,
+        spread: Tensor | None = None,
     ) -> Tensor:
         """The expected image embedding, `n_samples` times."""
         checks.at_least("n_samples", n_samples, 1)
         check_shape("brain_embedding", brain_embedding, self.shape)
         check_started(self.n_pairs)
-        return self.expected(brain_embedding).expand(n_samples, *brain_embedding.shape).clone()
+        known = self.told(told, len(brain_embedding))
+        return self.expected(brain_embedding, known).expand(n_samples, *brain_embedding.shape).clone()
 
     def unconditional(
         self, n_trials: int, *, generator: torch.Generator, n_steps: int | None = None

@@ -113,7 +113,7 @@ def published_tensors(tensors: Mapping[str, Tensor]) -> Published:
 
 def _as_they_are(shape: tuple[int, int]) -> dict[str, Tensor]:
     """The scales of a prior that takes embeddings as they are, and has seen no training pair here."""
-    state: dict[str, Tensor] = {"n_pairs": torch.zeros((), dtype=torch.int64)}
+    state: dict[str, Tensor] = {"n_pairs": torch.zeros((), dtype=torch.int64), "spread": torch.ones(())}
     for name in ("brain", "image"):
         state[f"{name}_mean"], state[f"{name}_scale"] = torch.zeros(shape), torch.ones(shape)
     return state

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from braindec.maths.dense import Dense
+from braindec.priors._conditions import Shapes
 
 N_BUCKETS = 32  # relative positions are told apart exactly up to 16 tokens back, then ever more coarsely
 FARTHEST = 128  # tokens back; farther ones share the last bucket
@@ -37,6 +39,8 @@ class MindEye2Network(nn.Module):
         Whether noisy images may be hidden, so that a token stands for them.
     n_steps : int
         0: a step is told by sines and cosines; else by a token of its own, of so many.
+    told : mapping of str to (n_tokens, n_dims), optional
+        Further outputs, a linear layer each, whose tokens stand before the brain's; MindEye2 has none.
 
     Notes
     -----
@@ -57,6 +61,7 @@ class MindEye2Network(nn.Module):
         dropout: float,
         image_dropout: bool,
         n_steps: int = 0,
+        told: Shapes | None = None,
     ):
         super().__init__()
         n_tokens, n_dims = shape
@@ -65,7 +70,8 @@ class MindEye2Network(nn.Module):
                 f"network 'mindeye2' needs embeddings of an even number of dims, got {n_dims}; take network 'residual'."
             )
         self.n_tokens = n_tokens
-        self.no_brain = nn.Parameter(torch.randn(n_tokens, n_dims))
+        told = dict(told or {})
+        self.no_brain = nn.Parameter(torch.randn(n_tokens + sum(n for n, _ in told.values()), n_dims))
         if image_dropout:
             self.no_image = nn.Parameter(torch.randn(n_tokens, n_dims))
         self.position = nn.Parameter(torch.randn(n_tokens, n_dims) / math.sqrt(n_dims))
@@ -76,9 +82,16 @@ class MindEye2Network(nn.Module):
         self.blocks = nn.ModuleList([Block(n_dims, width, heads, dropout) for _ in range(depth)])
         self.norm = GainNorm(n_dims)
         self.out = Dense(n_dims, n_dims, bias=False)
+        self.told_in = nn.ModuleDict({name: Dense(d, n_dims, bias=False) for name, (_, d) in told.items()})
 
     def forward(
-        self, noisy: Tensor, step: Tensor, brain: Tensor, keep: Tensor, keep_image: Tensor | None = None
+        self,
+        noisy: Tensor,
+        step: Tensor,
+        brain: Tensor,
+        keep: Tensor,
+        keep_image: Tensor | None = None,
+        told: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The clean tokens.
 
@@ -88,11 +101,16 @@ class MindEye2Network(nn.Module):
         step : int tensor, shape (n_trials,)
         keep, keep_image : bool tensor, shape (n_trials,)
             False where the brain or the noisy image is hidden from the network; None hides no image.
+        told : mapping of str to Tensor, shapes (n_trials, n_tokens, n_dims)
+            Hidden with the brain.
 
         Returns
         -------
         Tensor, shape (n_trials, n_tokens, n_dims)
         """
+        if told:
+            parts = [layer(told[name]) for name, layer in self.told_in.items()]
+            brain = torch.cat([*parts, brain], dim=1)
         brain = torch.where(keep[:, None, None], brain, self.no_brain)
         if keep_image is not None:
             noisy = torch.where(keep_image[:, None, None], noisy, self.no_image)

@@ -10,6 +10,7 @@ from torch import Tensor
 from braindec import checks
 
 OFFSET = 0.008  # Nichol & Dhariwal 2021, arXiv:2102.09672, section 3.2: no vanishing noise at the first steps
+LINEAR, N_LINEAR = (1e-4, 0.02), 1000
 LARGEST = 0.999  # same place: keeps the last step from a singularity
 
 
@@ -35,6 +36,24 @@ def cosine_alphas_cumprod(n_steps: int) -> Tensor:
     curve = torch.cos((share + OFFSET) / (1 + OFFSET) * math.pi / 2).square()
     noise_added = (1 - curve[1:] / curve[:-1]).clamp(0, LARGEST)
     return (1 - noise_added).cumprod(0)
+
+
+def linear_alphas_cumprod(n_steps: int) -> Tensor:
+    """As `cosine_alphas_cumprod`, of a schedule whose added noise grows linearly.
+
+    Notes
+    -----
+    Ho et al. 2020, arXiv:2006.11239, section 4: from 1e-4 to 0.02 at 1,000 steps; for fewer steps as many times more.
+    """
+    checks.at_least("n_steps", n_steps, 1)
+    most = N_LINEAR / n_steps
+    added = torch.linspace(LINEAR[0] * most, LINEAR[1] * most, n_steps, dtype=torch.float64)
+    return (1 - added.clamp(0, LARGEST)).cumprod(0)
+
+
+def noise_added(alphas_cumprod: Tensor) -> Tensor:
+    """Variance that each step adds, (n_steps,): the diffusion's betas."""
+    return 1 - alphas_cumprod / torch.cat([alphas_cumprod.new_ones(1), alphas_cumprod[:-1]])
 
 
 def q_sample(x: Tensor, step: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:

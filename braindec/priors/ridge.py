@@ -10,6 +10,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.maths.ridge import fit_ridge
+from braindec.priors import Shapes, Told
 from braindec.priors._closed_form import ClosedForm
 
 
@@ -45,13 +46,13 @@ class Config:
 
 
 class RidgePrior(ClosedForm):
-    """One linear map with intercept over the flattened tokens."""
+    """One linear map with intercept over the flattened tokens, and over whatever else is told."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, shape: tuple[int, int], config: Config):
-        super().__init__(shape)
+    def __init__(self, shape: tuple[int, int], config: Config, told: Shapes | None = None):
+        super().__init__(shape, told)
         n_values = math.prod(shape)
         if n_values > config.n_values_most:
             raise ValueError(
@@ -59,12 +60,15 @@ class RidgePrior(ClosedForm):
                 f"{config.n_values_most}. Take the diffusion prior, or raise n_values_most."
             )
         self.config = config
-        self.register_buffer("weight", torch.zeros(n_values, n_values))
+        self.register_buffer("weight", torch.zeros(n_values, n_values + self.told.n_values))
         self.register_buffer("bias", torch.zeros(n_values))
 
-    def solve_(self, brain_embedding: Tensor, image_embedding: Tensor) -> None:
-        """Solves the regression."""
-        brain, image = brain_embedding.flatten(1), image_embedding.flatten(1)
+    def solve_(self, brain_embedding: Tensor, image_embedding: Tensor, told: Told) -> None:
+        """Solves the regression; what is told counts, a value, as much as the brain embedding does."""
+        level = (brain_embedding - brain_embedding.mean(0)).square().mean().sqrt()
+        parts = [brain_embedding, *(level * values for values in told.values())]
+        brain = torch.cat([part.flatten(1) for part in parts], 1)
+        image = image_embedding.flatten(1)
         unit = float((brain - brain.mean(0)).square().sum()) / min(brain.shape)
         alphas = [alpha * unit for alpha in self.config.alphas]
         fit = fit_ridge(brain, image, alphas, "loo" if len(alphas) > 1 else None, score="neg_mse")
@@ -72,15 +76,17 @@ class RidgePrior(ClosedForm):
         if self.config.restandardise:
             spread = ((brain - brain.mean(0)) @ weight.T).std(0)
             weight = weight * (image.std(0) / spread.clamp_min(1e-12))[:, None]
-        self.weight.copy_(weight)
         self.bias.copy_(image.mean(0) - weight @ brain.mean(0))
+        weight[:, math.prod(self.shape) :] *= level  # for what is told as it comes
+        self.weight.copy_(weight)
 
-    def expected(self, brain_embedding: Tensor) -> Tensor:
+    def expected(self, brain_embedding: Tensor, told: Told) -> Tensor:
         """What regression expects."""
-        flat = brain_embedding.flatten(1) @ self.weight.T + self.bias  # (trial, token * dim)
+        known = torch.cat([part.flatten(1) for part in (brain_embedding, *told.values())], 1)
+        flat = known @ self.weight.T + self.bias  # (trial, token * dim)
         return flat.unflatten(1, self.shape)
 
 
-def build(shape: tuple[int, int], config: Config) -> RidgePrior:
+def build(shape: tuple[int, int], config: Config, told: Shapes | None = None) -> RidgePrior:
     """The prior for embeddings of this shape."""
-    return RidgePrior(shape, config)
+    return RidgePrior(shape, config, told)

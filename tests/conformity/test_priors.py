@@ -10,12 +10,20 @@ from braindec import registry, seeding
 NAMES = registry.names("priors")
 SHAPES = ((1, 6), (3, 4))
 CASES = [(name, shape) for name in NAMES for shape in SHAPES]
+TOLD = {"texts": (2, 5), "low_level": (1, 3)}
+TOLD_NAMES = [name for name in NAMES if name != "none"]
 
 
-def build(name, shape, seed=0):
+def build(name, shape, seed=0, told=None):
     module = registry.load("priors", name)
     with seeding.seeded(seed, "prior"):
-        return module.build(shape, module.Config())
+        return module.build(shape, module.Config(), told)
+
+
+def further(n, seed=4):
+    """Further outputs that a prior is told."""
+    draw = torch.Generator().manual_seed(seed)
+    return {name: torch.randn((n, *shape), generator=draw) for name, shape in TOLD.items()}
 
 
 def pairs(shape, n=40):
@@ -92,10 +100,10 @@ def test_single_precision_is_close_to_double(case):
     if prior.closed_form:
         single = prior.sample(brain, generator=seeded()).double()
         double = prior.double().sample(brain.double(), generator=seeded())
-    else:  # generators draw other numbers in double precision, so the network is compared on one input
-        step, keep = torch.arange(5) * 20, torch.ones(5, dtype=torch.bool)
-        single = prior._denoise(brain, step, brain, keep).double()
-        double = prior.double()._denoise(brain.double(), step, brain.double(), keep)
+    else:  # generators draw other numbers in double precision: samples that begin at one point are compared
+        at = torch.zeros(5)
+        single = prior.sample(brain, generator=seeded(), n_steps=4, spread=at).double()
+        double = prior.double().sample(brain.double(), generator=seeded(), n_steps=4, spread=at.double())
     torch.testing.assert_close(double, single, atol=1e-4, rtol=1e-4)
 
 
@@ -134,3 +142,49 @@ def test_what_is_no_pair_of_its_shape_is_refused(case):
         prior.sample(brain, generator=seeded(), n_samples=0)
     with pytest.raises(ValueError, match="start_"):
         build(name, shape).unconditional(2, generator=seeded())
+
+
+@pytest.mark.parametrize("name", TOLD_NAMES)
+def test_a_prior_told_more_takes_exactly_that_and_follows_it(name, randomised_, saved_into):
+    (brain, image), told = pairs((3, 4)), further(40)
+    prior = build(name, (3, 4), told=TOLD)
+    with pytest.raises(ValueError, match="told"):
+        prior.start_(brain, image)
+    prior.start_(brain, image, told)
+    other = saved_into(randomised_(prior.eval()), build(name, (3, 4), seed=5, told=TOLD)).eval()
+    some = {key: values[:5] for key, values in told.items()}
+    first, same, moved = (
+        p.sample(brain[:5], generator=seeded(), n_steps=4, told=t)
+        for p, t in ((prior, some), (other, some), (prior, further(5, seed=9)))
+    )
+    assert torch.equal(first, same)
+    assert not torch.allclose(first, moved)
+    assert prior.unconditional(2, generator=seeded(), n_steps=4).shape == (2, 3, 4)
+    for wrong in (None, {"texts": some["texts"]}, some | {"more": brain}, some | {"low_level": brain}):
+        with pytest.raises(ValueError, match="told"):
+            prior.sample(brain[:5], generator=seeded(), n_steps=4, told=wrong)
+
+
+@pytest.mark.parametrize("name", TOLD_NAMES)
+def test_a_gradient_reaches_what_takes_in_all_that_is_told(name, randomised_, unreached):
+    (brain, image), told = pairs((3, 4), n=200), further(200)
+    prior = build(name, (3, 4), told=TOLD)
+    prior.start_(brain, image, told)
+    if prior.closed_form:
+        return
+    randomised_(prior.double().train())
+    loss = prior.objective(brain.double(), image.double(), seeded(), {k: v.double() for k, v in told.items()})
+    assert unreached(prior, loss) == set()
+
+
+def test_calibrated_samples_lie_as_far_apart_as_they_lie_from_the_truth(case):
+    """Untrained priors err in their own way, and their samples are stretched to it."""
+    prior, _, shape = case
+    if prior.closed_form:
+        prior.calibrate_(*pairs(shape), seeded())  # has nothing to set
+        return
+    brain, image = pairs(shape)
+    prior.calibrate_(brain, image, seeded(1))
+    drawn = prior.sample(brain, generator=seeded(2), n_samples=8)
+    error = (image - drawn.mean(0)).square().mean() - drawn.var(0).mean() / 8
+    assert float(error / drawn.var(0).mean()) == pytest.approx(1, rel=0.3)

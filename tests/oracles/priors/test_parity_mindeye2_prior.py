@@ -79,7 +79,7 @@ def test_every_tensor_of_the_checkpoint_is_accounted_for(tensors):
     found = published_tensors(tensors)
     assert set(found.renamed) | set(found.left) == set(tensors)
     assert not set(found.renamed) & set(found.left)
-    own = {"n_pairs", "brain_mean", "brain_scale", "image_mean", "image_scale"}
+    own = {"n_pairs", "spread", "brain_mean", "brain_scale", "image_mean", "image_scale"}
     assert set(found.state) == set(found.renamed.values()) | own
     assert len(set(found.renamed.values())) == len(found.renamed)
 

@@ -162,7 +162,12 @@ def test_raw_embeddings_need_no_training_set():
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        ({"network": "unet"}, "network"),
+        ({"network": "unets"}, "network"),
+        ({"network": "residual", "predicts": "noise", "schedule": "linear"}, "predicts"),
+        ({"network": "unet", "predicts": "noise"}, "schedule"),
+        ({"schedule": "linear", "sampler": "as_published"}, "schedule"),
+        ({"widths": (8,)}, "widths"),
+        ({"time_width": 7}, "time_width"),
         ({"image_dropout": 0.1}, "image_dropout"),
         ({"time": "table"}, "time"),
         ({"network": "mindeye2", "time": "clock"}, "time"),

@@ -11,7 +11,7 @@ from braindec import seeding
 from braindec.priors import diffusion
 from braindec.priors._mindeye2 import LAYER, NET, RENAMED, SCHEDULE, _schedule, published_tensors
 
-OWN = ("brain_mean", "brain_scale", "image_mean", "image_scale", "n_pairs")
+OWN = ("brain_mean", "brain_scale", "image_mean", "image_scale", "n_pairs", "spread")
 
 
 def built(shape, width, depth, heads, n_train_steps, time="sines"):
