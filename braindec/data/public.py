@@ -236,6 +236,35 @@ def there(
     return {subject: own for subject in chosen if (own := files[subject])}, missing
 
 
+def counted_elsewhere(
+    signals: Iterable[assembly.Signal], expected: Mapping[int, int], region: str, what: str
+) -> list[str]:
+    """A sentence for each subject whose features are not as many as others counted in these files.
+
+    They are no error: releases of one dataset were masked differently, and a part of it is of use. But whoever compares
+    with a published decoder must know.
+
+    Parameters
+    ----------
+    signals : iterable of Signal
+    expected : mapping of int to int
+        Features by subject, where known.
+    region : str
+        Which of them are meant; ``"all"``: every one.
+    what : str
+        ``"voxels of visual cortex"``.
+    """
+    said = []
+    for signal in signals:
+        members = signal.space.regions.get(region)
+        n = signal.space.n_features if region == "all" else 0 if members is None else int(members.sum())
+        if n != expected.get(signal.subject, n):
+            said.append(
+                f"sub-{signal.subject:02d}: {n} {what}, where others counted {expected[signal.subject]}"
+            )
+    return said
+
+
 def _with_settings(signature: inspect.Signature, choice: type[Any]) -> inspect.Signature:
     """The common arguments, then a dataset's own, then `sets`."""
     *common, sets, _ = signature.parameters.values()

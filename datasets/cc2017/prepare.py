@@ -20,6 +20,7 @@ from braindec.types import Table, VertexSpace
 
 SUBJECTS = (1, 2, 3)
 FILMS = {f"seg{i}": 2 for i in range(1, 19)} | {f"test{i}": 10 for i in range(1, 6)}  # and repeats
+N_VERTICES = dict.fromkeys(SUBJECTS, 59_412)  # of 91,282 grayordinates: the cortex of HCP's standard mesh
 N_CLIPS, T_R = 240, 2.0
 TAIL = 4  # volumes after the film
 N_VOLUMES = {N_CLIPS + TAIL + 1, N_CLIPS + TAIL + 2}  # 1 before it for seg* and test1, 2 for the other tests
@@ -155,6 +156,7 @@ def _content(raw: Path, folders: dict[int, Path], lag: int, side: int, absent: t
     found = clips.find_films(raw / "stimuli", films)
     if found is None:
         missing.append(f"all {len(films)} films (stimuli/); without them only the names of clips are known")
+    missing += public.counted_elsewhere(signals, N_VERTICES, "all", "vertices of the cortex")
     files = () if found is None else tuple(p for p in found if p.is_file())
     return Assembly(
         name="cc2017",

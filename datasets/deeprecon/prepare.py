@@ -30,6 +30,7 @@ FILES = {
 PATTERNS = ("sub-{s:02d}_{old}_original_VC.h5", "sub-{s:02d}_{new}_fmriprep_volume_native.h5")
 NAMED = {"imagery": ("imagery_name", "stimulus_name")}
 NUMBERED = {"imagery": ("imagery_image_index", "imagery_id", "stimulus_id", "Label")}
+VISUAL = {1: 11_726}  # voxels; github.com/KamitaniLab/DeepImageReconstruction, issue 7
 SIDE = 256  # pixels
 UNITS = "share of the run's mean (authors')"
 
@@ -98,6 +99,7 @@ def _content(raw: Path, files: dict[int, dict[str, Path]], side: int, absent: tu
     found = image_files.of(_picture_names(ids, there, folder), there, folder)
     if found is None:
         missing.append(f"all {len(ids)} pictures (images/); without them only labels are known")
+    missing += public.counted_elsewhere(signals, VISUAL, "VC", "voxels of visual cortex")
     return Assembly(
         name="deeprecon",
         licence="CC0 (fMRI data, OpenNeuro ds001506 and figshare); pictures: ImageNet's terms",

@@ -21,6 +21,13 @@ EXPERIMENTS = {1: "training", 2: "test", 3: "imagery"}  # DataType
 LABELS = ("stimulus_id", "Label")  # now and in the first release
 N_TRIALS = {"training": 1200, "test": 1750, "imagery": 500}
 N_REPEATS = {"training": 1, "test": 35, "imagery": 10}
+VISUAL = {
+    1: 3444,
+    2: 4979,
+    3: 5355,
+    4: 4656,
+    5: 6237,
+}  # voxels; github.com/KamitaniLab/DeepImageReconstruction, issue 7
 SIDE = 256  # pixels; 500 in the stimulus set that the authors share
 UNITS = "share of the run's mean (authors')"
 REGIONS = ("V1", "V2", "V3", "V4", "LOC", "FFA", "PPA", "LVC", "HVC", "VC")
@@ -100,6 +107,7 @@ def _content(raw: Path, files: dict[int, Path], side: int, absent: tuple[str, ..
     found = image_files.of(ids, image_files.by_stem([folder]), folder)
     if found is None:
         missing.append(f"all {len(ids)} pictures (images/); without them only labels are known")
+    missing += public.counted_elsewhere(signals, VISUAL, "VC", "voxels of visual cortex")
     return Assembly(
         name="god",
         licence="CC0 (fMRI data, OpenNeuro ds001246 and figshare); pictures: ImageNet's terms",

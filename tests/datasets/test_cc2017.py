@@ -76,6 +76,7 @@ def test_missing_runs_are_counted_and_named(made):
     assert made[3].missing == (
         ABSENT,
         "sub-03: 65 of 86 runs (seg2_1, seg2_2, seg3_1, seg3_2, seg4_1, seg4_2)",
+        "sub-03: 36 vertices of the cortex, where others counted 59412",
     )
 
 

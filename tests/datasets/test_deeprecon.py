@@ -149,7 +149,10 @@ def test_pictures_are_found_by_id_by_name_or_by_number(shen, made, tmp_path):
         Image.new("RGB", (2, 2), (i % 256, i // 256, 7)).save(folder / f"{name}.png")
     (folder / "ArtificialImage.tsv").write_text("\n".join(lines))
     counts = shen["prepare"](tmp_path / "raw", tmp_path / "out", dry_run=True)
-    assert counts.missing == ("Not there, so not prepared: subjects 2, 3 of 3.",)
+    assert counts.missing == (
+        "Not there, so not prepared: subjects 2, 3 of 3.",
+        "sub-01: 24 voxels of visual cortex, where others counted 11726",
+    )
 
 
 def test_fetch_lists_the_files_and_verifies_what_comes(shen, tmp_path, monkeypatch):
