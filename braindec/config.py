@@ -19,7 +19,7 @@ def to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         out: dict[str, Any] = {}
         module = type(value).__module__.split(".")
-        if len(module) == 3 and module[1] in registry.KINDS:
+        if len(module) == 3 and module[1] in registry.KINDS and not module[2].startswith("_"):
             out["kind"], out["name"] = registry.name_of(value)
         return out | {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):

@@ -1,26 +1,23 @@
-"""Models saved in folders: found on this machine, never downloaded, loaded strictly, told apart by their content."""
+"""Models saved in folders, as targets ask for them: found on this machine, never downloaded."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import re
-from collections.abc import Callable, Iterator
-from importlib import util
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from braindec import _compat, checks, store
+from braindec import checks, store
+from braindec.pretrained import config_digest, loaded, needs_transformers, quiet, weights_digest
 from braindec.targets import _downloads
 from braindec.targets._known import MODELS
 
-# Of a config, what says where it was saved and by which version, and so nothing of what the model computes.
-NOT_CONTENT = ("_name_or_path", "transformers_version", "_diffusers_version", "dtype", "torch_dtype")
-UNUSED = re.compile(r"(^|\.)masked_spec_embed$")  # a token that only training puts in
-POOLERS = re.compile(r"(^|\.)pooler\.")
+__all__ = [
+    "as_json", "config_digest", "folder_of", "image_processor", "loaded", "needs_transformers", "opened", "quiet",
+    "weights_digest",
+]  # fmt: skip
+
+# Captioners of pictures whose AutoModel is another one than wrote the folder: their own class is opened.
+CAPTIONERS = ("BlipForConditionalGeneration",)
 
 
 def folder_of(model: str, kind: str) -> Path:
@@ -70,91 +67,46 @@ def _how_to_get(model: str, kind: str, named: bool) -> str:
     )
 
 
-def weights_digest(folder: Path) -> str:
-    """sha256 of the weights in a folder; of several files, over their digests by name.
-
-    Raises
-    ------
-    DataFileError
-        If there are none.
-    """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    if not files:
-        raise checks.DataFileError(
-            folder, "holds no .safetensors file and no pytorch_model.bin", "Copy the model's folder whole."
-        )
-    digests = {file.name: store.sha256_of(file) for file in files}
-    if len(digests) == 1:
-        return next(iter(digests.values()))
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-
-
-def config_digest(folder: Path, name: str = "config.json") -> str:
-    """sha256 of a JSON file without what says where it was saved: two copies of a model are one model."""
-    content = store.read_json(folder / name, "Copy the model's folder whole.")
-    kept = {k: v for k, v in content.items() if k not in NOT_CONTENT}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def needs_transformers(feature: str) -> None:
-    """Refuses, with the line that installs it, where transformers is absent; else makes it importable."""
-    if util.find_spec("transformers") is None:
-        raise checks.needs_package("transformers", "models", feature)
-    _compat.ensure_torchvision()
-
-
-def opened(model: str, kind: str, *, pooler: bool) -> tuple[Path, Any]:
-    """Folder and loaded model of transformers for the target `kind`; see `folder_of` and `loaded`."""
-    needs_transformers(f"the target {kind}")
-    folder = folder_of(model, kind)
-    from transformers import AutoModel
-
-    return folder, loaded(folder, AutoModel.from_pretrained, pooler=pooler)
-
-
-def loaded(folder: Path, auto: Callable[..., Any], *, pooler: bool) -> Any:
-    """A model of transformers in float32 and eval mode, every tensor it uses read from the folder.
+def opened(model: str, kind: str, *, pooler: bool, of: tuple[str, ...] = CAPTIONERS) -> tuple[Path, Any]:
+    """Folder and loaded model of transformers for the target `kind`; see `folder_of` and `loaded`.
 
     Parameters
     ----------
-    folder : Path
-    auto : callable
-        ``from_pretrained`` of a class.
-    pooler : bool
-        Whether the model's own pooling is used: some published files lack its weights.
-
-    Raises
-    ------
-    DataFileError
-        If weights are missing, which transformers would draw at random, or have other shapes.
+    of : tuple of str
+        Classes that are opened as what they are; every other model as its AutoModel. Other than the default: a model
+        of another class is refused.
     """
-    safe = any(folder.glob("*.safetensors"))
-    with quiet(), torch.random.fork_rng(devices=[]):
-        model, info = auto(
-            folder, local_files_only=True, use_safetensors=safe, weights_only=True, output_loading_info=True
-        )
-    missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
-    if not pooler:
-        missing = [key for key in missing if not POOLERS.search(key)]
-    wrong = sorted([*missing, *(str(m) for m in info["mismatched_keys"])])
-    if wrong:
-        raise checks.DataFileError(
-            folder,
-            f"lacks weights of {type(model).__name__}: {', '.join(wrong[:3])} ({len(wrong)} in all)",
-            "They would be drawn at random. Use another pooling or the whole checkpoint.",
-        )
-    return model.float().eval().requires_grad_(False)
+    needs_transformers(f"the target {kind}")
+    folder = folder_of(model, kind)
+    import transformers
+
+    described = store.read_json(folder / "config.json", "Copy the model's folder whole.")
+    own = [name for name in described.get("architectures") or () if name in of]
+    if not own and of is not CAPTIONERS:
+        checks.one_of(f"class of the model in {folder}", (described.get("architectures") or [None])[0], of)
+    auto = getattr(transformers, own[0]) if own else transformers.AutoModel
+    return folder, loaded(folder, auto.from_pretrained, pooler=pooler)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars of transformers while weights are read."""
-    from transformers.utils import logging
+def image_processor(folder: Path) -> Any:
+    """The image processor in a model's folder."""
+    from transformers import AutoImageProcessor
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+    checks.existing_file(
+        folder / "preprocessor_config.json", "Save the model's image processor into the folder of the model."
+    )
+    with quiet():
+        # Pillow resizes as the models were trained, and on every machine alike.
+        try:
+            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+        except TypeError:  # before transformers 5
+            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
+
+
+def as_json(value: Any) -> Any:
+    """Settings of an image processor as JSON values."""
+    if isinstance(value, dict):
+        return {str(k): as_json(v) for k, v in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [as_json(v) for v in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -1,4 +1,4 @@
-"""Vision models of transformers (DINOv2, SigLIP, CLIP, ViT, ConvNeXt): any layers, any pooling, from a folder."""
+"""Vision models of transformers (DINOv2, SigLIP, CLIP, ViT, captioners' towers): any layers, any pooling, by folder."""
 
 from __future__ import annotations
 
@@ -83,16 +83,16 @@ class TransformersVision(PictureNetwork):
     """
 
     def __init__(self, config: Config, folder: Path, model: Any) -> None:
-        self._processor = _image_processor(folder)
+        self._processor = _pretrained.image_processor(folder)
         self._whole = model
-        self._vision: Any = getattr(model, "vision_model", model)
+        self._vision = _tower(model)
         self._layers, self._pooling = config.layers, config.pooling
         digest, described = _pretrained.weights_digest(folder), _pretrained.config_digest(folder)
         layers = "-".join(map(str, config.layers)) or "last"
         kind = str(self._whole.config.model_type)
         identity = {
             "model": kind, "weights_sha256": digest, "config_sha256": described, "layers": list(config.layers),
-            "pooling": config.pooling, "transform": _as_json(self._processor.to_dict()),
+            "pooling": config.pooling, "transform": _pretrained.as_json(self._processor.to_dict()),
         }  # fmt: skip
         super().__init__(
             "transformers_vision", f"transformers_vision/{kind}/{digest[:12]}/{layers}/{config.pooling}", model,
@@ -142,23 +142,7 @@ class TransformersVision(PictureNetwork):
         )  # a hierarchy of merged patches has fewer tokens, and no prefix
 
 
-def _image_processor(folder: Path) -> Any:
-    from transformers import AutoImageProcessor
-
-    checks.existing_file(
-        folder / "preprocessor_config.json", "Save the model's image processor into the folder of the model."
-    )
-    with _pretrained.quiet():
-        # Pillow resizes as the models were trained, and on every machine alike.
-        try:
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-        except TypeError:  # before transformers 5
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _as_json(v) for k, v in sorted(value.items())}
-    if isinstance(value, list | tuple):
-        return [_as_json(v) for v in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+def _tower(model: Any) -> Any:
+    """What sees pictures in a model that may also read or write texts: CLIP, SigLIP, BLIP; GIT; LLaVA."""
+    names = ("vision_model", "image_encoder", "vision_tower")
+    return next((getattr(model, name) for name in names if hasattr(model, name)), model)

@@ -1,23 +1,22 @@
-"""Latents of a VAE of diffusers (AutoencoderKL, AutoencoderTiny): what diffusion models paint from, as a target."""
+"""Latents of an autoencoder (AutoencoderKL, AutoencoderTiny, TAESD-type): what diffusion models paint from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import _compat, checks, store
+from braindec import autoencoders, checks, tiny_autoencoder
+from braindec.autoencoders import Autoencoder
 from braindec.targets import _pretrained
 from braindec.targets._pictures import PictureNetwork
 from braindec.targets._views import View
 
 VIEW = View()
-CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,9 @@ class Config:
     ----------
     model : str
         Folder written by ``save_pretrained`` of AutoencoderKL or AutoencoderTiny (for a whole pipeline: its ``vae``
-        folder), or ``owner/name`` of a model downloaded before; see docs/targets.md.
+        folder); one with the two files of a TAESD-type autoencoder (``*_encoder.pth`` and ``*_decoder.pth``, or
+        .safetensors); ``owner/name`` of a model downloaded before, see docs/targets.md; or ``"shipped"``, the
+        autoencoder of 64 x 64 pictures that comes with braindec.
     size : int
         Pixels a side to which pictures are resized (bicubic, antialiased, not cropped).
     layout : {"positions", "flat"}
@@ -62,11 +63,9 @@ def build(config: Config) -> Vae:
     ConfigError
         If the folder holds another class of model.
     """
-    if util.find_spec("diffusers") is None:
-        raise checks.needs_package("diffusers", None, "latents of a VAE")
-    folder = _pretrained.folder_of(config.model, "vae")
-    described = store.read_json(folder / "config.json", "Copy the model's folder whole.")
-    return Vae(config, folder, _network(folder, str(described.get("_class_name"))))
+    here = config.model == autoencoders.SHIPPED or tiny_autoencoder.files(Path(config.model)) is not None
+    model = config.model if here else _pretrained.folder_of(config.model, "vae")
+    return Vae(config, autoencoders.opened(model))
 
 
 class Vae(PictureNetwork):
@@ -75,25 +74,18 @@ class Vae(PictureNetwork):
     Parameters
     ----------
     config : Config
-    folder : Path
-        For provenance.
-    network : AutoencoderKL or AutoencoderTiny
+    autoencoder : Autoencoder
     """
 
-    def __init__(self, config: Config, folder: Path, network: nn.Module) -> None:
-        self.config, known = config, getattr(network, "config", {})
-        self.scale = float(known.get("scaling_factor") or 1.0)
-        self.shift = float(known.get("shift_factor") or 0.0)
-        digest, kind = _pretrained.weights_digest(folder), type(network).__name__
+    def __init__(self, config: Config, autoencoder: Autoencoder) -> None:
+        self.config, self.autoencoder = config, autoencoder
         self.latent_shape: tuple[int, ...] = ()  # (channel, row, column), set by the first picture
-        identity = {
-            "model": kind, "weights_sha256": digest, "config_sha256": _pretrained.config_digest(folder),
-            "layer": "mode of the latents", "pooling": config.layout, "scaling_factor": self.scale,
-            "shift_factor": self.shift,
+        identity = autoencoder.identity() | {
+            "layer": "mode of the latents", "pooling": config.layout,
             "transform": {"size": config.size, "resize": "bicubic, antialiased, no crop", "mean": 0.5, "std": 0.5},
         }  # fmt: skip
         super().__init__(
-            "vae", f"vae/{kind}/{digest[:12]}/{config.size}/{config.layout}", network, identity,
+            "vae", autoencoder.space(config.size, config.layout), autoencoder.network, identity,
             view=config.view, aligned=config.aligned, normalised=False,
         )  # fmt: skip
 
@@ -108,11 +100,8 @@ class Vae(PictureNetwork):
         -------
         Tensor, shape (n, channel, row, column)
         """
-        channels, rows, columns = self.latent_shape
-        x = torch.as_tensor(np.asarray(values), dtype=torch.float32)
-        if self.config.layout == "positions":
-            x = x.transpose(1, 2)
-        return x.reshape(-1, channels, rows, columns) / self.scale + self.shift
+        scaled = autoencoders.from_tokens(values, self.config.layout, self.latent_shape)
+        return scaled / self.autoencoder.scale + self.autoencoder.shift
 
     def _prepared(self, pictures: list[np.ndarray]) -> Tensor:
         return torch.cat([self._one(picture) for picture in pictures]) * 2 - 1
@@ -127,38 +116,6 @@ class Vae(PictureNetwork):
         )
 
     def _tokens(self, x: Tensor) -> Tensor:
-        network: Any = self.network
-        encoded = network.encode(x)
-        mode = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
-        self.latent_shape = tuple(mode.shape[1:])
-        scaled = (mode - self.shift) * self.scale
-        return (
-            scaled.flatten(2).transpose(1, 2)
-            if self.config.layout == "positions"
-            else scaled.flatten(1)[:, None]
-        )
-
-
-def _network(folder: Path, kind: str) -> nn.Module:
-    checks.one_of(f"class of the model in {folder}", kind, CLASSES)
-    _compat.ensure_torchvision()
-    import diffusers
-
-    safe = any(folder.glob("*.safetensors"))
-    if not safe:
-        raise checks.DataFileError(folder, "holds no .safetensors file", "Save the VAE with save_pretrained.")
-    with torch.random.fork_rng(devices=[]):
-        network, info = getattr(diffusers, kind).from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            low_cpu_mem_usage=False,
-            output_loading_info=True,
-        )
-    missing = [*info["missing_keys"], *info["unexpected_keys"]]
-    if missing:
-        found = f"does not hold a whole {kind}: {', '.join(missing[:3])}"
-        raise checks.DataFileError(
-            folder, found, "They would be drawn at random. Copy the model's folder whole."
-        )
-    return network.float()
+        scaled = self.autoencoder.encode(x)
+        self.latent_shape = tuple(scaled.shape[1:])
+        return autoencoders.to_tokens(scaled, self.config.layout)

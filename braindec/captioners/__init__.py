@@ -1,0 +1,74 @@
+"""From embeddings to words: the contract of captioners.
+
+Every other file of this folder is one captioner: a frozen dataclass `Config` and a function `build(config, ...)`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from braindec import checks
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Captioner(ABC):
+    """Writes a caption for each image embedding of one space.
+
+    Attributes
+    ----------
+    name : str
+        Member name, e.g. "prefix".
+    space : str
+        The embedding space it reads; embeddings of another space would be described as nothing.
+    shape : tuple of int
+        (n_tokens, dim) of one embedding.
+    """
+
+    name: str
+    space: str
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What writes the captions (weights' sha256, prompt, beams, temperature) as JSON values, for provenance."""
+
+    @abstractmethod
+    def caption(
+        self, image_embeddings: np.ndarray, *, generator: torch.Generator, progress: bool = False
+    ) -> tuple[str, ...]:
+        """A caption for each embedding.
+
+        Parameters
+        ----------
+        image_embeddings : ndarray of float, shape (n, n_tokens, dim)
+            Image embeddings of `space`.
+        generator : torch.Generator
+            The only source of randomness, of captioners that sample.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        tuple of str, length n
+        """
+
+    def checked(self, image_embeddings: np.ndarray) -> np.ndarray:
+        """The embeddings as contiguous float32, when they have this captioner's shape and are finite.
+
+        Raises
+        ------
+        SpaceMismatchError
+            If they have another number of tokens or dims.
+        """
+        checks.n_axes("image_embeddings", image_embeddings, ("stimulus", "token", "dim"))
+        if tuple(image_embeddings.shape[1:]) != tuple(self.shape):
+            raise checks.SpaceMismatchError(
+                f"image_embeddings have shape {tuple(image_embeddings.shape[1:])} per stimulus, but {self.name} reads "
+                f"{tuple(self.shape)} of {self.space}; embed with the target of this space."
+            )
+        return np.ascontiguousarray(checks.finite("image_embeddings", image_embeddings), np.float32)
