@@ -6,8 +6,8 @@ Writes  benchmarks/results/loader.json
 
 One pass over all trials (cut off after --seconds) by, in the same order of trials:
   preloaded       indexing a tensor that is in memory (and copying its rows into one buffer)
-  braindec        `braindec.data.loader`: the memory map of a prepared file, into a buffer used again, copied by two
-                  threads; its first pass checks the sha256 of every block that it meets, later ones do not
+  braindec        `braindec.data.loader`: the memory map of a prepared file, into a buffer used again, copied by one
+                  thread, or two for large batches; its first pass checks the sha256 of every block that it meets, later ones do not
   h5py            torch's DataLoader over rows of the same file, read by h5py (no worker, and two)
   h5py chunked    the same over a file with h5py's automatic chunks
   tars            torch's DataLoader over shards of .npy members, read in sequence and shuffled in a buffer (no worker)
@@ -23,6 +23,8 @@ the same pages. Each system's first batch is compared with the rows that were as
 
 `limits` says how many times faster than the DataLoader over contiguous rows anything can be here that fills a buffer:
 warm, what copies the same rows from a tensor in memory into one buffer, and does nothing else; cold, the disk alone.
+A batch of 64 THINGS-EEG2 rows is 16 MB, which h5py too reads with one copy a row: on two cores that share a memory bus
+no way of filling a float32 buffer is five times as fast (limit 3.1), and the loader is at that limit.
 
 Tried and not kept: reading into the buffer instead of mapping (preadv: 1.3 to 1.6 times the processor's time of the
 map), and rows stored as float16 (as long on NSD, at most 1.4 times faster on THINGS-EEG2, where what is not read is

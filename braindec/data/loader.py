@@ -1,9 +1,10 @@
 """Rows of arrays larger than memory, in the sampler's order: a memory map of the block that `store` wrote as a whole.
 
-HDF5 lays a bulk array down as one contiguous block, so its rows need no HDF5 to be read: two threads copy them from
-the map into a buffer that is used again, at the speed of an array in memory once the file is in the page cache. Mapped
-pages belong to the file and are given back when memory is short; they are no anonymous memory. Copying is bound by
-memory: what shortens it is a second core, and pages of 2 MiB, whose addresses the processor keeps at hand.
+HDF5 lays a bulk array down as one contiguous block, so its rows need no HDF5 to be read: one thread, or two for large
+batches, copies them from the map into a buffer that is used again, at the speed of an array in memory once the file is
+in the page cache. Mapped pages belong to the file and are given back when memory is short; they are no anonymous
+memory. Copying is bound by memory: what shortens it is a second core, and pages of 2 MiB, whose addresses the processor
+keeps at hand.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from braindec import checks, store
 
 T = TypeVar("T")
 N_HASHING = 4  # threads that check blocks
-PART_BYTES = (
-    1 << 20
-)  # of rows, that one thread copies at a time; what is smaller is copied by the caller alone
+ALONE_BYTES = 8 << 20  # copied by the caller alone: waking a second thread costs what it saves
+PART_BYTES = 1 << 20  # of rows, that one thread copies at a time
 HUGE_SHARE = 0.5  # of the machine's memory: a larger file is read by its rows, not by pages of 2 MiB
 WAITS_S = 1e-3  # a read of this length or more waits for the disk (or is long enough to be done ahead)
 
@@ -47,17 +47,17 @@ def gather(values: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     out : array, shape (n, ...)
         Of the same type, contiguous.
     """
+    # mode "raise" would copy twice; numpy leaves Python's lock meanwhile
     step = max(1, PART_BYTES * len(rows) // max(1, out.nbytes))
     starts = itertools.count(0, step)  # next() is one step for all threads
 
     def copy() -> None:
         while (start := next(starts)) < len(rows):
             part = slice(start, start + step)
-            # "raise" would copy twice; numpy leaves Python's lock meanwhile
             np.take(values, rows[part], axis=0, out=out[part], mode="clip")
 
-    if step >= len(rows) or len(os.sched_getaffinity(0)) < 2:
-        copy()
+    if out.nbytes <= ALONE_BYTES or len(os.sched_getaffinity(0)) < 2:
+        np.take(values, rows, axis=0, out=out, mode="clip")
         return
     other = _second_thread().submit(copy)
     copy()
