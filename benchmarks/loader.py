@@ -7,7 +7,8 @@ Writes  benchmarks/results/loader.json
 One pass over all trials (cut off after --seconds) by, in the same order of trials:
   preloaded       indexing a tensor that is in memory (and copying its rows into one buffer)
   braindec        `braindec.data.loader`: the memory map of a prepared file, into a buffer used again, copied by one
-                  thread, or two for large batches; its first pass checks the sha256 of every block that it meets, later ones do not
+                  thread, or two for large batches; its first pass checks the sha256 of every block that it meets,
+                  later ones do not
   h5py            torch's DataLoader over rows of the same file, read by h5py (no worker, and two)
   h5py chunked    the same over a file with h5py's automatic chunks
   tars            torch's DataLoader over shards of .npy members, read in sequence and shuffled in a buffer (no worker)

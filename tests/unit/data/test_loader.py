@@ -94,6 +94,7 @@ def test_mapped_rows_travel_to_other_processes(path, values):
 @pytest.fixture
 def in_small_parts(monkeypatch):
     """Rows of 84 bytes are copied four at a time; the second thread ends with the test."""
+    monkeypatch.setattr(loader, "ALONE_BYTES", 0)
     monkeypatch.setattr(loader, "PART_BYTES", 4 * 84)
     monkeypatch.setattr(loader, "_beside", None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
@@ -120,6 +121,15 @@ def test_rows_are_copied_by_two_threads_where_there_are_two_cores(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
     assert np.array_equal(rows.read(chosen), values[chosen])
     assert len(seen) == n_threads
+
+
+def test_a_small_batch_wakes_no_second_thread(path, values, in_small_parts, monkeypatch):
+    monkeypatch.setattr(loader, "ALONE_BYTES", 103 * 84)
+    rows = mapped(path)
+    assert np.array_equal(rows.read(np.arange(103)), values[:103])
+    assert loader._beside is None
+    rows.read(np.arange(104))
+    assert loader._beside is not None
 
 
 def test_a_second_thread_that_is_busy_is_not_waited_for(path, values, rng, in_small_parts):
