@@ -20,10 +20,11 @@ def add_options(parser: Any) -> None:
         "fit: trains one on the embeddings of a prepared dataset's stimuli (DIR and --target), or on a file of "
         "embeddings (FILE.npz with 'ids' and 'values', or cached .h5), and saves it in SAELens' layout. "
         "judge: says how much of the embeddings it keeps, with how many latents, how many are dead, beside PCA, ICA "
-        "and others. "
+        "and others; what its latents are called, by the words nearest to their pictures; and which of them another "
+        "seed, another model, the subjects' brains and their regions have too, beside what chance gives. "
         "brain: says which latents can be read from the recordings in DIR, by region and time; only those count that "
         "beat shuffled stimuli and the latents of PCA, ICA, NMF, raw and random directions and of the same network "
-        "with random weights. "
+        "with random weights. Names stand beside latents here too. "
         "Example: braindec sae fit prepared/nsd --target clip_vit_l14 --out runs/sae; "
         "braindec sae judge prepared/nsd --target clip_vit_l14 --out runs/sae; "
         "braindec sae brain prepared/nsd --target clip_vit_l14 --subjects '[1]' --out runs/sae"
@@ -46,9 +47,22 @@ def add_options(parser: Any) -> None:
     parser.add_argument("--batch", type=int, default=256, help="fit: samples a step (256)")
     parser.add_argument("--lr", type=float, default=1e-3, help="fit: learning rate (0.001)")
     parser.add_argument(
-        "--subjects", type=list[int], default=None, metavar="LIST", help="brain: only these, e.g. '[1,2]'"
+        "--subjects", type=list[int], default=None, metavar="LIST",
+        help="judge, brain: only these subjects, e.g. '[1,2]'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--words", type=Path, default=None, metavar="FILE",
+        help="judge, brain: words that may name latents, .npz with 'ids' (words) and 'values' (their embeddings by the "
+        "model's text side); without it the words of the captions, where the target embeds texts",
+    )  # fmt: skip
+    parser.add_argument(
+        "--beside", type=str, nargs="*", default=None, metavar="TARGET",
+        help="judge: other models of the same pictures whose latents are paired with these (the same network with "
+        "random weights, where it has one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--null", type=int, default=99, help="judge: permutations; brain: refits to permuted stimuli (99)"
     )
-    parser.add_argument("--null", type=int, default=99, help="brain: refits to permuted stimuli (99)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, folds and permutations (0)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/sae"), metavar="DIR",
@@ -79,7 +93,9 @@ def _embeddings(options: Any) -> tuple[Any, Any]:
     from braindec.data import NeuralDataset
     from braindec.evaluate import encode_features
 
-    dataset = NeuralDataset.read(options.input, subjects=options.subjects)
+    # An autoencoder is judged on the stimuli it was fitted for, whosever brains are compared.
+    subjects = options.subjects if options.action == "brain" else None
+    dataset = NeuralDataset.read(options.input, subjects=subjects)
     told: dict[str, Any] = {"seed": options.seed, "cache": options.input / "embeddings", "progress": True}
     return encode_features.feature_spaces([options.target], dataset, **told)[options.target], dataset
 
@@ -100,13 +116,48 @@ def _fit(options: Any) -> int:
     return 0
 
 
+def _candidates(options: Any, dataset: Any) -> Any:
+    """Words that may name latents, or None."""
+    from braindec.evaluate import inside_names
+
+    if options.words is not None:
+        return inside_names.from_words(options.words)
+    return None if dataset is None else inside_names.from_captions(options.target, dataset.stimuli.captions)
+
+
+def _others(options: Any, dataset: Any) -> dict[str, Any]:
+    """Embeddings of the same pictures by other models."""
+    from braindec.evaluate import encode_features
+
+    specs = options.beside
+    if dataset is None:
+        if specs:
+            raise checks.ConfigError("--beside needs pictures: give the folder of a prepared dataset.")
+        return {}
+    if specs is None:
+        specs = [f"{options.target}!random"] if _has_random(options.target) else []
+    return encode_features.feature_spaces(
+        specs, dataset, seed=options.seed, cache=options.input / "embeddings"
+    )
+
+
+def _has_random(target: str) -> bool:
+    from braindec.evaluate import encode_features
+
+    return not target.endswith("!random") and encode_features.has_network(target)
+
+
 def _judge(options: Any) -> int:
     from braindec import report
-    from braindec.evaluate import inside_fitting
+    from braindec.evaluate import inside_fitting, inside_shared
 
     embeddings, dataset = _embeddings(options)
     model, settings = inside_fitting.load(options.out / MODEL, embeddings)
-    made = inside_fitting.judge(model, embeddings, settings, dataset)
+    made = inside_fitting.judge(
+        model, embeddings, settings, dataset, candidates=_candidates(options, dataset),
+        others=_others(options, dataset), subjects=options.subjects,
+        sharing=inside_shared.Settings(n_draws=options.null, seed=options.seed),
+    )  # fmt: skip
     for line in made.run["said"]:
         print(line)
     print(report.write(made, options.out / "judge"))
@@ -118,13 +169,13 @@ def _brain(options: Any) -> int:
         raise checks.ConfigError("brain needs the folder of a prepared dataset, not a file of embeddings.")
     checks.at_least("null", options.null, 19, unit="refits: fewer cannot give a p of 0.05")
     from braindec import report
-    from braindec.evaluate import encode_features, inside_fitting, inside_latents, inside_report
+    from braindec.evaluate import encode_features, inside_fitting, inside_latents, inside_names, inside_report
     from braindec.sparse import readers
 
     embeddings, dataset = _embeddings(options)
     model, settings = inside_fitting.load(options.out / MODEL, embeddings)
     control = None
-    if not options.target.endswith("!random") and encode_features.has_network(options.target):
+    if _has_random(options.target):
         random = encode_features.feature_spaces(
             [f"{options.target}!random"], dataset, seed=options.seed, cache=options.input / "embeddings"
         )[f"{options.target}!random"]
@@ -133,7 +184,8 @@ def _brain(options: Any) -> int:
         reading=readers.Settings(n_null=options.null), n_null_places=min(19, options.null), seed=options.seed
     )
     found = inside_latents.inside(dataset, embeddings, model, control=control, settings=told)
-    made = inside_report.report(found, dataset, told)
+    names = inside_names.named(model, embeddings, _candidates(options, dataset), options.seed)
+    made = inside_report.report(found, dataset, told, names=names.certain)
     for line in made.run["said"]:
         print(line)
     for path in inside_report.write_maps(found, options.out / "brain" / "maps"):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
-from braindec import config, seeding
+from braindec import config
 from braindec.data import NeuralDataset, catalogue
 from braindec.decoder import versions
 from braindec.evaluate import (
@@ -25,6 +23,7 @@ from braindec.evaluate import (
     inside_fitting,
     inside_geometry,
     inside_latents,
+    inside_names,
     inside_report,
     inside_timing,
 )
@@ -33,11 +32,9 @@ from braindec.evaluate.jobs import refits
 from braindec.evaluate.laps import Laps
 from braindec.sparse import FitConfig, readers
 from braindec.sparse.dictionary import Dictionary
-from braindec.sparse.latents import name_by_stimuli, top_stimuli
 from braindec.types import Embeddings, Report, Score
 
 Panel = tuple[str, str, dict[str, Any]]
-NOT_NAMES = ("a", "an", "and", "at", "in", "of", "on", "the", "with")
 LIMITS = (
     "These brains are simulated, in a world of known levels. What is found here shows that the analyses find what was "
     "planted, and nothing where nothing is; it says nothing of real brains.",
@@ -284,7 +281,8 @@ def latents(
         own, embeddings, model, control=_random(own, folder, told, settings), settings=look,
         preprocessing=inside_timing.whitened(look),
     )  # fmt: skip
-    names = named(own, embeddings, model, settings)
+    words = inside_names.from_captions(settings.target, own.stimuli.captions)
+    names = inside_names.named(model, embeddings, words, settings.seed).certain
     panels: list[Panel] = []
     for one in found.values():
         # Cards first, claims and baselines after them.
@@ -323,40 +321,6 @@ def _claimed(key: str, counts: Mapping[str, int]) -> str:
         "95 % of the latents of every baseline (PCA, ICA, NMF, raw and random directions, random weights)"
         + ("." if above else ", so that these latents are special is not claimed.")
     )
-
-
-def named(
-    dataset: NeuralDataset, embeddings: Embeddings, model: Any, settings: Settings, n_top: int = 16
-) -> dict[int, str]:
-    """Words for latents from the target's text side; nothing where it has none, or no word is near enough.
-
-    Candidates are the words and pairs of neighbouring words of the captions; a word names a latent when it lies nearer
-    to the mean of its top stimuli than to 95 % of means of as many random ones.
-    """
-    target = encode_features.feature_target(settings.target)
-    words = vocabulary(dataset.stimuli.captions)
-    if not hasattr(target, "embed_text") or len(words) < 2:
-        return {}
-    texts = torch.from_numpy(target.embed_text(words)).flatten(1).float()
-    inputs = inside_latents.flat(embeddings)
-    found = name_by_stimuli(
-        top_stimuli(model, inputs, n_top), inputs, texts, words,
-        generator=seeding.torch_generator(settings.seed, "inside names"), n_words=2,
-    )  # fmt: skip
-    near = (found.p <= 0.05).tolist()
-    return {i: " / ".join(spelled) for i, spelled in enumerate(found.words) if near[i]}
-
-
-def vocabulary(captions: Mapping[str, str], n_most: int = 400) -> list[str]:
-    """Words and pairs of neighbouring words of captions, the most frequent first; small words stand in neither."""
-    counts: dict[str, int] = {}
-    for caption in captions.values():
-        spelled = caption.lower().replace(",", " ").replace(".", " ").split()
-        singles = [w for w in spelled if w not in NOT_NAMES]
-        pairs = [f"{a} {b}" for a, b in pairwise(spelled) if a not in NOT_NAMES and b not in NOT_NAMES]
-        for word in (*singles, *pairs):
-            counts[word] = counts.get(word, 0) + 1
-    return sorted(counts, key=lambda w: (-counts[w], w))[:n_most]
 
 
 def fusion(

@@ -25,6 +25,8 @@ N_CATEGORIES, N_RUNS = 7, 8
 GAP = 6  # volumes (18 s) of the film between its halves, as responses overlap
 LENGTHS = {"movie": N_VOLUMES, "image": N_CATEGORIES * N_RUNS}
 SIDES = ("lh", "rh")
+N_SHARED = 4  # courses in the generated films
+SLOW = np.array([0.3, 0.8, 0.8, 0.3])  # over neighbouring volumes
 LABELS = "label.mat"
 URLS = {
     "movie_data.mat": "https://www.dropbox.com/s/2vg143mr2gwt6dz/movie_data.mat?dl=1",
@@ -47,7 +49,7 @@ def prepare(raw: Path, subjects: public.Subjects, choice: public.VoxelChoice) ->
 
 
 def synthetic(raw: str | Path, *, seed: int = 0, form: str = "subject_last") -> Truth:
-    """All ten subjects on 7 voxels of the left and 5 of the right hemisphere.
+    """All ten subjects on 7 voxels of the left and 5 of the right hemisphere, which share four slow responses.
 
     Parameters
     ----------
@@ -60,10 +62,7 @@ def synthetic(raw: str | Path, *, seed: int = 0, form: str = "subject_last") -> 
     raw = Path(raw)
     raw.mkdir(parents=True, exist_ok=True)
     rng = seeding.numpy_generator(seed, "raider", "synthetic")
-    x = {
-        kind: {side: rng.standard_normal((10, n, length)) for side, n in zip(SIDES, (7, 5), strict=True)}
-        for kind, length in LENGTHS.items()
-    }
+    x = _shared_and_own(rng, dict(zip(SIDES, (7, 5), strict=True)))
     for kind, sides in x.items():
         held = {f"{kind}_data_{side}": _formed(values, form) for side, values in sides.items()}
         if form == "cells":
@@ -245,6 +244,22 @@ def _splits(dataset: NeuralDataset) -> list[Split]:
         Split("default", "stimulus", {"train": movie[:half], "test": movie[half + GAP :]}),
         Split("movie_to_images", "stimulus", {"train": movie, "test": images}),
     ]
+
+
+def _shared_and_own(rng: np.random.Generator, sizes: dict[str, int]) -> dict[str, dict[str, np.ndarray]]:
+    """Responses (subject, voxel, time) by kind and hemisphere: everybody mixes the same courses in an own way."""
+    mixing = {side: rng.standard_normal((len(SUBJECTS), n, N_SHARED)) for side, n in sizes.items()}
+    out: dict[str, dict[str, np.ndarray]] = {}
+    for kind, length in LENGTHS.items():
+        drawn = rng.standard_normal((N_SHARED, length + len(SLOW) - 1))
+        course = np.stack(
+            [np.convolve(row, SLOW, "valid") for row in drawn]
+        )  # neighbouring volumes are alike
+        out[kind] = {
+            side: weights @ course / N_SHARED**0.5 + rng.standard_normal((*weights.shape[:2], length))
+            for side, weights in mixing.items()
+        }
+    return out
 
 
 def _formed(values: np.ndarray, form: str) -> np.ndarray:

@@ -31,10 +31,37 @@ def test_an_autoencoder_is_fitted_and_judged_beside_others(prepared, tmp_path, c
     assert "latents active" in capsys.readouterr().out
     model = saved.load(tmp_path / "autoencoder")
     assert (model.n_latents, model.config.n_active) == (20, 3)
-    assert braindec("sae", "judge", prepared, *told) == 0
-    assert "of the variance is left" in capsys.readouterr().out
-    rows = json.loads((tmp_path / "judge" / "report.json").read_text())["run"]["table"]
-    assert [row[0] for row in rows] == ["this autoencoder", "pca", "ica", "nmf", "kmeans", "random"]
+    assert braindec("sae", "judge", prepared, *told, "--subjects", "[1,2]", "--null", 19) == 0
+    shown = capsys.readouterr().out
+    assert "of the variance is left" in shown and "lie near enough to a word to be named" in shown
+    run = json.loads((tmp_path / "judge" / "report.json").read_text())["run"]
+    assert [row[0] for row in run["table"]] == ["this autoencoder", "pca", "ica", "nmf", "kmeans", "random"]
+    compared = {(row[0], row[1]) for row in run["shared"]}
+    assert compared >= {("this autoencoder", "another seed"), ("this autoencoder", "tiny_openclip!random")}
+    assert ("sub-01 fmri", "sub-02 fmri") in compared
+    assert ("sub-01 fmri, early", "sub-01 fmri, high") in {tuple(sorted(pair)) for pair in compared}
+    page = (tmp_path / "judge" / "report.html").read_text()
+    assert "What latents stand for" in page and "What latents have in common" in page
+
+
+def test_words_of_a_file_name_latents_and_those_of_another_space_do_not(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    values = directions[np.arange(120) % 12] + 0.05 * rng.standard_normal((120, 12))
+    path, words, wrong = (tmp_path / f"{name}.npz" for name in ("embeddings", "words", "wrong"))
+    np.savez(path, ids=np.array([f"s{i}" for i in range(120)]), values=values)
+    np.savez(words, ids=np.array([f"word{i}" for i in range(12)]), values=directions)
+    np.savez(wrong, ids=np.array(["a", "b"]), values=np.eye(2, 5))
+    told = ("--out", tmp_path / "out")
+    assert braindec("sae", "fit", path, *told, "--latents", 12, "--active", 1, "--steps", 200) == 0
+    assert braindec("sae", "judge", path, *told, "--words", words, "--null", 19) == 0
+    run = json.loads((tmp_path / "out" / "judge" / "report.json").read_text())["run"]
+    assert len(run["names"]) >= 6 and all("word" in name for name in run["names"].values())
+    capsys.readouterr()
+    assert braindec("sae", "judge", path, *told, "--words", wrong) == cli.FAILED
+    assert "both sides of one model" in capsys.readouterr().err
+    assert braindec("sae", "judge", path, *told, "--beside", "pixels") == cli.FAILED
+    assert "--beside needs pictures" in capsys.readouterr().err
 
 
 @pytest.mark.slow

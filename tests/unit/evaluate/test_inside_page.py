@@ -72,15 +72,6 @@ def test_fewer_than_three_latencies_have_no_order():
     assert inside_timing._rho(torch.tensor([[0.3, 0.2, 0.1]]), planted) == pytest.approx(-1)
 
 
-def test_words_of_captions_and_neighbouring_pairs_are_candidates_and_small_words_are_not():
-    captions = {"a": "a large red circle on a plain grey background", "b": "a red square and a red circle"}
-    found = inside_page.vocabulary(captions)
-    assert found[0] == "red"
-    assert {"red circle", "large red", "plain grey", "grey background", "circle"} <= set(found)
-    assert not {"a", "on", "and", "circle on", "square and", "and a"} & set(found)
-    assert inside_page.vocabulary(captions, 2) == found[:2]
-
-
 def test_no_more_is_claimed_of_latents_than_their_baselines_allow():
     none = {"stands": 0, "not above baselines": 7, "not read": 2, "not tested": 3}
     said = inside_page._claimed("sub-01_fmri", none)
