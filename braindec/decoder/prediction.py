@@ -12,6 +12,8 @@ from braindec import checks
 from braindec.maths.groups import group_means
 from braindec.types import UNKNOWN, Table
 
+AVERAGED_BYTES = 64 << 20  # of the columns that are averaged at a time, in double precision
+
 Repeats = Literal["none", "before", "after"]
 Direction = Literal[
     "image", "brain"
@@ -66,9 +68,27 @@ def group_repeats(stimulus_ids: np.ndarray, units: np.ndarray | None = None) -> 
     return rank[group], first[order]
 
 
-def average_groups(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    """Mean over the rows of each group: (n, ...) to (n_groups, ...), float32."""
-    return group_means(values, group, n_groups).astype(np.float32)
+def average_groups(
+    values: np.ndarray, group: np.ndarray, n_groups: int, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean over the rows of each group: (n, ...) to (n_groups, ...), float32.
+
+    Parameters
+    ----------
+    values : float array, shape (n, ...)
+        May lie in a mapped file: some of its columns are copied at a time.
+    group : int array, shape (n,)
+    n_groups : int
+    rows : int array, optional
+        Which rows are meant; `group` is theirs.
+    """
+    flat = values.reshape(len(values), -1)
+    out = np.empty((n_groups, flat.shape[1]), dtype=np.float32)
+    step = max(1, AVERAGED_BYTES // (8 * max(1, len(group))))
+    for start in range(0, flat.shape[1], step):
+        some = flat[:, start : start + step]
+        out[:, start : start + step] = group_means(some if rows is None else some[rows], group, n_groups)
+    return out.reshape(n_groups, *values.shape[1:])
 
 
 def with_repeats(

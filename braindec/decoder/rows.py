@@ -17,6 +17,7 @@ from braindec.data import NeuralDataset
 from braindec.data.loader import MappedRows, gather
 from braindec.data.mapped import Scratch
 from braindec.data.place import MEMORY, Place
+from braindec.data.preprocessing import FittedPreprocessing, Preprocessing, fit_together
 from braindec.maths.groups import group_means
 from braindec.types import Embeddings, Trials
 
@@ -177,6 +178,18 @@ def place_of(part: NeuralDataset, folder: Path | None) -> Path | None:
     if part.folder is not None and os.access(part.folder, os.W_OK):
         return part.folder / "preprocessed"
     return (Path(tempfile.gettempdir()) / "braindec" if folder is None else folder) / "preprocessed"
+
+
+def fitted_on(preprocessing: Preprocessing, trials: Trials) -> FittedPreprocessing:
+    """`Preprocessing.fit`, of trials that may be too large for memory."""
+    return fit_together({trials.key: preprocessing}, {trials.key: trials}, place=place_for(trials))[
+        trials.key
+    ][0]
+
+
+def applied(fitted: FittedPreprocessing, trials: Trials) -> np.ndarray:
+    """`FittedPreprocessing.apply`, of trials that may be too large for memory: then the array lies in a file."""
+    return fitted.apply(trials, place_for(trials))
 
 
 def place_for(trials: Trials) -> Place:

@@ -14,6 +14,7 @@ from braindec.data import NeuralDataset
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import average_groups, group_repeats, steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds
+from braindec.decoder.rows import applied, fitted_on
 from braindec.evaluate.measures import metric_table, protocol_named
 from braindec.evaluate.pictures import measured_pictures
 from braindec.evaluate.reconstructions import Gallery, Reconstructions
@@ -136,7 +137,7 @@ def _by_region(trials: Trials, true: torch.Tensor, made: torch.Tensor) -> dict[s
 
 def _responses_of(gallery: Gallery, recipe: Any, training: Trials, tested: Trials) -> np.ndarray:
     """Mean responses to a gallery's stimuli, in its order, (n, n_features)."""
-    fitted = steps_for(recipe.preprocessing, training.modality).fit(training)
+    fitted = fitted_on(steps_for(recipe.preprocessing, training.modality), training)
     values, ids = mean_responses(tested, fitted)
     row = {name: i for i, name in enumerate(ids)}
     return values[[row[name] for name in gallery.ids]]
@@ -145,5 +146,5 @@ def _responses_of(gallery: Gallery, recipe: Any, training: Trials, tested: Trial
 def mean_responses(trials: Trials, fitted: FittedPreprocessing) -> tuple[np.ndarray, list[str]]:
     """(preprocessed responses averaged over repeats, flattened (n_stimuli, n_features); their stimulus ids)."""
     group, first = group_repeats(trials.table["stimulus_id"])
-    signals = np.asarray(fitted.apply(trials)).reshape(trials.n_trials, -1)
+    signals = applied(fitted, trials).reshape(trials.n_trials, -1)
     return average_groups(signals, group, len(first)), trials.table["stimulus_id"][first].tolist()

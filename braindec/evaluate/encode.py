@@ -15,6 +15,7 @@ from braindec import checks, encoding, seeding
 from braindec.data import NeuralDataset
 from braindec.data.preprocessing import AverageTime, Preprocessing, Standardise
 from braindec.decoder import average_groups, group_repeats
+from braindec.decoder.rows import applied, fitted_on
 from braindec.evaluate import encode_ceilings
 from braindec.evaluate.audit import audited_split
 from braindec.evaluate.encode_fits import Pair, Task, run, standardised
@@ -99,8 +100,8 @@ def _task(
     preprocessing: Any, settings: Settings,
 ) -> Task:  # fmt: skip
     steps = preprocessing.get(train.modality) if isinstance(preprocessing, Mapping) else preprocessing
-    fitted = (steps or Preprocessing()).fit(train)
-    single, held = (torch.from_numpy(fitted.apply(t).reshape(t.n_trials, -1)) for t in (train, test))
+    fitted = fitted_on(steps or Preprocessing(), train)
+    single, held = (torch.from_numpy(applied(fitted, t).reshape(t.n_trials, -1)) for t in (train, test))
     a, b = _averaged(train, single), _averaged(test, held)
     order = torch.randperm(len(a.ids), generator=seeding.torch_generator(settings.seed, "encode folds", key))
     halves = seeding.torch_generator(settings.seed, "encode halves", key)
@@ -130,7 +131,7 @@ def _averaged(trials: Trials, y: Tensor) -> _Part:
     ids = trials.table["stimulus_id"]
     known = np.flatnonzero(ids != UNKNOWN)
     group, first = group_repeats(ids[known])
-    mean = average_groups(y.numpy()[known], group, len(first))
+    mean = average_groups(y.numpy(), group, len(first), known)
     return _Part(tuple(ids[known][first].tolist()), torch.from_numpy(mean))
 
 

@@ -17,6 +17,7 @@ from braindec import checks, encoding, seeding
 from braindec.data import NeuralDataset
 from braindec.data.cifti import runs_of
 from braindec.data.preprocessing import Preprocessing
+from braindec.decoder.rows import applied, fitted_on
 from braindec.encoding.judging import moved
 from braindec.evaluate import encode_ceilings
 from braindec.evaluate.audit import audited_split
@@ -109,8 +110,8 @@ def encode_continuous(
     out = {}
     for key in chosen:
         trials = dataset.trials[key]
-        fitted = (preprocessing or Preprocessing()).fit(train.trials[key])
-        responses = torch.from_numpy(fitted.apply(trials).reshape(trials.n_trials, -1))
+        fitted = fitted_on(preprocessing or Preprocessing(), train.trials[key])
+        responses = torch.from_numpy(applied(fitted, trials).reshape(trials.n_trials, -1))
         parts = {p: dataset.split.members(trials, dataset.stimuli, p) for p in ("train", "test")}
         film = _timeline(trials, responses, parts, _lag(dataset, timing), timing)
         made = _task(key, film, layers, nuisance or {}, timing, settings)

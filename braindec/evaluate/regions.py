@@ -13,6 +13,7 @@ from braindec.data import NeuralDataset, spaces
 from braindec.data.rows import RowsView
 from braindec.decoder import average_groups, group_repeats, steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds
+from braindec.decoder.rows import applied, fitted_on
 from braindec.evaluate.decoded import cross_decode
 from braindec.evaluate.measures import Measured, measure, protocol_named
 from braindec.evaluate.systems import RidgeFitter, signal_features
@@ -64,7 +65,7 @@ def predictability(
         In [-1, 1]; repeats of a test stimulus are averaged. Where a voxel is predicted, the brain carries what the
         embedding holds.
     """
-    fitted = steps_for(recipe.preprocessing, train.trials[key].modality).fit(train.trials[key])
+    fitted = fitted_on(steps_for(recipe.preprocessing, train.trials[key].modality), train.trials[key])
     (x, y, ids), (x_test, y_test, _) = (
         _mean_responses(p.trials[key], fitted, embeddings) for p in (train, test)
     )
@@ -81,6 +82,6 @@ def _mean_responses(
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     group, first = group_repeats(trials.table["stimulus_id"])
     ids = trials.table["stimulus_id"][first].tolist()
-    y = average_groups(fitted.apply(trials).reshape(trials.n_trials, -1), group, len(first))
+    y = average_groups(applied(fitted, trials).reshape(trials.n_trials, -1), group, len(first))
     x = torch.from_numpy(embeddings.of(ids)).flatten(1)
     return x, torch.from_numpy(y), ids

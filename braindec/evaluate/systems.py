@@ -25,6 +25,7 @@ from braindec.decoder import (
     with_repeats,
 )
 from braindec.decoder.fitting import ALPHAS, group_folds, identification_score, inner_units
+from braindec.decoder.rows import applied, fitted_on
 from braindec.maths import factors, nearest, ridge
 from braindec.types import Embeddings, Table, Trials
 
@@ -55,12 +56,12 @@ class System(Protocol):
 Fitter = Callable[[NeuralDataset, Embeddings, int], System]
 
 
-def decoder_fitter(recipe: Any, *, prior: bool = False, progress: bool = False) -> Fitter:
+def decoder_fitter(recipe: Any, *, progress: bool = False) -> Fitter:
     """The recipe's own decoder, fitted from scratch with everything that is chosen in its training."""
 
     def fit(part: NeuralDataset, embeddings: Embeddings, seed: int) -> System:
         decoder = BrainDecoder.build(recipe, part.info, embeddings.info)
-        return decoder.fit(part, embeddings, prior=prior, progress=progress)
+        return decoder.fit(part, embeddings, prior=False, progress=progress)
 
     return fit
 
@@ -182,8 +183,8 @@ def signal_features(preprocessing: Any) -> Callable[[Trials], Callable[[Trials],
     """The preprocessed signal itself, flattened; `preprocessing` as in the decoder's settings."""
 
     def fit(trials: Trials) -> Callable[[Trials], np.ndarray]:
-        fitted: FittedPreprocessing = steps_for(preprocessing, trials.modality).fit(trials)
-        return lambda other: fitted.apply(other).reshape(other.n_trials, -1)
+        fitted: FittedPreprocessing = fitted_on(steps_for(preprocessing, trials.modality), trials)
+        return lambda other: applied(fitted, other).reshape(other.n_trials, -1)
 
     return fit
 

@@ -14,6 +14,7 @@ from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, leakage, splits
 from braindec.decoder import steps_for
 from braindec.decoder.fitting import ALPHAS, group_folds
+from braindec.decoder.rows import applied, fitted_on
 from braindec.evaluate.exam import row_labels
 from braindec.evaluate.measures import auc_over_folds, class_scores
 from braindec.evaluate.scoring import Judged
@@ -230,8 +231,8 @@ def window_fits(
 ) -> Iterator[tuple[int, ridge.RidgeFit, list[torch.Tensor]]]:
     """(number of the window, its ridge with a penalty for each column of labels, held-out trials in every window)."""
     (training,), (test,) = (whole.part(p).trials.values() for p in ("train", "test"))
-    fitted = steps_for(tuple(preprocessing), training.modality).fit(training)
-    x, held = (torch.from_numpy(fitted.apply(t)) for t in (training, test))
+    fitted = fitted_on(steps_for(tuple(preprocessing), training.modality), training)
+    x, held = (torch.from_numpy(applied(fitted, t)) for t in (training, test))
     signal = fitted.signal
     if signal.tmin is None or signal.sfreq is None:
         raise ValueError("the preprocessing of a time course must leave (trial, channel, time).")

@@ -33,7 +33,8 @@ from braindec.data.preprocessing import (
     Whiten,
     fit_together,
 )
-from braindec.decoder import BrainDecoder, Settings, cross_fit, fitting, rows
+from braindec.decoder import BrainDecoder, Settings, average_groups, cross_fit, fitting, prediction, rows
+from braindec.evaluate import systems
 from braindec.losses import soft_clip
 from braindec.maths import principal
 from braindec.types import SensorSpace, Table, Trials
@@ -222,6 +223,22 @@ def test_fitted_steps_make_the_same_bits_of_new_rows_in_files(chain, small_memor
     new = trials.take(np.arange(40, trials.n_trials))
     assert np.array_equal(fitted.apply(new, mapped.Scratch(tmp_path)), fitted.apply(new))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_are_fitted_on_lies_in_files_to_the_same_bits(small_memory, rng, monkeypatch):
+    trials = epochs(rng, level=1e-3)
+    steps_of = Preprocessing((Standardise("run", "unit_unlabelled"), Standardise()))
+    features = systems.signal_features(tuple(steps_of.steps))(trials)(trials)
+    source = features
+    while isinstance(source.base, np.ndarray):
+        source = source.base
+    assert isinstance(source, np.memmap)
+    expected = steps_of.fit(trials).apply(trials)
+    assert np.array_equal(features, expected.reshape(len(expected), -1))
+    group, chosen = np.arange(30) % 7, rng.permutation(trials.n_trials)[:30]
+    whole = average_groups(expected[chosen], group, 7)
+    monkeypatch.setattr(prediction, "AVERAGED_BYTES", 8 * 30 * 11)
+    assert np.array_equal(average_groups(expected, group, 7, chosen), whole)
 
 
 def test_decoding_takes_no_copy_of_all_rows(written, monkeypatch):
