@@ -113,9 +113,9 @@ def to_tokens(latents: Tensor, layout: str) -> Tensor:
     return latents.flatten(2).transpose(1, 2) if layout == "positions" else latents.flatten(1)[:, None]
 
 
-def from_tokens(values: np.ndarray | Tensor, layout: str, shape: tuple[int, ...]) -> Tensor:
+def from_tokens(values: np.ndarray, layout: str, shape: tuple[int, ...]) -> Tensor:
     """The inverse of `to_tokens`: embeddings (n, n_tokens, dim) as float32 latents (n, *shape)."""
-    x = torch.as_tensor(np.asarray(values), dtype=torch.float32)
+    x = torch.from_numpy(np.ascontiguousarray(values, np.float32))
     return (x.transpose(1, 2) if layout == "positions" else x).reshape(-1, *shape)
 
 

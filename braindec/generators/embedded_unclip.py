@@ -32,17 +32,21 @@ class Config:
     guidance : float
         How far to go beyond what the embedding says, away from what no embedding says; 1 is without guidance, and
         then each step costs half.
+    strength : float
+        How far a low-level picture is changed, in (0, 1]: the share of the steps that are made from it.
     batch_size : int
         Pictures made together; changes speed and memory, not the pictures beyond rounding.
     """
 
     n_steps: int = 20
     guidance: float = 2.0
+    strength: float = 0.75
     batch_size: int = 64
 
     def __post_init__(self) -> None:
         checks.in_range("n_steps", self.n_steps, 1, N_NOISE_LEVELS)
         checks.at_least("guidance", self.guidance, 0)
+        checks.in_range("strength", self.strength, 0, 1)
         checks.at_least("batch_size", self.batch_size, 1)
 
 
@@ -55,6 +59,7 @@ class EmbeddedUnclip(Generator):
     """Pictures of the shipped OpenCLIP model's pooled embeddings."""
 
     name = "embedded_unclip"
+    takes = frozenset({"low_level"})
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -69,6 +74,7 @@ class EmbeddedUnclip(Generator):
             "weights_sha256": {name: sums[f"{name}.safetensors"] for name in ("unclip", "vae")},
             "n_steps": self.config.n_steps,
             "guidance": self.config.guidance,
+            "strength": self.config.strength,
         }
 
     @torch.inference_mode()
@@ -92,7 +98,8 @@ class EmbeddedUnclip(Generator):
         with tqdm(total=len(told), desc="generate", disable=not progress) as bar:
             for start in range(0, len(told), self.config.batch_size):
                 rows = slice(start, start + self.config.batch_size)
-                pictures.append(self._decode(self._denoise(noise[rows], told[rows], n_steps)))
+                first = None if guides.low_level is None else self._encode(guides.low_level[rows])
+                pictures.append(self._decode(self._denoise(noise[rows], told[rows], n_steps, first)))
                 bar.update(len(told[rows]))
         return np.concatenate(pictures)
 
@@ -157,10 +164,20 @@ class EmbeddedUnclip(Generator):
                 made.append(as_bytes(told_or_not.pictures(latents)))
         return np.concatenate(made)
 
-    def _denoise(self, noise: Tensor, told: Tensor, n_steps: int) -> Tensor:
+    def _denoise(self, noise: Tensor, told: Tensor, n_steps: int, first: Tensor | None = None) -> Tensor:
+        """Clean latents; `first`: those of pictures that the last share of the steps starts from (img2img)."""
         scheduler = _scheduler(n_steps)
         latents, dropped = noise, torch.zeros(len(noise), dtype=torch.bool)
-        for level in scheduler.timesteps:
+        timesteps = scheduler.timesteps
+        if first is not None:
+            n_left = int(n_steps * self.config.strength)
+            if n_left < 1:
+                raise ValueError(
+                    f"n_steps {n_steps} times strength {self.config.strength} is no whole step; raise one of them."
+                )
+            timesteps = timesteps[n_steps - n_left :]
+            latents = scheduler.add_noise(first, noise, timesteps[:1].repeat(len(noise)))
+        for level in timesteps:
             levels = torch.full((len(latents),), int(level))
             velocity = self.decoder(latents, levels, told, dropped)[0]
             if self.config.guidance != 1:
@@ -169,6 +186,15 @@ class EmbeddedUnclip(Generator):
             # eta is 0: after the first noise nothing is drawn, so the result depends on the given generator alone.
             latents = scheduler.step(velocity, level, latents, eta=0.0).prev_sample
         return self.decoder.to_autoencoder(latents)
+
+    def _encode(self, low_level: np.ndarray) -> Tensor:
+        """Latents of pictures (n, height, width, 3) as the network knows them: the mode, nothing is drawn."""
+        x = torch.as_tensor(low_level).permute(0, 3, 1, 2).float()
+        side = self.decoder.size * FOLDED * 2
+        if tuple(x.shape[2:]) != (side, side):
+            x = nn.functional.interpolate(x, (side, side), mode="bicubic", antialias=True).clamp(0, 255)
+        folded = nn.functional.pixel_unshuffle(x / 127.5 - 1, FOLDED)
+        return self.decoder.from_autoencoder(self.autoencoder.encode(folded).latent_dist.mode())
 
     def _draw(self, latents: Tensor) -> Tensor:
         """Pictures (n, 3, 64, 64), about in [-1, 1]."""

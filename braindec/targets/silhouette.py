@@ -1,4 +1,4 @@
-"""Silhouettes as a target: where a picture differs from the colours along its border, by colour and no network."""
+"""Silhouettes as a target: where a picture differs from the colours of its border, without any network."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Silhouette(ImageTarget):
     """What stands out from the border, 0 to 1, flattened (side * side).
 
     It holds no luminance: a dark object and a bright one of the same outline are the same. It is for pictures whose
-    background reaches the border and whose objects do not: scenes, photographs of single objects.
+    background reaches opposite sides: scenes, photographs of single objects.
 
     Parameters
     ----------
@@ -80,9 +80,37 @@ class Silhouette(ImageTarget):
         if picture.shape[:2] != size:
             picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
         rgb = picture.astype(np.float32) / 255
-        border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])  # (4 n, 3)
-        square = (rgb**2).sum(2).reshape(-1, 1) + (border**2).sum(1) - 2 * rgb.reshape(-1, 3) @ border.T
-        distance = np.sqrt(np.maximum(square.min(1), 0)).reshape(n, n)
+        ground = background_colours(rgb, self.config.tolerance)
+        distance = _distances(rgb.reshape(-1, 3), ground).min(1).reshape(n, n)
         out = np.clip(2 * distance / self.config.tolerance - 1, 0, 1).astype(np.float32)
         made = Image.fromarray(out).resize((self.config.side, self.config.side), Image.Resampling.BOX)
         return np.asarray(made, np.float32).reshape(-1)
+
+
+def background_colours(rgb: np.ndarray, tolerance: float) -> np.ndarray:
+    """Colours of the border that are also found on the opposite side; all of the border's where none is.
+
+    An object that reaches into a corner touches two sides, but not opposite ones.
+
+    Parameters
+    ----------
+    rgb : ndarray of float, shape (height, width, 3)
+        In [0, 1].
+    tolerance : float
+        Half of it is how far apart equal colours may be.
+
+    Returns
+    -------
+    ndarray, shape (n_colours, 3)
+    """
+    kept = []
+    for one, other in ((rgb[0], rgb[-1]), (rgb[:, 0], rgb[:, -1])):
+        apart = _distances(one, other)
+        kept += [one[apart.min(1) < tolerance / 2], other[apart.min(0) < tolerance / 2]]
+    found = np.concatenate(kept)
+    return found if len(found) else np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.sqrt(np.maximum(square, 0))
