@@ -66,7 +66,7 @@ class BrainDecoder(nn.Module):
         self.register_buffer("shared_weight", torch.zeros(0, 0))
         self.register_buffer("shared_bias", torch.zeros(0))
         self.encoder: Any = None
-        self.prior = build_prior(settings, self.outputs[self.main].shape)
+        self.prior = build_prior(settings, self.outputs)
         if settings.calibrate:  # said now, not after the training
             Calibration.check(int(np.prod(self.outputs[self.main].shape)))
 

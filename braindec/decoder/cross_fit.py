@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,9 @@ Refit = Callable[[Mapping[str, np.ndarray]], Mapping[str, Rows]]
 Predicted = dict[
     str, tuple[Tensor, Tensor, Tensor]
 ]  # by signal key: predictions, targets, whether a row is a mean
-Looks = dict[int, tuple[float, Predicted]]  # by step: validation score, predictions of the held-out units
+Told = dict[str, dict[str, Tensor]]  # by signal key and output: what else is predicted for the same rows
+Look = tuple[float, Predicted, Told]  # validation score, predictions of the held-out units
+Looks = dict[int, Look]  # by step
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +45,13 @@ class CrossFit:
         By signal key: what encoders that never saw a training stimulus predict for it, for its repeats' mean (where
         `averaged` is True) and, if any stimulus has repeats, for single trials; raw outputs and centred targets
         (n, n_tokens, n_dims).
+    told : mapping of str to mapping of str to Tensor
+        By signal key and output: raw outputs of the further heads that were asked for, for the same rows.
     """
 
     log: train.Log
     held_out: Mapping[str, tuple[Tensor, Tensor, Tensor]]
+    told: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 def cross_fit(
@@ -68,6 +73,7 @@ def cross_fit(
     about: str = "",
     keep: Callable[[Tensor], Tensor] = lambda values: values,
     cycle: CycleConfig | None = None,
+    also: tuple[str, ...] = (),
 ) -> tuple[Encoder, CrossFit]:
     """An encoder trained on everything for as many steps as held-out units prefer, and its out-of-fold predictions.
 
@@ -98,12 +104,15 @@ def cross_fit(
         Where predictions wait for the choice of the number of steps: gives an equal tensor.
     cycle : decoder.cycle.Config, optional
         Losses of the way from one subject through another, beside those of the predictions.
+    also : tuple of str
+        Further outputs whose out-of-fold predictions are kept.
     """
-    _refuse_too_many(sets, next(iter(losses)), n_folds)
+    for output in (next(iter(losses)), *also):
+        _refuse_too_many(sets, output, n_folds)
     looks = [
         _fold(
             _trainee(build(), copy.deepcopy(dict(losses)), weights, trainable, cycle, seed), kept, held, settings, seed,
-            f"{name}-fold-{number}", folder, progress, start, about, keep,
+            f"{name}-fold-{number}", folder, progress, start, about, keep, also,
         )
         for number, (kept, held) in enumerate(fold_sets(sets, n_folds, seed, refit))
     ]  # fmt: skip
@@ -119,7 +128,10 @@ def cross_fit(
     trainee.requires_grad_(True)
     log.best_step = best
     log.rows += [{"step": float(step), "validation": value} for step, value in curve.items()]
-    return trainee.encoder, CrossFit(log, _join([look[best][1] for look in looks]) if looks else {})
+    if not looks:
+        return trainee.encoder, CrossFit(log, {})
+    chosen = [look[best] for look in looks]
+    return trainee.encoder, CrossFit(log, _join([look[1] for look in chosen]), _join_told(chosen))
 
 
 def _refuse_too_many(sets: Sets, output: str, n_folds: int) -> None:
@@ -132,29 +144,30 @@ def _refuse_too_many(sets: Sets, output: str, n_folds: int) -> None:
         )
 
 
-def _score(looks: Sequence[tuple[float, Predicted]], rank: Rank | None) -> float:
+def _score(looks: Sequence[Look], rank: Rank | None) -> float:
     if rank is None:
-        return float(np.mean([value for value, _ in looks]))
-    joined = _join([predicted for _, predicted in looks]).values()
+        return float(np.mean([value for value, _, _ in looks]))
+    joined = _join([predicted for _, predicted, _ in looks]).values()
     means = [(raw[mean].flatten(1), truth[mean].flatten(1)) for raw, truth, mean in joined]
     return float(np.mean([rank(raw, truth) for raw, truth in means]))
 
 
 def _fold(
     trainee: Trainee, kept: Sets, held: Sets, settings: train.Config, seed: int, name: str, folder: Path | None,
-    progress: bool, start: Start, about: str, keep: Callable[[Tensor], Tensor],
+    progress: bool, start: Start, about: str, keep: Callable[[Tensor], Tensor], also: tuple[str, ...],
 ) -> Looks:  # fmt: skip
     """Looks at one fold, made now or found in `folder`."""
     batches = Batches(kept, settings, seed, name)
     main = next(iter(trainee.losses))
 
     def make() -> Looks:
-        found: list[tuple[float, Predicted]] = []
+        found: list[Look] = []
 
         def look(module: nn.Module) -> float:
-            made = _predict(trainee.encoder, held, main)
+            made, further = _predict(trainee.encoder, held, main, also)
+            told = {key: {n: keep(values) for n, values in some.items()} for key, some in further.items()}
             predicted = {key: (keep(raw), keep(truth), mean) for key, (raw, truth, mean) in made.items()}
-            found.append((reciprocal_rank(predicted), predicted))
+            found.append((reciprocal_rank(predicted), predicted, told))
             return found[-1][0]
 
         start(trainee.encoder, kept)
@@ -170,21 +183,25 @@ def _fold(
 
 
 @torch.no_grad()
-def _predict(encoder: Encoder, sets: Sets, output: str) -> Predicted:
+def _predict(encoder: Encoder, sets: Sets, output: str, also: tuple[str, ...]) -> tuple[Predicted, Told]:
     device = next(encoder.parameters()).device
-    out = {}
+    out: Predicted = {}
+    told: Told = {}
     for key, data in sets.items():
         averaged = data.averaged()
         single = [] if averaged is data else [data]
-        values = [
-            encoder({key: p.signals[rows].to(device)})[key][output].cpu()
+        made = [
+            [found[name].cpu() for name in (output, *also)]
             for p in (averaged, *single)
             for rows in parts(p.signals, p.targets[output])
+            for found in (encoder({key: p.signals[rows].to(device)})[key],)
         ]
-        is_mean = torch.arange(sum(len(v) for v in values)) < len(averaged.stimuli)
+        values, *further = (torch.cat(some) for some in zip(*made, strict=True))
+        is_mean = torch.arange(len(values)) < len(averaged.stimuli)
         truth = torch.cat([whole(p.targets[output]) for p in (averaged, *single)])
-        out[key] = (torch.cat(values), truth, is_mean)
-    return out
+        out[key] = (values, truth, is_mean)
+        told[key] = dict(zip(also, further, strict=True))
+    return out, told
 
 
 def reciprocal_rank(predicted: Predicted) -> float:
@@ -202,6 +219,14 @@ def _join(parts: Sequence[Predicted]) -> Predicted:
     return {
         key: tuple(torch.cat([part[key][i] for part in parts if key in part]) for i in range(3))  # type: ignore[misc]  # of three
         for key in keys
+    }
+
+
+def _join_told(looks: Sequence[Look]) -> Told:
+    keys = dict.fromkeys(key for _, _, told in looks for key in told)
+    found = {key: [told[key] for _, _, told in looks if key in told] for key in keys}
+    return {
+        k: {name: torch.cat([one[name] for one in some]) for name in some[0]} for k, some in found.items()
     }
 
 

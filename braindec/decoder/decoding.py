@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,14 +31,16 @@ def predict(decoder: BrainDecoder, trials: Trials, repeats: Repeats, output: str
     encoder = decoder.fitted_encoder()
     fitted = checks.known_key("subject", trials.key, decoder.preprocessing)
 
-    def run(responses: np.ndarray) -> np.ndarray:
+    def run(name: str, responses: np.ndarray) -> np.ndarray:
         encoder.eval()
         made = raw(decoder, trials.key, decoder.tensor(responses), name)
         centred = decoder.finished(trials.key, made) if name == decoder.main else made
         return decoder.scaler(name).restore(centred).cpu().numpy()
 
-    x = fitted.apply(trials, rows.place_for(trials))
-    return replace(with_repeats(x, trials.table, repeats, run), key=trials.key)
+    x = rows.applied(fitted, trials)
+    others = decoder.settings.prior_told if name == decoder.main else ()
+    told = {other: with_repeats(x, trials.table, repeats, partial(run, other)).values for other in others}
+    return replace(with_repeats(x, trials.table, repeats, partial(run, name)), key=trials.key, told=told)
 
 
 def raw(decoder: BrainDecoder, key: str, signals: Tensor, output: str) -> Tensor:
@@ -99,7 +102,12 @@ def imagine(
     scaler = decoder.scaler(decoder.main)
     condition = decoder.condition(scaler.centre(decoder.tensor(prediction.values)))
     generator = seeding.torch_generator(seed, "prior")
-    samples = decoder.prior.sample(condition, generator=generator, n_steps=n_steps, n_samples=n_samples)
+    told = {
+        name: decoder.scaler(name).centre(decoder.tensor(values)) for name, values in prediction.told.items()
+    }
+    samples = decoder.prior.sample(
+        condition, generator=generator, n_steps=n_steps, n_samples=n_samples, told=told
+    )
     return scaler.restore(samples).cpu().numpy()
 
 

@@ -53,7 +53,7 @@ def fit_(
         n_folds=settings.n_folds, seed=settings.seed, name="encoder", folder=folder, progress=progress,
         start=start if solved or settings.train.ridge_start else start_at_random, rank=rank_of(decoder),
         refit=refit_of(decoder, part, sets, place), about=identity_of(decoder, part, named),
-        keep=kept_in(place), cycle=settings.cycle,
+        keep=kept_in(place), cycle=settings.cycle, also=settings.prior_told if prior else (),
     )  # fmt: skip
     decoder.log = fitted.log
     fit_gain_(decoder, fitted, sets)
@@ -294,6 +294,7 @@ def train_prior_(decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, p
     conditions = decoder.condition(torch.cat([p for p, _ in pairs]))
     targets = torch.cat([t for _, t in pairs])
     settings = decoder.settings
+    told = {n: torch.cat([fitted.told[key][n] for key in fitted.held_out]) for n in settings.prior_told}
     decoder.prior_log = fit_prior(
-        decoder.prior, conditions, targets, settings.prior_train, settings.seed, folder, progress
+        decoder.prior, conditions, targets, settings.prior_train, settings.seed, folder, progress, told
     )

@@ -22,43 +22,59 @@ def fit_prior(
     seed: int,
     folder: Path | None,
     progress: bool,
+    told: Mapping[str, Tensor] | None = None,
 ) -> train.Log | None:
-    """Starts a prior from all pairs (n, n_tokens, n_dims) and, unless it is closed-form, trains it on them."""
-    prior.start_(conditions, targets)
+    """Solves a closed-form prior on all pairs (n, n_tokens, n_dims); another one learns from all but the held ones.
+
+    On those the step is chosen whose weights are kept, and samples are made as wide as they err. `told` has what the
+    prior is told beside the conditions, a row a pair.
+    """
+    told = dict(told or {})
     if prior.closed_form:
+        prior.start_(conditions, targets, told)
         return None
     kept, held = held_pairs(targets, settings.validation_fraction, seed)
+    prior.start_(conditions[kept], targets[kept], taken(told, kept))
     order = Order(len(kept), min(settings.batch_size, len(kept)), seed, "prior")
     ranks = Ranks.here()
 
-    def batch(step: int) -> dict[str, Tensor]:
+    def batch(step: int) -> dict[str, Any]:
         rows = kept[order.rows(step)]
         own = rows[ranks.share(len(rows))]
         share = torch.tensor(len(own) * ranks.n / len(rows))  # 1 where ranks share a step evenly
-        return {"brain": conditions[own], "image": targets[own], "share": share}
+        return {"brain": conditions[own], "image": targets[own], "share": share, "told": taken(told, own)}
 
     def loss(
-        module: nn.Module, batch: Mapping[str, Tensor], progress: float, generator: torch.Generator
+        module: nn.Module, batch: Mapping[str, Any], progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
         if not ranks.first:  # other rows, other noise
             generator.manual_seed(seeding.derive(generator.initial_seed(), "rank", ranks.rank))
-        return {"prior": batch["share"] * prior.objective(batch["brain"], batch["image"], generator)}
+        found = prior.objective(batch["brain"], batch["image"], generator, batch["told"])
+        return {"prior": batch["share"] * found}
 
     def validate(module: nn.Module) -> float:
         generator = seeding.torch_generator(
             seed, "prior validation", device=str(next(prior.parameters()).device)
         )
         device = generator.device
-        losses = [
-            prior.objective(conditions[held].to(device), targets[held].to(device), generator)
-            for _ in range(8)
-        ]
+        pairs = conditions[held].to(device), targets[held].to(device)
+        known = {name: values.to(device) for name, values in taken(told, held).items()}
+        losses = [prior.objective(*pairs, generator, known) for _ in range(8)]
         return -float(torch.stack(losses).mean())
 
-    return train.fit(
+    log = train.fit(
         prior, batch, loss, settings, seed=seed, name="prior", folder=folder, progress=progress,
         validate=validate if len(held) else None,
     )  # fmt: skip
+    if len(held):
+        generator = seeding.torch_generator(seed, "prior spread")
+        prior.calibrate_(conditions[held], targets[held], generator, taken(told, held))
+    return log
+
+
+def taken(told: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """These rows of all that is told."""
+    return {name: values[rows] for name, values in told.items()}
 
 
 def held_pairs(targets: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,8 @@ class Settings:
     chooses the number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on;
     `calibrate` needs it. With `fit` ``"closed_form"`` the encoder is solved (`decoder.closed_form`) and makes no step;
     with ``"gradient"`` such a solution is where training starts (`train.ridge_start`). `cycle` adds losses that tie the
-    subjects' adapters to each other.
+    subjects' adapters to each other. `prior_told` names further outputs whose predictions the prior is told beside the
+    main one's (texts, low-level embeddings).
     """
 
     adapter: Any
@@ -40,6 +41,7 @@ class Settings:
     train: TrainConfig = TRAIN
     prior_train: TrainConfig = PRIOR_TRAIN
     prior_samples: int = 32
+    prior_told: tuple[str, ...] = ()
     n_folds: int = 3
     calibrate: bool = True
     loss_weights: Mapping[str, float] | None = None
@@ -50,6 +52,11 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "preprocessing", steps_from(self.preprocessing))
         checks.one_of("fit", self.fit, ("gradient", "closed_form"))
+        checks.unique("prior_told", self.prior_told)
+        if self.prior_told and self.prior is None:
+            raise checks.ConfigError(
+                f"prior_told names {list(self.prior_told)}, but there is no prior to tell."
+            )
         if self.fit == "closed_form":
             if not getattr(self.backbone, "affine", False):
                 raise checks.ConfigError(
@@ -79,13 +86,17 @@ def build_losses(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> d
     return {name: registry.load(*registry.name_of(c)).build(c) for name, c in configs.items()}
 
 
-def build_prior(settings: Settings, shape: tuple[int, int]) -> Any:
-    """The prior for embeddings (n_tokens, n_dims); None where the settings name none."""
+def build_prior(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> Any:
+    """The prior of the main output's embeddings, told those that the settings name; None where they name no prior."""
     if settings.prior is None:
         return None
+    main, *others = outputs
+    for name in settings.prior_told:
+        checks.one_of("prior_told", name, others)
     module = registry.load(*registry.name_of(settings.prior))
+    told = {name: outputs[name].shape for name in settings.prior_told}
     with seeding.seeded(settings.seed, "prior"):
-        return module.build(shape, settings.prior)
+        return module.build(outputs[main].shape, settings.prior, told)
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
@@ -114,6 +125,7 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
         train=config.from_json(TrainConfig, data["train"]),
         prior_train=config.from_json(TrainConfig, data["prior_train"]),
         prior_samples=data["prior_samples"],
+        prior_told=tuple(data.get("prior_told", ())),
         n_folds=data["n_folds"],
         calibrate=data["calibrate"],
         loss_weights=data["loss_weights"],

@@ -27,10 +27,7 @@ Stake = Mapping[str, str | None]
 def first(prediction: Prediction, n: int) -> Prediction:
     """The rows of the `n` first stimuli by sorted id, so that every system draws the same ones."""
     order = np.argsort(np.array(prediction.ids))[:n]
-    return Prediction(
-        tuple(prediction.ids[i] for i in order), prediction.values[order], prediction.table.take(order),
-        prediction.n_repeats[order], prediction.key,
-    )  # fmt: skip
+    return prediction.take(order)
 
 
 def render(generator: Any, embeddings: np.ndarray, seed: int, n_steps: int | None = None) -> np.ndarray:
@@ -59,6 +56,43 @@ def measure_pictures(
         metric = metric_table()[name]
         out[name] = measured_pictures(metric, inputs_of(metric, shown), inputs_of(metric, made), generator)
     return out
+
+
+def measure_samples(
+    presented: np.ndarray,
+    samples: np.ndarray,
+    protocol: Protocol,
+    generator: np.random.Generator,
+    stake: Stake | None = None,
+) -> dict[str, Measured]:
+    """Scores of single samples: the mean over samples of what each one scores by itself, and how far they lie apart.
+
+    Parameters
+    ----------
+    presented : uint8 array, shape (n, height, width, 3)
+    samples : uint8 array, shape (n_samples, n, height, width, 3)
+    stake : mapping, optional
+        See `measure_pictures`.
+
+    Returns
+    -------
+    dict of str to Measured
+        The interval is that of one sample: its ends are means over samples, which is wider than that of their mean.
+        Details: ``samples`` (their number), ``each`` (every sample's score), ``spread`` (SD over samples).
+    """
+    found = [measure_pictures(presented, made, protocol, generator, stake) for made in samples]
+    return {name: _of_samples([one[name] for one in found]) for name in found[0]}
+
+
+def _of_samples(found: Sequence[Measured]) -> Measured:
+    values = np.array([m.value for m in found])
+    low, high = np.mean([m.interval for m in found], axis=0)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return dataclasses.replace(
+        found[0], value=float(values.mean()), interval=(float(low), float(high)),
+        chance=float(np.mean([m.chance for m in found])), per_sample=np.mean([m.per_sample for m in found], axis=0),
+        details={"samples": len(found), "each": values.tolist(), "spread": spread},
+    )  # fmt: skip
 
 
 def metrics_here(protocol: Protocol, stake: Stake | None = None) -> tuple[str, ...]:

@@ -30,9 +30,9 @@ def test_every_stimulus_is_calibrated_with_where_repeats_are_unequal(planted, mo
     seen: dict[int, int] = {}
     calibrate = cross_fit.CrossFit
 
-    def spy(log, held_out):
+    def spy(log, held_out, told):
         seen.update({i: int(rows.sum()) for i, (_, _, rows) in enumerate(held_out.values())})
-        return calibrate(log, held_out)
+        return calibrate(log, held_out, told)
 
     monkeypatch.setattr(cross_fit, "CrossFit", spy)
     part = planted.dataset.part("train")
@@ -53,12 +53,15 @@ class Memory(nn.Module):
         self.trained: set[float] = set()
         self.validated: set[float] = set()
 
-    def start_(self, conditions, targets):
+    def start_(self, conditions, targets, told):
         """Nothing to take."""
 
-    def objective(self, brain, image, generator):
+    def objective(self, brain, image, generator, told):
         (self.trained if self.training else self.validated).update(image.flatten().tolist())
         return (self.weight - image.mean()) ** 2
+
+    def calibrate_(self, brain, image, generator, told):
+        self.validated.update(image.flatten().tolist())
 
 
 def test_a_prior_is_validated_on_stimuli_it_never_trains_on():
