@@ -108,16 +108,16 @@ class MindEye2Network(nn.Module):
         -------
         Tensor, shape (n_trials, n_tokens, n_dims)
         """
-        if told:
-            parts = [layer(told[name]) for name, layer in self.told_in.items()]
-            brain = torch.cat([*parts, brain], dim=1)
+        known = told or {}
+        parts = [layer(known[name]) for name, layer in self.told_in.items()]
+        brain = torch.cat([*parts, brain], dim=1)
         brain = torch.where(keep[:, None, None], brain, self.no_brain)
         if keep_image is not None:
             noisy = torch.where(keep_image[:, None, None], noisy, self.no_image)
-        told = (
+        moment = (
             step if isinstance(self.time_in, nn.Embedding) else _time_features(step, noisy.shape[2]).to(noisy)
         )
-        time = self.time_in(told).to(noisy).unsqueeze(1)
+        time = self.time_in(moment).to(noisy).unsqueeze(1)
         x = torch.cat([brain, time, noisy + self.position], dim=1)  # (trial, 2 * token + 1, dim)
         bias = self.bias[_buckets(x.shape[1], x.device)].permute(2, 0, 1)  # (head, query, 1 + key)
         turns = torch.arange(x.shape[1], device=x.device)[:, None] * self.frequency

@@ -63,10 +63,9 @@ def sample(
     scheduler = _scheduler(sampler, alphas_cumprod)
     scheduler.set_timesteps(n_steps)
     # Solvers of the second order remember the last step; DPM-solver draws nothing.
-    more: dict[str, Any] = {
-        "ddim": {"eta": eta, "generator": generator},
-        "ddpm": {"generator": generator},
-    }.get(sampler, {})
+    more: dict[str, Any] = {} if sampler == "dpm" else {"generator": generator}
+    if sampler == "ddim":
+        more["eta"] = eta
     x = noise
     for step in scheduler.timesteps:
         clean = denoise(x, step.to(x.device).expand(len(x)))
