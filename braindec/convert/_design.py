@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from braindec import checks, config, registry
+from braindec import checks, config, registry, store
+from braindec.convert import _weights
 from braindec.encoder import Encoder
 from braindec.priors import Prior
 from braindec.types import SignalInfo, SubjectSignal, space_arrays
@@ -24,6 +26,9 @@ DRAWS = (
     torch.Tensor.uniform_,
     torch.Tensor.normal_,
 )
+FORMAT = 1
+KIND = "braindec converted model"
+CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 SEED = 0  # of weights that are replaced; an adapter that is added later begins with it
 
 
@@ -61,6 +66,33 @@ class Design:
         shape = checks.known_key("prior_output", self.prior_output, self.outputs)
         prior: Prior = build_prior(shape, self.prior)
         return Converted(self, encoder.eval(), prior.eval())
+
+    @property
+    def opened_with(self) -> str:
+        """The call that opens the folder, for the report."""
+        return "braindec.convert.load(folder)"
+
+    def tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        """Tables of the report: signals and outputs."""
+        signals = [(f"`{key}`", str(signal.shape)) for key, signal in self.info.signals.items()]
+        outputs = [(f"`{name}`", f"{n} x {d}") for name, (n, d) in self.outputs.items()]
+        return [
+            ("Signals", ("signal", "shape of a trial"), list(signals)),
+            ("Outputs", ("output", "tokens x dims"), list(outputs)),
+        ]
+
+    def save(
+        self,
+        folder: Path,
+        like: Mapping[str, Tensor],
+        make: Callable[[str], Tensor],
+        source: Mapping[str, str],
+    ) -> tuple[str, ...]:
+        """Writes config.json and weights.safetensors; see `_keys.Made.save`."""
+        _weights.write(folder / WEIGHTS, like, make)
+        data = {"kind": KIND, "format": FORMAT, "source": dict(source), "design": to_json(self)}
+        store.write_json(folder / CONFIG, data)
+        return CONFIG, WEIGHTS
 
     def build_unfilled(self) -> Converted:
         """The modules with no weights worth anything: memory that is not drawn into is not taken either."""

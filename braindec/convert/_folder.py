@@ -10,15 +10,12 @@ from pathlib import Path
 from torch import Tensor
 
 from braindec import checks, hub, store
-from braindec.convert import _weights
 from braindec.convert._checkpoint import Checkpoint
-from braindec.convert._design import Converted, from_json, to_json
+from braindec.convert._design import CONFIG, FORMAT, KIND, WEIGHTS, Converted, from_json
 from braindec.convert._keys import Reading
 from braindec.convert._report import Report, write_report
 
-FORMAT = 1
-KIND = "braindec converted model"
-CONFIG, WEIGHTS, REPORT = "config.json", "weights.safetensors", "report.md"
+REPORT = "report.md"
 MAKE_IT = "Make it with: braindec convert NAME CHECKPOINT --out DIR"
 
 
@@ -64,16 +61,14 @@ def _fill(reading: Reading, source: Checkpoint, folder: Path, out: Path) -> Repo
     def make(name: str) -> Tensor:
         return moves[name].make(*(source[key] for key in moves[name].sources))
 
+    about = {"name": source.path.name, "sha256": store.sha256_of(source.path)}
     try:
-        _weights.write(folder / WEIGHTS, like, make)
+        files = reading.design.save(folder, like, make, about)
     except ValueError as error:  # NaN among the numbers: seen only now
         raise source.refused(str(error).rstrip(".")) from error
     report = write_report(reading, source, like, out)
     (folder / REPORT).write_text(report.text, encoding="utf-8")
-    about = {"name": source.path.name, "sha256": store.sha256_of(source.path)}
-    data = {"kind": KIND, "format": FORMAT, "source": about, "design": to_json(reading.design)}
-    store.write_json(folder / CONFIG, data)
-    hub.write_manifest(folder, (CONFIG, WEIGHTS, REPORT))
+    hub.write_manifest(folder, (*files, REPORT))
     return report
 
 

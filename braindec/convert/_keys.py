@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from braindec.convert._checkpoint import Checkpoint
-from braindec.convert._design import Design
 
 SHOWN = 12  # lines of an error
 AS_IT_IS = "as it is"
@@ -18,6 +19,46 @@ AS_IT_IS = "as it is"
 
 def _same(value: Tensor) -> Tensor:
     return value
+
+
+Rows = list[tuple[str, ...]]
+
+
+class Made(Protocol):
+    """What a checkpoint becomes: modules, and the folder that they are written to."""
+
+    @property
+    def system(self) -> str:
+        """The published system, e.g. ``mindeye2``."""
+
+    @property
+    def opened_with(self) -> str:
+        """The call that opens the folder, for the report."""
+
+    def build_shapes(self) -> Any:
+        """Something whose ``module`` has all tensors of ours, without memory."""
+
+    def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
+        """Tables of the report: title, head, rows."""
+
+    def save(
+        self,
+        folder: Path,
+        like: Mapping[str, Tensor],
+        make: Callable[[str], Tensor],
+        source: Mapping[str, str],
+    ) -> tuple[str, ...]:
+        """Writes settings and tensors, each asked of `make` by its name; the names of the files.
+
+        Parameters
+        ----------
+        folder : Path
+        like : mapping of str to Tensor
+            Shapes and types.
+        make : callable
+        source : mapping of str to str
+            Name and sha256 of the checkpoint.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,7 +89,8 @@ class Reading:
 
     Parameters
     ----------
-    design : Design
+    design : Made
+        A `Design`, or what else knows its modules and its folder.
     moves : tuple of Move
         Every tensor of the design's modules, once, in their order.
     left : mapping of str to str
@@ -57,7 +99,7 @@ class Reading:
         Sentences for the report: whose adapter is whose, which parts are absent, which parameters are inert.
     """
 
-    design: Design
+    design: Made
     moves: tuple[Move, ...]
     left: Mapping[str, str]
     notes: tuple[str, ...] = ()
@@ -69,10 +111,10 @@ class KeyMap:
     Parameters
     ----------
     source : Checkpoint
-    design : Design
+    design : Made
     """
 
-    def __init__(self, source: Checkpoint, design: Design):
+    def __init__(self, source: Checkpoint, design: Made):
         self.source, self.design = source, design
         self.wanted: dict[str, Tensor] = dict(design.build_shapes().module.state_dict())
         self._moves: dict[str, Move] = {}

@@ -50,17 +50,13 @@ def write_report(reading: Reading, source: Checkpoint, like: Mapping[str, Tensor
         "out (below, with the reason). "
         f"{len(like)} tensors of {n_values:,} values were written. "
         + (f"Not read: {', '.join(f'`{name}`' for name in source.beside)}." if source.beside else ""),
-        "Load it with `braindec.convert.load(folder)`.",
+        f"Load it with `{reading.design.opened_with}`.",
         "## Notes",
         "\n".join(f"- {note}" for note in reading.notes),
-        "## Signals and outputs",
-        _table(
-            ("signal", "shape of a trial"),
-            [(f"`{key}`", str(s.shape)) for key, s in reading.design.info.signals.items()],
-        ),
-        _table(
-            ("output", "tokens x dims"),
-            [(f"`{k}`", f"{n} x {d}") for k, (n, d) in reading.design.outputs.items()],
+        *(
+            line
+            for title, head, rows in reading.design.tables()
+            for line in (f"## {title}", _table(head, rows))
         ),
         "## Parts",
         _table(("part", "values"), [(f"`{part}`", f"{n:,}") for part, n in _parts(like).items()]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -120,12 +121,15 @@ class Networks:
     autoencoder : AutoencoderKL or VQModel
     scheduler : a noise schedule
     control : ControlNetModel, optional
+    levels : callable, optional
+        Noise levels of a number of steps, where they are others than the schedule's own.
     """
 
     unet: Any
     autoencoder: Any
     scheduler: Any
     control: Any = None
+    levels: Callable[[int], list[int]] | None = None
 
 
 def networks(folder: _folder.Folder, config: Settings, unet: str = "unet") -> Networks:
@@ -146,7 +150,17 @@ class LatentDiffusion(Generator):
 
     A member says what its embeddings look like (`item`) and what the network is told of them (`conditions`).
     Every row has a source of noise of its own, seeded for all rows at once.
+
+    Attributes
+    ----------
+    shown : tuple of float
+        Gain and lift that bring what the autoencoder draws to [0, 1].
+    offset_noise : float
+        Noise that a row's first latents have in common, beside one's own of each of them.
     """
+
+    shown: tuple[float, float] = (0.5, 0.5)
+    offset_noise: float = 0.0
 
     def __init__(self, config: Settings, folder: _folder.Folder, made: Networks) -> None:
         self.config, self.folder, self.networks = config, folder, made
@@ -269,10 +283,16 @@ class LatentDiffusion(Generator):
     ) -> tuple[Tensor, Tensor]:
         """First latents, and the noise levels that are left to do."""
         scheduler = self.networks.scheduler
-        scheduler.set_timesteps(n_steps, device=self.networks.unet.device)
-        latents = noise(sources, (self.networks.autoencoder.config.latent_channels, *_pair(
-            self.networks.unet.config.sample_size
-        ))).to(self.networks.unet.device)  # fmt: skip
+        device = self.networks.unet.device
+        if self.networks.levels is None:
+            scheduler.set_timesteps(n_steps, device=device)
+        else:
+            scheduler.set_timesteps(timesteps=self.networks.levels(n_steps), device=device)
+        n_channels = self.networks.autoencoder.config.latent_channels
+        latents = noise(sources, (n_channels, *_pair(self.networks.unet.config.sample_size)))
+        if self.offset_noise:
+            latents = latents + self.offset_noise * noise(sources, (1, 1, 1))
+        latents = latents.to(device)
         if low_level is None:
             return latents * scheduler.init_noise_sigma, scheduler.timesteps
         n_left = min(int(n_steps * self.config.strength), n_steps)
@@ -299,12 +319,9 @@ class LatentDiffusion(Generator):
         drawn = self.networks.autoencoder.decode(
             latents / self.networks.autoencoder.config.scaling_factor
         ).sample
-        bytes_ = self.shown(drawn).clamp(0, 1).mul(255).round().to(torch.uint8)
+        gain, lift = self.shown
+        bytes_ = (gain * drawn + lift).clamp(0, 1).mul(255).round().to(torch.uint8)
         return bytes_.permute(0, 2, 3, 1).cpu().numpy()
-
-    def shown(self, drawn: Tensor) -> Tensor:
-        """Pictures about in [0, 1] of what the autoencoder draws."""
-        return drawn / 2 + 0.5
 
     def _control_map(self, control: np.ndarray, n: int) -> Tensor:
         """Control maps (n, channel, height, width), twice where guidance asks twice."""
