@@ -49,6 +49,8 @@ RECIPE = Recipe(
         "newcomer": 4,
         "n_null_newcomer": 5,
         "n_images": 30,
+        "n_samples": 3,
+        "attributes": {"colour": "colour", "place": "place", "object": "shape", "background": "background"},
         "inverse_crime_world": "world_inverse_crime.json",
         "inside": inside_page.Settings(),
     },
@@ -58,6 +60,7 @@ SMOKE = (
     "train.n_steps=20",
     "train.validate_every=10",
     "prior_train.n_steps=40",
+    "prior_train.validation_fraction=0.5",
     "n_folds=2",
     "generator.n_steps=4",
     "plan.n_null=1",
@@ -65,6 +68,7 @@ SMOKE = (
     "plan.n_null_pictures=2",
     "settings.n_null_newcomer=1",
     "settings.n_images=8",
+    "settings.n_samples=2",
     "settings.inverse_crime_world=world_smoke_inverse_crime.json",
     "settings.inside.n_null=3",
     "settings.inside.n_permutations=19",
@@ -98,7 +102,8 @@ def main(recipe, data_dir, out_dir):
     lap("judging and nulls")
     drawn = evaluate.reconstructions(
         decoder, nulls, recipe, dataset, embeddings, n_images=recipe.settings["n_images"],
-        n_steps=recipe.generator.n_steps, n_jobs=plan.n_jobs,
+        n_steps=recipe.generator.n_steps, n_samples=recipe.settings["n_samples"], n_jobs=plan.n_jobs,
+        attributes=evaluate.attributes_of(training, dataset, embeddings, recipe.settings["attributes"]),
         target=registry.load("targets", "tiny_openclip").build(recipe.target),
     )  # fmt: skip
     # Another network than the target's: what pixels predict of a voxel, learnt from the training scenes.
@@ -149,6 +154,7 @@ def main(recipe, data_dir, out_dir):
         },
         (
             *panels.galleries(drawn, "two_way_identification"),
+            *panels.verdicts(drawn),
             *panels.left_out(drawn),
             *panels.collapse(judged.scores),
             panels.against_oracles([*judged.scores, *adapted.scores], metric),

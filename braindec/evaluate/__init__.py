@@ -9,6 +9,7 @@ from braindec.evaluate.brain_correlations import brain_correlations, ridge_encod
 from braindec.evaluate.contest import Contender, Contest, Rules, contest
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
 from braindec.evaluate.exam import Exam
+from braindec.evaluate.hallucination_readouts import attributes_of, latent_attribute
 from braindec.evaluate.inverse_crime import inflation
 from braindec.evaluate.laps import Laps
 from braindec.evaluate.measures import Measured, measure, protocol_named
@@ -65,6 +66,7 @@ __all__ = [
     "averaged_trials",
     "averaging_curve",
     "adaptation",
+    "attributes_of",
     "best_test_step",
     "brain_correlations",
     "by_region",
@@ -85,6 +87,7 @@ __all__ = [
     "inflation",
     "join",
     "judge",
+    "latent_attribute",
     "measure",
     "measure_captions",
     "measure_pictures",

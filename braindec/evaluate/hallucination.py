@@ -10,14 +10,14 @@ readings may be trusted, and give three things:
 - Whether the attribute is **carried**: the posterior foresees the true values of calibration stimuli better than it
   foresees those of other stimuli (permutation test, Holm over a subject's attributes, 0.05).
 - Which pictures are **told**: for each, the claim that the truth is among the values that the brain makes likeliest and
-  that together hold at most half of the prior. Claims are made for as many pictures as keep the expected share of wrong
-  ones among them at 10 % (conformal selection, over all pictures that are judged together).
+  that together hold at most about half of the prior. Claims are made for as many pictures as keep the expected share of
+  wrong ones among them at 10 % (conformal selection, over all pictures that are judged together).
 
 The verdict on what one picture shows of one attribute:
 
 from the brain
-    The attribute is carried, the claim is made for this picture, its set holds at most half of the prior, and what the
-    picture shows lies in the set. *The brain decided this, to one bit at least.*
+    The attribute is carried, the claim is made for this picture, its set holds at most about half of the prior, and
+    what the picture shows lies in the set. *The brain decided this, to about one bit at least.*
 from the prior
     The attribute is not carried; or the picture's set holds as much of the prior as the set of somebody who is told
     nothing; or the picture shows a value that its set excludes. *Prior or generator filled this in.*

@@ -46,7 +46,7 @@ def low_level_pictures(
     -------
     dict of str to uint8 array, shape (n, height, width, 3)
     """
-    own = next((name for name, info in decoder.outputs.items() if info.space.startswith(SPACE)), None)
+    own = own_pixels(decoder)
     repeats: Any = protocol_named(recipe.protocol).repeats
     out = {}
     ridge = ridge_to_pixels(recipe, training) if own is None else None
@@ -58,6 +58,11 @@ def low_level_pictures(
             found, space = ridge.predict(trials, repeats=repeats), f"{SPACE}{SIDE}x{SIDE}/rgb"
         out[key] = as_pictures(in_order(found, names), space, shown.shape[1:3])
     return out
+
+
+def own_pixels(decoder: BrainDecoder) -> str | None:
+    """Name of the decoder's own output of pixels, where it has one."""
+    return next((name for name, info in decoder.outputs.items() if info.space.startswith(SPACE)), None)
 
 
 def ridge_to_pixels(recipe: Any, training: NeuralDataset) -> Any:

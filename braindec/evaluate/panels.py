@@ -7,14 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from braindec import train
+from braindec import checks, train
 from braindec.decoder import BrainDecoder
+from braindec.evaluate.hallucination import VERDICTS, columns_of
 from braindec.evaluate.measures import Measured
 from braindec.evaluate.reconstructions import ROWS, Gallery, Reconstructions
 from braindec.types import Score, Space, VoxelSpace
 
 SATURATED = 0.97  # above it a ceiling says little: sampling error alone reaches one
 Panel = tuple[str, str, Mapping[str, Any]]
+
+METER = (
+    "Verdicts: from the brain, where the brain rules out about half of what the prior holds likely, or more, and at "
+    "most a tenth of such claims is wrong; from the prior, where it tells nothing, or the picture shows what it rules "
+    "out; else undecidable."
+)
 
 LIMITS = (
     "A generator draws a plausible picture whatever it is told: what it adds beyond the decoded embedding is invented. "
@@ -25,36 +32,81 @@ LIMITS = (
 )
 
 
-def pictures(gallery: Gallery, measured: Measured, title: str, n_best: int = 6, n_worst: int = 6) -> Panel:
-    """Best and worst scenes by one picture metric, every row of controls below."""
-    order = np.argsort(-measured.per_sample, kind="stable")
-    n_best = min(n_best, len(order))
-    n_worst = min(n_worst, len(order) - n_best)
-    chosen = np.concatenate([order[:n_best], order[len(order) - n_worst :]]).astype(int)
-    rows = {"presented": gallery.presented[chosen]}
-    rows |= {ROWS[name]: gallery.pictures[name][chosen] for name in ROWS}
-    said = gallery.captions["retrieved caption"]
-    payload = {
-        "rows": rows,
-        "gallery": {  # everything that was drawn, for whoever compares two runs
+def pictures(gallery: Gallery, measured: Mapping[str, Measured], metric: str, title: str) -> Panel:
+    """Every picture that was drawn, with its scores and verdicts; the page sorts them, by `metric` at first."""
+    n = len(gallery.ids)
+    scores = {name: m for name, m in measured.items() if len(m.per_sample) == n}
+    scores = {metric: checks.known_key("metric", metric, scores)} | scores
+    payload: dict[str, Any] = {
+        "rows": _rows(gallery),
+        "gallery": {  # for whoever compares two runs
             "ids": np.array(gallery.ids),
             "presented": gallery.presented,
             "reconstructed": gallery.pictures["braindec"],
         },
-        "captions": [f"presented: {gallery.captions['presented'][i]}" for i in chosen],
-        "notes": {"retrieved": [f"caption: {said[i]}" for i in chosen]},
-        "groups": [(f"best {n_best} of {len(order)}", n_best), (f"worst {n_worst}", n_worst)],
-        "caption": f"Ranked by {measured.name.replace('_', ' ')}. Every row but presented, retrieved and nearest "
-        "training image comes from the same generator with the same noise: told the decoded embedding, that of a "
-        "decoder trained on shuffled pairs, none at all, and the true one.",
+        "names": list(gallery.ids),
+        "scores": {name: m.per_sample for name, m in scores.items()},
+        "lower": [name for name, m in scores.items() if m.direction == "lower"],
+        "captions": [f"presented: {said}" if said else "" for said in gallery.captions["presented"]],
+        "texts": {"decoded caption": list(gallery.captions["retrieved caption"])},
+        "caption": _caption(gallery),
     }
+    if gallery.readings:
+        payload["verdicts"] = columns_of(gallery.readings)
     return title, "image_grid", payload
+
+
+def _rows(gallery: Gallery) -> dict[str, np.ndarray]:
+    """Pictures by what they are called: the decoder's first, controls last."""
+    rows = {"presented": gallery.presented}
+    if gallery.low_level is not None:
+        rows["low-level"] = gallery.low_level
+    rows["reconstructed"] = gallery.pictures["braindec"]
+    if gallery.samples is not None:
+        rows["sample"] = np.moveaxis(gallery.samples, 0, 1)  # (item, sample, height, width, rgb)
+    order = ("selected", "retrieved", "nearest", "prior", "shuffled", "oracle")
+    return rows | {ROWS[name]: gallery.pictures[name] for name in order if name in gallery.pictures}
+
+
+def _caption(gallery: Gallery) -> str:
+    said = (
+        "Every picture but presented, retrieved and nearest training image comes from the same generator with the same "
+        "noise: told the decoded embedding, that of a decoder trained on shuffled pairs, none at all (prior only), and "
+        "the true one. "
+    )
+    if gallery.samples is not None:
+        said += (
+            f"Samples are {len(gallery.samples)} single draws of the prior with other noise each; the selected one "
+            "lies nearest to the decoded embedding: nothing that chose it saw the truth. "
+        )
+    return said + (METER if gallery.readings else "")
+
+
+def verdicts(found: Reconstructions) -> list[Panel]:
+    """How often each attribute of the decoder's pictures comes from the brain; nothing where none was asked about."""
+    rows = [
+        [
+            key.replace("_", " "), r.attribute.name, f"{r.carried_p:.3f}", f"{r.sets.mass.mean():.2f}",
+            *(r.verdicts.count(v) for v in VERDICTS), len(r.verdicts),
+        ]
+        for key, gallery in found.galleries.items()
+        for r in gallery.readings
+    ]  # fmt: skip
+    if not rows:
+        return []
+    columns = ["subject", "attribute", "p (carried)", "of the prior left open", *VERDICTS, "n"]
+    caption = METER + (
+        " The share of the prior that the sets leave open is 0.90 where somebody is told nothing. p: that the "
+        "posterior foresees other stimuli as well as their own, corrected over the subject's attributes (Holm)."
+    )
+    table = {"columns": columns, "rows": rows, "caption": caption, "section": "pictures"}
+    return [("Where what is shown comes from", "table", table)]
 
 
 def galleries(found: Reconstructions, metric: str) -> list[Panel]:
     """`pictures` of every subject."""
     return [
-        pictures(g, found.measured[k]["braindec"][metric], k.replace("_", " "))
+        pictures(g, found.measured[k]["braindec"], metric, k.replace("_", " "))
         for k, g in found.galleries.items()
     ]
 

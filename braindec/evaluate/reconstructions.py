@@ -10,16 +10,27 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from braindec import seeding
+from braindec import checks, seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, Prediction
+from braindec.evaluate import hallucination, hallucination_draws
+from braindec.evaluate.hallucination import Gauge, Reading
+from braindec.evaluate.hallucination_readouts import Attribute
 from braindec.evaluate.jobs import refits
-from braindec.evaluate.low_level import low_level_pictures
+from braindec.evaluate.low_level import low_level_pictures, own_pixels
 from braindec.evaluate.measures import Measured, protocol_named
-from braindec.evaluate.pictures import first, measure_pictures, not_computed, picture_values, render
+from braindec.evaluate.pictures import (
+    first,
+    measure_pictures,
+    measure_samples,
+    not_computed,
+    picture_values,
+    render,
+)
 from braindec.evaluate.published import FROM_PICTURES, published_scores, variants
 from braindec.evaluate.published_pictures import published_pictures
 from braindec.evaluate.scoring import Judged, scores_of
+from braindec.evaluate.selection import best_of, nearest_to_prediction
 from braindec.evaluate.texts_and_clips import caption_values, captions_left_out, measure_captions, said
 from braindec.types import Embeddings, Score
 
@@ -30,7 +41,14 @@ ROWS = {
     "shuffled": "shuffled brain",
     "prior": "prior only",
     "oracle": "oracle embedding",
+    "selected": "selected sample",
 }
+CONTROLS = (
+    "shuffled",
+    "prior",
+    "nearest",
+    "oracle",
+)  # systems beside the decoder's own pictures, each with its scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +62,25 @@ class Gallery:
     pictures : mapping of str to uint8 array, shape (n, height, width, 3)
         ``braindec``, ``retrieved`` (nearest of the test gallery), ``nearest`` (nearest training image to the decoded
         embedding), ``shuffled`` (decoder fitted on permuted pairs), ``prior`` (drawn without a brain), ``oracle``
-        (true embedding).
+        (true embedding); where samples were drawn, ``selected`` (of these the one nearest to the decoded embedding).
     captions : mapping of str to tuple of str
         True captions and, as decoded ones, those of the training stimuli that lie nearest to what the decoder and the
         decoder of shuffled pairs predict, by row.
+    samples : uint8 array, shape (n_samples, n, height, width, 3), optional
+        A picture of each single draw of the prior.
+    low_level : uint8 array, shape (n, height, width, 3), optional
+        Decoded pixels.
+    readings : tuple of Reading
+        Where each attribute of the decoder's pictures comes from; empty where no attributes were asked about.
     """
 
     ids: tuple[str, ...]
     presented: np.ndarray
     pictures: Mapping[str, np.ndarray]
     captions: Mapping[str, tuple[str, ...]]
+    samples: np.ndarray | None = None
+    low_level: np.ndarray | None = None
+    readings: tuple[Reading, ...] = ()
 
     def told(self) -> dict[str, tuple[list[list[str]], tuple[str, ...]]]:
         """By system, (references of each row, its decoded captions); empty where a stimulus has no caption."""
@@ -84,19 +111,31 @@ def reconstructions(
     n_images: int,
     n_steps: int,
     target: Any,
+    n_samples: int = 0,
+    attributes: Sequence[Attribute] = (),
+    meter: hallucination.Settings = hallucination.SETTINGS,
     n_jobs: int = 1,
     progress: bool = True,
 ) -> Reconstructions:
     """Draws and judges at most `n_images` test stimuli of every subject.
+
+    Beside the decoder's pictures stand, judged alike, those of a decoder of shuffled pairs, of the prior alone and of
+    the true embedding through the same generator, and the nearest training pictures.
 
     Parameters
     ----------
     nulls : sequence of BrainDecoder
         From `fit_nulls`: the first is shown, all of them draw and are the null of every score.
     target : ImageTextTarget
-        Embeds captions for caption retrieval.
+        Embeds captions for caption retrieval, and drawn pictures for the meter and for the choice among samples.
     n_steps : int
         Of the generator.
+    n_samples : int
+        Draws of the prior that are made pictures one by one, each a score, with other noise each. Of them the one
+        nearest to the decoded embedding is a further system: chosen without the truth.
+    attributes : sequence of Attribute
+        What the hallucination meter is asked about (`hallucination_readouts.attributes_of`).
+    meter : hallucination.Settings
     n_jobs : int
         Null decoders that draw at once.
     """
@@ -105,21 +144,9 @@ def reconstructions(
     known = _Known(training, test, embeddings, target)
     draw = _Draw(recipe.build_generator(), recipe.seed, n_steps)
     stake = {"target": embeddings.space, "generator": draw.generator.space}
-    galleries, measured = {}, {}
-    for key in tqdm(test.keys, desc="reconstruct", disable=not progress, leave=False):
-        galleries[key] = _gallery(decoder, nulls[0], draw, known, key, protocol.repeats, n_images)
-        generator_of = seeding.numpy_generator(recipe.seed, "pictures", key)
-        measured[key] = {
-            name: measure_pictures(
-                galleries[key].presented, galleries[key].pictures[name], protocol, generator_of, stake
-            )
-            for name in ("braindec", "shuffled", "oracle")
-        }
-        for name, told in galleries[key].told().items():
-            captions, _ = measure_captions(
-                told[0], told[1], protocol, generator_of, pictures=galleries[key].presented, stake=stake
-            )
-            measured[key][name] |= captions
+    look = _Look(known, draw, protocol.repeats, n_images, n_samples, attributes, meter)
+    galleries = look.galleries(decoder, nulls[0], progress)
+    measured = {key: _measured(g, protocol, stake, recipe.seed, key) for key, g in galleries.items()}
 
     def redrawn(number: int) -> dict[str, dict[str, float]]:
         return {
@@ -129,13 +156,16 @@ def reconstructions(
 
     found = refits(redrawn, len(nulls), n_jobs=n_jobs, said="null pictures", progress=progress)
     null = {k: {m: np.array([f[k][m] for f in found]) for m in measured[k]["braindec"]} for k in galleries}
+    low_level = None
+    if any(v.follows("low_level_blend") for v in variants(protocol)) or own_pixels(decoder):
+        ids = {k: g.ids for k, g in galleries.items()}
+        low_level = low_level_pictures(decoder, recipe, training, test, ids)
+        galleries = {k: replace(g, low_level=low_level[k]) for k, g in galleries.items()}
     published = published_pictures(
         protocol,
         {k: g.presented for k, g in galleries.items()},
         {k: g.pictures["braindec"] for k, g in galleries.items()},
-        low_level_pictures(decoder, recipe, training, test, {k: g.ids for k, g in galleries.items()})
-        if any(v.follows("low_level_blend") for v in variants(protocol))
-        else None,
+        low_level,
     )
     return Reconstructions(
         galleries,
@@ -171,18 +201,20 @@ class _Draw:
     n_steps: int
     _made: dict[bytes, np.ndarray] = field(default_factory=dict)
 
-    def __call__(self, embeddings: np.ndarray) -> np.ndarray:
-        asked = np.ascontiguousarray(embeddings).tobytes()
+    def __call__(self, embeddings: np.ndarray, sample: int = 0) -> np.ndarray:
+        """Equal noise for every system; samples after the first have their own."""
+        asked = np.ascontiguousarray(embeddings).tobytes() + bytes([sample])
         if asked not in self._made:
-            self._made[asked] = render(self.generator, embeddings, self.seed, self.n_steps)
+            seed = seeding.derive(self.seed, "sample", sample) if sample else self.seed
+            self._made[asked] = render(self.generator, embeddings, seed, self.n_steps)
         return self._made[asked]
 
 
 class _Known:
-    """Training and test stimuli with their embeddings, and captions in the target's space."""
+    """Training and test stimuli with their embeddings, captions in the target's space, and the target."""
 
     def __init__(self, training: NeuralDataset, test: NeuralDataset, embeddings: Embeddings, target: Any):
-        self.training, self.test, self.embeddings = training, test, embeddings
+        self.training, self.test, self.embeddings, self.target = training, test, embeddings, target
         stimuli = test.stimuli
         self.captioned = [i for i in training.stimulus_ids if i in stimuli.captions]
         texts = [stimuli.captions[i] for i in self.captioned]
@@ -207,30 +239,107 @@ class _Known:
         return tuple(self.caption(self.captioned[i]) for i in rows.tolist())
 
 
-def _gallery(
-    decoder: BrainDecoder, shuffled: BrainDecoder, draw: _Draw, known: _Known, key: str, repeats: Any, n: int
-) -> Gallery:
-    trials = known.test.trials[key]
-    prediction = first(decoder.predict(trials, repeats=repeats), n)
-    null = first(shuffled.predict(trials, repeats=repeats), n)
-    images = known.test.stimuli.images
-    retrieved = known.nearest(decoder, prediction, known.test.stimulus_ids)
-    own = known.training.trials[key].table["stimulus_id"]
-    nearest = known.nearest(decoder, prediction, sorted(set(own.tolist())))
-    pictures = {
-        "braindec": draw(decoder.image_embedding(prediction, seed=draw.seed)),
-        "retrieved": images(retrieved),
-        "nearest": images(nearest),
-        "shuffled": draw(shuffled.image_embedding(null, seed=draw.seed)),
-        "prior": draw(decoder.imagine_nothing(len(prediction.ids), seed=draw.seed)),
-        "oracle": draw(known.embeddings.of(prediction.ids)),
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """How galleries are drawn."""
+
+    known: _Known
+    draw: _Draw
+    repeats: Any
+    n_images: int
+    n_samples: int
+    attributes: Sequence[Attribute]
+    meter: hallucination.Settings
+
+    def galleries(self, decoder: BrainDecoder, shuffled: BrainDecoder, progress: bool) -> dict[str, Gallery]:
+        """Of every subject."""
+        gauges = self.gauges(decoder)
+        return {
+            key: self.gallery(decoder, shuffled, gauges, key)
+            for key in tqdm(self.known.test.keys, desc="reconstruct", disable=not progress, leave=False)
+        }
+
+    def gauges(self, decoder: BrainDecoder) -> dict[str, tuple[Gauge, ...]]:
+        """Calibrated on training stimuli; of subjects that were held out of nothing there are none."""
+        if not self.attributes:
+            return {}
+        return hallucination_draws.meter(
+            decoder, self.attributes, self.known.embeddings, settings=self.meter, seed=self.draw.seed
+        )
+
+    def gallery(
+        self, decoder: BrainDecoder, shuffled: BrainDecoder, gauges: Mapping[str, Sequence[Gauge]], key: str
+    ) -> Gallery:
+        """Of one subject."""
+        known, draw, trials = self.known, self.draw, self.known.test.trials[key]
+        prediction = first(decoder.predict(trials, repeats=self.repeats), self.n_images)
+        null = first(shuffled.predict(trials, repeats=self.repeats), self.n_images)
+        images = known.test.stimuli.images
+        own = known.training.trials[key].table["stimulus_id"]
+        pictures = {
+            "braindec": draw(decoder.image_embedding(prediction, seed=draw.seed)),
+            "retrieved": images(known.nearest(decoder, prediction, known.test.stimulus_ids)),
+            "nearest": images(known.nearest(decoder, prediction, sorted(set(own.tolist())))),
+            "shuffled": draw(shuffled.image_embedding(null, seed=draw.seed)),
+            "prior": draw(decoder.imagine_nothing(len(prediction.ids), seed=draw.seed)),
+            "oracle": draw(known.embeddings.of(prediction.ids)),
+        }
+        captions = {
+            "presented": tuple(known.caption(i) for i in prediction.ids),
+            "retrieved caption": known.nearest_caption(decoder, prediction),
+            "shuffled brain": known.nearest_caption(shuffled, null),
+        }
+        samples = self.samples(decoder, prediction)
+        if samples is not None:
+            seen = np.stack([known.target.embed_images(one) for one in samples])
+            told = {"prediction": prediction, "embeddings": seen}
+            pictures["selected"] = best_of(samples, nearest_to_prediction(decoder), told)[0]
+        readings: tuple[Reading, ...] = ()
+        if key in gauges:
+            shown = known.target.embed_images(pictures["braindec"])
+            readings = hallucination_draws.judged(
+                decoder, gauges, prediction, shown, settings=self.meter, seed=draw.seed
+            )
+        return Gallery(prediction.ids, images(prediction.ids), pictures, captions, samples, None, readings)
+
+    def samples(self, decoder: BrainDecoder, prediction: Prediction) -> np.ndarray | None:
+        """Pictures of single draws of the prior, each with noise of its own."""
+        if self.n_samples == 0:
+            return None
+        checks.at_least("n_samples", self.n_samples, 2)
+        draws = decoder.imagine(prediction, seed=self.draw.seed, n_samples=self.n_samples)
+        return np.stack([self.draw(one, number) for number, one in enumerate(draws, start=1)])
+
+
+def _measured(
+    gallery: Gallery, protocol: Any, stake: Any, seed: int, key: str
+) -> dict[str, dict[str, Measured]]:
+    """Every system's metrics."""
+    # The order of the first three is older than the others: their intervals stay as they were drawn.
+    systems = ["braindec", "shuffled", "oracle", *(s for s in CONTROLS if s not in ("shuffled", "oracle"))]
+    generator = seeding.numpy_generator(seed, "pictures", key)
+    found = {
+        name: measure_pictures(gallery.presented, gallery.pictures[name], protocol, generator, stake)
+        for name in systems[:3]
     }
-    captions = {
-        "presented": tuple(known.caption(i) for i in prediction.ids),
-        "retrieved caption": known.nearest_caption(decoder, prediction),
-        "shuffled brain": known.nearest_caption(shuffled, null),
+    for name, told in gallery.told().items():
+        captions, _ = measure_captions(
+            told[0], told[1], protocol, generator, pictures=gallery.presented, stake=stake
+        )
+        found[name] |= captions
+    found |= {
+        name: measure_pictures(gallery.presented, gallery.pictures[name], protocol, generator, stake)
+        for name in systems[3:]
     }
-    return Gallery(prediction.ids, images(prediction.ids), pictures, captions)
+    if gallery.samples is not None:
+        found["sample"] = measure_samples(gallery.presented, gallery.samples, protocol, generator, stake)
+        chosen = {**stake, "reranker": stake["target"]}
+        picked = measure_pictures(
+            gallery.presented, gallery.pictures["selected"], protocol, generator, chosen
+        )
+        told_of = {"chosen by": "nearest to the decoded embedding", "of": len(gallery.samples)}
+        found["selected"] = {name: replace(m, details=told_of) for name, m in picked.items()}
+    return found
 
 
 def _scores(
@@ -239,17 +348,20 @@ def _scores(
     protocol: Any,
     names: Mapping[str, tuple[str, ...]],
 ) -> list[Score]:
-    """Scores of decoder and control beside the null of all refits that drew."""
+    """Scores of decoder and controls, the first beside the null of all refits that drew."""
     rows = []
-    for system in ("braindec", "shuffled"):
-        found = Judged(system, {}, {key: s[system] for key, s in measured.items()}, null, sample_names=names)
+    systems = ("braindec", "sample", "selected", *CONTROLS)
+    for system in (name for name in systems if all(name in found for found in measured.values())):
+        # Refits draw as the decoder does; what has no refit stands beside chance.
+        drawn = null if system in ("braindec", "shuffled") else {}
+        found = Judged(system, {}, {key: s[system] for key, s in measured.items()}, drawn, sample_names=names)
         rows += scores_of(found, protocol)
     return [_with_oracle(row, measured) for row in rows]
 
 
 def _with_oracle(row: Score, measured: Mapping[str, Mapping[str, Mapping[str, Measured]]]) -> Score:
     key = f"sub-{row.subject:02d}_{row.modality}" if isinstance(row.subject, int) else ""
-    if key not in measured:
+    if key not in measured or row.system not in ("braindec", "shuffled"):
         return row
     oracle = measured[key]["oracle"].get(row.name)  # of captions there is none
     return row if oracle is None else replace(row, details={**row.details, "oracle_embedding": oracle.value})

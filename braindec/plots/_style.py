@@ -35,6 +35,11 @@ SYSTEM_COLOURS = {
     "nuisance": COLOURS[4],
     "mean": COLOURS[5],
     "shuffled": FAINT,
+    "sample": COLOURS[6],
+    "selected": COLOURS[5],
+    "prior": COLOURS[4],
+    "nearest": COLOURS[1],
+    "oracle": COLOURS[2],
 }
 MAP = "cividis"  # even in lightness, the same to the colour-blind
 DIVERGING_MAP = "RdBu_r"

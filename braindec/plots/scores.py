@@ -24,6 +24,11 @@ SHAPES = {
     "mean": "P",
     "nuisance": "X",
     "shuffled": "d",
+    "sample": "o",
+    "selected": "^",
+    "prior": "X",
+    "nearest": "s",
+    "oracle": "*",
 }
 
 

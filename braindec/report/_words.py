@@ -37,6 +37,11 @@ SYSTEMS = {
     "scratch": "the same decoder trained on the new subject's data alone",
     "shuffled": "the decoder refitted with shuffled brain-stimulus pairs",
     "nuisance": "a decoder that sees only block position, onset, session and motion",
+    "sample": "pictures of single draws of the prior, each scored by itself",
+    "selected": "of several draws, the one that something chose that did not see the truth",
+    "prior": "pictures drawn without a brain",
+    "nearest": "the training picture that lies nearest to what was decoded",
+    "oracle": "the same generator told the true embedding",
     "contender": "a system that was chosen and trained under the same rules as those it is compared with",
 }
 

@@ -11,7 +11,10 @@ import numpy as np
 
 from braindec import checks
 
-SYSTEMS = ("braindec", "ridge", "mean", "adapted", "scratch", "shuffled", "nuisance", "contender")
+SYSTEMS = (
+    "braindec", "ridge", "mean", "adapted", "scratch", "shuffled", "nuisance", "contender",
+    "sample", "selected", "prior", "nearest", "oracle",
+)  # fmt: skip
 CEILINGS = ("oracle_image", "oracle_linear", "oracle_n", "repeatability", "ncsnr", "other_subjects")
 
 
@@ -24,8 +27,9 @@ class Score:
     name : str
         Metric, e.g. ``"image_retrieval_top1"``.
     system : str
-        ``"braindec"``, ``"ridge"``, ``"mean"``, ``"adapted"``, ``"scratch"``, ``"shuffled"``, ``"nuisance"`` or
-        ``"contender"`` (of `evaluate.contest`).
+        ``"braindec"``, ``"ridge"``, ``"mean"``, ``"adapted"``, ``"scratch"``, ``"shuffled"``, ``"nuisance"``,
+        ``"contender"`` (of `evaluate.contest`); of pictures also ``"sample"``, ``"selected"``, ``"prior"``,
+        ``"nearest"`` and ``"oracle"`` (of `evaluate.reconstructions`).
     protocol : str
         The named evaluation.
     subject : int or str
