@@ -49,7 +49,7 @@ STAGES = {
     "vae": Stage(n_steps=2000, batch_size=16, lr=2e-3, ema=0.99),
     "sketch": Stage(n_steps=1500, batch_size=128, lr=3e-3, ema=0.99, n_scenes=48_000),
     "unclip": Stage(n_steps=2000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
-    "longer": Stage(n_steps=1600, batch_size=64, lr=8e-4, ema=0.995, n_scenes=48_000),
+    "longer": Stage(n_steps=1200, batch_size=64, lr=8e-4, ema=0.995, n_scenes=48_000),
 }
 
 
