@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,11 @@ import h5py
 import numpy as np
 
 from braindec import checks
-from braindec.data import bdata, spaces, staging
-from braindec.data.assembly import Signal
+from braindec.data import bdata, image_files, public, spaces, staging
+from braindec.data.assembly import Assembly, Signal
 from braindec.data.bdata import BData
+from braindec.data.dataset import NeuralDataset
+from braindec.data.splits import Split
 from braindec.data.tables import repeats
 from braindec.types import Table
 
@@ -83,6 +85,59 @@ def signal(subject: int, experiments: Sequence[Experiment], units: str) -> Signa
     table = Table({k: np.concatenate([c[k] for c in columns_of]) for k in columns_of[0]})
     order = np.arange(table.n_rows)
     return Signal(subject, table.replace(acquisition_order=order), space, units, tuple(jobs))
+
+
+def assembled(
+    name: str,
+    source: str,
+    openneuro: str,
+    signals: Sequence[Signal],
+    concept: Mapping[str, str],
+    raw: Path,
+    side: int,
+    splits: Callable[[NeuralDataset], Iterable[Split]],
+    missing: Sequence[str],
+    visual: Mapping[int, int],
+    named: Callable[[tuple[str, ...], dict[str, Path], Path], Sequence[str]] = lambda ids, *_: ids,
+) -> Assembly:
+    """A dataset of such files, its pictures in ``images/`` beside them.
+
+    Parameters
+    ----------
+    name, source : str
+        As dataset.json names them.
+    openneuro : str
+        Where the scans are, e.g. ``"ds001246"``.
+    signals : sequence of Signal
+    concept : mapping of str to str
+        Of each stimulus.
+    raw : Path
+    side : int
+        Pixels of the stored pictures.
+    splits : callable (NeuralDataset) -> iterable of Split
+    missing : sequence of str
+        What the complete dataset holds and the files do not.
+    visual : mapping of int to int
+        Voxels of visual cortex that others counted, by subject.
+    named : callable (ids, pictures by name, their folder) -> names
+        The picture's name of each stimulus; its id by default.
+    """
+    ids, folder = tuple(sorted(concept)), raw / "images"
+    there = image_files.by_stem([folder])
+    pictures, absent = public.pictures(named(ids, there, folder), there, folder, side)
+    counted = public.counted_elsewhere(signals, visual, "VC", "voxels of visual cortex")
+    return Assembly(
+        name=name,
+        licence=f"CC0 (fMRI data, OpenNeuro {openneuro} and figshare); pictures: ImageNet's terms",
+        source=source,
+        signals=tuple(signals),
+        ids=ids,
+        table=Table({"concept": np.array([concept[i] for i in ids])}),
+        splits=splits,
+        pictures=pictures,
+        missing=(*missing, *absent, *counted),
+        notes=BLOCK_AVERAGES | {"pictures": f"central square, {side} x {side}, bicubic"},
+    )
 
 
 def _columns(e: Experiment) -> dict[str, np.ndarray]:

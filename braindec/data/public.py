@@ -14,11 +14,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from braindec import checks, config
-from braindec.data import assembly
+from braindec.data import assembly, image_files
 from braindec.data.assembly import Assembly
 from braindec.data.catalogue import Counts, raw_folder
 from braindec.data.large import Whole, subjects_there
@@ -91,11 +92,11 @@ class Prepare(Protocol):
 
 def preparing(
     choice: type[C], expected: str = "", *nested: str
-) -> Callable[[Callable[[Path, Subjects, C], Assembly | Whole]], Prepare]:
+) -> Callable[[Callable[..., Assembly | Whole]], Prepare]:
     """Makes a dataset's `prepare` of a function that says what it is made of, ``(raw, subjects, choice) -> content``.
 
     What is decorated reads headers, lists and tables, and refuses files that contradict each other; responses are
-    read when they are written, which a dry run does not do.
+    read when they are written, which a dry run does not do. One that must read more beforehand takes `dry_run` as well.
 
     Parameters
     ----------
@@ -114,7 +115,9 @@ def preparing(
         the content raises.
     """
 
-    def decorate(read: Callable[[Path, Subjects, C], Assembly | Whole]) -> Prepare:
+    def decorate(read: Callable[..., Assembly | Whole]) -> Prepare:
+        told = "dry_run" in inspect.signature(read).parameters
+
         def prepare(
             raw: str | Path,
             out: str | Path,
@@ -130,7 +133,8 @@ def preparing(
             chosen = config.override(choice(**given), sets)
             checks.at_least("n_jobs", n_jobs, 1)
             folder = raw_folder(raw, expected, *nested) if expected else checks.existing_folder(raw, POINT)
-            content = read(folder, None if subjects is None else tuple(subjects), chosen)
+            further = {"dry_run": dry_run} if told else {}
+            content = read(folder, None if subjects is None else tuple(subjects), chosen, **further)
             return _carry_out(content, chosen, folder, out, dry_run, n_jobs)
 
         signature = _with_settings(inspect.signature(prepare), choice)
@@ -234,6 +238,39 @@ def there(
     found = [subject for subject, own in files.items() if own]
     chosen, missing = subjects_there(subjects, tuple(files), found, where, what)
     return {subject: own for subject in chosen if (own := files[subject])}, missing
+
+
+def first_with(raw: Path, folders: Sequence[str], pattern: str) -> Path:
+    """The first of these folders below `raw` that holds what the pattern names; where none does, the first."""
+    return next((raw / f for f in folders if any((raw / f).glob(pattern))), raw / folders[0])
+
+
+def pictures(
+    names: Sequence[str], found: Mapping[str, Path], folder: Path, side: int
+) -> tuple[assembly.Pictures | None, tuple[str, ...]]:
+    """Pictures of the stimuli where they are there, and else a sentence that they are not.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the files, without suffix, in the order of the stimuli.
+    found : mapping of str to Path
+        As `image_files.by_stem` gives.
+    folder : Path
+        Where they should be.
+    side : int
+        Pixels.
+
+    Raises
+    ------
+    DataFileError
+        If there are some but not all.
+    """
+    paths = image_files.of(names, found, folder)
+    if paths is None:
+        said = f"all {len(names)} pictures ({folder.name}/); without them only labels are known"
+        return None, (said,)
+    return assembly.Pictures(partial(image_files.batches, paths, side), side), ()
 
 
 def counted_elsewhere(

@@ -13,7 +13,7 @@ import numpy as np
 
 from braindec import checks, seeding
 from braindec.data import NeuralDataset, Split, figshare, image_files, public
-from braindec.data.assembly import Assembly, Pictures, Signal
+from braindec.data.assembly import Assembly, Signal
 from braindec.data.catalogue import Truth
 from braindec.data.region_files import RegionRows, VolumeRows, region_space, volume_space
 from braindec.data.staging import Job
@@ -151,9 +151,8 @@ def _content(raw: Path, release: str, subjects: tuple[int, ...], side: int) -> A
             )
         kinds |= {Path(n).stem: _kind(n) for run in lists[s].values() for n in run}
     ids = tuple(sorted(kinds))
-    found = image_files.of(ids, image_files.by_stem([raw / PICTURES]), raw / PICTURES)
-    if found is None:
-        missing.append(f"all {len(ids)} pictures ({PICTURES}/); without them only labels are known")
+    pictures, said = public.pictures(ids, image_files.by_stem([raw / PICTURES]), raw / PICTURES, side)
+    missing += said
     absent = len(known - set(ids))
     if absent:
         missing.append(f"{absent} of the 113 repeated pictures; the protocol bold5000_113 needs them all")
@@ -169,7 +168,7 @@ def _content(raw: Path, release: str, subjects: tuple[int, ...], side: int) -> A
         ids=ids,
         table=table,
         splits=_splits,
-        pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
+        pictures=pictures,
         files=files,
         missing=tuple(missing),
         notes={

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, bdata, figshare, image_files, public
-from braindec.data.assembly import Assembly, Pictures
+from braindec.data import NeuralDataset, Split, bdata, figshare, public
+from braindec.data.assembly import Assembly
 from braindec.data.bdata import BData
-from braindec.data.bdata_trials import BLOCK_AVERAGES, Experiment, signal, write_bdata
+from braindec.data.bdata_trials import Experiment, assembled, signal, write_bdata
 from braindec.data.catalogue import Truth
 from braindec.types import Table
 
 SUBJECTS = (1, 2, 3)
+SOURCE = "https://figshare.com/articles/dataset/Deep_Image_Reconstruction/7033577; doi:10.1371/journal.pcbi.1006633"
 ARTICLE = 7033577  # figshare, "Deep Image Reconstruction"
 # experiment -> (name in the first release, name in the fMRIPrep release, trials, repeats)
 FILES = {
@@ -93,25 +93,8 @@ def _content(raw: Path, files: dict[int, dict[str, Path]], side: int, absent: tu
         signals.append(signal(subject, experiments, UNITS))
         for e in experiments:
             concept |= dict(zip(e.stimulus_id.tolist(), e.concept.tolist(), strict=True))
-    ids = tuple(sorted(concept))
-    folder = raw / "images"
-    there = image_files.by_stem([folder])
-    found = image_files.of(_picture_names(ids, there, folder), there, folder)
-    if found is None:
-        missing.append(f"all {len(ids)} pictures (images/); without them only labels are known")
-    missing += public.counted_elsewhere(signals, VISUAL, "VC", "voxels of visual cortex")
-    return Assembly(
-        name="deeprecon",
-        licence="CC0 (fMRI data, OpenNeuro ds001506 and figshare); pictures: ImageNet's terms",
-        source="https://figshare.com/articles/dataset/Deep_Image_Reconstruction/7033577; "
-        "doi:10.1371/journal.pcbi.1006633",
-        signals=tuple(signals),
-        ids=ids,
-        table=Table({"concept": np.array([concept[i] for i in ids])}),
-        splits=_splits,
-        pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
-        missing=tuple(missing),
-        notes=BLOCK_AVERAGES | {"pictures": f"central square, {side} x {side}, bicubic"},
+    return assembled(
+        "deeprecon", SOURCE, "ds001506", signals, concept, raw, side, _splits, missing, VISUAL, _picture_names
     )
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, bdata, figshare, image_files, public
-from braindec.data.assembly import Assembly, Pictures
-from braindec.data.bdata_trials import BLOCK_AVERAGES, Experiment, signal, write_bdata
+from braindec.data import NeuralDataset, Split, bdata, figshare, public
+from braindec.data.assembly import Assembly
+from braindec.data.bdata_trials import Experiment, assembled, signal, write_bdata
 from braindec.data.catalogue import Truth
 from braindec.types import Table
 
 SUBJECTS = (1, 2, 3, 4, 5)
+SOURCE = "https://figshare.com/articles/dataset/Generic_Object_Decoding/7387130; doi:10.1038/ncomms15037"
 ARTICLE = 7387130  # figshare, "Generic Object Decoding"
 EXPERIMENTS = {1: "training", 2: "test", 3: "imagery"}  # DataType
 LABELS = ("stimulus_id", "Label")  # now and in the first release
@@ -102,24 +102,7 @@ def _content(raw: Path, files: dict[int, Path], side: int, absent: tuple[str, ..
     first: dict[str, str] = {}
     for s in signals:
         first |= dict(zip(s.table["stimulus_id"].tolist(), s.table["concept"].tolist(), strict=True))
-    ids = tuple(sorted(first))
-    folder = raw / "images"
-    found = image_files.of(ids, image_files.by_stem([folder]), folder)
-    if found is None:
-        missing.append(f"all {len(ids)} pictures (images/); without them only labels are known")
-    missing += public.counted_elsewhere(signals, VISUAL, "VC", "voxels of visual cortex")
-    return Assembly(
-        name="god",
-        licence="CC0 (fMRI data, OpenNeuro ds001246 and figshare); pictures: ImageNet's terms",
-        source="https://figshare.com/articles/dataset/Generic_Object_Decoding/7387130; doi:10.1038/ncomms15037",
-        signals=tuple(signals),
-        ids=ids,
-        table=Table({"concept": np.array([first[i] for i in ids])}),
-        splits=_splits,
-        pictures=None if found is None else Pictures(partial(image_files.batches, found, side), side),
-        missing=tuple(missing),
-        notes=BLOCK_AVERAGES | {"pictures": f"central square, {side} x {side}, bicubic"},
-    )
+    return assembled("god", SOURCE, "ds001246", signals, first, raw, side, _splits, missing, VISUAL)
 
 
 def _experiments(path: Path) -> list[Experiment]:

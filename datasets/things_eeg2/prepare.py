@@ -114,9 +114,7 @@ def _kind(raw: Path, files: str | None) -> str:
 
 def _whole(raw: Path, name: str, subjects: Iterable[int] | None, images: bool) -> large.Whole:
     kind = KINDS[name]
-    set_folder = next(
-        (raw / f for f in IMAGE_SETS if (raw / f / "image_metadata.npy").is_file()), raw / IMAGE_SETS[0]
-    )
+    set_folder = public.first_with(raw, IMAGE_SETS, "image_metadata.npy")
     metadata = read_image_metadata(set_folder / "image_metadata.npy")
     found = [s for s in SUBJECTS if (raw / kind.folder / f"sub-{s:02d}").is_dir()]
     chosen, missing = large.subjects_there(subjects, SUBJECTS, found, raw / kind.folder, "folder sub-{}")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from braindec import checks, config
+from braindec import checks
 from braindec.data import large, public, things, things_fmri
-from braindec.data.catalogue import Counts, Truth
+from braindec.data.catalogue import Truth
 from braindec.types import Trials
 
 HERE = Path(__file__).resolve().parent
@@ -27,14 +27,19 @@ ADDRESS = "https://doi.org/10.25452/figshare.plus.c.6161151 (single-trial respon
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What is prepared; see `prepare`."""
+class Choice(public.VoxelChoice):
+    """What `prepare` can be asked for.
 
-    images: bool = True
+    Parameters
+    ----------
+    invalid : str
+        What is done about voxels with NaN or without variance: ``"refuse"`` or ``"drop"``.
+    images : bool
+        False leaves the pictures out: concepts and names alone.
+    """
+
     invalid: str = "refuse"
-
-    def __post_init__(self) -> None:
-        checks.one_of("invalid", self.invalid, ("refuse", "drop"))
+    images: bool = True
 
 
 @public.by_hand(SUBJECTS)
@@ -46,50 +51,19 @@ def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
     return [*paths, raw / things.FOLDERS[0]], where
 
 
-def prepare(
-    raw: str | Path,
-    out: str | Path,
-    *,
-    subjects: Iterable[int] | None = None,
-    dry_run: bool = False,
-    n_jobs: int = 1,
-    images: bool = True,
-    invalid: str = "refuse",
-    sets: Iterable[str] = (),
-) -> Counts:
-    """Reads betas, tables, brain masks and pictures and writes the prepared dataset.
-
-    Parameters
-    ----------
-    raw, out, subjects, dry_run, n_jobs
-        As of every dataset: `braindec.data.public`.
-    images : bool
-        False leaves the pictures out: concepts and names alone.
-    invalid : str
-        What is done about voxels with NaN or without variance: ``"refuse"`` or ``"drop"``.
-    sets : iterable of str
-        The same from a command line, e.g. ``"invalid=drop"``; they win.
-
-    Raises
-    ------
-    DataFileError
-        If a file is damaged, the files contradict each other, or voxels are bad and to be refused.
-    FileNotFoundError
-        If something is missing; says what.
-    """
-    choice = config.override(Choice(images, invalid), sets)
-    raw = checks.existing_folder(raw, "Point --raw at the folder with the dataset's files.")
-    checks.at_least("n_jobs", n_jobs, 1)
-    folder = next((raw / f for f in TABLES if any((raw / f).glob("sub-*_ResponseData.h5"))), raw / TABLES[0])
-    found = [s for s in SUBJECTS if (folder / FILES[0].format(s)).is_file()]
-    chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "sub-0{}_ResponseData.h5")
+@public.preparing(Choice)
+def prepare(raw: Path, subjects: public.Subjects, choice: Choice, *, dry_run: bool) -> large.Whole:
+    """Reads betas, tables, brain masks and pictures; files that contradict each other are refused."""
+    folder = public.first_with(raw, TABLES, "sub-*_ResponseData.h5")
+    files = {s: (folder / FILES[0].format(s)).is_file() for s in SUBJECTS}
+    chosen, missing = public.there(subjects, files, folder, "sub-0{}_ResponseData.h5")
     sources, seen, dropped = [], things.Seen(), {}
     for subject in chosen:
         source, trials, said, n_dropped = _source(raw, folder, subject, choice, dry_run=dry_run)
         sources.append(source)
         missing += (*seen.of(trials, WHOLE, "trials", N_REPEATS), *said)
         dropped[source.key] = n_dropped
-    whole = large.Whole(
+    return large.Whole(
         name="things_fmri",
         licence="CC0 (recordings); the pictures have their own terms",
         source=f"OpenNeuro ds004192; {ADDRESS}; Hebart et al. 2023, doi:10.7554/eLife.82580",
@@ -101,7 +75,6 @@ def prepare(
         settings={"images": choice.images, "invalid": choice.invalid, "side": SIDE},
         missing=missing,
     )
-    return whole.dry_run() if dry_run else whole.prepare(out, n_jobs)
 
 
 NOTES = {
@@ -125,7 +98,8 @@ def _source(
     """A subject's files, its trials (unread), what is missing of them, and how many voxels are left out."""
     betas, stimuli, voxels = (folder / name.format(subject) for name in FILES)
     name = f"sub-{subject:02d}_space-T1w_brainmask.nii.gz"
-    mask = next((raw / f / name for f in MASKS if (raw / f / name).is_file()), None)
+    place = public.first_with(raw, MASKS, name) / name
+    mask = place if place.is_file() else None
     key = f"sub-{subject:02d}_fmri"
     read = partial(things_fmri.read_things_fmri, betas, stimuli, voxels, subject=subject, brain_mask=mask)
     trials = read()  # checks headers and tables before anything is written

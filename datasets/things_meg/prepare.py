@@ -80,9 +80,7 @@ Sources = list[tuple[int, tuple[Path, ...], Callable[[], Trials]]]
 
 def _of_epochs(raw: Path, subjects: public.Subjects) -> tuple[Sources, tuple[str, ...]]:
     """Subject, files and reader of each subject's preprocessed epochs, and what is missing."""
-    folder = next(
-        (raw / f for f in EPOCHS if any((raw / f).glob("preprocessed_P*-epo.fif"))), raw / EPOCHS[0]
-    )
+    folder = public.first_with(raw, EPOCHS, "preprocessed_P*-epo.fif")
     found = [s for s in SUBJECTS if (folder / f"preprocessed_P{s}-epo.fif").is_file()]
     chosen, missing = large.subjects_there(subjects, SUBJECTS, found, folder, "preprocessed_P{}-epo.fif")
     sources: Sources = []
@@ -110,7 +108,7 @@ def _of_runs(raw: Path, subjects: public.Subjects, settings: RunSettings) -> tup
 
 def _table(raw: Path, subject: int) -> Path:
     name = f"sample_attributes_P{subject}.csv"
-    return next((raw / f / name for f in TABLES if (raw / f / name).is_file()), raw / TABLES[0] / name)
+    return public.first_with(raw, TABLES, name) / name
 
 
 def synthetic(
