@@ -152,6 +152,7 @@ def prepare(
         shutil.copyfile(truth.truth_path(raw, subject.key), truth.truth_path(out, subject.key))
     if not dry_run:
         _write_stimuli(raw, out, world)
+        shutil.copyfile(raw / scenes.FILE, out / scenes.FILE)
         layout.write_manifest(
             out, name=world.name, licence="CC0-1.0", source="braindec.data.simulated", recordings=recordings,
             splits={"default": split(world)}, label="category", simulated=True, inverse_crime=world.inverse_crime,
