@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from braindec import checks, train
 from braindec.data import NeuralDataset
+from braindec.data.gallery import Gallery
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import adapting, decoding, learning, masked, saving
 from braindec.decoder.adaptation import Method, Mode
@@ -226,15 +227,16 @@ class BrainDecoder(nn.Module):
         return decoding.similarity(self, prediction, candidates, direction)
 
     def retrieve(
-        self, trials: Trials, gallery: Embeddings, k: int = 5, *, repeats: Repeats = "after"
+        self, trials: Trials, gallery: Embeddings | Gallery, k: int = 5, *, repeats: Repeats = "after"
     ) -> tuple[list[tuple[str, ...]], np.ndarray]:
         """The `k` gallery stimuli most similar to each prediction.
 
         Parameters
         ----------
         trials : Trials
-        gallery : Embeddings
-            Of the decoder's target space; another space is refused.
+        gallery : Embeddings or data.gallery.Gallery
+            Of the decoder's target space; another space is refused. A `Gallery` may hold millions: it is searched where
+            it lies, with the same answer.
         k : int
 
         Returns

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from braindec import checks, seeding
-from braindec.decoder import new_subject, rows
+from braindec.data.gallery import Gallery
+from braindec.decoder import large_galleries, new_subject, rows
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.generators import Generator, Guides
 from braindec.maths import nearest
@@ -70,10 +71,16 @@ def similarity(
 
 
 def retrieve(
-    decoder: BrainDecoder, trials: Trials, gallery: Embeddings, k: int, repeats: Repeats
+    decoder: BrainDecoder, trials: Trials, gallery: Embeddings | Gallery, k: int, repeats: Repeats
 ) -> tuple[list[tuple[str, ...]], np.ndarray]:
     """See `BrainDecoder.retrieve`."""
     _check_space(decoder, "gallery", gallery.space, "Embed it with the decoder's target.")
+    if isinstance(gallery, Gallery):
+        checks.in_range("k", k, 1, len(gallery))
+        similarity, rows = large_galleries.nearest(
+            decoder, decoder.predict(trials, repeats=repeats), gallery, k
+        )
+        return [tuple(gallery.ids(row)) for row in rows.tolist()], similarity.numpy()
     checks.in_range("k", k, 1, len(gallery.ids))
     prediction = decoder.predict(trials, repeats=repeats)
     found = decoder.similarity(prediction, np.asarray(gallery.values[:], dtype=np.float32)).sort(

@@ -14,6 +14,7 @@ from braindec.report import _words
 from braindec.report._thumbnails import Thumbnails
 
 FIRST = 12  # cards that stand open; the others are one press away
+ABREAST = 4  # pictures beside each other at most: on a phone they are then 78 pixels wide
 VERDICTS = {"from the brain": "brain", "from the prior": "prior", "undecidable": "open"}
 SIGNS = {"brain": "●", "prior": "○", "open": "?"}
 ORDERS = {
@@ -83,7 +84,7 @@ def _card(
     return (
         f'<li class="case" data-item="{i}" data-scores="{json.dumps(values)}"><p class="rank"><b>{rank}</b> '
         f'<span class="quiet">{escape(name)}</span></p>'
-        f'<div class="shots">{_shots(payload["rows"], thumbnails, i, name)}</div>{_said(payload, i)}'
+        f"{_shots(payload['rows'], thumbnails, i, name)}{_said(payload, i)}"
         f'{_verdicts(payload, i)}<p class="values">{told}</p></li>'
     )
 
@@ -99,7 +100,9 @@ def _shots(rows: Mapping[str, np.ndarray], thumbnails: Thumbnails, i: int, name:
                 f"<figure{lead}>{thumbnails.shown(image, f'{said}, {name}')}"
                 f"<figcaption>{escape(said)}</figcaption></figure>"
             )
-    return "".join(out)
+    # As many beside each other on every screen: what is seen on a phone is what is seen on a wall.
+    beside = -(-len(out) // -(-len(out) // ABREAST))
+    return f'<div class="shots" style="--abreast:{max(beside, 3)}">{"".join(out)}</div>'
 
 
 def _said(payload: Payload, i: int) -> str:

@@ -114,12 +114,12 @@ tr:last-child td { border-bottom: 0; }
 .case { border-top: 2px solid var(--line); padding-top: 0.5rem; min-width: 0; }
 .case p { max-width: none; }
 .case .rank { margin: 0 0 0.4rem; font-size: 0.9rem; overflow-wrap: anywhere; }
-/* Four beside each other on every screen: what is seen on a phone is what is seen on a wall. */
-.shots { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem 0.4rem; }
+.shots { display: grid; grid-template-columns: repeat(var(--abreast), minmax(0, 1fr)); gap: 0.5rem 0.4rem; }
 .shots figure { margin: 0; }
 .shot { width: 100%; aspect-ratio: 1; display: block; border-radius: 4px; background: var(--bar); }
 .shots .lead .shot { outline: 2px solid var(--accent); outline-offset: 1px; }
-.shots figcaption { font-size: 0.74rem; line-height: 1.2; color: var(--quiet); margin-top: 0.25rem; }
+.shots figcaption { font-size: 0.72rem; line-height: 1.2; color: var(--quiet); margin-top: 0.25rem; hyphens: auto;
+  overflow-wrap: break-word; }
 .shots .lead figcaption { color: var(--ink); font-weight: 600; }
 .said { margin: 0.6rem 0 0; font-size: 0.84rem; line-height: 1.35; }
 .said div { display: flex; gap: 0.6rem; margin-top: 0.15rem; }
@@ -151,6 +151,7 @@ details > summary { cursor: pointer; }
 footer { color: var(--quiet); font-size: 0.85rem; margin: 3rem 0 2.5rem; }
 @media (max-width: 640px) { :root { --label: 6.1rem; } main, header.page > div, nav > div { padding: 0 1rem; }
   .gauge { grid-template-columns: 5.2rem 1fr 8.2rem; gap: 0.5rem; } .grid .row { font-size: 0.78rem; }
+  .shots figcaption { font-size: 0.66rem; }
   h1 { font-size: 1.55rem; }
   /* Shrunk to a phone the letters of a figure cannot be read: it is moved sideways instead. */
   .panel { padding: 1rem; overflow-x: auto; } .panel > svg.figure { max-width: 40rem; } }

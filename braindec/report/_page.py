@@ -79,7 +79,7 @@ def _policy(script: str) -> str:
 def _sections(report: Report, thumbnails: Thumbnails) -> dict[str, str]:
     """HTML of each section that has something to show, in the order of the page."""
     content = dict.fromkeys(SECTIONS, "")
-    content["scores"] = _scores.figures(report.scores) + _scores.table(report.scores)
+    content["scores"] = _scores.figures(report.scores) + _scores.table(report.scores, report.run)
     for title, kind, payload in report.panels:
         section = (
             payload.get("section") or checks.known_key(f"kind of panel {title!r}", kind, _blocks.KINDS)[0]

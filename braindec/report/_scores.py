@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -54,8 +54,20 @@ def figures(scores: Sequence[Score]) -> str:
     return f'<div class="columns">{"".join(blocks)}</div>' if blocks else ""
 
 
-def table(scores: Sequence[Score]) -> str:
-    """Every score with everything it needs to be believed, a fold a metric."""
+NULL = "mean score of refits with the brain-stimulus pairing permuted in training, their number in brackets"
+
+
+def table(scores: Sequence[Score], told: Mapping[str, Any] | None = None) -> str:
+    """Every score with everything it needs to be believed, a fold a metric.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    told : mapping, optional
+        The run's record. ``"systems"`` (by name) and ``"null"`` say what these are where they are no decoders and refits.
+    """
+    words = {**_words.SYSTEMS, **dict((told or {}).get("systems", {}))}
+    null = escape(str((told or {}).get("null", NULL)))
     if not scores:
         return ""
     names = list(dict.fromkeys(score.name for score in scores))
@@ -63,7 +75,7 @@ def table(scores: Sequence[Score]) -> str:
         _fold(sorted([s for s in scores if s.name == name], key=_order(scores)), name == names[0])
         for name in names
     )
-    said = "; ".join(f"<b>{system}</b> {escape(_words.SYSTEMS[system])}" for system in _systems(scores))
+    said = "; ".join(f"<b>{system}</b> {escape(words[system])}" for system in _systems(scores))
     kinds = list(dict.fromkeys(kind for score in scores for kind in ceilings(score)))
     limits = "; ".join(
         f"<b>{escape(_spaced(kind))}</b> {escape(_words.CEILINGS.get(kind, ''))}" for kind in kinds
@@ -71,8 +83,7 @@ def table(scores: Sequence[Score]) -> str:
     return (
         f'<div class="panel"><h3>Every score</h3>{folds}<p class="caption">Systems: {said}.</p>'
         f"{f'<p class=caption>Ceilings: {limits}.</p>' if limits else ''}"
-        '<p class="caption">Null: mean score of refits with the brain-stimulus pairing permuted in training, their '
-        "number in brackets; p = (c + 1) / (N + 1).</p></div>"
+        f'<p class="caption">Null: {null}; p = (c + 1) / (N + 1).</p></div>'
     )
 
 

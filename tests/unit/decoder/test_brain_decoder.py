@@ -217,3 +217,29 @@ def test_a_picture_is_drawn_from_an_embedding_as_long_as_those_of_training(plant
 def test_a_closed_form_prior_draws_from_its_one_answer(decoder, trials):
     prediction = decoder.predict(trials, repeats="before")
     np.testing.assert_array_equal(decoder.image_embedding(prediction), decoder.imagine(prediction)[0])
+
+
+@pytest.mark.parametrize("way", ["cosine", "whitened", "evidence"])
+def test_a_gallery_on_disk_gives_the_answer_of_one_in_memory(decoder, planted, trials, tmp_path, way):
+    import copy
+
+    from braindec.data import gallery as galleries
+    from braindec.decoder.calibration import WAYS
+
+    decoder = copy.deepcopy(decoder)
+    if trials.key in decoder.calibrations:
+        decoder.calibration(trials.key).get_buffer("image_way").fill_(WAYS.index(way))
+    elif way != "cosine":
+        pytest.skip("this decoder is not calibrated")
+    test = planted.dataset.part("test").stimulus_ids
+    memory = replace(planted.embeddings, ids=test, values=planted.embeddings.of(test))
+    disk = galleries.write(
+        tmp_path / "own", [(memory.ids, memory.values)], space=memory.space, shard_rows=len(test) // 3
+    )
+    expected, similarity = decoder.retrieve(trials, memory, 4)
+    found, on_disk = decoder.retrieve(trials, disk, 4)
+    assert found == expected
+    np.testing.assert_allclose(on_disk, similarity, rtol=1e-4, atol=1e-4)
+    other = galleries.write(tmp_path / "other", [(memory.ids, memory.values)], space="another/space")
+    with pytest.raises(ValueError, match="another/space"):
+        decoder.retrieve(trials, other, 4)
