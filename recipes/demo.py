@@ -15,7 +15,6 @@ from braindec import evaluate, registry, report
 from braindec.adapters import linear
 from braindec.backbones import mlp
 from braindec.data.preprocessing import AverageTime, Crop, Standardise, Vectorise, Whiten
-from braindec.decoder import BrainDecoder
 from braindec.evaluate import inside_page, panels
 from braindec.generators import embedded_unclip
 from braindec.losses import soft_clip
@@ -91,11 +90,10 @@ def main(recipe, data_dir, out_dir):
     ceilings = evaluate.simulated_ceilings(data_dir, dataset, embeddings)
     lap("embeddings and ceilings")
     training, test = evaluate.training_part(recipe, dataset, embeddings), dataset.part("test")
-    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info)
-    decoder.fit(training, embeddings, out_dir / "logs")
-    lap("fit")
-    nulls = evaluate.fit_nulls(recipe, training, embeddings, plan.n_null_pictures, n_jobs=plan.n_jobs)
-    lap("shuffled decoders")
+    decoder, nulls = evaluate.fit_with_nulls(
+        recipe, training, embeddings, plan.n_null_pictures, out_dir / "logs", n_jobs=plan.n_jobs
+    )
+    lap("decoders, true and shuffled")
     judged = evaluate.held_out(
         decoder, recipe, dataset, embeddings, nulls=nulls, plan=plan, ceilings=ceilings
     )

@@ -13,7 +13,7 @@ from braindec.evaluate.hallucination_readouts import attributes_of, latent_attri
 from braindec.evaluate.inverse_crime import inflation
 from braindec.evaluate.laps import Laps
 from braindec.evaluate.measures import Measured, measure, protocol_named
-from braindec.evaluate.nulls import fit_nulls, null_values, permuted
+from braindec.evaluate.nulls import fit_nulls, fit_with_nulls, null_values, permuted
 from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
 from braindec.evaluate.pseudo_trials import AveragingCurve, averaging_curve, pseudo_trials
@@ -80,6 +80,7 @@ __all__ = [
     "decoder_fitter",
     "fit_mean",
     "fit_nulls",
+    "fit_with_nulls",
     "fitted_on",
     "group_scores",
     "half_range",

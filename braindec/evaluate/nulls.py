@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from braindec.decoder import BrainDecoder
 from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.jobs import refits
 from braindec.evaluate.measures import protocol_named, values
-from braindec.evaluate.systems import Fitter, System, decoder_fitter
+from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
 from braindec.stats.permutation import permute_within_blocks
 from braindec.types import Embeddings
@@ -45,7 +46,7 @@ def null_values(
 def fit_nulls(
     recipe: Any,
     part: NeuralDataset,
-    embeddings: Embeddings,
+    embeddings: Embeddings | Mapping[str, Embeddings],
     n: int,
     *,
     n_jobs: int = 1,
@@ -53,15 +54,48 @@ def fit_nulls(
 ) -> list[BrainDecoder]:
     """The whole recipe, prior included, fitted on `n` permuted pairings: what pictures are compared with.
 
-    They are the first `n` refits of `null_values` on this part, so that none is fitted twice.
+    They are the first `n` refits of `null_values` on this part, so that none is fitted twice. `embeddings` are those of
+    the main output, or of every output by name.
     """
-    protocol, fit = protocol_named(recipe.protocol), decoder_fitter(recipe, prior=True)
-    part = in_memory(part)
+    protocol, part = protocol_named(recipe.protocol), in_memory(part)
+    named = {"main": embeddings} if isinstance(embeddings, Embeddings) else dict(embeddings)
+    info = {name: e.info for name, e in named.items()}
 
-    def refit(number: int) -> Any:
-        return fit(permuted(part, _draw(recipe.seed, number), protocol), embeddings, recipe.seed)
+    def refit(number: int) -> BrainDecoder:
+        wrong = permuted(part, _draw(recipe.seed, number), protocol)
+        return BrainDecoder.build(recipe, wrong.info, info).fit(wrong, named, progress=False)
 
     return refits(refit, n, n_jobs=n_jobs, said="shuffled decoders", progress=progress)
+
+
+def fit_with_nulls(
+    recipe: Any,
+    part: NeuralDataset,
+    embeddings: Embeddings | Mapping[str, Embeddings],
+    n: int,
+    folder: str | Path | None = None,
+    *,
+    n_jobs: int = 1,
+    progress: bool = True,
+) -> tuple[BrainDecoder, list[BrainDecoder]]:
+    """The recipe's decoder and its `fit_nulls`, fitted side by side: alone, the first would leave cores idle.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where the decoder's logs and checkpoints go.
+    """
+    protocol, kept = protocol_named(recipe.protocol), in_memory(part)
+    named = {"main": embeddings} if isinstance(embeddings, Embeddings) else dict(embeddings)
+    info = {name: e.info for name, e in named.items()}
+
+    def one(number: int) -> BrainDecoder:
+        seen = permuted(kept, _draw(recipe.seed, number - 1), protocol) if number else part
+        decoder = BrainDecoder.build(recipe, seen.info, info)
+        return decoder.fit(seen, named, None if number else folder, progress=False)
+
+    decoder, *nulls = refits(one, 1 + n, n_jobs=n_jobs, said="decoders, true and shuffled", progress=progress)
+    return decoder, nulls
 
 
 def permuted(part: NeuralDataset, generator: np.random.Generator, protocol: Protocol) -> NeuralDataset:
