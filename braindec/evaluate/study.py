@@ -19,6 +19,13 @@ from braindec.types import Report, Score
 
 N_GROUPS = 10  # of stimuli, each left out once by the jackknife
 COUNTED = {"1": "one object", "2": "two objects", "3": "three objects"}  # columns that count, as words
+WORDS = {  # what a study's scores are, for its page
+    "systems": {
+        "braindec": "what was found",
+        "shuffled": "the same where nothing is to be found: mean and middle 95 % of the null's draws",
+    },
+    "null": "mean of the same number where nothing is to be found, as the findings say; draws in brackets",
+}
 Panel = tuple[str, str, dict[str, Any]]
 
 
@@ -94,9 +101,8 @@ def report(
     """A study's report: what it found in words first, what it does not show last."""
     first: Panel = ("What was found", "text", {"text": [f"- {line}" for line in said]})
     last: Panel = ("What this does not show", "text", {"text": limits, "section": "limits"})
-    return Report(
-        tuple(found), {"title": title, "summary": said[0], "said": list(said), **run}, (first, *panels, last)
-    )
+    about = {"title": title, "summary": said[0], "said": list(said), "words": WORDS, **run}
+    return Report(tuple(found), about, (first, *panels, last))
 
 
 def bars(

@@ -59,7 +59,7 @@ class ScoreRow:
 
 
 def score_dots(rows: Sequence[ScoreRow], *, xlabel: str = "", kind: str = "svg") -> Any:
-    """Dots with intervals, a line of them a subject; chance dashed, refitted null a cross, ceilings as ticks.
+    """Dots with intervals, a line of them a subject; chance dashed, the null a cross, ceilings as ticks.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def _draw_row(axes: Axes, row: ScoreRow, y: float, whole: tuple[float, float]) -
             mew=1.2,
             color=_style.FAINT,
             ls="",
-            label="refitted null",
+            label="null",
             zorder=2,
         )
     for name, value in row.ceilings.items():

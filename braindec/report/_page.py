@@ -38,7 +38,9 @@ def page(report: Report, max_size: int = 192) -> str:
     Parameters
     ----------
     report : Report
-        ``run["pages"]``, where there is one, leads to other pages: {label: address beside this page}.
+        ``run["pages"]``, where there is one, leads to other pages: {label: address beside this page}. ``run["words"]``
+        says what systems and the null are where they are no decoders and no refits: {"systems": {name: text},
+        "null": text}.
     max_size : int
         Pixels a side to which larger pictures are reduced.
 
@@ -79,7 +81,7 @@ def _policy(script: str) -> str:
 def _sections(report: Report, thumbnails: Thumbnails) -> dict[str, str]:
     """HTML of each section that has something to show, in the order of the page."""
     content = dict.fromkeys(SECTIONS, "")
-    content["scores"] = _scores.figures(report.scores) + _scores.table(report.scores, report.run)
+    content["scores"] = _scores.figures(report.scores) + _scores.table(report.scores, report.run.get("words"))
     for title, kind, payload in report.panels:
         section = (
             payload.get("section") or checks.known_key(f"kind of panel {title!r}", kind, _blocks.KINDS)[0]

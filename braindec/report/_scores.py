@@ -64,7 +64,7 @@ def table(scores: Sequence[Score], told: Mapping[str, Any] | None = None) -> str
     ----------
     scores : sequence of Score
     told : mapping, optional
-        The run's record. ``"systems"`` (by name) and ``"null"`` say what these are where they are no decoders and refits.
+        ``"systems"`` (by name) and ``"null"``: what these are where they are no decoders and no refits.
     """
     words = {**_words.SYSTEMS, **dict((told or {}).get("systems", {}))}
     null = escape(str((told or {}).get("null", NULL)))

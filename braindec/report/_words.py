@@ -26,6 +26,18 @@ METRICS = {
     "pairwise_identification_within_class": "the same, with distractors of the same class only",
     "latent_auc": "a stimulus in which a latent is active has a higher reading than one in which it is not",
     "latency_spearman": "rank correlation of planted latencies of regions with those that fMRI and EEG give",
+    "steered_has_concept": "share of the ten nearest training scenes that have what was switched on",
+    "concept_found_in_decoded": "a decoded scene with the concept has more of its latents than one without",
+    "drawn_has_concept": "share of the ten scenes nearest to the drawn picture that have what was switched on",
+    "steered_scenes_with_factor": "share of the ten nearest scenes that have what was switched on",
+    "segment_matched": "a segment is most like the others' of the same time, of all that do not overlap it",
+    "picture_matched": "a picture's response is most like the others' to it, of all held-out ones",
+    "region_recognised": "a region's distances are most like those of its own level",
+    "integration_told": "an electrode that integrates gains more from the multimodal network than another one",
+    "stitched_accuracy_relative": "classes of new stimuli named by a classifier of the other space",
+    "stitched_accuracy_rotation": "classes of new stimuli named by a classifier of the other space",
+    "stitched_identified_relative": "a stimulus is more like itself in the other space than like another one",
+    "stitched_identified_rotation": "a stimulus is more like itself in the other space than like another one",
     "roc_auc": "a trial of one class is ranked above a trial of the other",
 }
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -264,3 +265,14 @@ def test_a_list_of_records_in_the_settings_folds_like_any_other_branch():
     )
     assert made.count("<details") == 3
     assert "{" not in made
+
+
+def test_a_study_says_itself_what_its_null_and_its_twin_are():
+    from braindec.evaluate import study
+
+    rows = study.scores("segment_matched", 0.7, (0.6, 0.8), [0.1, 0.2, 0.15], 40, protocol="test", chance=0.1)
+    told = report.page(study.report("A study", ["found"], rows, (), "limits"))
+    assert escape(study.WORDS["null"]) in told and escape(study.WORDS["systems"]["shuffled"]) in told
+    assert "permuted in training" not in told and "refitted with shuffled" not in told
+    plain = report.page(Report(tuple(rows), {"title": "A decoder"}, ()))
+    assert "permuted in training" in plain and "refitted with shuffled" in plain
