@@ -20,8 +20,6 @@ from braindec.maths import gemm
 
 ROUNDING = 2.0**-8  # of bfloat16, relative: 8 bits of significand
 FLOAT32 = 2.0**-24  # what each sum of a product loses of the lengths' product at most
-    2.0**-12
-)  # what sums of float32 lose of the lengths' product, for rows of up to 2 ** 12 values and far beyond
 GROUP = 64  # neighbours in a block of whom the largest is taken, to find a limit without sorting
 PENDING = 2**22  # rows that wait to be compared in full
 
