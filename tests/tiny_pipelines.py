@@ -10,6 +10,8 @@ import torch
 
 from braindec import _compat
 
+_compat.ensure_torchvision()
+
 WORDS = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz"]
 N_WORDS = 2 + 2 * 26
 SIDE = 8  # of latents; pictures are twice as large
@@ -27,7 +29,6 @@ def _drawn(make: Any, seed: int = 0) -> Any:
 
 
 def unet(**settings: Any) -> Any:
-    _compat.ensure_torchvision()
     from diffusers import UNet2DConditionModel
 
     sizes: dict[str, Any] = {
@@ -40,7 +41,6 @@ def unet(**settings: Any) -> Any:
 
 
 def vae() -> Any:
-    _compat.ensure_torchvision()
     from diffusers import AutoencoderKL
 
     return _drawn(
@@ -52,7 +52,6 @@ def vae() -> Any:
 
 
 def scheduler(kind: str = "DDIMScheduler", **settings: Any) -> Any:
-    _compat.ensure_torchvision()
     import diffusers
 
     schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -102,7 +101,6 @@ def image_processor(side: int = 8) -> Any:
 
 def stable_diffusion(folder: Path, scheduler_kind: str = "DDIMScheduler", **unet_settings: Any) -> Any:
     """StableDiffusionPipeline, saved in the folder."""
-    _compat.ensure_torchvision()
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline(
@@ -114,7 +112,6 @@ def stable_diffusion(folder: Path, scheduler_kind: str = "DDIMScheduler", **unet
 
 def sdxl(folder: Path, scheduler_kind: str = "EulerDiscreteScheduler", **settings: Any) -> Any:
     """StableDiffusionXLPipeline, saved in the folder."""
-    _compat.ensure_torchvision()
     from diffusers import StableDiffusionXLPipeline
 
     pipeline = StableDiffusionXLPipeline(
@@ -131,7 +128,6 @@ def sdxl(folder: Path, scheduler_kind: str = "EulerDiscreteScheduler", **setting
 
 def stable_unclip(folder: Path, dim: int = 16) -> Any:
     """StableUnCLIPImg2ImgPipeline, saved in the folder."""
-    _compat.ensure_torchvision()
     from diffusers import StableUnCLIPImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
 
@@ -145,9 +141,52 @@ def stable_unclip(folder: Path, dim: int = 16) -> Any:
     return _saved(pipeline, folder)
 
 
+def sdxl_unclip(folder: Path) -> Any:
+    """SDXL's pipeline without texts, told a size and a crop, saved in the folder."""
+    from diffusers import StableDiffusionXLPipeline
+
+    pipeline = StableDiffusionXLPipeline(
+        vae=vae(), text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None,
+        unet=unet(
+            addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=4 * 8
+        ),
+        scheduler=scheduler("EulerDiscreteScheduler"),
+    )  # fmt: skip
+    return _saved(pipeline, folder)
+
+
+def versatile_diffusion(folder: Path) -> Any:
+    """VersatileDiffusionDualGuidedPipeline as its parts were published: two networks, not joined yet."""
+    from diffusers.pipelines.deprecated.versatile_diffusion import (
+        VersatileDiffusionPipeline,
+        modeling_text_unet,
+    )
+
+    flat = _drawn(
+        lambda: modeling_text_unet.UNetFlatConditionModel(
+            sample_size=SIDE,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            cross_attention_dim=16,
+            attention_head_dim=4,
+            down_block_types=("DownBlockFlat", "CrossAttnDownBlockFlat"),
+            mid_block_type="UNetMidBlockFlatCrossAttn",
+            up_block_types=("CrossAttnUpBlockFlat", "UpBlockFlat"),
+        ),
+        seed=1,
+    )
+    pipeline = VersatileDiffusionPipeline(
+        tokenizer=tokenizer(folder / "words"), image_feature_extractor=image_processor(), image_encoder=image_encoder(),
+        text_encoder=text_encoder(projection=True), image_unet=unet(), text_unet=flat, vae=vae(), scheduler=scheduler(),
+    )  # fmt: skip
+    return _saved(pipeline, folder)
+
+
 def controlnet(folder: Path, of: Any) -> Any:
     """ControlNetModel beside a UNet, with residuals that are not zero, saved in the folder."""
-    _compat.ensure_torchvision()
     from diffusers import ControlNetModel
 
     network = _drawn(lambda: ControlNetModel.from_unet(of, conditioning_embedding_out_channels=(4, 8)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from braindec import _compat, checks
+from braindec import checks
 from braindec.generators import _folder
 from braindec.generators._latent import Condition, LatentDiffusion, Settings, networks
 
@@ -57,8 +57,8 @@ class VersatileDiffusion(LatentDiffusion):
 
     Notes
     -----
-    Xu et al. 2023, arXiv:2211.08332, through diffusers' (deprecated) dual-guided pipeline. Tokens are normed, projected
-    and divided by the length of the first one. Image tokens alone: MindEye1 (guidance 3.5); both predicted, img2img:
+    Xu et al. 2023, arXiv:2211.08332, in diffusers' (deprecated) classes. Tokens are normed, projected and divided by
+    the length of the first one. Image tokens alone: MindEye1 (guidance 3.5); both predicted, img2img:
     Brain-Diffuser (text_share 0.4, strength 0.75, guidance 7.5) and MindBridge.
     """
 
@@ -68,8 +68,6 @@ class VersatileDiffusion(LatentDiffusion):
     def __init__(self, config: Config) -> None:
         folder = _folder.opened(config.folder, PIPELINES)
         made = networks(folder, config, "image_unet")
-        if config.text_share:
-            made = replace(made, unet=_dual(folder, made.unet, config))
         super().__init__(config, folder, made)
         place = {"device": config.device, "variant": config.variant}
         self.words: tuple[Any, Any] | None = None
@@ -79,7 +77,7 @@ class VersatileDiffusion(LatentDiffusion):
             self.words = _folder.tokenizer(folder), encoder
             self.takes |= frozenset() if config.n_text_tokens else {"texts"}
             n_words = config.n_text_tokens or encoder.config.max_position_embeddings
-            _share_(made.unet, config.text_share, (n_words, config.n_tokens))
+            _mix_(made.unet, folder, config, n_words)
         if config.guidance > 1:
             vision = _folder.model(folder, "image_encoder", ("CLIPVisionModelWithProjection",), **place)
             self.nothing_seen = _grey(folder, vision)
@@ -115,34 +113,41 @@ class VersatileDiffusion(LatentDiffusion):
         return tokens / found.text_embeds.norm(dim=-1, keepdim=True)[:, None]
 
 
-def _dual(folder: _folder.Folder, unet: Any, config: Config) -> Any:
-    """The image network with the text network's cross-attention beside its own."""
-    _compat.ensure_torchvision()
-    from diffusers import VersatileDiffusionDualGuidedPipeline
+class Mixed(nn.Module):
+    """The attention layers of both networks at one place, over their own tokens, and their mean.
 
-    if unet.config.get("dual_cross_attention", False):
-        return unet
-    text = _folder.model(
+    What diffusers' DualTransformer2DModel computes; its 0.42 hands it a mask that it does not take.
+    """
+
+    def __init__(self, image: nn.Module, text: nn.Module, text_share: float, n_words: int) -> None:
+        super().__init__()
+        self.image, self.text = image, text
+        self.text_share, self.n_words = text_share, n_words
+
+    def forward(self, x: Tensor, *, encoder_hidden_states: Tensor, **rest: Any) -> tuple[Tensor]:
+        """Latents (n, channel, height, width) after attention to caption tokens and, behind them, image tokens."""
+        words, seen = encoder_hidden_states[:, : self.n_words], encoder_hidden_states[:, self.n_words :]
+        read = self.text(x, encoder_hidden_states=words, **rest)[0]
+        looked = self.image(x, encoder_hidden_states=seen, **rest)[0]
+        return (self.text_share * read + (1 - self.text_share) * looked,)
+
+
+def _mix_(unet: Any, folder: _folder.Folder, config: Config, n_words: int) -> None:
+    """Puts the text network's attention beside the image network's."""
+    from diffusers.models import DualTransformer2DModel, Transformer2DModel
+
+    joined = bool(unet.config.get("dual_cross_attention", False))  # a folder that the dual pipeline saved
+    text = unet if joined else _folder.model(
         folder, "text_unet", ("UNetFlatConditionModel",), device=config.device, dtype=config.dtype,
         variant=config.variant,
     )  # fmt: skip
-    with _folder.quiet(), torch.random.fork_rng(devices=[]):
-        made = VersatileDiffusionDualGuidedPipeline(
-            tokenizer=None, image_feature_extractor=None, text_encoder=None, image_encoder=None, image_unet=unet,
-            text_unet=text, vae=None, scheduler=None,
-        ).image_unet  # fmt: skip
-    return made.requires_grad_(False).eval()
-
-
-def _share_(unet: Any, text_share: float, lengths: tuple[int, int]) -> None:
-    """Tells every attention which tokens are whose: caption tokens first, the text network's."""
-    from diffusers.models.transformers.dual_transformer_2d import DualTransformer2DModel
-
-    for module in unet.modules():
-        if isinstance(module, DualTransformer2DModel):
-            module.mix_ratio = text_share
-            module.condition_lengths = list(lengths)
-            module.transformer_index_for_condition = [1, 0]
+    kind = DualTransformer2DModel if joined else Transformer2DModel
+    for name in [name for name, module in unet.named_modules() if isinstance(module, kind)]:
+        parent, _, last = name.rpartition(".")
+        of_image, of_text = unet.get_submodule(name), text.get_submodule(name)
+        if joined:
+            of_image, of_text = of_image.transformers
+        setattr(unet.get_submodule(parent), last, Mixed(of_image, of_text, config.text_share, n_words))
 
 
 @torch.no_grad()

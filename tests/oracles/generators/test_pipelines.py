@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from braindec import _compat
-from braindec.generators import Guides, _latent, ip_adapter, latent_diffusion, stable_unclip
+from braindec.generators import (
+    Guides,
+    _latent,
+    ip_adapter,
+    latent_diffusion,
+    nearest_image,
+    refined,
+    stable_unclip,
+    versatile_diffusion,
+)
 
 N, STEPS = 3, 4
 TEXTS = ("a b", "c", "a dog")
@@ -82,7 +91,6 @@ def test_latent_diffusion_draws_what_stable_diffusion_draws_of_the_same_tokens(
 
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "EulerDiscreteScheduler"])
 def test_a_low_level_picture_is_started_from_as_img2img_does(tiny_pipelines, tmp_path, low_level, scheduler):
-    _compat.ensure_torchvision()
     from diffusers import StableDiffusionImg2ImgPipeline
 
     made = tiny_pipelines.stable_diffusion(tmp_path, scheduler)
@@ -100,7 +108,6 @@ def test_a_low_level_picture_is_started_from_as_img2img_does(tiny_pipelines, tmp
 
 
 def test_a_control_map_is_followed_as_the_controlnet_pipeline_does(tiny_pipelines, tmp_path: Path):
-    _compat.ensure_torchvision()
     from diffusers import StableDiffusionControlNetPipeline
 
     made = tiny_pipelines.stable_diffusion(tmp_path / "sd")
@@ -155,3 +162,111 @@ def test_an_ip_adapter_draws_what_its_pipeline_draws(tiny_pipelines, tmp_path, b
             ).images
         )  # fmt: skip
     same(ours, np.concatenate(theirs))
+
+
+def pictures_of(n: int) -> list:
+    from PIL import Image
+
+    rng = np.random.default_rng(5)
+    return [Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(n)]
+
+
+def test_versatile_diffusion_draws_what_the_dual_guided_pipeline_draws(tiny_pipelines, tmp_path, monkeypatch):
+    from diffusers import VersatileDiffusionDualGuidedPipeline
+
+    made = tiny_pipelines.versatile_diffusion(tmp_path)
+    config = versatile_diffusion.Config(
+        folder=str(tmp_path), space="s", n_tokens=5, text_share=0.3, guidance=3.0
+    )
+    generator = versatile_diffusion.build(config)
+    pipeline = VersatileDiffusionDualGuidedPipeline(**made.components)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = pictures_of(N)
+    with torch.no_grad():
+        seen = pipeline._encode_image_prompt(pictures, "cpu", 1, False)
+        words = pipeline._encode_text_prompt(list(TEXTS), "cpu", 1, False)
+    # It is written for 257 tokens; these pictures have 5.
+    fixed = pipeline.set_transformer_params
+    without_mask(monkeypatch)
+    pipeline.set_transformer_params = lambda share, kinds: (
+        fixed(share, kinds),
+        _shorten_(pipeline.image_unet, kinds),
+    )
+    theirs = pipeline(
+        prompt=list(TEXTS), image=pictures, text_to_image_strength=0.3, guidance_scale=3.0, num_inference_steps=STEPS,
+        generator=sources(), output_type="np",
+    ).images  # fmt: skip
+    ours = generator.generate(seen.numpy(), generator=seeded(), guides=Guides(texts=TEXTS), n_steps=STEPS)
+    same(ours, theirs)
+    predicted = versatile_diffusion.build(
+        versatile_diffusion.Config(
+            folder=str(tmp_path), space="s", n_tokens=5, n_text_tokens=10, text_share=0.3, guidance=3.0
+        )
+    )
+    both = torch.cat([seen, words], 1).numpy()
+    np.testing.assert_array_equal(predicted.generate(both, generator=seeded(), n_steps=STEPS), ours)
+    assert predicted.takes == {"low_level"}
+    pipeline.save_pretrained(tmp_path / "joined")
+    joined = versatile_diffusion.build(dataclasses.replace(config, folder=str(tmp_path / "joined")))
+    np.testing.assert_array_equal(
+        joined.generate(seen.numpy(), generator=seeded(), guides=Guides(texts=TEXTS), n_steps=STEPS), ours
+    )
+
+
+def without_mask(monkeypatch) -> None:
+    """Blocks of diffusers 0.42 hand every attention a mask; the dual one does not take it, and needs none."""
+    from diffusers.models import DualTransformer2DModel
+
+    forward = DualTransformer2DModel.forward
+    monkeypatch.setattr(
+        DualTransformer2DModel, "forward",
+        lambda self, *args, encoder_attention_mask=None, **rest: forward(self, *args, **rest),
+    )  # fmt: skip
+
+
+def _shorten_(unet, kinds) -> None:
+    for module in unet.modules():
+        if hasattr(module, "condition_lengths"):
+            module.condition_lengths = [10 if kind == "text" else 5 for kind in kinds]
+
+
+def test_image_tokens_alone_draw_what_the_image_variation_pipeline_draws(tiny_pipelines, tmp_path):
+    from diffusers import VersatileDiffusionImageVariationPipeline
+
+    made = tiny_pipelines.versatile_diffusion(tmp_path)
+    parts = {k: v for k, v in made.components.items() if k not in ("text_unet", "text_encoder", "tokenizer")}
+    pipeline = VersatileDiffusionImageVariationPipeline(**parts)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = pictures_of(N)
+    with torch.no_grad():
+        seen = pipeline._encode_prompt(pictures, "cpu", 1, False, None)
+    config = versatile_diffusion.Config(
+        folder=str(tmp_path), space="s", n_tokens=5, text_share=0.0, guidance=3.0
+    )
+    ours = versatile_diffusion.build(config).generate(seen.numpy(), generator=seeded(), n_steps=STEPS)
+    theirs = pipeline(
+        image=pictures, guidance_scale=3.0, num_inference_steps=STEPS, generator=sources(), output_type="np"
+    ).images
+    same(ours, theirs)
+
+
+@pytest.mark.parametrize("base", ["stable_diffusion", "sdxl"])
+def test_refinement_draws_on_the_first_picture_as_img2img_does(tiny_pipelines, tmp_path, embeddings, base):
+    from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
+
+    made = getattr(tiny_pipelines, base)(tmp_path)
+    kind = StableDiffusionXLImg2ImgPipeline if base == "sdxl" else StableDiffusionImg2ImgPipeline
+    pipeline = kind(**made.components, **({} if base == "sdxl" else {"requires_safety_checker": False}))
+    pipeline.set_progress_bar_config(disable=True)
+    images = np.random.default_rng(1).integers(0, 256, (N, 16, 16, 3), dtype=np.uint8)
+    first = nearest_image.build(nearest_image.Config(), embeddings, images, "a space")
+    generator = refined.build(refined.Config(folder=str(tmp_path), guidance=3.0, negative="b"), first)
+    assert generator.space == "a space"
+    ours = generator.generate(embeddings, generator=seeded(), guides=Guides(texts=TEXTS), n_steps=STEPS)
+    second = torch.randint(_latent.SEEDS, (2,), generator=seeded()).tolist()[1]
+    theirs = pipeline(
+        image=latents_of(generator.second, images), prompt=list(TEXTS), negative_prompt=["b"] * N, strength=0.5,
+        guidance_scale=3.0, num_inference_steps=STEPS, output_type="np",
+        generator=_latent.own_sources(N, torch.Generator().manual_seed(second)),
+    ).images  # fmt: skip
+    same(ours, theirs)
