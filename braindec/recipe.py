@@ -68,8 +68,11 @@ class Recipe:
         How often everything is refitted under a permuted pairing.
     label_column : str, optional
         Column with each trial's (or stimulus') class.
+    targets : dict of str to a target's Config
+        Further outputs by name; `target` is the one called ``main``, and `loss` then a dict by name.
     settings : dict
-        Numbers of the recipe's own. ``"world"`` names the simulated world that is made where no data are given.
+        Numbers of the recipe's own. ``"world"`` names the simulated world that is made where no data are given;
+        ``"synthetic"`` and ``"prepared"`` are arguments of its dataset's `synthetic` and `prepare` in a smoke run.
     seed : int
     """
 
@@ -94,6 +97,7 @@ class Recipe:
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     fit: Literal["gradient", "closed_form"] = "gradient"
+    targets: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "preprocessing", steps_from(self.preprocessing))
@@ -105,7 +109,21 @@ class Recipe:
 
         Those of the trials at hand, or `everything` in the stimulus set.
         """
-        target = registry.load(*registry.name_of(self.target)).build(self.target)
+        return self._embed(self.target, dataset, data_dir, everything, progress)
+
+    def embed_each(
+        self, dataset: NeuralDataset, data_dir: str | Path, *, everything: bool = False, progress: bool = True
+    ) -> dict[str, Embeddings]:
+        """As `embed`, by output: ``main`` and those of `targets`."""
+        outputs = {"main": self.target, **self.targets}
+        return {
+            name: self._embed(one, dataset, data_dir, everything, progress) for name, one in outputs.items()
+        }
+
+    def _embed(
+        self, chosen: Any, dataset: NeuralDataset, data_dir: str | Path, everything: bool, progress: bool
+    ) -> Embeddings:
+        target = registry.load(*registry.name_of(chosen)).build(chosen)
         content = dataset.about["stimuli"]["sha256"]
         cache = Path(data_dir) / "embeddings"
         ids = dataset.stimuli.ids if everything else dataset.stimulus_ids
@@ -294,8 +312,8 @@ def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
         dataset = catalogue.load(name)
         told = recipe.settings.get("world", "smoke" if smoke else None)
         world = {"world": told} if name == "simulated" and told else {}
-        dataset["synthetic"](raw, **world)
-        dataset["prepare"](raw, prepared)
+        dataset["synthetic"](raw, **world, **recipe.settings.get("synthetic", {}))
+        dataset["prepare"](raw, prepared, **recipe.settings.get("prepared", {}))
     return prepared
 
 

@@ -1,7 +1,7 @@
-"""fMRI and EEG in one space: every subject's adapter ends in one vector, and experts that a router weighs do the rest.
+"""fMRI, EEG and MEG in one space: adapters end in one vector, and experts that a router weighs do the rest.
 
-Two simulated fMRI subjects and one with EEG share a backbone of experts. Beside retrieving scenes, one brain's
-predictions are looked for among another's of the other modality: what both have in common, without an image.
+Two simulated fMRI subjects, one with EEG and one with MEG share a backbone of experts. Beside retrieving scenes, one
+brain's predictions are looked for among another's of another modality: what both have in common, without an image.
 
 Run     braindec run one_space --out runs/one_space
 Smoke   braindec run one_space --smoke
@@ -22,7 +22,7 @@ from braindec.train import Config as Train
 from braindec.types import Report
 
 RECIPE = Recipe(
-    data=NeuralData("simulated", subjects=(1, 2, 5)),
+    data=NeuralData("simulated", subjects=(1, 2, 5, 6)),
     target=tiny_openclip.Config(),
     adapter=linear.Config(shared_dim=192),
     backbone=experts.Config(width=128, dropout=0.2, balance=0.01),
@@ -32,22 +32,23 @@ RECIPE = Recipe(
     preprocessing={
         "fmri": (Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
         "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
+        "meg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
     },
     train=Train(n_steps=40, batch_size=512, lr=1e-4, validate_every=20),
     n_folds=3,
     protocol="heldout_stimuli",
     plan=evaluate.Plan(n_null=3, n_null_baselines=3, n_jobs=1, progress=False),
-    settings={"world": "demo"},
+    settings={"world": "modalities"},
 )
 SMOKE = (
-    "data.subjects=[1,5]",
+    "data.subjects=[1,5,6]",
     "train.n_steps=10",
     "train.validate_every=10",
     "n_folds=2",
     "calibrate=false",  # 60 scenes say too little about the error
     "plan.n_null=1",
     "plan.n_null_baselines=1",
-    "settings.world=smoke",
+    "settings.world=modalities_smoke",
 )
 
 
@@ -69,8 +70,8 @@ def main(recipe, data_dir, out_dir):
     report = Report(
         (*judged.scores, *across),
         {
-            "title": "fMRI and EEG in one space",
-            "summary": "One decoder for brains measured by fMRI and by EEG: adapters end in one vector, experts are "
+            "title": "fMRI, EEG and MEG in one space",
+            "summary": "One decoder for brains measured by fMRI, EEG and MEG: adapters end in one vector, experts are "
             "shared; scenes are retrieved, and one brain's predictions among another's.",
             "command": "braindec run one_space --out runs/one_space",
             "comparisons": list(judged.comparisons),

@@ -34,12 +34,17 @@ class Config:
         Samples before and after that a gate sees.
     variant : {"fixed", "published"}
         ``"published"`` keeps each convolution's bias before its batch norm, where it has no gradient.
+    aggregation : {"mean", "learned"}
+        How an output of fewer tokens than the signal has samples is made of these: means over equal stretches of time,
+        or weights of every sample that are learned for each token, so that it matters when something was seen.
 
     Notes
     -----
     Défossez et al. 2023, doi:10.1038/s42256-023-00714-5. The time of the output is the time of the signal: where an
     output has as many tokens as the signal has samples, token t is sample t. Where it has fewer, token i of n is the
     mean of the trunk over samples floor(i T / n) to ceil((i + 1) T / n), so one token is the mean over the epoch.
+    Learned weights over time are those with which MEG is decoded into embeddings of images by Benchetrit et al. 2024,
+    arXiv:2310.19812.
     """
 
     width: int = 320
@@ -49,6 +54,7 @@ class Config:
     glu_every: int = 2
     glu_context: int = 1
     variant: Literal["fixed", "published"] = "fixed"
+    aggregation: Literal["mean", "learned"] = "mean"
 
     def __post_init__(self) -> None:
         for name in ("width", "n_layers", "kernel", "dilation_period"):
@@ -58,6 +64,7 @@ class Config:
         checks.at_least("glu_every", self.glu_every, 0)
         checks.at_least("glu_context", self.glu_context, 0)
         checks.one_of("variant", self.variant, ["fixed", "published"])
+        checks.one_of("aggregation", self.aggregation, ["mean", "learned"])
 
 
 class Layer(nn.Module):
@@ -95,7 +102,7 @@ class Head(nn.Sequential):
 
 
 class DilatedConv(Backbone):
-    """A trunk of dilated convolutions and a head an output, none of which knows how long the signal is."""
+    """A trunk of dilated convolutions and a head an output; with means over time none knows how long the signal is."""
 
     first_layers = ("layers.0.",)
 
@@ -108,6 +115,11 @@ class DilatedConv(Backbone):
         self.heads = nn.ModuleDict(
             {f"to_{name}": Head(config.width, n_dims) for name, (_, n_dims) in self.outputs.items()}
         )
+        shorter = {name: n for name, (n, _) in self.outputs.items() if n != shared_shape[1]}
+        learned = shorter if config.aggregation == "learned" else {}
+        self.over_time = nn.ModuleDict(
+            {f"to_{name}": nn.Linear(shared_shape[1], n) for name, n in learned.items()}
+        )
         if config.variant == "published":
             self.inert = frozenset(f"layers.{k}.conv.bias" for k in range(config.n_layers))
 
@@ -119,16 +131,23 @@ class DilatedConv(Backbone):
         """(n_trials, n_channels, n_times) to {output name: (n_trials, n_tokens, n_dims)}, tokens in order of time."""
         features = self.features(shared)
         return {
-            name: self.heads[f"to_{name}"](_in_tokens(features, n_tokens)).transpose(1, 2)
-            for name, (n_tokens, _) in self.outputs.items()
+            name: self.heads[f"to_{name}"](self._in_tokens(name, features)).transpose(1, 2)
+            for name in self.outputs
         }
+
+    def _in_tokens(self, name: str, features: Tensor) -> Tensor:
+        """(n_trials, width, n_times) to (n_trials, width, n_tokens) of an output."""
+        if f"to_{name}" in self.over_time:
+            made: Tensor = self.over_time[f"to_{name}"](features)
+            return made
+        return _means(features, self.outputs[name][0])
 
     def linear_path(self, output: str) -> None:
         """None: nothing leads straight from signal to output."""
         checks.known_key("output", output, self.outputs)
 
 
-def _in_tokens(features: Tensor, n_tokens: int) -> Tensor:
+def _means(features: Tensor, n_tokens: int) -> Tensor:
     """Means over equal stretches of time: (n_trials, width, n_times) to (n_trials, width, n_tokens)."""
     if features.shape[2] == n_tokens:
         return features

@@ -34,6 +34,8 @@ WORLDS = {
     "meg": "world_meg.json",
     "latents": "world_latents.json",
     "new_subject": "world_new_subject.json",
+    "modalities": "world_modalities.json",
+    "modalities_smoke": "world_modalities_smoke.json",
 }
 FOLDERS = {"main": "nsd", "new": "nsd_new"}
 SHOWN_S = 3.0  # as in NSD: three seconds of picture in every four
@@ -70,7 +72,8 @@ def synthetic(
         JSON of a world; None is the demo's (about 20 s), ``"development"`` the same but for the gallery, to develop
         decoders with, ``"smoke"`` the small one for tests (about 3 s), ``"meg"`` a small one
         with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read,
-        ``"new_subject"`` one with three people who have one session each.
+        ``"new_subject"`` one with three people who have one session each, ``"modalities"`` one of fMRI, EEG and MEG
+        and ``"modalities_smoke"`` a small one of these.
     formats : bool
         Whether to write, further, what the first subjects would look like as BIDS BOLD runs (in ``bids``) and as
         dictionaries of THINGS-EEG2 (in ``things_eeg2``).

@@ -13,7 +13,7 @@ from braindec import checks, config, store
 from braindec.data.simulated.brains import REGION_BANKS, FmriBrain, prior_variances, saturation_moments
 from braindec.data.simulated.ceiling import Ceiling, Trial, Truth
 from braindec.data.simulated.meeg import MeegBrain
-from braindec.data.simulated.noise import FmriNoise, NoiseConfig
+from braindec.data.simulated.noise import FmriNoise, NoiseConfig, draw_attention
 from braindec.data.simulated.observers import oracle_image, oracle_linear
 from braindec.data.simulated.simulate import Simulated
 from braindec.data.simulated.stimuli import Stimuli
@@ -176,6 +176,28 @@ class StoredTruth:
         """Noise-free responses to these stimuli, (n, n_voxels or n_sources)."""
         row = {key: i for i, key in enumerate(self.ids)}
         return self.noise_free[[checks.known_key("stimulus", key, row) for key in ids]]
+
+    def measured(
+        self, noise_free: np.ndarray, session: np.ndarray, generator: np.random.Generator
+    ) -> np.ndarray:
+        """Further single trials of an fMRI subject: attention, gain and noise as in its recording.
+
+        Parameters
+        ----------
+        noise_free : ndarray, shape (n_trials, n_voxels)
+            Response at gain 1 of each trial, in order of acquisition.
+        session : ndarray of int, shape (n_trials,)
+            0-based.
+        generator : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray of float64, shape (n_trials, n_voxels)
+        """
+        if self._filters is not None:
+            raise ValueError(f"{self.key} was not measured by fMRI; further trials are drawn of fMRI alone.")
+        seen, gain = draw_attention(len(noise_free), self.trial.lapse, self.trial.gain_sd, generator)
+        return noise_free * (seen * gain)[:, None] + self._noise.sample(session, generator)
 
     def averages(self, trials: Trials, ids: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Mean response to each stimulus (as voxels, or as estimates of the sources), and the rows averaged into it."""

@@ -1,0 +1,205 @@
+"""Pictures from two paths of one decoder: what was seen (semantic), roughly how it looked (low level), and both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from braindec import checks, seeding
+from braindec.data import NeuralDataset
+from braindec.decoder import BrainDecoder
+from braindec.evaluate.low_level import in_order
+from braindec.evaluate.measures import Measured, protocol_named
+from braindec.evaluate.pictures import first, measure_pictures, picture_values, render
+from braindec.evaluate.published_pictures import blended
+from braindec.evaluate.scoring import Judged, scores_of
+from braindec.generators import Generator, Guides
+from braindec.stats.paired import paired_difference
+from braindec.types import Score
+
+Merge = Literal["img2img", "blend"]
+LOW_LEVEL_SHARE = 0.25  # of a blend; MindEye2's code, Scotti et al. 2024, arXiv:2403.11207
+ROWS = {
+    "low_level": "low level",
+    "semantic": "semantic",
+    "both": "both",
+    "shuffled": "shuffled brain",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TwoPaths:
+    """Pictures of one subject's first test stimuli by path, presented ones beside, and what was measured of them."""
+
+    ids: tuple[str, ...]
+    presented: np.ndarray
+    pictures: Mapping[str, np.ndarray]
+    measured: Mapping[str, Mapping[str, Measured]]
+
+
+def two_paths(
+    decoder: BrainDecoder,
+    nulls: Sequence[BrainDecoder],
+    recipe: Any,
+    dataset: NeuralDataset,
+    *,
+    output: str,
+    rough: Generator,
+    n_images: int,
+    merge: Merge,
+) -> tuple[dict[str, TwoPaths], tuple[Score, ...], tuple[dict[str, Any], ...]]:
+    """Pictures by signal key, scores of both paths together, and what each path adds to the other.
+
+    Parameters
+    ----------
+    decoder : BrainDecoder
+        With a further output of how pictures roughly look: pixels, or latents of an autoencoder.
+    nulls : sequence of BrainDecoder
+        The same fitted to permuted stimuli: they draw too, and are the null.
+    recipe : Recipe
+        Its generator and protocol.
+    dataset : NeuralDataset
+        Whole, with the split in use.
+    output : str
+        That output.
+    rough : Generator
+        Of its space: `generators.pixels`, `generators.vae_latents`.
+    n_images : int
+        Test stimuli of each subject at most.
+    merge : ``"img2img"`` or ``"blend"``
+        The generator starts from the low-level picture, where it takes one; or a quarter of the low-level picture is
+        laid over the drawn one, as MindEye2 does with its last pictures.
+
+    Returns
+    -------
+    tuple of (dict of str to TwoPaths, tuple of Score, tuple of dict)
+        Differences are paired over pictures.
+    """
+    checks.one_of("merge", merge, ("img2img", "blend"))
+    checks.one_of("output", output, list(decoder.outputs))
+    checks.same_space(
+        "rough", rough.space, decoder.outputs[output].space, "Choose the generator of this output."
+    )
+    generator, protocol, test = (
+        recipe.build_generator(),
+        protocol_named(recipe.protocol),
+        dataset.part("test"),
+    )
+    stake = {"target": decoder.outputs[decoder.main].space, "generator": generator.space}
+    found: dict[str, TwoPaths] = {}
+    null: dict[str, dict[str, np.ndarray]] = {}
+    rows: list[dict[str, Any]] = []
+    for key in test.keys:
+        shown = first(decoder.predict(test.trials[key], repeats=protocol.repeats), n_images)  # type: ignore[arg-type]
+        size = test.stimuli.images(shown.ids[:1]).shape[1:3]
+        told = _Told(
+            generator, rough, recipe.seed, test, key, output, shown.ids, size, merge, protocol.repeats
+        )
+        drawn = told.pictures(decoder)
+        others = [told.pictures(one) for one in nulls]
+        presented = test.stimuli.images(shown.ids)
+        draw = seeding.numpy_generator(recipe.seed, "two paths", key)
+        pictures = drawn | {"shuffled": others[0]["both"]}
+        measured = {
+            name: measure_pictures(presented, made, protocol, draw, stake) for name, made in pictures.items()
+        }
+        values = [picture_values(presented, o["both"], protocol, stake) for o in others]
+        null[key] = {name: np.array([v[name] for v in values]) for name in measured["both"]}
+        found[key] = TwoPaths(shown.ids, presented, pictures, measured)
+        rows += _differences(found[key], key, recipe.seed)
+    scores: list[Score] = []
+    for system, name in (("braindec", "both"), ("shuffled", "shuffled")):
+        judged = Judged(system, {}, {key: f.measured[name] for key, f in found.items()}, null,
+                        sample_names={key: f.ids for key, f in found.items()})  # fmt: skip
+        scores += scores_of(judged, protocol)
+    return found, tuple(scores), tuple(rows)
+
+
+def panels(found: Mapping[str, TwoPaths], n: int = 10) -> list[tuple[str, str, dict[str, Any]]]:
+    """A table of every path's scores, and pictures by row for each subject."""
+    first_one = next(iter(found.values()))
+    metrics = list(first_one.measured["both"])
+    cells = [
+        [key.replace("_", " "), ROWS[name], *(f"{one.measured[name][m].value:.3f}" for m in metrics)]
+        for key, one in found.items()
+        for name in ROWS
+    ]
+    columns = ["subject", "pictures", *(m.replace("_", " ") for m in metrics)]
+    table: tuple[str, str, dict[str, Any]] = (
+        "Pictures by path",
+        "table",
+        {"columns": columns, "rows": cells},
+    )
+    grids: list[tuple[str, str, dict[str, Any]]] = [
+        (
+            f"{key.replace('_', ' ')}: low level, semantic, both",
+            "image_grid",
+            {
+                "rows": {"presented": one.presented[:n]} | {ROWS[k]: one.pictures[k][:n] for k in ROWS},
+                "captions": list(one.ids[:n]),
+                "caption": "The first test stimuli by name, not chosen. The last row is a decoder of shuffled pairs.",
+            },
+        )
+        for key, one in found.items()
+    ]
+    return [table, *grids]
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """How pictures of one subject's test stimuli are drawn, the same for a decoder and its nulls."""
+
+    generator: Generator
+    rough: Generator
+    seed: int
+    test: NeuralDataset
+    key: str
+    output: str
+    ids: tuple[str, ...]
+    size: tuple[int, ...]
+    merge: Merge
+    repeats: Any
+
+    def pictures(self, decoder: BrainDecoder) -> dict[str, np.ndarray]:
+        """By path: uint8 (n, height, width, 3)."""
+        trials = self.test.trials[self.key]
+        shown = first(decoder.predict(trials, repeats=self.repeats), len(self.ids))
+        rough = in_order(decoder.predict(trials, repeats=self.repeats, output=self.output), self.ids)
+        low_level = _sized(render(self.rough, rough, self.seed), self.size)
+        embedding = decoder.image_embedding(shown, seed=self.seed)
+        semantic = render(self.generator, embedding, self.seed)
+        if self.merge == "blend":
+            both = blended(semantic, low_level, LOW_LEVEL_SHARE)
+        else:
+            both = self.generator.generate(
+                embedding,
+                generator=seeding.torch_generator(self.seed, "picture"),
+                guides=Guides(low_level=low_level),
+            )
+        return {"low_level": low_level, "semantic": semantic, "both": both}
+
+
+def _sized(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """uint8 pictures (n, height, width, 3), smoothly brought to another height and width."""
+    if pictures.shape[1:3] == tuple(size):
+        return pictures
+    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+    resized = interpolate(values, tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _differences(found: TwoPaths, key: str, seed: int) -> list[dict[str, Any]]:
+    rows = []
+    for other in ("semantic", "low_level"):
+        for metric, ours in found.measured["both"].items():
+            draw = seeding.numpy_generator(seed, "paths", key, other, metric)
+            d = paired_difference(ours.per_sample, found.measured[other][metric].per_sample, draw)
+            interval = [float(d.interval.low), float(d.interval.high)]
+            rows.append({"a": "both paths", "b": f"{ROWS[other]} alone", "metric": metric, "key": key,
+                         "difference": d.value, "interval": interval, "p": d.p, "n": d.n})  # fmt: skip
+    return rows
