@@ -258,11 +258,15 @@ def _inside(embeddings: Tensor, factors: Mapping[str, np.ndarray], texts: Tensor
     active = torch.cat([code.dense() for _, code in dictionary.coded(one, x)]) != 0
     trees = families.families(active, generator=generator, n_draws=settings.n_null)
     steered, rows = _steer(one, x[test], present[test], found, kept, settings)
+    naming = [
+        f"Named by the words nearest to their pictures, {right.mean():.2f} of these get the word of the factor that "
+        f"they tell (chance {by_chance:.2f})."
+    ] if len(certain) else []  # fmt: skip
     said = [
-        f"In embeddings, {len(certain)} of {one.n_latents} latents tell a factor (p <= 0.05, corrected over all): mean "
-        f"area {_mean(found.best_auc[certain]):.2f}; a latent that knows nothing reaches {found.null:.2f}.",
-        f"Named by the words nearest to their pictures, {_mean(torch.from_numpy(right)):.2f} of these get the word of "
-        f"the factor that they tell (chance {by_chance:.2f}).",
+        f"In embeddings, {len(certain)} of {one.n_latents} latents tell a factor (p <= 0.05, corrected over all"
+        + (f"; mean area {float(found.best_auc[certain].mean()):.2f}" if len(certain) else "")
+        + f"); a latent that knows nothing reaches {found.null:.2f}.",
+        *naming,
         *steered,
     ]  # fmt: skip
     names = list(covered)
@@ -286,11 +290,6 @@ def _inside(embeddings: Tensor, factors: Mapping[str, np.ndarray], texts: Tensor
         chance=float(np.mean([r[1] for r in rows])), subject="embedding", protocol="heldout_stimuli",
     )  # fmt: skip
     return panels, said, scores
-
-
-def _mean(values: Tensor) -> float:
-    """Mean, 0 of none."""
-    return float(values.double().mean()) if len(values) else 0.0
 
 
 def _steer(model: Dictionary, x: Tensor, present: Tensor, found, kept: Sequence[str], settings: Settings):

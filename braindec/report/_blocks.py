@@ -94,8 +94,15 @@ def _paragraph(content: str) -> str:
 
 
 def table(payload: Payload) -> str:
-    """Columns and rows; numbers to the right."""
-    head = "".join(f"<th>{escape(str(column))}</th>" for column in payload["columns"])
+    """Columns and rows; numbers, and the heads above nothing but numbers, to the right."""
+    lined = (
+        zip(payload["columns"], zip(*payload["rows"], strict=True), strict=True) if payload["rows"] else ()
+    )
+    right = {column for column, cells in lined if all(map(_numeric, cells))}
+    head = "".join(
+        f"<th{' class=num' if column in right else ''}>{escape(str(column))}</th>"
+        for column in payload["columns"]
+    )
     rows = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in payload["rows"])
     return f'<div class="scroll"><table class="words"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
@@ -103,8 +110,11 @@ def table(payload: Payload) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"<td{' class=num' if numeric else ''}>{escape(_words.number(value))}</td>"
+    return f"<td{' class=num' if _numeric(value) else ''}>{escape(_words.number(value))}</td>"
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _pictures(payload: Payload, thumbnails: Thumbnails) -> str:

@@ -103,17 +103,26 @@ def _fold(scores: Sequence[Score], opened: bool) -> str:
 
 def _remarks(scores: Sequence[Score]) -> str:
     """What else the record says of these scores (transductive, scopes, fraction kept, ...), once for equal ones."""
-    said: dict[str, list[str]] = {}
+    said: dict[str, list[tuple[str, str]]] = {}
+    everybody = {_words.subject_of(s.subject, s.modality) for s in scores}
     for score in scores:
         entries = [
             f"{_spaced(key)} {_told(value)}" for key, value in score.details.items() if key != "ceilings"
         ]
         if entries:
-            said.setdefault("; ".join(entries), []).append(score.system)
+            who = (score.system, _words.subject_of(score.subject, score.modality))
+            said.setdefault("; ".join(entries), []).append(who)
     lines = "".join(
-        f"<li><b>{', '.join(dict.fromkeys(who))}</b>: {escape(what)}</li>" for what, who in said.items()
+        f"<li><b>{_of_whom(who, everybody)}</b>: {escape(what)}</li>" for what, who in said.items()
     )
     return f'<ul class="caption">{lines}</ul>' if lines else ""
+
+
+def _of_whom(who: Sequence[tuple[str, str]], everybody: set[str]) -> str:
+    """Systems, and of which subjects where it is not all of them."""
+    systems, subjects = (dict.fromkeys(column) for column in zip(*who, strict=True))
+    some = "" if set(subjects) == everybody else f" ({', '.join(subjects)})"
+    return escape(", ".join(systems) + some)
 
 
 def _told(value: Any) -> str:

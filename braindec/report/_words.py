@@ -84,9 +84,9 @@ def title_of(name: str) -> str:
 
 
 def subject_of(subject: int | str, modality: str) -> str:
-    """``sub-01 fmri``; a summary over subjects is ``mean fmri``."""
+    """``sub-01 fmri``; a summary over subjects is ``mean fmri``; of models only the name is said."""
     name = f"sub-{subject:02d}" if isinstance(subject, int) else {"group": "mean"}.get(subject, subject)
-    return f"{name} {modality}".strip()
+    return name if modality == "model" else f"{name} {modality}".strip()
 
 
 def number(value: Any) -> str:

@@ -276,3 +276,20 @@ def test_a_study_says_itself_what_its_null_and_its_twin_are():
     assert "permuted in training" not in told and "refitted with shuffled" not in told
     plain = report.page(Report(tuple(rows), {"title": "A decoder"}, ()))
     assert "permuted in training" in plain and "refitted with shuffled" in plain
+
+
+def test_what_the_record_says_of_one_subject_is_said_of_that_subject(rng):
+    rows = [
+        score(rng, subject=1, details={"transform": "RSA"}),
+        score(rng, subject=2, details={"transform": "paths"}),
+    ]
+    told = report.page(Report(tuple(rows), {"title": "Two"}, ()))
+    assert "braindec (sub-01 fmri)</b>: transform RSA" in told
+    alike = [score(rng, subject=s, details={"transductive": True}) for s in (1, 2)]
+    assert "<b>braindec</b>: transductive yes" in report.page(Report(tuple(alike), {"title": "Two"}, ()))
+
+
+def test_heads_of_numbers_stand_above_them():
+    payload = {"columns": ["kind", "n", "mixed"], "rows": [["a", 1, 2.0], ["b", np.int64(3), "-"]]}
+    told = report.page(Report((), {"title": "T"}, (("Table", "table", payload),)))
+    assert "<th>kind</th><th class=num>n</th><th>mixed</th>" in told
