@@ -38,8 +38,9 @@ class Config:
     Notes
     -----
     Masked autoencoders, He et al. 2022, arXiv:2111.06377; patches of 16 voxels as in MinD-Vis, Chen et al. 2023,
-    arXiv:2211.06956 (24 layers of 1,024 values there); masked segments of EEG as in Neuro-GPT, Cui et al. 2024,
-    arXiv:2311.03764, whose segments are predicted from earlier ones alone. Pretrain with `BrainDecoder.pretrain`.
+    arXiv:2211.06956 (24 layers of 1,024 values there); segments of EEG (``rows=None``) as in Neuro-GPT, Cui et al.
+    2024, arXiv:2311.03764, which are foreseen from earlier ones alone. Pretrain with `BrainDecoder.pretrain`
+    (``shown="earlier"`` for the latter).
     The adapter `region_patches` orders voxels so that no patch crosses the border of a region.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ class Config:
     ----------
     ratio : float
         Share of a trial's patches that is masked, in (0, 1); one patch at least is masked and one shown.
+    shown : {"random", "earlier"}
+        ``"random"`` patches, as many as `ratio` leaves; or all patches ``"earlier"`` than a time that is drawn anew for
+        every batch, where those at that time have to be foreseen and `ratio` says nothing.
     width, n_layers, n_heads : int
         Of the light decoder; `width` is a multiple of `n_heads`.
     train : train.Config
@@ -47,10 +50,11 @@ class Config:
     Notes
     -----
     He et al. 2022, arXiv:2111.06377, and Chen et al. 2023 (MinD-Vis), arXiv:2211.06956, mask 0.75; the loss counts
-    masked patches alone.
+    masked patches alone. Segments foreseen from earlier ones: Neuro-GPT, Cui et al. 2024, arXiv:2311.03764.
     """
 
     ratio: float = 0.75
+    shown: Literal["random", "earlier"] = "random"
     width: int = 32
     n_layers: int = 1
     n_heads: int = 4
@@ -58,6 +62,7 @@ class Config:
 
     def __post_init__(self) -> None:
         checks.in_range("ratio", self.ratio, 0.01, 0.99)
+        checks.one_of("shown", self.shown, ("random", "earlier"))
         for name in ("width", "n_layers", "n_heads"):
             checks.at_least(name, getattr(self, name), 1)
         if self.width % self.n_heads:
@@ -134,6 +139,10 @@ class Pretrainee(nn.Module):
         super().__init__()
         self.encoder, self.config = encoder, config
         patches = self.trunk.patches
+        if config.shown == "earlier" and patches.grid[1] < 2:
+            raise checks.ConfigError(
+                "shown='earlier' needs two patches along time; lower the backbone's patch."
+            )
         self.decoder = MaskedDecoder(patches, self.trunk.width, config.width, config.n_layers, config.n_heads)
         self.register_buffer("filled", patches.filled(), persistent=False)
         self.encoder.requires_grad_(False)
@@ -157,12 +166,23 @@ class Pretrainee(nn.Module):
         Parameters
         ----------
         noise : Tensor, shape (n_trials, n_patches)
-            The patches with the smallest values are shown; what is masked and no padding counts.
+            In [0, 1). The patches with the smallest values are shown; what is masked and no padding counts. Where the
+            earlier ones are, the first value says for all trials before which time.
         """
+        if self.config.shown == "earlier":
+            return self._earlier(noise)
         kept = noise.argsort(1)[:, : self.config.n_kept(noise.shape[1])]
         masked = torch.ones_like(noise, dtype=torch.bool).scatter(1, kept, False)
         filled: Any = self.filled
         return kept, masked.unsqueeze(2) & filled
+
+    def _earlier(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """See `masks`: all patches before a time, and the values at that time."""
+        time = torch.arange(noise.shape[1], device=noise.device) % self.trunk.patches.grid[1]
+        cut = 1 + int(float(noise[0, 0]) * int(time.max()))  # from the second time to the last one
+        kept = torch.nonzero(time < cut).flatten().expand(len(noise), -1)
+        filled: Any = self.filled
+        return kept, ((time == cut)[:, None] & filled).expand(len(noise), -1, -1)
 
     def targets(self, key: str, signals: Tensor) -> tuple[Tensor, Tensor]:
         """What a subject's adapter makes of its signals, and its patches (n_trials, n_patches, size) in SDs."""
@@ -278,7 +298,7 @@ def pretrain(
     log = train.fit(
         pretrainee, Batches(sets, settings, seed, "masked"), objective, settings, seed=seed, name="masked",
         folder=folder, progress=progress, validate=validate if held else None,
-        about=store.content_hash(dataset=part.identity(), ratio=config.ratio),
+        about=store.content_hash(dataset=part.identity(), ratio=config.ratio, shown=config.shown),
     )  # fmt: skip
     error = masked_error(pretrainee, held, seed) if held else float("nan")
     trunk = {name: v.detach().clone() for name, v in pretrainee.trunk.trunk().items()}

@@ -14,6 +14,7 @@ from braindec.adapters import linear as linear_adapter
 from braindec.backbones import masked_transformer, mlp
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings
+from braindec.decoder.batches import Batches
 from braindec.decoder.fitting import SubjectSet
 from braindec.decoder.masked import Config, Pretrainee, masked_error, objective
 from braindec.encoder import Encoder
@@ -71,6 +72,47 @@ def test_masked_values_that_are_no_padding_count_and_no_others(pretrainee):
     assert counted.sum(2).tolist() == [[0, 4, 0], [4, 0, 0]]
     _, counted = module.masks(torch.tensor([[0.1, 0.5, 0.9]]))
     assert counted[0, 2].tolist() == [True, True, False, False]
+
+
+def test_earlier_patches_are_shown_and_those_of_the_next_time_alone_have_to_be_foreseen(generator):
+    """Two channels of 12 samples in patches of four: times 0, 1 and 2 of each channel."""
+    signal = SubjectSignal(1, "eeg", (2, 12), ArraySpace(2), sfreq=100.0, tmin=0.0)
+    info = SignalInfo({signal.key: signal})
+    encoder = Encoder.build(info, {"main": (1, 3)}, gain_bias.Config(), BACKBONE, 0)
+    sets = {
+        signal.key: SubjectSet(
+            torch.randn(8, 2, 12, generator=generator), {}, torch.arange(8), tuple("abcdefgh")
+        )
+    }
+    module = Pretrainee(encoder, replace(MASKED, shown="earlier"), sets)
+    for first, earlier, foreseen in (
+        (0.0, [0, 3], [1, 4]),
+        (0.4, [0, 3], [1, 4]),
+        (0.9, [0, 1, 3, 4], [2, 5]),
+    ):
+        kept, counted = module.masks(torch.full((2, 6), first))
+        assert kept.tolist() == [earlier, earlier]
+        assert torch.nonzero(counted[1].all(1)).flatten().tolist() == foreseen
+        assert counted.sum() == 2 * 4 * len(foreseen)
+
+
+def test_what_stays_as_it_was_is_foreseen_and_what_is_drawn_anew_is_not(generator):
+    found = []
+    for constant in (True, False):
+        signal = SubjectSignal(1, "eeg", (2, 12), ArraySpace(2), sfreq=100.0, tmin=0.0)
+        encoder = Encoder.build(
+            SignalInfo({signal.key: signal}), {"main": (1, 3)}, gain_bias.Config(), BACKBONE, 0
+        )
+        values = torch.randn(200, 2, 12, generator=generator)
+        values = values[:, :, :1].expand(-1, -1, 12).contiguous() if constant else values
+        sets = {signal.key: SubjectSet(values, {}, torch.arange(200), tuple(str(i) for i in range(200)))}
+        with seeding.seeded(0, "decoder"):
+            module = Pretrainee(encoder, replace(MASKED, shown="earlier"), sets)
+        training = train.Config(n_steps=150, batch_size=64, lr=1e-2, device="cpu")
+        train.fit(module, Batches(sets, training, 0, "masked"), objective, training, seed=0, name="masked",
+                  progress=False)  # fmt: skip
+        found.append(masked_error(module.eval(), sets, 0))
+    assert found[0] < 0.3 < 0.7 < found[1]
 
 
 def test_a_decoder_that_says_the_mean_has_an_error_of_one(pretrainee, generator):
