@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindec import checks
+from braindec.captioners._writing import Writing
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = ["Captioner", "Writing"]
 
 
 class Captioner(ABC):

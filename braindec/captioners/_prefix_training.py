@@ -49,7 +49,6 @@ def language_model(config: Config, captions: Sequence[str], n_tokens: int) -> tu
         vocab_size=len(tokenizer), n_embd=config.width, n_layer=config.depth, n_head=config.heads,
         n_positions=prefix + max(longest, config.writing.n_tokens) + 1, resid_pdrop=0.0, embd_pdrop=0.0,
         attn_pdrop=0.0, bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     return GPT2LMHeadModel(described), tokenizer
 

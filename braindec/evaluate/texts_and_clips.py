@@ -71,6 +71,14 @@ def caption_values(
     return {m.name: m.value(*_caption_inputs(m, references, decoded, pictures)) for m in metrics}
 
 
+def caption_items(
+    references: Sequence[Sequence[str]], decoded: Sequence[str], protocol: Protocol
+) -> dict[str, np.ndarray]:
+    """A value an item of every caption metric that needs no pictures, without chance and interval: float64 (n,)."""
+    metrics = _here(protocol.caption_metrics, captions_left_out(protocol, blind=True))
+    return {m.name: m.per_sample(*_caption_inputs(m, references, decoded, None)).numpy() for m in metrics}
+
+
 def captions_left_out(
     protocol: Protocol, stake: Stake | None = None, *, blind: bool = False
 ) -> dict[str, str]:
@@ -112,6 +120,14 @@ def measure_videos(
         true, made = _video_input(metric, presented), _video_input(metric, decoded)
         found[metric.name] = measured_pictures(metric, true, made, generator)
     return found, lacking
+
+
+def video_values(
+    presented: np.ndarray, decoded: np.ndarray, protocol: Protocol, *, stake: Stake | None = None
+) -> dict[str, float]:
+    """The bare values of `measure_videos`, for nulls."""
+    metrics = _here(protocol.video_metrics, left_out(protocol.video_metrics, stake))
+    return {m.name: m.value(_video_input(m, presented), _video_input(m, decoded)) for m in metrics}
 
 
 def video_scores(

@@ -1,0 +1,105 @@
+"""Brain Captioning: ridge to a captioner's vision tokens, which it then describes; depth and low level decoded apart.
+
+Two simulated fMRI subjects. The captioner learns to describe true vision tokens of training pictures, as GIT did of web
+pictures; then it is told decoded ones. With a folder of GIT or BLIP: captioners.vision_tokens and its own tower.
+
+Rows    A7 Brain Captioning (Ferrante et al. 2023, arXiv:2305.11560)
+Run     braindec run brain_captioning --out runs/brain_captioning
+Smoke   braindec run brain_captioning --smoke
+Needs   nothing: data are generated, weights are shipped (extras models, captions); minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from functools import partial
+
+from braindec import evaluate
+from braindec.adapters import linear
+from braindec.backbones import linear as backbone
+from braindec.captioners import Writing, prefix
+from braindec.data.preprocessing import Standardise, Whiten
+from braindec.evaluate import captioned, low_level, panels
+from braindec.evaluate.parts import decoded_pictures, fit_parts
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip, vae
+from braindec.types import Report
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1, 2)),
+    target=tiny_openclip.Config(tokens="patches", layer=5, normalised=False),  # the captioner's vision tokens
+    targets={"low_level": vae.Config(model="shipped", size=64, layout="flat")},
+    # A recipe names a decoder too; this one is solved part by part.
+    adapter=linear.Config(shared_dim=8),
+    backbone=backbone.Config(),
+    loss=mse.Config(),
+    preprocessing=(Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
+    protocol="heldout_stimuli",
+    plan=evaluate.Plan(n_null=19, n_jobs=1, progress=False),
+    settings={
+        "world": "demo",
+        "captioner": prefix.Config(
+            mapping="tokens", width=128, depth=3, noise=0.5, n_steps=1500, writing=Writing(n_tokens=48)
+        ),
+        "restandardised": [],
+        "side": 16,
+        "n_images": 100,
+    },
+)
+SMOKE = (
+    "data.subjects=[1]",
+    "plan.n_null=1",
+    "settings.world=smoke",
+    "settings.captioner.width=48",
+    "settings.captioner.depth=1",
+    "settings.captioner.n_steps=100",
+    "settings.captioner.batch_size=32",
+    "settings.captioner.lr=5e-3",
+    "settings.captioner.writing.n_tokens=30",
+)
+
+
+def main(recipe, data_dir, out_dir):
+    lap, told = evaluate.Laps(), recipe.settings
+    dataset = recipe.data.read(data_dir)
+    embeddings = recipe.embed_each(dataset, data_dir, everything=True)
+    embeddings["depth"] = low_level.scene_maps(data_dir, dataset, side=told["side"])
+    evaluate.training_part(recipe, dataset, embeddings["main"])
+    captioner = captioned.captioner_of(told["captioner"], dataset, embeddings["main"], recipe.seed)
+    lap("captioner")
+    parts, nulls = fit_parts(
+        recipe, dict.fromkeys(embeddings, dataset), embeddings, recipe.plan.n_null,
+        restandardised=told["restandardised"],
+    )  # fmt: skip
+    lap("ridge and nulls")
+    found = captioned.captioned(
+        partial(parts.values, "main"), [partial(one.values, "main") for one in nulls], captioner, recipe, dataset,
+        embeddings["main"], n_most=told["n_images"],
+    )  # fmt: skip
+    lap("captions")
+    depth, maps = low_level.map_scores(
+        partial(parts.values, "depth"), [partial(one.values, "depth") for one in nulls], recipe, dataset,
+        embeddings["depth"], "depth_correlation",
+    )  # fmt: skip
+    pictures, grids = decoded_pictures(parts, nulls, recipe, dataset, embeddings["low_level"], maps)
+    lap("depth and low level")
+    return Report(
+        (*found.scores, *depth, *pictures),
+        {
+            "title": "Brain Captioning: words written from vision tokens",
+            "summary": "Ridge to the vision tokens of a captioner, to depth and to an autoencoder's latents; captions "
+            "are written from the decoded tokens, beside what the captioner writes of true ones.",
+            "command": "braindec run brain_captioning --out runs/brain_captioning",
+            "comparisons": list(found.comparisons),
+            "not_computed": dict(found.not_computed),
+            "captioner": captioner.identity(),
+            **lap.record(),
+        },
+        (
+            *captioned.panels(found),
+            *grids,
+            panels.comparisons(found.comparisons, "Captions written from the brain against controls"),
+            panels.limits(
+                "The brains and pictures of this page are simulated: its scores say nothing about real recordings."
+            ),
+        ),
+    )
