@@ -26,6 +26,7 @@ from braindec.decoder.learning import (
     refit_of,
     told_losses,
 )
+from braindec.decoder.spread import fit_spreads_
 from braindec.encoder import Encoder
 from braindec.types import Embeddings, SignalInfo
 
@@ -85,11 +86,12 @@ def adapt_(
         n_folds=decoder.settings.n_folds, seed=decoder.settings.seed, name="adapt", folder=folder, progress=progress,
         start=partial(start_adapters_, decoder), rank=rank_of(decoder), keep=kept_in(place),
         refit=refit_of(decoder, part, sets, place), cycle=decoder.settings.cycle,
-        trainable=trainable,
+        trainable=trainable, also=decoder.settings.prior_told,
         about=f"{identity_of(decoder, part, named)} {mode}",
     )  # fmt: skip
     decoder.log = fitted.log
     calibrate_(decoder, fitted)
+    fit_spreads_(decoder, fitted)
     adapted = {"dataset": part.identity(), "mode": mode, "best_step": decoder.log.best_step}
     chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
     before = decoder.provenance.get("chosen_on", {}).get("rows", {})

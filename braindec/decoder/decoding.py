@@ -15,6 +15,7 @@ from braindec import checks, seeding
 from braindec.data.gallery import Gallery
 from braindec.decoder import large_galleries, new_subject, rows
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
+from braindec.decoder.spread import spread_of
 from braindec.generators import Generator, Guides
 from braindec.maths import nearest
 from braindec.types import Embeddings, Trials
@@ -112,8 +113,9 @@ def imagine(
     told = {
         name: decoder.scaler(name).centre(decoder.tensor(values)) for name, values in prediction.told.items()
     }
+    spread = spread_of(decoder, prediction.key, len(condition))
     samples = decoder.prior.sample(
-        condition, generator=generator, n_steps=n_steps, n_samples=n_samples, told=told
+        condition, generator=generator, n_steps=n_steps, n_samples=n_samples, told=told, spread=spread
     )
     return scaler.restore(samples).cpu().numpy()
 

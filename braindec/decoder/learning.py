@@ -18,10 +18,11 @@ from braindec.decoder import closed_form, fitting, held_out, masked, new_subject
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
-from braindec.decoder.prior_fit import fit_prior
+from braindec.decoder.prior_fit import fit_prior, held_pairs
 from braindec.decoder.rules import rules_of
 from braindec.decoder.scaling import InOwnSpace
 from braindec.decoder.settings import settings_to_json, steps_for
+from braindec.decoder.spread import fit_spreads_
 from braindec.encoder import Encoder
 from braindec.losses import Loss
 from braindec.types import Embeddings, SignalInfo
@@ -297,4 +298,7 @@ def train_prior_(decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, p
     told = {n: torch.cat([fitted.told[key][n] for key in fitted.held_out]) for n in settings.prior_told}
     decoder.prior_log = fit_prior(
         decoder.prior, conditions, targets, settings.prior_train, settings.seed, folder, progress, told
+    )
+    fit_spreads_(
+        decoder, fitted, held_pairs(targets, settings.prior_train.validation_fraction, settings.seed)[1]
     )

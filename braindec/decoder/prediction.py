@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -36,6 +36,9 @@ class Prediction:
         Trials behind each row.
     key : str
         Signal key of the subject, where it is known.
+    told : mapping of str to float32 array, shapes (n, n_tokens, n_dims)
+        What the prior is told beside it: predictions of the decoder's further outputs (`Settings.prior_told`), each in
+        its own space.
     """
 
     ids: tuple[str, ...]
@@ -43,6 +46,14 @@ class Prediction:
     table: Table
     n_repeats: np.ndarray
     key: str = ""
+    told: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def take(self, rows: np.ndarray) -> Prediction:
+        """These rows."""
+        return Prediction(
+            tuple(self.ids[i] for i in rows), self.values[rows], self.table.take(rows), self.n_repeats[rows],
+            self.key, {name: values[rows] for name, values in self.told.items()},
+        )  # fmt: skip
 
 
 def group_repeats(stimulus_ids: np.ndarray, units: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

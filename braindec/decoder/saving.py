@@ -16,6 +16,7 @@ from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.new_subject import KnownWeights, Readout
 from braindec.decoder.settings import settings_from_json, settings_to_json
+from braindec.decoder.spread import Spread
 from braindec.types import EmbeddingsInfo, SignalInfo
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def save(decoder: BrainDecoder, folder: Path, report: Any) -> Path:
         "outputs": config.to_json(decoder.outputs),
         "shared_map": list(decoder.shared_weight.shape),
         "calibrated": sorted(decoder.calibrations),
+        "spreads": sorted(decoder.spreads),
         "populations": {modality: len(p.get_buffer("mean")) for modality, p in decoder.populations.items()},
         "readouts": {key: list(r.get_buffer("weight").shape) for key, r in decoder.readouts.items()},
         "training": decoder.provenance,
@@ -140,6 +142,7 @@ def load(kind: type[BrainDecoder], name: str, revision: str | None) -> BrainDeco
     decoder.shared_weight, decoder.shared_bias = torch.zeros(rows, columns), torch.zeros(rows)
     for key in data["calibrated"]:
         decoder.calibrations[key] = Calibration(int(np.prod(decoder.outputs[decoder.main].shape)))
+    decoder.spreads = nn.ModuleDict({key: Spread() for key in data.get("spreads", ())})
     read_weights(folder / WEIGHTS, decoder)
     decoder.provenance = data["training"]
     return decoder.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings, learning
+from braindec.decoder.cross_fit import CrossFit
+from braindec.decoder.spread import fit_spreads_
 from braindec.losses import mse
 from braindec.priors import flow
 from braindec.priors import ridge as ridge_prior
-from braindec.train import Config
+from braindec.train import Config, Log
 
 SETTINGS = Settings(
     adapter=linear_adapter.Config(shared_dim=24),
@@ -125,3 +128,45 @@ def test_samples_of_a_trained_prior_are_as_wide_as_their_error_on_stimuli_it_nev
         drawn = prior.sample(brain[1200:], generator=torch.Generator().manual_seed(1), n_samples=16)
         error = (image[1200:] - drawn.mean(0)).square().mean() - drawn.var(0).mean() / 16
         assert float(drawn.var(0).mean() / error) == pytest.approx(1, abs=0.2)
+
+
+def test_samples_of_noisier_brains_lie_further_apart():
+    """Two subjects under one prior: each one's factor is its own error over that of both."""
+    draw, noise = torch.Generator().manual_seed(0), {"calm": 0.5, "noisy": 1.5}
+    truth = torch.randn(400, 1, 5, generator=draw)
+    raw = {k: truth + sd * torch.randn(truth.shape, generator=draw) for k, sd in noise.items()}
+    gain = 2 / (2 + 0.25 + 2.25)  # ridge on both subjects together
+    with seeding.seeded(0, "prior"):
+        prior = flow.build((1, 5), flow.Config(width=16, depth=1, heads=2)).eval()
+    prior.start_(torch.cat([*raw.values()]), torch.cat([truth, truth]))
+    decoder = SimpleNamespace(
+        prior=prior, spreads=torch.nn.ModuleDict(), settings=SimpleNamespace(seed=0),
+        condition=lambda values: values, finished=lambda key, values: values,
+    )  # fmt: skip
+    mean = torch.ones(400, dtype=torch.bool)
+    fit_spreads_(decoder, CrossFit(Log(), {k: (values, truth, mean) for k, values in raw.items()}))
+    errors = {k: (1 - gain) ** 2 + (gain * sd) ** 2 for k, sd in noise.items()}
+    for key, error in errors.items():
+        wanted = (error / (sum(errors.values()) / 2)) ** 0.5
+        assert float(decoder.spreads[key].factor) == pytest.approx(wanted, rel=0.12)
+    few = {"calm": (raw["calm"][:5], truth[:5], mean[:5])}
+    decoder.spreads = torch.nn.ModuleDict()
+    fit_spreads_(decoder, CrossFit(Log(), few))
+    assert not decoder.spreads
+
+
+def test_the_factor_of_each_subject_is_saved_and_widens_what_is_imagined(planted, outputs, tmp_path):
+    short = Config(n_steps=2, batch_size=64, validate_every=2, device="cpu", validation_fraction=0.4)
+    small = flow.Config(width=16, depth=1, heads=2)
+    decoder = fit(planted, outputs, prior=small, prior_train=short)
+    assert sorted(decoder.spreads) == ["sub-01_fmri", "sub-02_fmri"]
+    prediction = decoder.predict(planted.dataset.part("test").trials["sub-01_fmri"], repeats="after")
+    decoder.spreads["sub-01_fmri"].factor.fill_(1.7)
+    decoder.save_pretrained(tmp_path)
+    loaded = BrainDecoder.from_pretrained(tmp_path)
+    again = loaded.imagine(prediction, n_samples=8)
+    np.testing.assert_array_equal(again, decoder.imagine(prediction, n_samples=8))
+    loaded.spreads["sub-01_fmri"].factor.fill_(0.85)
+    assert again.var(0).mean() == pytest.approx(
+        4 * loaded.imagine(prediction, n_samples=8).var(0).mean(), rel=0.05
+    )
