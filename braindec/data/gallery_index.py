@@ -1,0 +1,218 @@
+"""An index over a gallery for tens of millions: a shortlist by product-quantised codes, then the exact comparison.
+
+Needs faiss (extra `faiss`). Rows are scaled to unit length, reduced to their principal components, sorted into cells
+around centroids (IVF) and kept as one byte for each few dims (PQ; Jégou et al. 2011, doi:10.1109/TPAMI.2010.57). A
+query looks at the cells nearest to it. What it returns may lack some of the nearest: `recall` measures how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braindec import checks, config, store
+from braindec.data.gallery import Gallery
+
+INDEX = "index.json"
+FORMAT = 1
+WAY_OUT = "Build it with braindec.data.gallery_index.build(gallery, folder, ...)."
+
+
+@dataclass(frozen=True)
+class Config:
+    """How an index is made and asked.
+
+    Parameters
+    ----------
+    n_dims : int
+        Principal components that are kept; at most the gallery's own.
+    n_codes : int
+        Bytes a row; divides `n_dims`.
+    n_cells : int
+        Centroids.
+    n_training : int
+        Rows from which components, centroids and codes are learnt, spread over the gallery.
+    n_probed : int
+        Cells that a query looks at.
+    n_listed : int
+        Rows of the shortlist of each shard that are compared exactly.
+    seed : int
+    """
+
+    n_dims: int = 128
+    n_codes: int = 64
+    n_cells: int = 2048
+    n_training: int = 100_000
+    n_probed: int = 32
+    n_listed: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            checks.at_least(name, value, 0 if name == "seed" else 1)
+        if self.n_dims % self.n_codes:
+            raise checks.ConfigError(f"n_codes must divide n_dims, got {self.n_codes} and {self.n_dims}.")
+        checks.in_range("n_probed", self.n_probed, 1, self.n_cells)
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Maps of the files that `build` wrote; cells are read as they are looked at."""
+
+    gallery: Gallery
+    settings: Config
+    starts: tuple[int, ...]  # number of the first row of each shard
+    shards: tuple[Any, ...]
+
+    def shortlist(self, directions: Tensor) -> np.ndarray:
+        """Rows (n, n_shards * n_listed) that may be near, -1 where a shard's cells held fewer."""
+        faiss = _faiss()
+        queries = np.ascontiguousarray(torch.nn.functional.normalize(directions, dim=1).numpy())
+        found = []
+        for start, shard in zip(self.starts, self.shards, strict=True):
+            faiss.extract_index_ivf(shard).nprobe = self.settings.n_probed
+            _, rows = shard.search(queries, self.settings.n_listed)
+            found.append(np.where(rows < 0, -1, rows + start))
+        return np.concatenate(found, axis=1)
+
+    def top_k(
+        self, directions: Tensor, k: int, exact: Callable[[np.ndarray], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The `k` most similar rows of the shortlist of each query, by the exact comparison.
+
+        Parameters
+        ----------
+        directions : float32 Tensor, shape (n, n_tokens * n_dims)
+        k : int
+        exact : callable
+            float32 (m, n_tokens, n_dims) -> similarity (n, m).
+
+        Returns
+        -------
+        values, rows : Tensor, shape (n, k)
+
+        Raises
+        ------
+        ValueError
+            If a shortlist is shorter than `k`.
+        """
+        listed = torch.from_numpy(self.shortlist(directions))
+        rows, place = listed.clamp_min(0).unique(return_inverse=True)
+        values = exact(self.gallery.values(rows.numpy()))
+        mine = torch.zeros(values.shape, dtype=torch.bool)
+        mine.scatter_(1, place, listed >= 0)
+        first = int(
+            (listed >= 0)[:, 0].all()
+        )  # row 0 stands for what was not found, and is in a list only by itself
+        if not first:
+            mine[:, rows == 0] = (listed == 0).any(1, keepdim=True)
+        if int(mine.sum(1).min()) < k:
+            raise ValueError(f"a shortlist holds fewer than k = {k} rows; raise n_probed or n_listed.")
+        best = values.masked_fill(~mine, -torch.inf).sort(dim=1, descending=True, stable=True)
+        return best.values[:, :k], rows[best.indices[:, :k]]
+
+    def with_(self, **changes: int) -> Index:
+        """The same files, asked with another `n_probed` or `n_listed`."""
+        for name in changes:
+            checks.one_of("setting of a query", name, ("n_probed", "n_listed"))
+        return Index(self.gallery, Config(**asdict(self.settings) | changes), self.starts, self.shards)
+
+
+def build(gallery: Gallery, folder: str | Path, settings: Config = Config()) -> Index:
+    """Learns an index, fills it shard by shard and writes it.
+
+    Raises
+    ------
+    MissingPackageError
+        If faiss is not installed.
+    ConfigError
+        If the folder holds something, or the gallery is too small for these settings.
+    """
+    faiss = _faiss()
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise checks.ConfigError(f"{folder} holds something already; name a new folder.")
+    if len(gallery) < max(settings.n_cells, 256):
+        raise checks.ConfigError(
+            f"an index of {settings.n_cells} cells needs as many rows, the gallery has {len(gallery)}; it is small "
+            "enough to be searched exactly."
+        )
+    empty = _learnt(gallery, settings)
+    files, start = [], 0
+    for number, shard in enumerate(gallery.shards):
+        filled = faiss.clone_index(empty)
+        n = len(shard.coarse)
+        for low in range(start, start + n, 16_384):
+            filled.add(_rows(gallery, np.arange(low, min(low + 16_384, start + n))))
+        path = folder / f"index-{number:05d}.faiss"
+        faiss.write_index(filled, str(path))
+        files.append({"file": path.name, "start": start, "sha256": store.sha256_of(path)})
+        start += n
+    content = {"format": FORMAT, "settings": config.to_json(settings), "n": start, "shards": files}
+    store.write_json(folder / INDEX, content)
+    return open_index(gallery, folder)
+
+
+def open_index(gallery: Gallery, folder: str | Path) -> Index:
+    """An index that `build` left; its files are hashed before faiss sees them.
+
+    Raises
+    ------
+    DataFileError
+        If it is of another gallery, or a file is damaged.
+    """
+    faiss, folder = _faiss(), Path(folder)
+    content = store.read_json(folder / INDEX, WAY_OUT)
+    if content.get("format") != FORMAT or content.get("n") != len(gallery):
+        raise checks.DataFileError(folder / INDEX, "is no index of this gallery", WAY_OUT)
+    shards = []
+    for shard in content["shards"]:
+        path = folder / Path(shard["file"]).name
+        if not path.is_file() or store.sha256_of(path) != shard["sha256"]:
+            raise checks.DataFileError(path, "is missing or damaged", WAY_OUT)
+        shards.append(faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY))
+    settings = Config(**content["settings"])
+    return Index(gallery, settings, tuple(s["start"] for s in content["shards"]), tuple(shards))
+
+
+def recall(found: Tensor, exact: Tensor) -> float:
+    """Share of the rows (n, k) of an exact search that another one found."""
+    return float((found[:, :, None] == exact[:, None]).any(1).double().mean())
+
+
+def _learnt(gallery: Gallery, settings: Config) -> Any:
+    faiss = _faiss()
+    dim = int(np.prod(gallery.shape))
+    n = min(settings.n_training, len(gallery))
+    rows = np.sort(np.random.default_rng(settings.seed).choice(len(gallery), n, replace=False))
+    # A random rotation spreads variance evenly over the bytes of a code.
+    made = faiss.index_factory(
+        dim, f"PCAR{min(settings.n_dims, dim)},IVF{settings.n_cells},PQ{settings.n_codes}x8"
+    )
+    cells = faiss.downcast_index(faiss.extract_index_ivf(made))
+    cells.cp.seed = cells.pq.cp.seed = settings.seed + 1
+    cells.cp.niter, cells.pq.cp.niter = 10, 10
+    cells.cp.min_points_per_centroid = 1  # said in the docstring, not on standard error
+    made.train(_rows(gallery, rows))
+    return made
+
+
+def _rows(gallery: Gallery, rows: np.ndarray) -> np.ndarray:
+    values = torch.from_numpy(gallery.values(rows)).flatten(1)
+    return np.ascontiguousarray(torch.nn.functional.normalize(values, dim=1).numpy())
+
+
+def _faiss() -> Any:
+    if util.find_spec("faiss") is None:
+        raise checks.needs_package("faiss-cpu", "faiss", "an index over a gallery")
+    import faiss
+
+    return faiss
