@@ -59,7 +59,7 @@ class BrainDecoder(nn.Module):
         self.prior_log: train.Log | None = None
         self.pretrained = masked.Pretrained()
         self.scalers = nn.ModuleDict({name: TargetScaler(i.shape) for name, i in self.outputs.items()})
-        self.calibrations, self.populations, self.readouts, self.spreads = (nn.ModuleDict() for _ in "1234")
+        self.calibrations, self.populations, self.readouts, self.spreads = (nn.ModuleDict() for _ in range(4))
         self.gain: Tensor
         self.shared_weight: Tensor
         self.shared_bias: Tensor
