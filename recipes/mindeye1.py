@@ -1,0 +1,113 @@
+"""MindEye: one output for retrieval and one for reconstruction, a diffusion prior, and a low-level path.
+
+Two simulated fMRI subjects. A residual MLP, contrasted on mixed trials (BiMixCo), then softly (SoftCLIP); the output
+that pictures are drawn from is regressed and passes a diffusion prior; a third one says roughly how the picture looked.
+
+Run     braindec run mindeye1 --out runs/mindeye1
+Smoke   braindec run mindeye1 --smoke
+Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from braindec import evaluate
+from braindec.adapters import linear
+from braindec.backbones import mlp
+from braindec.data.preprocessing import Standardise, Whiten
+from braindec.evaluate import outputs, panels, two_paths
+from braindec.generators import embedded_unclip, vae_latents
+from braindec.losses import mse, soft_clip
+from braindec.priors import diffusion
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip, vae
+from braindec.train import Config as Train
+from braindec.types import Report
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1, 2)),
+    target=tiny_openclip.Config(),
+    targets={
+        "retrieval": tiny_openclip.Config(),
+        "low_level": vae.Config(model="shipped", size=64, layout="flat"),
+    },
+    adapter=linear.Config(shared_dim=192),
+    backbone=mlp.Config(width=256, n_blocks=4, dropout=0.15),
+    loss={
+        "main": mse.Config(),
+        "retrieval": soft_clip.Config(
+            mixco_fraction=0.33, mixco_temperature=0.05, temperature_start=0.05, temperature_end=0.05
+        ),
+        "low_level": mse.Config(),
+    },
+    prior=diffusion.Config(width=96, depth=2, heads=4),
+    generator=embedded_unclip.Config(n_steps=10, guidance=1.0),
+    preprocessing=(Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
+    train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
+    prior_train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
+    n_folds=3,
+    protocol="heldout_stimuli",
+    plan=evaluate.Plan(n_null=5, n_jobs=1, progress=False),
+    settings={"world": "demo", "n_images": 30, "merge": "img2img", "low_level": vae_latents.Config()},
+)
+SMOKE = (
+    "data.subjects=[1]",
+    "backbone.width=64",
+    "backbone.n_blocks=1",
+    "train.n_steps=60",
+    "train.batch_size=90",
+    "train.lr=2e-3",
+    "train.validate_every=30",
+    "prior_train.n_steps=20",
+    "prior.width=32",
+    "prior.depth=1",
+    "n_folds=2",
+    "generator.n_steps=2",
+    "plan.n_null=1",
+    "settings.world=smoke",
+    "settings.n_images=6",
+)
+
+
+def main(recipe, data_dir, out_dir):
+    lap, told = evaluate.Laps(), recipe.settings
+    dataset = recipe.data.read(data_dir)
+    embeddings = recipe.embed_each(dataset, data_dir, everything=True)
+    training = evaluate.training_part(recipe, dataset, embeddings["main"])
+    decoder = outputs.fit_outputs(
+        recipe, training, embeddings, out_dir / "logs", progress=recipe.plan.progress
+    )
+    lap("fit")
+    nulls = evaluate.fit_nulls(
+        recipe, training, embeddings, recipe.plan.n_null, n_jobs=recipe.plan.n_jobs, progress=False
+    )
+    lap("shuffled decoders")
+    metrics = ("image_retrieval_top1", "brain_retrieval_top1")
+    judged = outputs.by_output(decoder, nulls, recipe, dataset, embeddings, "retrieval", metrics)
+    lap("retrieval")
+    drawn, scores, gains = two_paths.two_paths(
+        decoder, nulls, recipe, dataset, output="low_level", rough=vae_latents.build(told["low_level"]),
+        n_images=told["n_images"], merge=told["merge"],
+    )  # fmt: skip
+    lap("pictures")
+    report = Report(
+        (*judged.scores, *scores),
+        {
+            "title": "MindEye: retrieve by one output, reconstruct from another",
+            "summary": "One residual MLP with an output for retrieval, one for reconstruction through a diffusion "
+            "prior, and one for how the picture roughly looked; each beside what it adds.",
+            "command": "braindec run mindeye1 --out runs/mindeye1",
+            "comparisons": [*judged.comparisons, *gains],
+            **judged.record,
+            **lap.record(),
+        },
+        (
+            *two_paths.panels(drawn),
+            panels.comparisons(judged.comparisons, "Retrieval by the contrasted output against others"),
+            panels.comparisons(gains, "What each path adds to the pictures"),
+            *panels.curves(decoder),
+            panels.limits(
+                "The brains of this page are simulated: its scores say nothing about real recordings."
+            ),
+        ),
+    )
+    decoder.save_pretrained(out_dir / "decoder", report)
+    return report
