@@ -44,10 +44,11 @@ def meter(
     embeddings : Embeddings
         Of the training stimuli: they stand for the prior where the decoder has none that can be drawn from.
     """
+    drawn = calibration_draws(decoder, settings, seed)
     prior = prior_draws(decoder, embeddings, settings.n_prior, seed)
     return {
         key: calibrate(attributes, found.ids, found.values, prior, settings=settings, seed=seed)
-        for key, found in calibration_draws(decoder, settings, seed).items()
+        for key, found in drawn.items()
     }
 
 

@@ -116,16 +116,53 @@ def latent_attribute(name: str, model: Dictionary, latent: int, embeddings: Embe
         Of all stimuli.
     """
 
-    def read(values: np.ndarray) -> np.ndarray:
-        flat = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).mean(1)
-        active = (activations(model, flat)[:, latent] > 0).numpy().astype(np.float64)
-        return np.stack([1 - active, active], axis=1)
-
+    read = LatentReadout(model, latent)
     found = read(embeddings.of(embeddings.ids))[:, 1].astype(int)
     return Attribute(name, ACTIVE, read, dict(zip(embeddings.ids, found.tolist(), strict=True)))
 
 
-def class_readout(embeddings: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class LatentReadout:
+    """Whether a latent is silent or active, as probabilities 0 and 1."""
+
+    model: Dictionary
+    latent: int
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(n, n_tokens, n_dims) to (n, 2)."""
+        flat = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).mean(1)
+        active = (activations(self.model, flat)[:, self.latent] > 0).numpy().astype(np.float64)
+        return np.stack([1 - active, active], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearReadout:
+    """What an affine map of flattened, standardised embeddings says: numbers, or probabilities of classes.
+
+    Parameters
+    ----------
+    centre, scale : ndarray, shape (n_values,)
+    weight : ndarray, shape (n_values,) or (n_values, n_classes)
+    bias : float or ndarray, shape (n_classes,)
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    weight: np.ndarray
+    bias: Any
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(n, n_tokens, n_dims) to numbers (n,), or to (n, n_classes) whose rows sum to 1."""
+        found: np.ndarray = (
+            values.reshape(len(values), -1) - self.centre
+        ) / self.scale @ self.weight + self.bias
+        if found.ndim == 1:
+            return found
+        odds = np.exp(found - found.max(1, keepdims=True))
+        return odds / odds.sum(1, keepdims=True)
+
+
+def class_readout(embeddings: np.ndarray, labels: np.ndarray) -> LinearReadout:
     """Probabilities of classes from embeddings, by linear discriminant analysis.
 
     Parameters
@@ -134,10 +171,6 @@ def class_readout(embeddings: np.ndarray, labels: np.ndarray) -> Callable[[np.nd
     labels : int array, shape (n,)
         0 .. n_classes - 1, each there at least twice.
 
-    Returns
-    -------
-    callable
-        (m, n_tokens, n_dims) -> float64 (m, n_classes), rows sum to 1.
     """
     counts = np.bincount(labels)
     checks.at_least("training stimuli of the rarest class", int(counts.min()), MIN_PER_CLASS)
@@ -150,28 +183,16 @@ def class_readout(embeddings: np.ndarray, labels: np.ndarray) -> Callable[[np.nd
         (1 - SHRINKAGE) * common + ridge * np.eye(len(common)), means.T
     )  # (value, class)
     bias = np.log(counts / counts.sum()) - 0.5 * (means * weight.T).sum(1)
-
-    def read(values: np.ndarray) -> np.ndarray:
-        logits = (values.reshape(len(values), -1) - centre) / scale @ weight + bias
-        logits -= logits.max(1, keepdims=True)
-        odds = np.exp(logits)
-        return odds / odds.sum(1, keepdims=True)
-
-    return read
+    return LinearReadout(centre, scale, weight, bias)
 
 
-def number_readout(embeddings: np.ndarray, numbers: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def number_readout(embeddings: np.ndarray, numbers: np.ndarray) -> LinearReadout:
     """A number from embeddings (m, n_tokens, n_dims), by ridge with the penalty of least leave-one-out error."""
     flat, centre, scale = _standardised(embeddings)
     alphas = [share * len(flat) for share in (1e-4, 1e-3, 1e-2, 1e-1, 1.0)]
     target = torch.from_numpy(numbers.astype(np.float64))[:, None]
     fit = fit_ridge(torch.from_numpy(flat), target, alphas, "loo", score="neg_mse")
-    weight, intercept = fit.weights.numpy()[:, 0], float(fit.intercept[0])
-
-    def read(values: np.ndarray) -> np.ndarray:
-        return (values.reshape(len(values), -1) - centre) / scale @ weight + intercept
-
-    return read
+    return LinearReadout(centre, scale, fit.weights.numpy()[:, 0], float(fit.intercept[0]))
 
 
 def _standardised(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

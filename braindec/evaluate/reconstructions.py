@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from braindec import checks, seeding
 from braindec.data import NeuralDataset
@@ -137,7 +136,7 @@ def reconstructions(
         What the hallucination meter is asked about (`hallucination_readouts.attributes_of`).
     meter : hallucination.Settings
     n_jobs : int
-        Null decoders that draw at once.
+        Subjects, and then null decoders, that are drawn at once.
     """
     training, test = dataset.part("train"), dataset.part("test")
     protocol = protocol_named(recipe.protocol)
@@ -145,8 +144,15 @@ def reconstructions(
     draw = _Draw(recipe.build_generator(), recipe.seed, n_steps)
     stake = {"target": embeddings.space, "generator": draw.generator.space}
     look = _Look(known, draw, protocol.repeats, n_images, n_samples, attributes, meter)
-    galleries = look.galleries(decoder, nulls[0], progress)
-    measured = {key: _measured(g, protocol, stake, recipe.seed, key) for key, g in galleries.items()}
+    gauges = look.gauges(decoder)
+
+    def drawn(number: int) -> tuple[Gallery, dict[str, dict[str, Measured]]]:
+        gallery = look.gallery(decoder, nulls[0], gauges, test.keys[number])
+        return gallery, _measured(gallery, protocol, stake, recipe.seed, test.keys[number])
+
+    made = refits(drawn, len(test.keys), n_jobs=n_jobs, said="pictures", progress=progress)
+    galleries = {key: gallery for key, (gallery, _) in zip(test.keys, made, strict=True)}
+    measured = {key: found for key, (_, found) in zip(test.keys, made, strict=True)}
 
     def redrawn(number: int) -> dict[str, dict[str, float]]:
         return {
@@ -250,14 +256,6 @@ class _Look:
     n_samples: int
     attributes: Sequence[Attribute]
     meter: hallucination.Settings
-
-    def galleries(self, decoder: BrainDecoder, shuffled: BrainDecoder, progress: bool) -> dict[str, Gallery]:
-        """Of every subject."""
-        gauges = self.gauges(decoder)
-        return {
-            key: self.gallery(decoder, shuffled, gauges, key)
-            for key in tqdm(self.known.test.keys, desc="reconstruct", disable=not progress, leave=False)
-        }
 
     def gauges(self, decoder: BrainDecoder) -> dict[str, tuple[Gauge, ...]]:
         """Calibrated on training stimuli; of subjects that were held out of nothing there are none."""

@@ -1,0 +1,128 @@
+"""What the meter is calibrated on: stimuli that neither encoder, calibration nor prior has seen."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from braindec import train
+from braindec.adapters import linear as linear_adapter
+from braindec.backbones import linear
+from braindec.data.preprocessing import Standardise
+from braindec.decoder import BrainDecoder
+from braindec.decoder.settings import Settings
+from braindec.evaluate import hallucination as meter
+from braindec.evaluate.hallucination_draws import calibration_draws, judged, prior_draws
+from braindec.evaluate.hallucination_draws import meter as calibrated
+from braindec.evaluate.hallucination_readouts import attribute
+from braindec.losses import mse
+from braindec.priors import diffusion, ridge
+
+PRIORS = {"none": None, "ridge": ridge.Config(), "diffusion": diffusion.Config(width=16, depth=1, heads=2)}
+TOLD = meter.Settings(n_samples=4, n_prior=20, n_permutations=99)
+
+
+def settings(prior) -> Settings:
+    return Settings(
+        adapter=linear_adapter.Config(shared_dim=16), backbone=linear.Config(), loss=mse.Config(), fit="closed_form",
+        preprocessing=(Standardise(),), n_folds=2, prior=prior,
+        prior_train=train.Config(n_steps=6, batch_size=16, validate_every=6, validation_fraction=0.4, device="cpu"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def decoders(planted):
+    part = planted.dataset.part("train")
+    return {
+        name: BrainDecoder.build(settings(prior), part.info, planted.embeddings.info).fit(
+            part, planted.embeddings, progress=False
+        )
+        for name, prior in PRIORS.items()
+    }
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_every_training_stimulus_is_held_out_once_beside_its_own_truth(decoders, planted, name):
+    part = planted.dataset.part("train")
+    for key, held in decoders[name].held_out.items():
+        assert sorted(held.ids) == sorted(set(part.trials[key].table["stimulus_id"].tolist()))
+        true = decoders[name].scaler("main").centre(torch.from_numpy(planted.embeddings.of(held.ids)))
+        torch.testing.assert_close(held.truth, true)
+        fits = torch.nn.functional.cosine_similarity(held.raw.flatten(1), true.flatten(1))
+        others = torch.nn.functional.cosine_similarity(held.raw.flatten(1), true.flatten(1).roll(1, 0))
+        assert fits.mean() > others.mean() + 0.2
+
+
+def test_a_trained_prior_has_met_none_of_the_stimuli_that_it_is_said_not_to_have_seen(planted, monkeypatch):
+    from braindec.decoder import prior_fit
+
+    met = []
+
+    def spied(module, batch, *args, **kwargs):
+        met.extend(batch(step)["image"] for step in range(20))
+        return fit(module, batch, *args, **kwargs)
+
+    fit = prior_fit.train.fit
+    monkeypatch.setattr(
+        prior_fit, "train", type("Spied", (), {"fit": staticmethod(spied), "split_rows": train.split_rows})
+    )
+    part = planted.dataset.part("train")
+    decoder = BrainDecoder.build(settings(PRIORS["diffusion"]), part.info, planted.embeddings.info)
+    decoder.fit(part, planted.embeddings, progress=False)
+    images = {tuple(row) for row in torch.cat(met).flatten(1).tolist()}
+    for held in decoder.held_out.values():
+        rows = [tuple(row) in images for row in held.truth.flatten(1).tolist()]
+        assert held.unseen.any()
+        assert not any(np.array(rows)[held.unseen])
+        assert any(np.array(rows)[~held.unseen])
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_the_truth_of_a_stimulus_has_no_part_in_its_own_draw(decoders, name):
+    decoder = copy.copy(decoders[name])
+    before = calibration_draws(decoder, TOLD)
+    key = next(iter(before))
+    held, chosen = decoder.held_out[key], before[key].ids[0]
+    truth = held.truth.clone()
+    truth[held.ids.index(chosen)] += 5.0
+    decoder.held_out = {**decoder.held_out, key: replace(held, truth=truth)}
+    after = calibration_draws(decoder, TOLD)
+    np.testing.assert_allclose(after[key].values[:, 0], before[key].values[:, 0], atol=1e-6)
+    assert len(before[key].values) == TOLD.n_samples
+
+
+def test_a_prior_without_spread_is_replaced_by_training_stimuli(decoders, planted):
+    found = prior_draws(decoders["ridge"], planted.embeddings, 20, 0)
+    known = planted.embeddings.of(sorted({i for h in decoders["ridge"].held_out.values() for i in h.ids}))
+    assert all((one == known).all((1, 2)).any() for one in found)
+    assert prior_draws(decoders["diffusion"], planted.embeddings, 20, 0).shape == found.shape
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_decoder_is_judged_picture_by_picture(decoders, planted, name):
+    part, test = planted.dataset.part("train"), planted.dataset.part("test")
+    values = planted.embeddings.of(planted.embeddings.ids)[:, 0, 0]
+    words = np.where(values > np.median(values), "much", "little").tolist()
+    one = attribute(
+        "first", dict(zip(planted.embeddings.ids, words, strict=True)), part.stimulus_ids, planted.embeddings
+    )
+    told = replace(TOLD, n_folds=2)
+    gauges = calibrated(decoders[name], [one], planted.embeddings, settings=told)
+    prediction = decoders[name].predict(test.trials["sub-01_fmri"], repeats="after")
+    (reading,) = judged(decoders[name], gauges, prediction, settings=told)
+    assert len(reading.verdicts) == len(prediction.ids)
+    assert set(reading.verdicts) <= set(meter.VERDICTS)
+    (row,) = meter.record_of([reading])
+    assert sum(row["verdicts"].values()) == row["n"]
+    assert meter.columns_of([reading])[0] == {"first": reading.verdicts[0]}
+
+
+def test_a_decoder_without_out_of_fold_predictions_is_refused(decoders, planted):
+    bare = copy.copy(decoders["none"])
+    bare.held_out = {}
+    with pytest.raises(ValueError, match="no out-of-fold predictions"):
+        calibrated(bare, [], planted.embeddings)
