@@ -40,6 +40,8 @@ VERBS = {
         "NAME CHECKPOINT --out DIR",
         "bring a published checkpoint into braindec, every tensor accounted for",
     ),
+    "pull": ("[NAME]", "fetch published weights at a commit, every byte verified"),
+    "doctor": ("", "say what this machine has, and what it can run"),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from braindec import checks
-from braindec.cli import VERBS, _audit, _compare, _convert, _encoding, _multiverse, _sae, _twin
+from braindec.cli import (
+    VERBS,
+    _audit,
+    _compare,
+    _convert,
+    _doctor,
+    _encoding,
+    _multiverse,
+    _pull,
+    _sae,
+    _twin,
+)
 
 
 def parse(verb: str, words: Sequence[str]) -> Any:
@@ -206,6 +217,8 @@ OPTIONS: dict[str, Callable[[Any], None]] = {
     "compare": _compare.add_options,
     "sae": _sae.add_options,
     "convert": _convert.add_options,
+    "pull": _pull.add_options,
+    "doctor": _doctor.add_options,
     "list": _list,
     "info": _info,
 }

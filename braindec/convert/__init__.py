@@ -16,6 +16,7 @@ from braindec.convert._checkpoint import Checkpoint, open_checkpoint
 from braindec.convert._design import Converted, Design
 from braindec.convert._folder import load, write
 from braindec.convert._keys import KeyMap, Move, Reading
+from braindec.convert._plain import as_safetensors
 from braindec.convert._report import Report
 
 FORMATS = {
@@ -76,6 +77,7 @@ __all__ = [
     "Move",
     "Reading",
     "Report",
+    "as_safetensors",
     "convert",
     "load",
 ]

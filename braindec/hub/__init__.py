@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from braindec.hub._card import model_card
-from braindec.hub._fetch import Snapshot, fetch, why_unreachable
+from braindec.hub._fetch import Snapshot, endpoint, fetch, why_unreachable
 from braindec.hub._folders import MANIFEST, verify, write_manifest
 from braindec.hub._named import Pulled, local_or_download, pull
 
@@ -11,6 +11,7 @@ __all__ = [
     "MANIFEST",
     "Pulled",
     "Snapshot",
+    "endpoint",
     "fetch",
     "local_or_download",
     "model_card",

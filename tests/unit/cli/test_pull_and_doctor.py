@@ -1,0 +1,153 @@
+"""`braindec pull` and `braindec doctor` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from braindec import cli
+from braindec.cli import _doctor
+from braindec.weights import published
+from braindec.weights.published import File, Published
+
+
+def entry(name, files, *, convert=None, revision=None):
+    return Published(
+        name,
+        "a small model",
+        "someone/model",
+        "model",
+        revision,
+        "",
+        "MIT",
+        files,
+        ("*.json",),
+        convert,
+        (),
+        "",
+        "",
+    )
+
+
+@pytest.fixture
+def table(monkeypatch):
+    def put(*entries):
+        monkeypatch.setattr(published, "table", lambda: {e.name: e for e in entries})
+
+    return put
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    path = tmp_path / "saved.bin"
+    tensors = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7)}
+    torch.save(tensors, path)
+    return tensors, path.read_bytes()
+
+
+def test_a_pickle_arrives_as_safetensors_and_is_gone(loopback_hub, table, pickled, capsys):
+    from safetensors.torch import load_file
+
+    tensors, content = pickled
+    commit = loopback_hub.add("someone/model", {"config.json": b"{}", "sub/pytorch_model.bin": content})
+    one = entry("small", (File("sub/pytorch_model.bin", 1, None),), convert="safetensors", revision=commit)
+    table(one)
+    assert cli.main(["pull", "small"]) == 0
+    said = capsys.readouterr().out
+    assert "2 tensors written again as model.safetensors" in said and "licence MIT" in said
+    folder = published.folder_of("small")
+    found = load_file(folder / "sub" / "model.safetensors")
+    assert all(torch.equal(found[key], value) for key, value in tensors.items())
+    assert not (folder / "sub" / "pytorch_model.bin").exists()
+    assert not [p for p in published.repository_folder("someone/model").rglob("*") if p.is_file() and
+                p.read_bytes()[:2] == b"PK"]  # fmt: skip
+    loopback_hub.asked.clear()
+    assert cli.main(["pull", "small"]) == 0
+    assert "here already" in capsys.readouterr().out and loopback_hub.asked == []
+
+
+def test_a_pickle_that_would_run_code_runs_none_and_leaves_nothing(loopback_hub, table, tmp_path, capsys):
+    import pickle
+    import zipfile
+
+    canary = tmp_path / "canary"
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(canary), "w"))
+
+    path = tmp_path / "evil.bin"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("evil/data.pkl", pickle.dumps({"a": Evil()}, protocol=2))
+        file.writestr("evil/version", "3")
+    commit = loopback_hub.add("someone/model", {"pytorch_model.bin": path.read_bytes()})
+    table(entry("small", (File("pytorch_model.bin", 1, None),), convert="safetensors", revision=commit))
+    assert cli.main(["pull", "small"]) == 2
+    assert "weights alone" in capsys.readouterr().err
+    assert not canary.exists() and published.here(published.named("small")) is None
+
+
+def test_what_comes_without_a_commit_is_told_with_the_line_that_pins_it(loopback_hub, table, capsys):
+    commit = loopback_hub.add("someone/model", {"config.json": b"{}", "model.safetensors": b"x"})
+    table(entry("small", (File("model.safetensors", None, None),)))
+    assert cli.main(["pull", "small"]) == 0
+    said = capsys.readouterr().out
+    assert f"braindec pull small --revision {commit}" in said and "of unknown size" in said
+    assert str(published.folder_of("small")) in said
+
+
+def test_a_published_system_is_pulled_and_converted_in_one_go(loopback_hub, table, monkeypatch, capsys):
+    from braindec import convert
+
+    commit = loopback_hub.add("someone/model", {"train_logs/last.pth": b"x"}, kind="dataset")
+    one = entry("system", (File("train_logs/last.pth", None, None),), convert="mindeye2", revision=commit)
+    table(Published(**{**one.__dict__, "kind": "dataset"}))
+    calls = []
+    monkeypatch.setattr(convert, "convert", lambda *given: calls.append(given))
+    assert cli.main(["pull", "system"]) == 0
+    ((format, checkpoint, out),) = calls
+    assert format == "mindeye2" and checkpoint.read_bytes() == b"x"
+    assert out == published.converted_folder("system") and str(out) in capsys.readouterr().out
+
+
+def test_pull_without_a_name_shows_the_table(capsys):
+    assert cli.main(["pull"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in published.table())
+    assert "refused" in said
+
+
+def test_the_doctor_says_what_is_here_and_what_can_run(loopback_hub, table, capsys, monkeypatch):
+    small = (File("model.safetensors", 1000, None),)
+    unknown, huge = (File("model.safetensors", None, None),), (File("model.safetensors", 10**9, None),)
+    table(entry("small", small), entry("unknown", unknown), entry("huge", huge),
+          entry("pickled", (File("x.pth", 5, None),)))  # fmt: skip
+    monkeypatch.setattr(_doctor, "_gpus", lambda: [{"name": "card", "free_gb": 20.0, "memory_gb": 24.0}])
+    assert cli.main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in found["weights"]}
+    assert rows["small"] == {"name": "small", "here": False, "refused": False, "disk_gb": 1.0, "disk_fits": True,
+                             "gpu_gb": 2.2, "gpu_fits": True}  # fmt: skip
+    assert rows["huge"]["disk_fits"] is False and rows["huge"]["gpu_fits"] is False
+    assert rows["unknown"]["disk_gb"] is None and rows["pickled"]["refused"]
+    assert found["hub"]["reachable"] and found["packages"]["torch"] == str(torch.__version__)
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "can be pulled, runs on this GPU",
+        "does not fit on this disk",
+        "of unknown size",
+        "refused: pickles",
+    ):
+        assert line in said
+
+
+def test_the_doctor_names_what_is_missing_and_fails(monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    version = _doctor._version
+    monkeypatch.setattr(_doctor, "_version", lambda name, of: None if name == "h5py" else version(name, of))
+    assert cli.main(["doctor"]) == 2
+    said = capsys.readouterr().out
+    assert "h5py             MISSING" in said and "out of reach, HF_HUB_OFFLINE is set" in said
