@@ -29,7 +29,8 @@ Predicted = dict[
     str, tuple[Tensor, Tensor, Tensor]
 ]  # by signal key: predictions, targets, whether a row is a mean
 Told = dict[str, dict[str, Tensor]]  # by signal key and output: what else is predicted for the same rows
-Look = tuple[float, Predicted, Told]  # validation score, predictions of the held-out units
+# Validation score, predictions of the held-out units, and the score of each output beside the main one.
+Look = tuple[float, Predicted, Told, tuple[float, ...]]
 Looks = dict[int, Look]  # by step
 
 
@@ -78,7 +79,9 @@ def cross_fit(
     """An encoder trained on everything for as many steps as held-out units prefer, and its out-of-fold predictions.
 
     Every unit of the training data is held out once; the fold's encoder is built, started and trained without it and
-    looked at every ``validate_every`` steps. The steps with the best mean look are then made on all data.
+    looked at every ``validate_every`` steps. The steps with the best mean look are then made on all data. Where there
+    are several outputs, a look is the mean over them (without those whose targets exceed `MAX_HELD_BYTES`): one output
+    may begin in closed form, and be best before the others have learnt anything.
 
     Parameters
     ----------
@@ -136,7 +139,7 @@ def cross_fit(
 
 def _refuse_too_many(sets: Sets, output: str, n_folds: int) -> None:
     """Out-of-fold predictions are compared whole, so they must fit into memory."""
-    n_bytes = sum(4 * int(np.prod(s.targets[output].shape)) for s in sets.values())
+    n_bytes = _target_bytes(sets, output)
     if n_folds > 1 and n_bytes > MAX_HELD_BYTES:
         raise checks.ConfigError(
             f"out-of-fold predictions of {output!r} would take {n_bytes / 1e9:.1f} GB; set n_folds=0 (and "
@@ -144,10 +147,20 @@ def _refuse_too_many(sets: Sets, output: str, n_folds: int) -> None:
         )
 
 
+def _target_bytes(sets: Sets, output: str) -> int:
+    return sum(4 * int(np.prod(s.targets[output].shape)) for s in sets.values())
+
+
 def _score(looks: Sequence[Look], rank: Rank | None) -> float:
+    """Mean over outputs: the main one's score, and the mean over folds of each other one's."""
+    others = np.mean([further for *_, further in looks], axis=0)
+    return float(np.mean([_main_score(looks, rank), *others]))
+
+
+def _main_score(looks: Sequence[Look], rank: Rank | None) -> float:
     if rank is None:
-        return float(np.mean([value for value, _, _ in looks]))
-    joined = _join([predicted for _, predicted, _ in looks]).values()
+        return float(np.mean([value for value, *_ in looks]))
+    joined = _join([predicted for _, predicted, _, _ in looks]).values()
     means = [(raw[mean].flatten(1), truth[mean].flatten(1)) for raw, truth, mean in joined]
     return float(np.mean([rank(raw, truth) for raw, truth in means]))
 
@@ -158,16 +171,18 @@ def _fold(
 ) -> Looks:  # fmt: skip
     """Looks at one fold, made now or found in `folder`."""
     batches = Batches(kept, settings, seed, name)
-    main = next(iter(trainee.losses))
+    main, *further = trainee.losses
+    further = [output for output in further if _target_bytes(held, output) <= MAX_HELD_BYTES]
 
     def make() -> Looks:
         found: list[Look] = []
 
         def look(module: nn.Module) -> float:
-            made, further = _predict(trainee.encoder, held, main, also)
-            told = {key: {n: keep(values) for n, values in some.items()} for key, some in further.items()}
+            made, beside = _predict(trainee.encoder, held, main, also)
+            told = {key: {n: keep(values) for n, values in some.items()} for key, some in beside.items()}
             predicted = {key: (keep(raw), keep(truth), mean) for key, (raw, truth, mean) in made.items()}
-            found.append((reciprocal_rank(predicted), predicted, told))
+            others = (reciprocal_rank(_predict(trainee.encoder, held, name, ())[0]) for name in further)
+            found.append((reciprocal_rank(predicted), predicted, told, tuple(others)))
             return found[-1][0]
 
         start(trainee.encoder, kept)
@@ -223,8 +238,8 @@ def _join(parts: Sequence[Predicted]) -> Predicted:
 
 
 def _join_told(looks: Sequence[Look]) -> Told:
-    keys = dict.fromkeys(key for _, _, told in looks for key in told)
-    found = {key: [told[key] for _, _, told in looks if key in told] for key in keys}
+    keys = dict.fromkeys(key for _, _, told, _ in looks for key in told)
+    found = {key: [told[key] for _, _, told, _ in looks if key in told] for key in keys}
     return {
         k: {name: torch.cat([one[name] for one in some]) for name in some[0]} for k, some in found.items()
     }
