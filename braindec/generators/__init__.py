@@ -28,16 +28,19 @@ class Guides:
         Decoded depth or silhouette, in [0, 1], of any size.
     texts : tuple of str, optional
         A caption a row.
+    brain : ndarray of float, shape (n, n_features), optional
+        Features of the brain itself, that a control branch reads.
 
     Raises
     ------
     ValueError
-        If pictures are not RGB bytes, or a control map holds other values than [0, 1].
+        If pictures are not RGB bytes, a control map holds other values than [0, 1], or features are not finite.
     """
 
     low_level: np.ndarray | None = None
     control: np.ndarray | None = None
     texts: tuple[str, ...] | None = None
+    brain: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.low_level is not None:
@@ -51,6 +54,8 @@ class Guides:
             checks.finite("control", self.control)
             checks.at_least("control", float(self.control.min()), 0.0)
             checks.in_range("control", float(self.control.max()), 0.0, 1.0)
+        if self.brain is not None:
+            checks.finite("brain", checks.n_axes("brain", self.brain, ("stimulus", "feature")))
 
     def told(self) -> frozenset[str]:
         """Names of what is said."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from tqdm import tqdm
 
 from braindec import _compat, checks
 from braindec.generators import NOTHING, Generator, Guides, _folder, accepted
+from braindec.generators._control import BrainControl
 
 NOT_CONTENT = ("folder", "adapter", "control", "device", "batch_size")  # of a config: where, not what
 SEEDS = 2**62
+KINDS = ("epsilon", "sample", "v_prediction")  # of what a network says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,13 @@ class Condition:
         added = {name: torch.cat([other.added[name], value]) for name, value in self.added.items()}
         return Condition(torch.cat([other.tokens, self.tokens]), classes, added)
 
+    def typed(self, dtype: torch.dtype) -> Condition:
+        """The same in another type."""
+        return Condition(
+            self.tokens.to(dtype), None if self.classes is None else self.classes.to(dtype),
+            {name: value.to(dtype) for name, value in self.added.items()},
+        )  # fmt: skip
+
     def keywords(self) -> dict[str, Any]:
         """As UNet2DConditionModel and ControlNetModel take it; an adapter's embeddings come in a list."""
         added: dict[str, Any] = dict(self.added)
@@ -157,10 +166,14 @@ class LatentDiffusion(Generator):
         Gain and lift that bring what the autoencoder draws to [0, 1].
     offset_noise : float
         Noise that a row's first latents have in common, beside one's own of each of them.
+    branch : BrainControl, optional
+        Steers the UNet by `Guides.brain`, scaled by `branch_scale`; see `brain_control`.
     """
 
     shown: tuple[float, float] = (0.5, 0.5)
     offset_noise: float = 0.0
+    branch: BrainControl | None = None
+    branch_scale: float = 1.0
 
     def __init__(self, config: Settings, folder: _folder.Folder, made: Networks) -> None:
         self.config, self.folder, self.networks = config, folder, made
@@ -249,34 +262,85 @@ class LatentDiffusion(Generator):
         self, embeddings: Tensor, sources: list[torch.Generator], guides: Guides, n_steps: int
     ) -> np.ndarray:
         texts = guides.texts if guides.texts is not None else ("",) * len(embeddings)
-        told, untold = (self._typed(c) for c in self.conditions(embeddings, texts, sources))
+        dtype = self.networks.unet.dtype
+        told, untold = (c.typed(dtype) for c in self.conditions(embeddings, texts, sources))
         if self.config.guidance > 1:
             told = told.after(untold)
         latents, levels = self._start(sources, guides.low_level, n_steps)
         control = None if guides.control is None else self._control_map(guides.control, len(told.tokens))
+        brain = None if guides.brain is None else torch.as_tensor(guides.brain).float().to(latents.device)
         takes = inspect.signature(self.networks.scheduler.step).parameters
         drawn_by = {"generator": sources} if "generator" in takes else {}
         for level in levels:
-            said = self._said(latents, level, told, control)
+            said = self._said(latents, level, told, control, brain)
             latents = self.networks.scheduler.step(said, level, latents, **drawn_by).prev_sample
         return self._decode(latents)
 
-    def _said(self, latents: Tensor, level: Tensor, told: Condition, control: Tensor | None) -> Tensor:
+    def _said(
+        self, latents: Tensor, level: Tensor, told: Condition, control: Tensor | None, brain: Tensor | None
+    ) -> Tensor:
         """What the network says of noisy latents, after guidance."""
-        guided = self.config.guidance > 1
-        x = self.networks.scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, level)
-        x, keywords = x.to(self.networks.unet.dtype), told.keywords()
-        if control is not None:
-            down, middle = self.networks.control(
-                x, level, controlnet_cond=control, conditioning_scale=self.config.control_scale, return_dict=False,
-                **keywords,
-            )  # fmt: skip
-            keywords |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-        said = self.networks.unet(x, level, **keywords).sample.float()
-        if not guided:
+        twice = 2 if self.config.guidance > 1 else 1
+        x = self.networks.scheduler.scale_model_input(torch.cat([latents] * twice), level)
+        brain = None if brain is None else brain.repeat(twice, 1)
+        said = self._output(x, level, told, control, brain)
+        if twice == 1:
             return said
         untold, said = said.chunk(2)
         return untold + self.config.guidance * (said - untold)
+
+    def _output(
+        self, x: Tensor, level: Tensor, told: Condition, control: Tensor | None, brain: Tensor | None
+    ) -> Tensor:
+        """The network's output in float32, with what a ControlNet and a brain's branch add to it."""
+        keywords, added = told.keywords(), []
+        if control is not None:
+            down, middle = self.networks.control(
+                x.to(self.networks.unet.dtype), level, controlnet_cond=control,
+                conditioning_scale=self.config.control_scale, return_dict=False, **keywords,
+            )  # fmt: skip
+            added.append((down, middle))
+        if brain is not None and self.branch is not None:
+            found = self.branch(
+                x.float(), level, brain, told.typed(torch.float32).keywords(), self.branch_scale
+            )
+            added.append((found["down_block_additional_residuals"], found["mid_block_additional_residual"]))
+        if added:
+            dtype = self.networks.unet.dtype
+            keywords["down_block_additional_residuals"] = [
+                sum(parts).to(dtype) for parts in zip(*(down for down, _ in added))
+            ]
+            keywords["mid_block_additional_residual"] = sum(middle for _, middle in added).to(dtype)
+        return self.networks.unet(x.to(self.networks.unet.dtype), level, **keywords).sample.float()
+
+    @property
+    def unet(self) -> Any:
+        """See `Controllable.unet`."""
+        return self.networks.unet
+
+    def clean(self, pictures: np.ndarray) -> Tensor:
+        """See `Controllable.clean`."""
+        return self._encode(pictures)
+
+    def misses(
+        self, clean: Tensor, embeddings: Tensor, features: Tensor, noise: Tensor, share: Tensor
+    ) -> Tensor:
+        """See `Controllable.misses`: of noise, clean latents or velocity, as the schedule says."""
+        scheduler = self.networks.scheduler
+        level = (share * scheduler.config.num_train_timesteps).long()
+        kept = scheduler.alphas_cumprod.to(clean)[level][:, None, None, None]
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        wanted = {
+            "epsilon": noise, "sample": clean, "v_prediction": kept.sqrt() * noise - (1 - kept).sqrt() * clean
+        }[checks.one_of("prediction_type", scheduler.config.prediction_type, KINDS)]  # fmt: skip
+        sources = [torch.Generator().manual_seed(i) for i in range(len(clean))]
+        told, _ = self.conditions(embeddings, ("",) * len(clean), sources)
+        said = self._output(noisy, level, told.typed(self.networks.unet.dtype), None, features)
+        return (said - wanted).square().mean((1, 2, 3))
+
+    def moved_(self, device: torch.device) -> None:
+        """See `Controllable.moved_`."""
+        self.networks.unet.to(device)
 
     def _start(
         self, sources: list[torch.Generator], low_level: np.ndarray | None, n_steps: int
@@ -329,14 +393,6 @@ class LatentDiffusion(Generator):
         x = nn.functional.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
         x = x.expand(-1, self.networks.control.config.conditioning_channels, -1, -1)
         return x.repeat(n // len(x), 1, 1, 1).to(self.networks.unet.dtype)
-
-    def _typed(self, condition: Condition) -> Condition:
-        dtype = self.networks.unet.dtype
-        return replace(
-            condition, tokens=condition.tokens.to(dtype),
-            classes=None if condition.classes is None else condition.classes.to(dtype),
-            added={name: value.to(dtype) for name, value in condition.added.items()},
-        )  # fmt: skip
 
 
 def own_sources(n: int, generator: torch.Generator) -> list[torch.Generator]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from braindec import _compat
 
+Residuals = Callable[[Tensor, Tensor, dict[str, Any]], dict[str, Any]]
 N_NOISE_LEVELS = 1000
 COSINE_OFFSET = 0.008  # Nichol and Dhariwal 2021, equation 17
 
@@ -96,7 +98,12 @@ class UnclipDecoder(nn.Module):
         self.register_buffer("latent_std", torch.ones(self.n_channels))
 
     def forward(
-        self, noisy: Tensor, level: Tensor, embedding: Tensor, dropped: Tensor
+        self,
+        noisy: Tensor,
+        level: Tensor,
+        embedding: Tensor,
+        dropped: Tensor,
+        residuals: Residuals | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predicted velocity, and the latents expected from the embedding alone.
 
@@ -110,6 +117,8 @@ class UnclipDecoder(nn.Module):
             Image embeddings of unit length.
         dropped : Tensor of bool, shape (n,)
             Where True the embedding is not looked at.
+        residuals : callable, optional
+            ``residuals(x, level, told)`` gives further keywords for the UNet, of what it sees and is told.
 
         Returns
         -------
@@ -119,7 +128,9 @@ class UnclipDecoder(nn.Module):
         sketch = self.sketch(where)
         x = torch.cat([noisy.to(sketch.dtype), sketch], 1)
         tokens = where.flatten(2).transpose(1, 2)  # (n, 16, channel)
-        velocity = self.unet(x, level, tokens, class_labels=self.to_class(hidden)).sample
+        told = {"encoder_hidden_states": tokens, "class_labels": self.to_class(hidden)}
+        more = {} if residuals is None else residuals(x, level, told)
+        velocity = self.unet(x, level, **told, **more).sample
         return velocity, sketch[:, : self.n_channels]
 
     def read(self, embedding: Tensor, dropped: Tensor) -> tuple[Tensor, Tensor]:

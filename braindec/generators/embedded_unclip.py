@@ -14,9 +14,16 @@ from tqdm import tqdm
 
 from braindec import _compat, checks, weights
 from braindec.generators import NOTHING, Generator, Guides, accepted
+from braindec.generators._control import BrainControl
 from braindec.generators._guidance import PictureScore, guided
 from braindec.generators._pipeline import as_bytes
-from braindec.generators._unclip import N_NOISE_LEVELS, UnclipDecoder, cosine_alphas_cumprod
+from braindec.generators._unclip import (
+    N_NOISE_LEVELS,
+    Residuals,
+    UnclipDecoder,
+    add_noise,
+    cosine_alphas_cumprod,
+)
 
 FOLDED = 2  # the autoencoder sees every 2x2 block of pixels as channels
 
@@ -60,6 +67,8 @@ class EmbeddedUnclip(Generator):
 
     name = "embedded_unclip"
     takes = frozenset({"low_level"})
+    branch: BrainControl | None = None
+    branch_scale = 1.0
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -99,9 +108,42 @@ class EmbeddedUnclip(Generator):
             for start in range(0, len(told), self.config.batch_size):
                 rows = slice(start, start + self.config.batch_size)
                 first = None if guides.low_level is None else self._encode(guides.low_level[rows])
-                pictures.append(self._decode(self._denoise(noise[rows], told[rows], n_steps, first)))
+                steered = self._steered(guides.rows(rows).brain)
+                pictures.append(self._decode(self._denoise(noise[rows], told[rows], n_steps, first, steered)))
                 bar.update(len(told[rows]))
         return np.concatenate(pictures)
+
+    @property
+    def unet(self) -> Any:
+        """See `Controllable.unet`."""
+        return self.decoder.unet
+
+    def clean(self, pictures: np.ndarray) -> Tensor:
+        """See `Controllable.clean`."""
+        return self._encode(pictures)
+
+    def misses(
+        self, clean: Tensor, embeddings: Tensor, features: Tensor, noise: Tensor, share: Tensor
+    ) -> Tensor:
+        """See `Controllable.misses`: of the velocity."""
+        level = (share * N_NOISE_LEVELS).long()
+        noisy, velocity = add_noise(clean, noise, level, cosine_alphas_cumprod().to(clean))
+        told = nn.functional.normalize(embeddings.flatten(1), dim=1)
+        seen = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
+        said, _ = self.decoder(noisy, level, told, seen, self._steered(features))
+        return (said - velocity).square().mean((1, 2, 3))
+
+    def moved_(self, device: torch.device) -> None:
+        """See `Controllable.moved_`."""
+        self.decoder.to(device)
+
+    def _steered(self, features: np.ndarray | Tensor | None) -> Residuals | None:
+        """What the branch adds, where there is one."""
+        branch, scale = self.branch, self.branch_scale
+        if branch is None or features is None:
+            return None
+        read = torch.as_tensor(features).float()
+        return lambda x, level, told: branch(x, level, read, told, scale)
 
     def _told(self, image_embeddings: np.ndarray) -> Tensor:
         """Embeddings of unit length (n, dim)."""
@@ -164,7 +206,14 @@ class EmbeddedUnclip(Generator):
                 made.append(as_bytes(told_or_not.pictures(latents)))
         return np.concatenate(made)
 
-    def _denoise(self, noise: Tensor, told: Tensor, n_steps: int, first: Tensor | None = None) -> Tensor:
+    def _denoise(
+        self,
+        noise: Tensor,
+        told: Tensor,
+        n_steps: int,
+        first: Tensor | None = None,
+        steered: Residuals | None = None,
+    ) -> Tensor:
         """Clean latents; `first`: those of pictures that the last share of the steps starts from (img2img)."""
         scheduler = _scheduler(n_steps)
         latents, dropped = noise, torch.zeros(len(noise), dtype=torch.bool)
@@ -179,9 +228,9 @@ class EmbeddedUnclip(Generator):
             latents = scheduler.add_noise(first, noise, timesteps[:1].repeat(len(noise)))
         for level in timesteps:
             levels = torch.full((len(latents),), int(level))
-            velocity = self.decoder(latents, levels, told, dropped)[0]
+            velocity = self.decoder(latents, levels, told, dropped, steered)[0]
             if self.config.guidance != 1:
-                untold = self.decoder(latents, levels, told, ~dropped)[0]
+                untold = self.decoder(latents, levels, told, ~dropped, steered)[0]
                 velocity = untold + self.config.guidance * (velocity - untold)
             # eta is 0: after the first noise nothing is drawn, so the result depends on the given generator alone.
             latents = scheduler.step(velocity, level, latents, eta=0.0).prev_sample

@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from braindec import checks, registry
-from braindec.generators import NOTHING, Generator, Guides
+from braindec.generators import NOTHING, Generator, Guides, _control
 
 NAMES = registry.names("generators")
+N_FEATURES = 7  # of a brain
 
 
 def unit(n: int, seed: int = 0, item: tuple[int, int] = (1, 128)) -> np.ndarray:
@@ -71,6 +72,34 @@ def twice(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
     )
 
 
+def steered(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
+    module = registry.load("generators", name)
+    base = drawn("stable_diffusion", n_tokens=5)("latent_diffusion", folder, tiny)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        branch = _control.BrainControl(base.unet, N_FEATURES, _control.Config(4))
+        for parameter in branch.parameters():  # trained ones are not zero
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return module.build(module.Config(), base, branch)
+
+
+def chosen(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
+    module = registry.load("generators", name)
+    base = drawn("stable_diffusion", n_tokens=5)("latent_diffusion", folder, tiny)
+    return module.build(
+        module.Config(n_candidates=2), base, lambda p: p.reshape(len(p), 1, -1)[:, :, :80] / 255
+    )
+
+
+def searched(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
+    module = registry.load("generators", name)
+
+    def squares(pictures: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pictures, 4).flatten(1)[:, None]
+
+    return module.build(module.Config(likeness="squares", lr=0.2), squares, "squares", (1, 48), (16, 16))
+
+
 @dataclass(frozen=True)
 class Case:
     """How the suite makes a member small, and what its embeddings and pictures are."""
@@ -91,6 +120,9 @@ CASES = {
     "latent_diffusion": Case(with_control, (5, 16), 16, True, frozenset({"control"})),
     "versatile_diffusion": Case(drawn("versatile_diffusion", n_tokens=5), (5, 16), 16, True),
     "sdxl_unclip": Case(drawn("sdxl_unclip", n_tokens=5), (5, 16), 16, True),
+    "brain_control": Case(steered, (5, 16), 16, True, frozenset({"brain"})),
+    "reranked": Case(chosen, (5, 16), 16, True),
+    "optimised": Case(searched, (1, 48), 16, True),
     "refined": Case(twice, side=16, needs=frozenset({"texts"})),
 }
 
@@ -116,6 +148,7 @@ def guide(name: str, n: int, seed: int = 0) -> Guides:
     return {
         "low_level": lambda: Guides(low_level=rng.integers(0, 256, (n, 20, 24, 3), dtype=np.uint8)),
         "control": lambda: Guides(control=rng.random((n, 20, 24), dtype=np.float32)),
+        "brain": lambda: Guides(brain=rng.standard_normal((n, N_FEATURES)).astype(np.float32)),
         "texts": lambda: Guides(texts=tuple("a b"[: rng.integers(1, 4)] for _ in range(n))),
     }[name]()
 
