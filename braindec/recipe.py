@@ -57,7 +57,7 @@ class Recipe:
     ----------
     data : NeuralData
     target, adapter, backbone, loss, prior, generator : a component's Config
-        `adapter` may be a dict by modality.
+        `adapter` may be a dict by modality; a recipe that fits no decoder names neither adapter, backbone nor loss.
     preprocessing : tuple of steps, or dict of such by modality
         A step may be written as JSON: ``--set 'preprocessing=["Standardise", {"name": "Pca", "n_components": 20}]'``.
     train, prior_train : train.Config
@@ -78,10 +78,10 @@ class Recipe:
 
     data: NeuralData
     target: Any
-    adapter: Any
-    backbone: Any
-    loss: Any
     protocol: str
+    adapter: Any = None
+    backbone: Any = None
+    loss: Any = None
     prior: Any = None
     generator: Any = None
     preprocessing: Any = ()

@@ -6,21 +6,14 @@ Needs   nothing: stimuli and brains are generated, weights are shipped; a minute
 Expect  see recipes/README.md
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import encode_features
 from braindec.evaluate import encode_identification as identification
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated", subjects=(1,)),  # its scenes alone: the brains are made here
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={"layers": "tiny_openclip", "n_stimuli": 200, "n_voxels": 100, "ceiling": 0.1, "n_brains": 20},
 )

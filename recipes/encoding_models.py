@@ -6,20 +6,13 @@ Needs   nothing: data are generated, weights are shipped; three minutes on 2 cor
 Expect  see recipes/README.md
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import encode, encode_features, encode_partition, encode_scaling, encode_scan
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated", subjects=(1, 2, 3)),
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={
         "targets": ["tiny_openclip", "efficientnet_lite0:size=64"],

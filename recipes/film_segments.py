@@ -8,20 +8,13 @@ Needs   datasets/raider prepared; a minute on 2 cores
 Expect  see recipes/README.md; the film's files were not at hand when this was written: smoke data are generated
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import compare_segments
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("raider"),
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={"sizes": [10, 20, 50, 75, 100], "length": 9, "lengths": [1, 3, 6, 9, 12], "n_null": 19},
 )

@@ -8,20 +8,13 @@ Needs   nothing: data are generated; a minute on 2 cores
 Expect  see recipes/README.md; the planted latencies are 100, 160 and 250 ms
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import compare_fusion
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated"),
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={"n_times": 60, "n_permutations": 499},
 )

@@ -6,21 +6,14 @@ Needs   nothing: data are generated; about three minutes on 2 cores
 Expect  see recipes/README.md
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import inside_latents, inside_report, inside_timing
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.sparse import readers
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated"),
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={
         "world": "latents",

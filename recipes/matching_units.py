@@ -9,20 +9,13 @@ Needs   nothing: pictures are generated, weights are shipped (second network: ex
 Expect  see recipes/README.md; the published shares are of language models and no target here
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import compare_matching, study
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated", subjects=(1,)),  # its scenes alone
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={
         "networks": {

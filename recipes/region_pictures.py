@@ -6,21 +6,14 @@ Needs   nothing: data are generated, weights are shipped (judge: extra demo); fo
 Expect  see recipes/README.md
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import encode_preference
 from braindec.generators import embedded_unclip
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated", subjects=(1,)),  # its scenes alone: the regions are made here
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={
         "guide": "tiny_openclip",

@@ -6,21 +6,14 @@ Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
 Expect  see recipes/README.md
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import compare_geometries, compare_report, encode_features
 from braindec.evaluate.compare_sources import Choices
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated", modalities=("eeg",)),
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={"layers": "tiny_openclip", "n_layers": 4, "n_draws": 500, "n_permutations": 999, "n_times": 60},
 )

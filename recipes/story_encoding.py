@@ -6,20 +6,13 @@ Needs   datasets/lebel2023 prepared; extra `captions` (MiniLM); a person's 81,12
 Expect  see recipes/README.md
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import encode, encode_continuous, encode_maps, encode_report, encode_text
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import minilm
 
 RECIPE = Recipe(
     data=NeuralData("lebel2023", subjects=(1,)),
-    # A recipe names a decoder too; this one fits none.
     target=minilm.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={
         "layers": ["letters", "minilm"],

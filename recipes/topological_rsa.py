@@ -8,20 +8,13 @@ Needs   nothing: data are generated; a minute on 2 cores
 Expect  see recipes/README.md; about as good as RSA, as published, where regions differ in geometry
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import compare_topology
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated", modalities=("fmri",)),
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={"n_conditions": 20, "n_deals": 39, "geodesics": True},
 )

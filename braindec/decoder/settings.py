@@ -74,6 +74,9 @@ def settings_of(recipe: Any) -> Settings:
     """A recipe's settings of its decoder; of another object only the fields that it has are read."""
     if isinstance(recipe, Settings):
         return recipe
+    for needed in ("adapter", "backbone", "loss"):
+        if getattr(recipe, needed, None) is None:
+            raise checks.ConfigError(f"a decoder needs {needed}, and the recipe names none; set {needed} in it.")
     return Settings(**{n: getattr(recipe, n) for n in Settings.__dataclass_fields__ if n in dir(recipe)})
 
 
