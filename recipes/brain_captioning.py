@@ -38,7 +38,7 @@ RECIPE = Recipe(
     settings={
         "world": "demo",
         "captioner": prefix.Config(
-            mapping="tokens", width=128, depth=3, noise=0.5, n_steps=1500, writing=Writing(n_tokens=48)
+            mapping="tokens", width=96, depth=2, noise=0.5, n_steps=1000, writing=Writing(n_tokens=48)
         ),
         "restandardised": [],
         "side": 16,

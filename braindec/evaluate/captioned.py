@@ -11,6 +11,8 @@ import torch
 
 from braindec import checks, registry, seeding
 from braindec.data import NeuralDataset
+from braindec.decoder import BrainDecoder
+from braindec.evaluate.low_level import in_order
 from braindec.evaluate.measures import Measured, protocol_named
 from braindec.evaluate.scoring import Judged, scores_of
 from braindec.evaluate.texts_and_clips import (
@@ -94,6 +96,22 @@ def captioner_of(config: Any, dataset: NeuralDataset, embeddings: Embeddings, se
     draw = seeding.torch_generator(seed, "captioner")
     texts = [known[i] for i in ids]
     return module.build(config, embeddings.of(ids), texts, embeddings.space, generator=draw)
+
+
+def predictors(
+    decoders: Sequence[BrainDecoder], recipe: Any, dataset: NeuralDataset, output: str | None = None
+) -> list[Predict]:
+    """What decoders say of test stimuli, each as `captioned` takes it; repeats as the recipe's protocol has them."""
+    repeats: Any = protocol_named(recipe.protocol).repeats
+    test = dataset.part("test")
+
+    def of(decoder: BrainDecoder) -> Predict:
+        def predict(key: str, ids: Sequence[str]) -> np.ndarray:
+            return in_order(decoder.predict(test.trials[key], repeats=repeats, output=output), ids)
+
+        return predict
+
+    return [of(decoder) for decoder in decoders]
 
 
 def captioned(

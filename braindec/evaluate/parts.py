@@ -69,7 +69,7 @@ def fit_parts(
     data : mapping of str to NeuralDataset
         By part, with the split in use; parts may see other regions, and see the same trials.
     embeddings : mapping of str to Embeddings
-        By part.
+        By part; further ones are not decoded.
     n_null : int
     restandardised : sequence of str
         Parts whose predictions get, in every dim, the spread that training targets have: regression shrinks towards
@@ -81,12 +81,12 @@ def fit_parts(
     tuple of (Parts, list of Parts)
     """
     protocol = protocol_named(recipe.protocol)
-    checks.same_length("part", data=data, embeddings=embeddings)
-    fitters = {name: RidgeFitter(signal_features(recipe.preprocessing)) for name in embeddings}
+    decoded = {name: checks.known_key("part", name, embeddings) for name in data}
+    fitters = {name: RidgeFitter(signal_features(recipe.preprocessing)) for name in data}
 
     def fitted(number: int | None) -> Parts:
         systems, tests, stretch, means = {}, {}, {}, {}
-        for name, one in embeddings.items():
+        for name, one in decoded.items():
             training = data[name].part("train")
             if number is not None:
                 training = permuted(training, seeding.numpy_generator(recipe.seed, "null", number), protocol)
