@@ -92,3 +92,10 @@ def test_the_operations_are_those_that_torch_counts(benchmark, generator, monkey
     ):
         torch.stack([*benchmark.objective(ours, batch, 0.9, generator).values()]).sum().backward()
     assert counter.get_total_flops() == pytest.approx(benchmark.operations(size), rel=0.03)
+
+
+def test_encoding_without_gradients_gives_equal_embeddings(repository, tmp_path):
+    run(repository, "encode.py", "--repeats", "1", "--out", tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [row["system"] for row in found["values"]] == ["mindeye2", "nice", "atm"]
+    assert all(row["outputs_off"] < 1e-4 and row["ratio"] > 0 for row in found["values"])
