@@ -1,0 +1,89 @@
+"""NeuroPictor: several people's responses in one shared space, which steers the diffusion model itself.
+
+Adapters of all subjects end in one space. A backbone predicts the image embedding from it (the semantic part), and a
+control branch, a trained copy of the frozen UNet's first half, reads it too (the low-level part).
+
+Run     braindec run neuropictor --out runs/neuropictor
+Smoke   braindec run neuropictor --smoke
+Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
+Expect  see recipes/README.md
+"""
+
+from braindec import evaluate
+from braindec.adapters import linear
+from braindec.backbones import mlp
+from braindec.data.preprocessing import Standardise, Whiten
+from braindec.evaluate import controlled, panels
+from braindec.generators import embedded_unclip
+from braindec.losses import soft_clip
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip
+from braindec.train import Config as Train
+from braindec.types import Report
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1, 2, 3)),
+    target=tiny_openclip.Config(),
+    adapter=linear.Config(shared_dim=192),
+    backbone=mlp.Config(width=256, n_blocks=1, dropout=0.2),
+    loss=soft_clip.Config(temperature_start=0.05, temperature_end=0.05),
+    generator=embedded_unclip.Config(n_steps=10, guidance=1.0),
+    preprocessing=(Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
+    train=Train(n_steps=40, batch_size=512, lr=1e-4, validate_every=20),
+    n_folds=3,
+    protocol="heldout_stimuli",
+    plan=evaluate.Plan(n_null=3, n_null_pictures=3, n_jobs=1, progress=False),
+    settings={"world": "demo", "control": controlled.Settings(read="adapter", n_images=50)},
+)
+SMOKE = (
+    "data.subjects=[1]",
+    "adapter.shared_dim=48",
+    "backbone.width=64",
+    "train.n_steps=80",
+    "train.batch_size=90",
+    "train.lr=2e-3",
+    "train.validate_every=40",
+    "n_folds=2",
+    "generator.n_steps=2",
+    "plan.n_null=1",
+    "plan.n_null_pictures=1",
+    "settings.world=smoke",
+    "settings.control.n_images=8",
+    "settings.control.train.n_steps=10",
+    "settings.control.train.batch_size=8",
+    "settings.control.train.validate_every=5",
+)
+
+
+def main(recipe, data_dir, out_dir):
+    lap, plan = evaluate.Laps(), recipe.plan
+    dataset = recipe.data.read(data_dir)
+    embeddings = recipe.embed(dataset, data_dir, everything=True)
+    training = evaluate.training_part(recipe, dataset, embeddings)
+    decoder, nulls = evaluate.fit_with_nulls(
+        recipe, training, embeddings, plan.n_null_pictures, out_dir / "logs", n_jobs=plan.n_jobs
+    )
+    lap("decoders, true and shuffled")
+    drawn, scores, gains = controlled.controlled(decoder, nulls, recipe, dataset, recipe.settings["control"])
+    lap("branches and pictures")
+    report = Report(
+        scores,
+        {
+            "title": "NeuroPictor: a shared space that steers the diffusion model",
+            "summary": "One space for all subjects; it is decoded into an image embedding, and it steers the frozen "
+            "generator through a control branch.",
+            "command": "braindec run neuropictor --out runs/neuropictor",
+            "comparisons": list(gains),
+            **lap.record(),
+        },
+        (
+            *controlled.panels(drawn),
+            panels.comparisons(gains, "What the control branch adds to the same generator"),
+            *panels.curves(decoder),
+            panels.limits(
+                "The brains of this page are simulated: its scores say nothing about real recordings."
+            ),
+        ),
+    )
+    decoder.save_pretrained(out_dir / "decoder", report)
+    return report
