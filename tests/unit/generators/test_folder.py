@@ -1,0 +1,113 @@
+"""A pipeline's folder is opened strictly, or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from braindec import checks
+from braindec.generators import ip_adapter, latent_diffusion, sdxl_unclip
+
+WEIGHTS = Path("unet") / "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def folder(tiny_pipelines, tmp_path) -> Path:
+    tiny_pipelines.stable_diffusion(tmp_path / "sd")
+    return tmp_path / "sd"
+
+
+def opened(folder: Path):
+    config = latent_diffusion.Config(folder=str(folder), space="s", n_tokens=3, guidance=2.0)
+    return latent_diffusion.build(config)
+
+
+def changed(file: Path, **settings) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def test_the_folder_as_it_was_saved_opens_with_frozen_networks(folder):
+    made = opened(folder)
+    assert not any(p.requires_grad for p in made.networks.unet.parameters())
+    assert not made.networks.unet.training
+    assert set(made.identity()["weights_sha256"]) == {
+        "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+    }  # fmt: skip
+
+
+def test_identities_tell_settings_and_not_places(folder):
+    made = opened(folder).identity()
+    assert made["guidance"] == 2.0
+    assert str(folder) not in json.dumps(made)
+
+
+@pytest.mark.parametrize(("change", "says"), [("lost", "missing"), ("more", "left over"), ("shape", "unet")])
+def test_weights_that_are_not_those_of_the_config_are_refused(folder, change, says):
+    tensors = load_file(folder / WEIGHTS)
+    if change == "lost":
+        del tensors["conv_in.bias"]
+    elif change == "more":
+        tensors["extra.weight"] = torch.zeros(1)
+    else:
+        tensors["conv_in.bias"] = torch.zeros(3)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(checks.DataFileError, match=says):
+        opened(folder)
+
+
+def test_a_text_encoder_without_a_weight_is_refused(folder):
+    file = folder / "text_encoder" / "model.safetensors"
+    tensors = load_file(file)
+    tensors.pop(next(key for key in tensors if "layers.1.mlp.fc1.weight" in key))
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(checks.DataFileError, match=r"missing.*fc1"):
+        opened(folder)
+
+
+def test_pickled_weights_are_not_opened(folder):
+    torch.save(load_file(folder / WEIGHTS), folder / "unet" / "diffusion_pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(checks.DataFileError, match="safetensors"):
+        opened(folder)
+
+
+def test_another_pipeline_and_classes_outside_our_tables_are_refused(folder):
+    with pytest.raises(
+        checks.DataFileError, match="StableDiffusionPipeline, expected StableDiffusionXLPipeline"
+    ):
+        sdxl_unclip.build(sdxl_unclip.Config(folder=str(folder), space="s"))
+    changed(folder / "model_index.json", unet=["somewhere", "EvilModel"])
+    with pytest.raises(checks.DataFileError, match="EvilModel"):
+        opened(folder)
+    changed(folder / "model_index.json", unet=["diffusers", "UNet2DConditionModel"], scheduler=["x", "Evil"])
+    with pytest.raises(checks.DataFileError, match="Evil as scheduler"):
+        opened(folder)
+
+
+def test_what_is_not_there_is_named(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="save_pretrained"):
+        opened(tmp_path / "nowhere")
+    (folder / "model_index.json").write_text("{")
+    with pytest.raises(checks.DataFileError, match="no JSON"):
+        opened(folder)
+
+
+@pytest.mark.parametrize("change", ["lost", "more", "other"])
+def test_an_adapter_of_another_network_is_refused(folder, tiny_pipelines, tmp_path, change):
+    file = tmp_path / "ip.safetensors"
+    tensors = tiny_pipelines.ip_adapter(file, tiny_pipelines.unet())
+    name = next(key for key in tensors if key.startswith("ip_adapter."))
+    if change == "lost":
+        del tensors[name]
+    elif change == "more":
+        tensors["ip_adapter.99.to_k_ip.weight"] = torch.zeros(2, 2)
+    else:
+        tensors["lora.weight"] = torch.zeros(2)
+    save_file(tensors, file)
+    with pytest.raises(checks.DataFileError, match=r"ip\.safetensors"):
+        ip_adapter.build(ip_adapter.Config(folder=str(folder), space="s", adapter=str(file)))
