@@ -58,16 +58,16 @@ SMOKE = (
     "adapter.depth=1",
     "adapter.head_dim=8",
     "adapter.token_rank=4",
-    "train.n_steps=50",
+    "train.n_steps=90",
     "train.batch_size=90",
-    "train.lr=5e-3",
-    "train.validate_every=50",
+    "train.lr=3e-3",
+    "train.validate_every=90",
     "n_folds=0",
     "plan.n_null=1",
     "settings.world=smoke",
     "settings.captioner.width=48",
     "settings.captioner.depth=1",
-    "settings.captioner.n_steps=60",
+    "settings.captioner.n_steps=80",
     "settings.captioner.batch_size=32",
     "settings.captioner.lr=5e-3",
     "settings.captioner.writing.n_tokens=30",
@@ -94,7 +94,7 @@ def main(recipe, data_dir, out_dir):
     )
     lap("captions and retrieval")
     report = Report(
-        (*found.scores, *retrieved),
+        (*retrieved, *found.scores),
         {
             "title": "UMBRAE: brain tokens for a language model",
             "summary": "A perceiver from every subject's voxels to image tokens; captions written from them, and "
