@@ -10,15 +10,13 @@ Needs   nothing: data are generated, weights are shipped (extras models, caption
 Expect  see recipes/README.md
 """
 
-from functools import partial
-
 from braindec import evaluate
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
 from braindec.captioners import Writing, prefix
 from braindec.data.preprocessing import Standardise, Whiten
 from braindec.evaluate import captioned, low_level, panels
-from braindec.evaluate.parts import decoded_pictures, fit_parts
+from braindec.evaluate.parts import decoded_pictures, fit_parts, predictors
 from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip, vae
@@ -72,14 +70,17 @@ def main(recipe, data_dir, out_dir):
     )  # fmt: skip
     lap("ridge and nulls")
     found = captioned.captioned(
-        partial(parts.values, "main"), [partial(one.values, "main") for one in nulls], captioner, recipe, dataset,
-        embeddings["main"], n_most=told["n_images"],
-    )  # fmt: skip
+        *predictors(parts, nulls, "main"),
+        captioner,
+        recipe,
+        dataset,
+        embeddings["main"],
+        n_most=told["n_images"],
+    )
     lap("captions")
     depth, maps = low_level.map_scores(
-        partial(parts.values, "depth"), [partial(one.values, "depth") for one in nulls], recipe, dataset,
-        embeddings["depth"], "depth_correlation",
-    )  # fmt: skip
+        *predictors(parts, nulls, "depth"), recipe, dataset, embeddings["depth"], "depth_correlation"
+    )
     pictures, grids = decoded_pictures(parts, nulls, recipe, dataset, embeddings["low_level"], maps)
     lap("depth and low level")
     return Report(

@@ -45,7 +45,8 @@ RECIPE = Recipe(
     plan=evaluate.Plan(n_null=5, n_jobs=1, progress=False),
     settings={
         "world": "demo",
-        "regions": {"early": "early", "high": "high"},
+        "early": "early",  # region that latents are decoded from; of NSD's streams "early"
+        "high": "high",  # and conditioning; of NSD's streams "ventral"
         "captioner": prefix.Config(
             mapping="tokens", width=96, depth=2, noise=0.5, n_steps=1000, writing=Writing(n_tokens=48)
         ),
@@ -74,7 +75,8 @@ SMOKE = (
 def main(recipe, data_dir, out_dir):
     lap, told = evaluate.Laps(), recipe.settings
     dataset = recipe.data.read(data_dir)
-    early, high = (replace(recipe.data, region=told["regions"][n]).read(data_dir) for n in ("early", "high"))
+    early = replace(recipe.data, region=told["early"]).read(data_dir)
+    high = replace(recipe.data, region=told["high"]).read(data_dir)
     embeddings = recipe.embed_each(dataset, data_dir, everything=True)
     embeddings["depth"] = low_level.scene_maps(data_dir, dataset)
     training = evaluate.training_part(recipe, dataset, embeddings["main"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ class Parts:
     stretch: Mapping[str, Mapping[str, np.ndarray]]
     means: Mapping[str, np.ndarray]
     repeats: Any
+
+    def of(self, part: str) -> Callable[[str, Sequence[str]], np.ndarray]:
+        """`values` of one part: ``predict(signal key, ids)``."""
+        return partial(self.values, part)
 
     def values(self, part: str, key: str, ids: Sequence[str]) -> np.ndarray:
         """Predicted embeddings (n, n_tokens, dim) of these test stimuli."""
@@ -109,6 +114,11 @@ def _stretch(
         true = known.of(made.ids)
         found[key] = np.clip(true.std(0) / np.maximum(made.values.std(0), 1e-8), 0.0, 10.0).astype(np.float32)
     return found
+
+
+def predictors(parts: Parts, nulls: Sequence[Parts], part: str) -> tuple[Any, list[Any]]:
+    """What one part, and the same part of every null, predicts: ``predict(signal key, ids)``."""
+    return parts.of(part), [one.of(part) for one in nulls]
 
 
 def decoded_pictures(
