@@ -43,6 +43,21 @@ def test_fewer_tokens_are_means_over_stretches_of_time(n_tokens, generator):
         torch.testing.assert_close(token, backbone.heads["to_main"](mean).squeeze(2), atol=1e-5, rtol=1e-5)
 
 
+def test_learned_weights_of_every_sample_make_the_token_and_get_a_gradient(generator):
+    config = dilated_conv.Config(width=8, n_layers=2, aggregation="learned")
+    backbone, x = (
+        build({"main": (2, 3), "kept": (60, 3)}, config=config),
+        torch.randn(2, 5, 60, generator=generator),
+    )
+    weights = backbone.over_time["to_main"]
+    mixed = backbone.features(x) @ weights.weight.T + weights.bias
+    expected = backbone.heads["to_main"](mixed).transpose(1, 2)
+    torch.testing.assert_close(backbone(x)["main"], expected, atol=1e-5, rtol=1e-5)
+    assert set(backbone.over_time) == {"to_main"}  # an output with a token a sample has nothing to learn
+    backbone(x)["main"].square().sum().backward()
+    assert weights.weight.grad.abs().min() > 0
+
+
 def test_gates_come_after_every_so_many_layers():
     gated = [not isinstance(layer.gate, torch.nn.Identity) for layer in build({"main": (1, 3)}).layers]
     assert gated == [False, True, False, True]
