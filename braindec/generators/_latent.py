@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from braindec import _compat, checks
+from braindec import _compat, checks, weights
 from braindec.generators import NOTHING, Generator, Guides, _folder, accepted
 from braindec.generators._control import BrainControl
 
@@ -168,12 +168,15 @@ class LatentDiffusion(Generator):
         Noise that a row's first latents have in common, beside one's own of each of them.
     branch : BrainControl, optional
         Steers the UNet by `Guides.brain`, scaled by `branch_scale`; see `brain_control`.
+    beside : tuple of Path
+        Files of weights outside the folder.
     """
 
     shown: tuple[float, float] = (0.5, 0.5)
     offset_noise: float = 0.0
     branch: BrainControl | None = None
     branch_scale: float = 1.0
+    beside: tuple[Path, ...] = ()
 
     def __init__(self, config: Settings, folder: _folder.Folder, made: Networks) -> None:
         self.config, self.folder, self.networks = config, folder, made
@@ -212,7 +215,9 @@ class LatentDiffusion(Generator):
     def sums(self) -> dict[str, str]:
         """sha256 of all weights."""
         folders = [self.folder.path / name for name in self.folder.parts]
-        return _folder.sha256_of([*folders, *([Path(self.config.control)] if self.config.control else [])])
+        of_control = [Path(self.config.control)] if self.config.control else []
+        beside = {file.name: weights.sha256(file) for file in self.beside}
+        return _folder.sha256_of([*folders, *of_control]) | beside
 
     def identity(self) -> dict[str, Any]:
         """Weights and settings."""

@@ -77,6 +77,7 @@ class IpAdapter(LatentDiffusion):
         folder = _folder.opened(config.folder, PIPELINES)
         super().__init__(config, folder, networks(folder, config))
         self.takes |= {"texts"}
+        self.beside = (Path(config.adapter),)
         self.texts = texts(folder, config.device, config.dtype, config.variant)
         self.width = _adapted_(self.networks.unet, Path(config.adapter), config)
         if config.n_tokens > 1 and config.guidance > 1 and nothing is None:
