@@ -61,7 +61,7 @@ class Recipe:
     preprocessing : tuple of steps, or dict of such by modality
         A step may be written as JSON: ``--set 'preprocessing=["Standardise", {"name": "Pca", "n_components": 20}]'``.
     train, prior_train : train.Config
-    prior_samples, n_folds, calibrate, cycle, fit : int, int, bool, decoder.cycle.Config or None, str
+    prior_samples, prior_told, n_folds, calibrate, cycle, fit
         As in `decoder.Settings`.
     protocol : str
     plan : evaluate.Plan
@@ -88,6 +88,7 @@ class Recipe:
     train: TrainConfig = TRAIN
     prior_train: TrainConfig = PRIOR_TRAIN
     prior_samples: int = 32
+    prior_told: tuple[str, ...] = ()
     n_folds: int = 3
     calibrate: bool = True
     loss_weights: Any = None

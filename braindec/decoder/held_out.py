@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,12 +33,15 @@ class HeldOut:
         Centred.
     unseen : ndarray of bool, shape (n,)
         Stimuli that the prior was not trained on; all where there is none, none where it is solved at once.
+    told : mapping of str to Tensor, shapes (n, n_tokens, n_dims)
+        Further outputs that the prior is told, centred.
     """
 
     ids: tuple[str, ...]
     raw: Tensor
     truth: Tensor
     unseen: np.ndarray
+    told: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def kept(decoder: BrainDecoder, fitted: CrossFit, sets: Sets, part: NeuralDataset) -> Mapping[str, HeldOut]:
@@ -49,9 +52,13 @@ def kept(decoder: BrainDecoder, fitted: CrossFit, sets: Sets, part: NeuralDatase
     rows = held_rows(sets, decoder.settings.n_folds, decoder.settings.seed)
     truths = torch.cat([truth for _, truth in means.values()])
     unseen = _unseen(decoder, truths).split([len(truth) for _, truth in means.values()])
+    told = {
+        key: {name: values[mean] for name, values in fitted.told.get(key, {}).items()}
+        for key, (_, _, mean) in fitted.held_out.items()
+    }
     shown = {key: part.trials[key].table["stimulus_id"] for key in means}
     return {
-        key: HeldOut(tuple(shown[key][rows[key].numpy()].tolist()), raw, truth, free.numpy())
+        key: HeldOut(tuple(shown[key][rows[key].numpy()].tolist()), raw, truth, free.numpy(), told[key])
         for (key, (raw, truth)), free in zip(means.items(), unseen, strict=True)
     }
 

@@ -114,7 +114,8 @@ def calibration_draws(
         for key, held in decoder.held_out.items():
             rows = np.flatnonzero(hidden[key])
             ids = tuple(held.ids[i] for i in rows)
-            values = _draw(decoder, prior, key, ids, kept[key][rows], settings.n_samples, seed, number)
+            told = {name: further[rows] for name, further in held.told.items()}
+            values = _draw(decoder, prior, key, ids, kept[key][rows], told, settings.n_samples, seed, number)
             parts.setdefault(key, []).append(Draws(ids, values))
     return {
         key: Draws(tuple(i for d in found for i in d.ids), np.concatenate([d.values for d in found], axis=1))
@@ -156,21 +157,25 @@ def _prior_without(
     brain = torch.cat([mapped[key][rows] for key, rows in kept.items()])
     image = torch.cat([decoder.held_out[key].truth[rows] for key, rows in kept.items()])
     prior = copy.deepcopy(decoder.prior).cpu()
-    prior.start_(decoder.condition(brain), image)
+    held = [(decoder.held_out[key].told, rows) for key, rows in kept.items()]
+    told = {name: torch.cat([one[name][rows] for one, rows in held]) for name in decoder.settings.prior_told}
+    prior.start_(decoder.condition(brain), image, told)
     return prior
 
 
 @torch.no_grad()
 def _draw(
     decoder: BrainDecoder, prior: torch.nn.Module | None, key: str, ids: tuple[str, ...], centred: Tensor,
-    n_samples: int, seed: int, part: int,
+    told: Mapping[str, Tensor], n_samples: int, seed: int, part: int,
 ) -> np.ndarray:  # fmt: skip
     scaler = copy.deepcopy(decoder.scaler(decoder.main)).cpu()
     if prior is not None:
         generator = seeding.torch_generator(seed, "prior", part)
-        drawn = prior.sample(decoder.condition(centred), generator=generator, n_samples=n_samples)  # type: ignore[operator]  # a Prior
+        condition = decoder.condition(centred)
+        drawn = prior.sample(condition, generator=generator, n_samples=n_samples, told=told)  # type: ignore[operator]  # a Prior
         return scaler.restore(drawn).numpy()
     values = scaler.restore(centred).numpy()
     table = Table({"stimulus_id": np.array(ids)})
-    prediction = Prediction(ids, values, table, np.ones(len(ids), dtype=int), key)
+    others = {n: copy.deepcopy(decoder.scaler(n)).cpu().restore(v).numpy() for n, v in told.items()}
+    prediction = Prediction(ids, values, table, np.ones(len(ids), dtype=int), key, others)
     return decoder.imagine(prediction, seed=seed, n_samples=n_samples)

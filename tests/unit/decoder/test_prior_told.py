@@ -16,6 +16,8 @@ from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings, learning
 from braindec.decoder.cross_fit import CrossFit
 from braindec.decoder.spread import fit_spreads_
+from braindec.evaluate.hallucination_draws import Settings as HallucinationSettings
+from braindec.evaluate.hallucination_draws import calibration_draws
 from braindec.losses import mse
 from braindec.priors import flow
 from braindec.priors import ridge as ridge_prior
@@ -170,3 +172,17 @@ def test_the_factor_of_each_subject_is_saved_and_widens_what_is_imagined(planted
     assert again.var(0).mean() == pytest.approx(
         4 * loaded.imagine(prediction, n_samples=8).var(0).mean(), rel=0.05
     )
+
+
+@pytest.mark.parametrize("prior", [None, flow.Config(width=16, depth=1, heads=2)])
+def test_calibration_draws_are_told_what_was_predicted_out_of_fold(decoder, planted, outputs, prior):
+    """By a prior solved at once, solved again without them, and by one that is trained."""
+    if prior is not None:
+        short = Config(n_steps=2, batch_size=64, validate_every=2, device="cpu", validation_fraction=0.4)
+        decoder = fit(planted, outputs, prior=prior, prior_train=short)
+    held = decoder.held_out["sub-01_fmri"]
+    assert held.told["texts"].shape == (len(held.ids), *outputs["texts"].info.shape)
+    draws = calibration_draws(decoder, HallucinationSettings(n_samples=4))["sub-01_fmri"]
+    truth = outputs["main"].of(draws.ids)
+    own, other = (np.corrcoef(draws.values.mean(0).ravel(), t.ravel())[0, 1] for t in (truth, truth[::-1]))
+    assert own > other + 0.2
