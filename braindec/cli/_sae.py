@@ -149,11 +149,11 @@ def _has_random(target: str) -> bool:
 
 def _judge(options: Any) -> int:
     from braindec import report
-    from braindec.evaluate import inside_fitting, inside_shared
+    from braindec.evaluate import inside_fitting, inside_judging, inside_shared
 
     embeddings, dataset = _embeddings(options)
     model, settings = inside_fitting.load(options.out / MODEL, embeddings)
-    made = inside_fitting.judge(
+    made = inside_judging.judge(
         model, embeddings, settings, dataset, candidates=_candidates(options, dataset),
         others=_others(options, dataset), subjects=options.subjects,
         sharing=inside_shared.Settings(n_draws=options.null, seed=options.seed),
