@@ -64,10 +64,18 @@ class Pictures:
         In the order of the stimuli.
     side : int
         Pixels.
+    n_frames : int, optional
+        Of a clip: batches are (n, n_frames, side, side, 3) then. None: pictures.
     """
 
     batches: Callable[[], Iterator[np.ndarray]]
     side: int
+    n_frames: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """``"image"`` or ``"video"``."""
+        return "image" if self.n_frames is None else "video"
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +159,7 @@ def prepare(
     settings = {
         "invalid": invalid,
         "image_side": None if content.pictures is None else content.pictures.side,
+        "n_frames": None if content.pictures is None else content.pictures.n_frames,
         "jobs": {j.name: dict(j.settings) for s in content.signals for j in s.jobs},
     }
     if not _is_made(Path(raw), Path(out), content, settings):
@@ -188,7 +197,7 @@ def _write(
     layout.write_stimuli(
         made,
         content.ids,
-        kind="none" if pictures is None else "image",
+        kind="none" if pictures is None else pictures.kind,
         images=None if pictures is None else pictures.batches(),
         table=content.table,
     )
@@ -267,6 +276,7 @@ def _plan(out: str | Path, content: Assembly, n_jobs: int) -> tuple[str, ...]:
     read = sum(f.stat().st_size for f in files)
     responses = sum(4 * s.table.n_rows * s.space.n_features for s in content.signals)
     images = 0 if content.pictures is None else 3 * len(content.ids) * content.pictures.side**2
+    images *= 1 if content.pictures is None else content.pictures.n_frames or 1
     parent = next(p for p in (Path(out).resolve(), *Path(out).resolve().parents) if p.is_dir())
     free = shutil.disk_usage(parent).free
     shapes = ", ".join(

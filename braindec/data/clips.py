@@ -62,6 +62,28 @@ def continuous(
     )
 
 
+def clip_frames(film: Path, n_clips: int, clip_s: float, side: int, n_frames: int) -> Iterator[np.ndarray]:
+    """Each clip of a film, uint8 (1, n_frames, side, side, 3) one after the other: frames at equal steps.
+
+    Parameters
+    ----------
+    film, n_clips, clip_s, side
+        As of `middle_frames`.
+    n_frames : int
+        Of each clip, >= 2.
+
+    Raises
+    ------
+    DataFileError
+        As of `middle_frames`.
+    """
+    checks.at_least("n_frames", n_frames, 2)
+    times = (np.arange(n_clips * n_frames) + 0.5) * clip_s / n_frames
+    frames = _frames_at(film, times, n_clips, clip_s, side)
+    for _ in range(n_clips):
+        yield np.concatenate([next(frames) for _ in range(n_frames)])[None]
+
+
 def middle_frames(film: Path, n_clips: int, clip_s: float, side: int) -> Iterator[np.ndarray]:
     """The middle frame of each clip of a film, uint8 (1, side, side, 3) one after the other.
 
@@ -80,13 +102,17 @@ def middle_frames(film: Path, n_clips: int, clip_s: float, side: int) -> Iterato
     DataFileError
         If the film is damaged or shorter than its clips.
     """
-    times = (np.arange(n_clips) + 0.5) * clip_s
+    yield from _frames_at(film, (np.arange(n_clips) + 0.5) * clip_s, n_clips, clip_s, side)
+
+
+def _frames_at(film: Path, times: np.ndarray, n_clips: int, clip_s: float, side: int) -> Iterator[np.ndarray]:
+    """The frames at some times, in order, uint8 (1, side, side, 3)."""
     if not film.is_dir():
         yield from _decoded(film, times, side)
         return
     frames = [p for p in sorted(film.iterdir()) if p.suffix.lower() in image_files.SUFFIXES]
-    if len(frames) < n_clips:
-        found = f"holds {len(frames)} frames, expected one or more for each of {n_clips} clips"
+    if len(frames) < len(times):
+        found = f"holds {len(frames)} frames, expected {len(times)} or more for {n_clips} clips"
         raise checks.DataFileError(film, found, "Extract the frames again.")
     for time in times:
         yield image_files.read_square(frames[int(time / (n_clips * clip_s) * len(frames))], side)[None]

@@ -96,9 +96,9 @@ def write_stimuli(
     ids : sequence of str
         Unique.
     kind : str
-        ``"image"``, or ``"none"`` when only labels are known.
+        ``"image"``, ``"video"``, or ``"none"`` when only labels are known.
     images : uint8 array (n_stimuli, height, width, 3), or an iterable of such batches, or None
-        0..255, in the order of `ids`.
+        0..255, in the order of `ids`; of video (n_stimuli, n_frames, height, width, 3).
     captions : mapping of str to str, optional
         By id, where known.
     table : Table or mapping of columns, optional
@@ -106,9 +106,9 @@ def write_stimuli(
     """
     path = Path(folder) / STIMULI
     ids = checks.unique("stimulus ids", [str(i) for i in ids])
-    checks.one_of("kind", kind, ("image", "none"))
-    if (kind == "image") != (images is not None):
-        raise ValueError(f"kind {kind!r} {'needs' if kind == 'image' else 'takes no'} images.")
+    checks.one_of("kind", kind, ("image", "video", "none"))
+    if (kind != "none") != (images is not None):
+        raise ValueError(f"kind {kind!r} {'takes no' if kind == 'none' else 'needs'} images.")
     columns = table if isinstance(table, Table) else Table(table or {})
     if columns and columns.n_rows != len(ids):
         raise ValueError(
@@ -117,7 +117,7 @@ def write_stimuli(
     with store.writer(path) as out:
         out.array("ids", np.array(ids, dtype=str))
         if images is not None:
-            _write_images(out, len(ids), images)
+            _write_images(out, len(ids), images, kind)
         if captions:
             known = [i for i in ids if i in captions]
             out.array("captions/ids", np.array(known, dtype=str))
@@ -144,7 +144,7 @@ def read_stimuli(path: str | Path) -> StimulusSet:
 
 
 class StoredImages:
-    """Reads uint8 (n, height, width, 3) by stimulus id; may be pickled."""
+    """Reads uint8 (n, height, width, 3), or clips (n, n_frames, height, width, 3), by stimulus id; may be pickled."""
 
     def __init__(self, ids: Sequence[str], rows: store.Rows):
         self._row = {key: i for i, key in enumerate(ids)}
@@ -301,13 +301,14 @@ def _read_table(stored: store.Stored, columns: Sequence[str]) -> Table:
     return Table({name: stored.array(f"table/{name}") for name in columns})
 
 
-def _write_images(out: store.Writer, n_images: int, images: Any) -> None:
+def _write_images(out: store.Writer, n_images: int, images: Any, kind: str) -> None:
+    axes = ("stimulus", *(("frame",) if kind == "video" else ()), "height", "width", "channel")
     batches = [images] if hasattr(images, "shape") else images
     bulk: store.BulkWriter | None = None
     for batch in batches:
         batch = np.asarray(batch)
-        checks.n_axes("images", batch, ("stimulus", "height", "width", "channel"))
-        if batch.dtype != np.uint8 or batch.shape[3] != 3:
+        checks.n_axes("images", batch, axes)
+        if batch.dtype != np.uint8 or batch.shape[-1] != 3:
             raise ValueError(f"images must be uint8 with 3 channels, got {batch.dtype} {batch.shape}.")
         if bulk is None:
             bulk = out.bulk("images", (n_images, *batch.shape[1:]), np.uint8)

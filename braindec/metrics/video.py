@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.motion import block_motion
 from braindec.metrics import Metric
-from braindec.metrics._motion import block_motion
 from braindec.metrics.pixels import pixel_correlation, ssim
 from braindec.stats.permutation import p_value
 

@@ -23,7 +23,8 @@ class StimulusSet:
     kind : str
         ``"image"``, ``"video"``, ``"audio"``, ``"text"`` or ``"none"`` (only labels are known).
     read : callable or None
-        ``read(ids) -> array``, e.g. uint8 (n, height, width, 3) in 0..255 for images.
+        ``read(ids) -> array``, e.g. uint8 (n, height, width, 3) in 0..255 for images, (n, n_frames, height, width, 3)
+        for video.
     captions : mapping of str to str
         By id, where known.
     table : Table or None
@@ -45,10 +46,19 @@ class StimulusSet:
             )
 
     def images(self, ids: Sequence[str]) -> np.ndarray:
-        """uint8 (n, height, width, 3) for these ids."""
-        if self.read is None or self.kind != "image":
+        """uint8 (n, height, width, 3) for these ids; of a clip its middle frame."""
+        if self.read is None or self.kind not in ("image", "video"):
             raise ValueError(
                 f"this stimulus set holds no images (kind {self.kind!r}); labels are in its table."
+            )
+        found = self.read(ids)
+        return found if self.kind == "image" else np.ascontiguousarray(found[:, found.shape[1] // 2])
+
+    def clips(self, ids: Sequence[str]) -> np.ndarray:
+        """uint8 (n, n_frames, height, width, 3) for these ids."""
+        if self.read is None or self.kind != "video":
+            raise ValueError(
+                f"this stimulus set holds no clips (kind {self.kind!r}); prepare it with frames of each."
             )
         return self.read(ids)
 

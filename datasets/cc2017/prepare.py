@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import runpy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from braindec.data.cifti import DenseSeries
 from braindec.data.staging import Job
 from braindec.types import Table, VertexSpace
 
+HERE = Path(__file__).resolve().parent
 SUBJECTS = (1, 2, 3)
 FILMS = {f"seg{i}": 2 for i in range(1, 19)} | {f"test{i}": 10 for i in range(1, 6)}  # and repeats
 N_VERTICES = dict.fromkeys(SUBJECTS, 59_412)  # of 91,282 grayordinates: the cortex of HCP's standard mesh
@@ -50,13 +52,17 @@ class Choice(public.PictureChoice):
         Pixels of the clips' frames.
     lag_s : float
         Seconds from a clip's onset to the volume that is its trial: 0, 2, 4, 6 or 8; recorded in dataset.json.
+    n_frames : int
+        Of each clip, at equal steps; 1 is its middle frame alone, a picture.
     """
 
     lag_s: float = 4.0
+    n_frames: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.one_of("lag_s", self.lag_s, tuple(T_R * i for i in range(TAIL + 1)))
+        checks.in_range("n_frames", self.n_frames, 1, 60)
 
 
 def fetch(raw: str | Path, *, subjects: Iterable[int] | None = None, dry_run: bool = False) -> list[Path]:
@@ -90,13 +96,19 @@ def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
     chosen, missing = public.there(
         subjects, folders, raw, PLACES[0].replace("{s:02d}", "*").replace("{s}", "{}")
     )
-    return _content(raw, chosen, round(choice.lag_s / T_R), choice.image_side, missing)
+    return _content(raw, chosen, choice, missing)
 
 
 def synthetic(
-    raw: str | Path, *, seed: int = 0, frames: bool = False, films: Iterable[str] | None = None
+    raw: str | Path,
+    *,
+    seed: int = 0,
+    frames: bool = False,
+    films: Iterable[str] | None = None,
+    moving: bool = False,
+    n_vertices: int = 36,
 ) -> Truth:
-    """Subject 3 with all 85 runs that there are, on 36 vertices and a few voxels below them.
+    """Subject 3 with all 85 runs that there are, on few vertices and a few voxels below them.
 
     Parameters
     ----------
@@ -106,6 +118,10 @@ def synthetic(
         Whether the films are there, as a folder of frames each, one a clip.
     films : iterable of str, optional
         Only the runs of these; None takes all.
+    moving : bool
+        The films are there as scenes that move, four frames a clip. A third of the vertices each knows what is seen,
+        how it looks, and how it moves; a response lasts over the next volume too, half as strong.
+    n_vertices : int
 
     Returns
     -------
@@ -114,32 +130,44 @@ def synthetic(
     """
     raw = Path(raw)
     rng = seeding.numpy_generator(seed, "cc2017", "synthetic")
-    left, right = (np.sort(rng.choice(32492, n, replace=False)) for n in (20, 16))
+    n_left = n_vertices * 5 // 9
+    left, right = (np.sort(rng.choice(32492, n, replace=False)) for n in (n_left, n_vertices - n_left))
     folder = raw / PLACES[0].format(s=3)
     responses, ids, runs = [], [], []
     chosen = list(FILMS) if films is None else [checks.one_of("films", f, list(FILMS)) for f in films]
-    for film in chosen:
-        n_repeats, patterns = FILMS[film], rng.standard_normal((N_CLIPS, 36))
+    made, clips_made = runpy.run_path(str(HERE / "_clips.py")) if moving else {}, np.empty(0)
+    if moving:
+        clips_made, known = made["films"](len(chosen), N_CLIPS, rng)
+        planted = made["patterns"](known, n_vertices, rng)
+    for number, film in enumerate(chosen):
+        n_repeats = FILMS[film]
+        patterns = planted[number] if moving else rng.standard_normal((N_CLIPS, n_vertices))
         before = 2 if film in ("test2", "test3", "test4", "test5") else 1
         for repeat in range(1, n_repeats + 1):
             if (film, repeat) == ("test2", 9):
                 continue
-            volumes = rng.normal(10_000, 50, (before + N_CLIPS + TAIL, 36 + 8))
-            volumes[before + 2 : before + 2 + N_CLIPS, :36] += 200 * patterns
+            volumes = rng.normal(10_000, 50, (before + N_CLIPS + TAIL, n_vertices + 8))
+            volumes[before + 2 : before + 2 + N_CLIPS, :n_vertices] += 200 * patterns
+            if moving:
+                volumes[before + 3 : before + 3 + N_CLIPS, :n_vertices] += 100 * patterns
             volumes = volumes.astype(np.float32)
             _write_run(_run(folder, film, repeat), volumes, left, right)
-            responses.append(volumes[before + 2 : before + 2 + N_CLIPS, :36])
+            responses.append(volumes[before + 2 : before + 2 + N_CLIPS, :n_vertices])
             ids += [f"{film}-{i:03d}" for i in range(N_CLIPS)]
             runs += [f"{film}-{repeat}"] * N_CLIPS
-    details = {"left": left, "right": right}
-    if frames:
+    details: dict[str, np.ndarray] = {"left": left, "right": right}
+    if moving:
+        made["write"](raw / "stimuli", chosen, clips_made)
+        details |= {"clips": clips_made, **known}
+    elif frames:
         details["colours"] = _write_frames(raw / "stimuli", chosen, rng)
     table = Table({"stimulus_id": np.array(ids), "run": np.array(runs)})
     return Truth({"sub-03_fmri": np.concatenate(responses)}, {"sub-03_fmri": table}, details)
 
 
-def _content(raw: Path, folders: dict[int, Path], lag: int, side: int, absent: tuple[str, ...]) -> Assembly:
+def _content(raw: Path, folders: dict[int, Path], choice: Choice, absent: tuple[str, ...]) -> Assembly:
     signals, missing = [], list(absent)
+    lag, side, n_frames = round(choice.lag_s / T_R), choice.image_side, choice.n_frames
     for s, folder in folders.items():
         runs = {(f, r): _run(folder, f, r) for f, n in FILMS.items() for r in range(1, n + 1)}
         there = {key: path for key, path in runs.items() if path.is_file()}
@@ -166,7 +194,9 @@ def _content(raw: Path, folders: dict[int, Path], lag: int, side: int, absent: t
         ids=ids,
         table=Table({"film": np.repeat(films, N_CLIPS), "onset_s": np.tile(T_R * np.arange(N_CLIPS), len(films))}),
         splits=_splits,
-        pictures=None if found is None else Pictures(partial(_frames, found, side), side),
+        pictures=None
+        if found is None
+        else Pictures(partial(_frames, found, side, n_frames), side, n_frames if n_frames > 1 else None),
         files=files,
         missing=tuple(missing),
         notes={
@@ -179,7 +209,9 @@ def _content(raw: Path, folders: dict[int, Path], lag: int, side: int, absent: t
                 "z_scored_on": "none", "overlap": "kept",
             },
             "features": {"selected_on": "none", "aligned_on": "none"},
-            "pictures": f"the frame at the middle of each clip, central square, {side} x {side}, bicubic",
+            "pictures": (
+                "the frame at the middle of each clip" if n_frames == 1 else f"{n_frames} frames of each clip"
+            ) + f", central square, {side} x {side}, bicubic",
         },
     )  # fmt: skip
 
@@ -242,8 +274,10 @@ def _splits(dataset: NeuralDataset) -> list[Split]:
     return [Split("default", "stimulus", parts)] if all(parts.values()) else []
 
 
-def _frames(films: list[Path], side: int) -> Iterator[np.ndarray]:
-    return itertools.chain.from_iterable(clips.middle_frames(f, N_CLIPS, T_R, side) for f in films)
+def _frames(films: list[Path], side: int, n_frames: int) -> Iterator[np.ndarray]:
+    if n_frames == 1:
+        return itertools.chain.from_iterable(clips.middle_frames(f, N_CLIPS, T_R, side) for f in films)
+    return itertools.chain.from_iterable(clips.clip_frames(f, N_CLIPS, T_R, side, n_frames) for f in films)
 
 
 def _folder(raw: Path, s: int) -> Path | None:

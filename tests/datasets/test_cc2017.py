@@ -219,3 +219,45 @@ def test_a_subject_that_is_absent_is_refused_and_fetch_says_where_it_is(wen, raw
     with pytest.raises(checks.DownloadError, match="10_4231_R7X63K3M"):
         wen["fetch"](tmp_path / "empty", subjects=[1])
     assert len(wen["fetch"](tmp_path / "empty", dry_run=True)) == 3 * 86
+
+
+@pytest.fixture(scope="module")
+def moving(wen, tmp_path_factory):
+    """(truth, prepared folder) of one training film and a test film that move."""
+    folder = tmp_path_factory.mktemp("moving")
+    truth = wen["synthetic"](folder / "raw", films=["seg1", "test1"], moving=True, n_vertices=30)
+    wen["prepare"](folder / "raw", folder / "out", n_frames=4, image_side=64)
+    return truth, folder / "out"
+
+
+def test_frames_of_clips_are_kept_in_their_order_and_the_middle_one_is_the_picture(moving):
+    truth, out = moving
+    stimuli = NeuralDataset.read(out).stimuli
+    assert stimuli.kind == "video"
+    ids = ["seg1-003", "test1-239", "seg1-000"]
+    expected = truth.details["clips"][[0, 1, 0], [3, 239, 0]]
+    assert np.array_equal(stimuli.clips(ids), expected)
+    assert np.array_equal(stimuli.images(ids), expected[:, 2])
+    layout.verify(out)
+
+
+def test_each_third_of_the_vertices_knows_one_thing_of_a_moving_film_alone(moving):
+    truth, out = moving
+    trials = NeuralDataset.read(out).trials[KEY]
+    rows = trials.table["run"] == "seg1-1"
+    responses = trials.responses[:][rows]
+    responses = responses - responses.mean(0)
+    speed = truth.details["motion"][0]
+    explained = []
+    for third in np.array_split(np.arange(30), 3):
+        x = np.column_stack([responses[:, third], np.ones(240)])
+        half = np.arange(240) % 2 == 0
+        weights = np.linalg.lstsq(x[half], speed[half], rcond=None)[0]
+        explained.append(np.corrcoef((x[~half] @ weights)[:, 0], speed[~half, 0])[0, 1])
+    assert explained[2] > 0.8 and max(abs(r) for r in explained[:2]) < 0.25
+
+
+def test_films_with_fewer_frames_than_asked_for_are_refused(wen, moving):
+    raw = moving[1].parent / "raw"
+    with pytest.raises(checks.DataFileError, match="holds 960 frames, expected 1440 or more for 240 clips"):
+        wen["prepare"](raw, moving[1].parent / "more", n_frames=6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from braindec.metrics import video
-from braindec.metrics._motion import block_motion
+from braindec.maths.motion import block_motion
 
 
 @pytest.fixture

@@ -41,9 +41,11 @@ def block_motion(frames: Tensor) -> Tensor:
     around = pad(after[:, None], (REACH,) * 4, mode="replicate")[:, 0]
     best = torch.full((len(before), height // BLOCK, width // BLOCK), torch.inf, device=frames.device)
     motion = torch.zeros(len(before), 2, *best.shape[1:], device=frames.device)
+    difference = torch.empty_like(before)  # one buffer for all displacements
     for down, right in product(range(-REACH, REACH + 1), repeat=2):
         moved = around[:, REACH + down : REACH + down + height, REACH + right : REACH + right + width]
-        cost = avg_pool2d((before - moved).square()[:, None], BLOCK)[:, 0]
+        torch.sub(before, moved, out=difference)
+        cost = avg_pool2d(difference.square_()[:, None], BLOCK)[:, 0]
         cost = cost + STILLNESS * (down**2 + right**2) ** 0.5
         better = cost < best
         best = torch.where(better, cost, best)
