@@ -99,10 +99,11 @@ class Depth(ImageTarget):
         return np.concatenate(parts)
 
     def _maps(self, x: Tensor) -> Tensor:
-        near = self._model(pixel_values=x).predicted_depth.float()[
-            :, None
-        ]  # (n, 1, height, width), near is large
+        near = self._model(pixel_values=x).predicted_depth.float()[:, None]
+        if getattr(self._model.config, "depth_estimation_type", "relative") == "metric":
+            near = -near  # metres; relative models put out what is large where it is near
         size = (self.config.side, self.config.side)
         flat = interpolate(near, size, mode="area").flatten(2)  # (n, 1, side * side)
         low, high = flat.amin(2, keepdim=True), flat.amax(2, keepdim=True)
-        return (flat - low) / (high - low).clamp_min(1e-6)
+        spread = high - low
+        return torch.where(spread > 0, (flat - low) / spread, 0.0)  # a map without depth is all far
