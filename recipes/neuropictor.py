@@ -13,7 +13,7 @@ from braindec import evaluate
 from braindec.adapters import linear
 from braindec.backbones import mlp
 from braindec.data.preprocessing import Standardise, Whiten
-from braindec.evaluate import controlled, panels
+from braindec.evaluate import controlled, outputs, panels
 from braindec.generators import embedded_unclip
 from braindec.losses import soft_clip
 from braindec.recipe import NeuralData, Recipe
@@ -48,36 +48,41 @@ SMOKE = (
     "plan.n_null=1",
     "plan.n_null_pictures=1",
     "settings.world=smoke",
-    "settings.control.n_images=8",
-    "settings.control.train.n_steps=10",
-    "settings.control.train.batch_size=8",
-    "settings.control.train.validate_every=5",
+    "settings.control.n_images=6",
+    "settings.control.train.n_steps=6",
+    "settings.control.train.lr=2e-3",
+    "settings.control.train.batch_size=6",
+    "settings.control.train.validate_every=6",
 )
 
 
 def main(recipe, data_dir, out_dir):
     lap, plan = evaluate.Laps(), recipe.plan
     dataset = recipe.data.read(data_dir)
-    embeddings = recipe.embed(dataset, data_dir, everything=True)
-    training = evaluate.training_part(recipe, dataset, embeddings)
+    embeddings = recipe.embed_each(dataset, data_dir, everything=True)
+    training = evaluate.training_part(recipe, dataset, embeddings["main"])
     decoder, nulls = evaluate.fit_with_nulls(
         recipe, training, embeddings, plan.n_null_pictures, out_dir / "logs", n_jobs=plan.n_jobs
     )
     lap("decoders, true and shuffled")
+    metrics = ("image_retrieval_top1", "brain_retrieval_top1")
+    judged = outputs.by_output(decoder, nulls, recipe, dataset, embeddings, "main", metrics)
     drawn, scores, gains = controlled.controlled(decoder, nulls, recipe, dataset, recipe.settings["control"])
     lap("branches and pictures")
     report = Report(
-        scores,
+        (*judged.scores, *scores),
         {
             "title": "NeuroPictor: a shared space that steers the diffusion model",
             "summary": "One space for all subjects; it is decoded into an image embedding, and it steers the frozen "
             "generator through a control branch.",
             "command": "braindec run neuropictor --out runs/neuropictor",
-            "comparisons": list(gains),
+            "comparisons": [*judged.comparisons, *gains],
+            **judged.record,
             **lap.record(),
         },
         (
             *controlled.panels(drawn),
+            panels.comparisons(judged.comparisons, "Retrieval against others"),
             panels.comparisons(gains, "What the control branch adds to the same generator"),
             *panels.curves(decoder),
             panels.limits(

@@ -114,6 +114,6 @@ def unfilled(unet: dict[str, Any], vae: dict[str, Any], dtype: str) -> nn.Module
     _compat.ensure_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    with torch.device("meta"):
+    with torch.device("meta"), _folder.quiet():
         parts = {"unet": UNet2DConditionModel(**unet), "vae": AutoencoderKL(**vae)}
-    return nn.ModuleDict({"unet": parts["unet"].to(getattr(torch, dtype)), "vae": parts["vae"]})
+        return nn.ModuleDict({"unet": parts["unet"].to(dtype=getattr(torch, dtype)), "vae": parts["vae"]})
