@@ -150,7 +150,7 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
     settings = gallery_index.Config(**asked_for)
     clock = time.perf_counter()
     made = galleries.write(
-        folder / "gallery", parts(n, options.dim), space="drawn/unit", precision="bfloat16", shard_rows=10**6
+        folder / "gallery", parts(n, options.dim), space="drawn/unit", precision="bfloat16"
     )
     written = time.perf_counter() - clock
     clock = time.perf_counter()
@@ -222,6 +222,13 @@ def arithmetic(values: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def _asked() -> str:
+    """The command line without places of this machine."""
+    words = sys.argv[1:]
+    places = [i for i, word in enumerate(words) if word in ("--folder", "--out")]
+    return " ".join(word for i, word in enumerate(words) if i not in places and i - 1 not in places)
+
+
 def disk(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -238,7 +245,7 @@ def write(path: Path, values: dict[str, Any], options: argparse.Namespace) -> No
     names = ("torch", "numpy", *(("faiss-cpu",) if "index" in values else ()))
     record = {
         "measured": True,
-        "command": f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}python {' '.join(sys.argv)}",
+        "command": f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}python benchmarks/gallery.py {_asked()}".rstrip(),
         "options": {k: None if isinstance(v, Path) else v for k, v in vars(options).items()},
         "machine": {
             "cpu": platform.processor() or platform.machine(),

@@ -128,12 +128,12 @@ class Gallery:
         DataFileError
             If one is not what was written.
         """
-        content = store.read_json(self.folder / INDEX, WAY_OUT)
-        for shard in content["shards"]:
-            if store.sha256_of(self.folder / shard["file"]) != shard["sha256"]:
-                raise checks.DataFileError(
-                    self.folder / shard["file"], "is damaged", "Copy or write it again."
-                )
+        for shard in store.read_json(self.folder / INDEX, WAY_OUT)["shards"]:
+            stored = store.Stored(self.folder / Path(shard["file"]).name)
+            for name in stored.names:
+                rows = stored.rows(name)
+                for start in range(0, len(rows), BLOCK):
+                    rows[start : start + BLOCK]  # blocks are hashed as they are read
 
     def _terms_of(self, name: str, terms: Terms) -> tuple[Tensor, Tensor]:
         if name not in self._terms:
@@ -277,7 +277,7 @@ def _write_shard(path: Path, ids: Sequence[str], values: np.ndarray, precision: 
         ):
             out.bulk(name, rows.shape, rows.dtype).append(rows)
         out.attributes({"precision": precision})
-    return {"file": path.name, "n": len(values), "sha256": store.sha256_of(path)}
+    return {"file": path.name, "n": len(values)}
 
 
 def _open_shard(path: Path, start: int, precision: str) -> _Shard:

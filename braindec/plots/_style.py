@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 INK = "#22262b"  # text and axes; an inline SVG takes the page's colour instead
 CHARACTERS_AN_INCH = 11  # of upright labels at the size below
+FITS_A_PHONE = 560  # pixels: wide figures are moved sideways there, others shrunk, their letters still read
 FAINT = "#8d949e"  # grid, chance, null: readable on white and on black
 # Okabe & Ito's colours, a little lighter or darker where one of them would vanish on white or on black.
 COLOURS = ("#2f80c2", "#e08a00", "#0a9e75", "#cc6fa6", "#d55e00", "#6d63c9", "#4bb3dd")
@@ -143,10 +144,10 @@ def svg(made: Figure, alt: str) -> str:
     width, height = (float(tree.attrib[side].removesuffix("pt")) for side in ("width", "height"))
     text = _for_a_page(ElementTree.tostring(tree, encoding="unicode"))
     # matplotlib writes points; the page lays the figure out in pixels of 1/96 inch.
-    return (
-        f'<svg class="figure" role="img" aria-label="{escape(alt, quote=True)}" viewBox="0 0 {width:g} {height:g}" '
-        f'width="{width * 4 / 3:.0f}" height="{height * 4 / 3:.0f}">{text[text.index(">") + 1 :]}'
-    )
+    small = " small" if width * 4 / 3 <= FITS_A_PHONE else ""
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width * 4 / 3:.0f}" height="{height * 4 / 3:.0f}"'
+    said = escape(alt, quote=True)
+    return f'<svg class="figure{small}" role="img" aria-label="{said}" {size}>{text[text.index(">") + 1 :]}'
 
 
 def _for_a_page(text: str) -> str:

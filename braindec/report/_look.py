@@ -2,9 +2,11 @@
 
 CSS = """
 :root { color-scheme: light dark; --label: 7.6rem; --paper: #fbfbfa; --card: #ffffff; --ink: #22262b; --quiet: #6a717b;
-  --line: #e3e5e8; --accent: #2f80c2; --accent-soft: #2f80c222; --gold: #b8902b; --base: #c05a00; --bar: #eceef1; }
+  --line: #e3e5e8; --accent: #2f80c2; --accent-soft: #2f80c222; --gold: #b8902b; --base: #c05a00; --bar: #eceef1;
+  --shade: #22262b33; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15181c; --card: #1d2126; --ink: #e6e8eb; --quiet: #9aa2ad;
-  --line: #2f353c; --accent: #5aa5e2; --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138; } }
+  --line: #2f353c; --accent: #5aa5e2; --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138;
+  --shade: #000000aa; } }
 * { box-sizing: border-box; }
 html { scroll-behavior: smooth; scroll-padding-top: 3.6rem; }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -154,9 +156,15 @@ footer { color: var(--quiet); font-size: 0.85rem; margin: 3rem 0 2.5rem; }
   .shots figcaption { font-size: 0.66rem; }
   h1 { font-size: 1.55rem; }
   /* Shrunk to a phone the letters of a figure cannot be read: it is moved sideways instead. */
-  .panel { padding: 1rem; overflow-x: auto; } .panel > svg.figure { max-width: 40rem; } }
+  .panel { padding: 1rem; overflow-x: auto; } .panel > svg.figure:not(.small) { max-width: 40rem; }
+  /* A shade at the edge behind which there is more. */
+  .panel { background: linear-gradient(90deg, var(--card) 40%, transparent) left / 2rem 100% no-repeat local,
+      linear-gradient(270deg, var(--card) 40%, transparent) right / 2rem 100% no-repeat local,
+      linear-gradient(90deg, var(--shade), transparent) left / 0.8rem 100% no-repeat scroll,
+      linear-gradient(270deg, var(--shade), transparent) right / 0.8rem 100% no-repeat scroll, var(--card); } }
 @media (min-width: 641px) { nav > div { flex-wrap: wrap; row-gap: 0.2rem; } }
 @media (min-width: 1500px) { html { font-size: 19px; } body { font-size: 1rem; }
-  main, header.page > div, nav > div { max-width: 1400px; } .panel > svg.figure { width: 100%; max-width: 1250px; } }
+  main, header.page > div, nav > div { max-width: 1400px; } .panel > svg.figure { width: 100%; max-width: 1250px; }
+  .panel > svg.figure.small { max-width: 720px; } }
 @media print { nav { display: none; } .panel { break-inside: avoid; } }
 """

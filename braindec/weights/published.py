@@ -143,7 +143,8 @@ def here(entry: Published) -> Path | None:
     """The folder that holds all of an entry's weights, the newest one; None where there is none."""
     if entry.convert not in (None, "safetensors"):
         folder = converted_folder(entry.name)
-        return folder if (folder / "config.json").is_file() else None
+        written = any((folder / name).is_file() for name in ("config.json", "model_index.json"))
+        return folder if written else None
     found = [
         folder
         for folder in repository_folder(entry.repository, entry.kind).glob("snapshots/*")

@@ -116,7 +116,7 @@ def test_pull_without_a_name_shows_the_table(capsys):
     assert cli.main(["pull"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in published.table())
-    assert "refused" in said
+    assert "CreativeML Open RAIL++-M" in said
 
 
 def test_the_doctor_says_what_is_here_and_what_can_run(loopback_hub, table, capsys, monkeypatch):
