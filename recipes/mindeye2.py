@@ -1,0 +1,125 @@
+"""MindEye2: a model that several subjects share, then a new person with little data, and pictures for that one.
+
+Each subject has a linear map into a shared space; mixer, projection for retrieval and diffusion prior are everybody's.
+They are pretrained on two simulated fMRI subjects and adapted, all weights, to a third one with a tenth of the data.
+
+Run     braindec run mindeye2 --out runs/mindeye2
+Smoke   braindec run mindeye2 --smoke
+Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
+Expect  see recipes/README.md; the mixer as published is --set backbone.variant=published --set backbone.n_tokens=null
+"""
+
+from dataclasses import replace
+
+from braindec import evaluate
+from braindec.adapters import linear
+from braindec.backbones import mixer
+from braindec.data.preprocessing import Standardise, Whiten
+from braindec.evaluate import outputs, panels, two_paths
+from braindec.generators import embedded_unclip, vae_latents
+from braindec.losses import mse, soft_clip
+from braindec.priors import diffusion
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import tiny_openclip, vae
+from braindec.train import Config as Train
+from braindec.types import Report
+
+RECIPE = Recipe(
+    data=NeuralData("simulated", subjects=(1, 2, 3)),
+    target=tiny_openclip.Config(),  # what prior and pictures are made of
+    targets={
+        "clip": tiny_openclip.Config(),  # projected from it: what retrieves
+        "low_level": vae.Config(model="shipped", size=64, layout="flat"),
+    },
+    adapter=linear.Config(shared_dim=192),
+    backbone=mixer.Config(n_blocks=2, projected=(("clip", "main"),)),
+    loss={
+        "main": mse.Config(),
+        "clip": soft_clip.Config(
+            mixco_fraction=0.33, mixco_temperature=0.05, temperature_start=0.05, temperature_end=0.05
+        ),
+        "low_level": mse.Config(),
+    },
+    prior=diffusion.Config(network="mindeye2", width=96, depth=2, heads=4),
+    generator=embedded_unclip.Config(n_steps=10, guidance=1.0),
+    preprocessing=(Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
+    train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
+    prior_train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
+    n_folds=3,
+    protocol="heldout_stimuli",
+    plan=evaluate.Plan(n_null=3, n_jobs=1, progress=False),
+    settings={
+        "world": "demo",
+        "newcomer": 4,
+        "n_images": 30,
+        "merge": "blend",
+        "low_level": vae_latents.Config(),
+    },
+)
+SMOKE = (
+    "data.subjects=[1]",
+    "adapter.shared_dim=48",
+    "backbone.n_blocks=1",
+    "train.n_steps=60",
+    "train.batch_size=90",
+    "train.lr=2e-3",
+    "train.validate_every=60",
+    "prior_train.n_steps=10",
+    "prior_samples=4",
+    "prior.width=32",
+    "prior.depth=1",
+    "n_folds=2",
+    "generator.n_steps=2",
+    "plan.n_null=1",
+    "settings.world=smoke",
+    "settings.newcomer=2",
+    "settings.n_images=6",
+)
+
+
+def main(recipe, data_dir, out_dir):
+    lap, told = evaluate.Laps(), recipe.settings
+    dataset = recipe.data.read(data_dir)
+    embeddings = recipe.embed_each(dataset, data_dir, everything=True)
+    training = evaluate.training_part(recipe, dataset, embeddings["main"])
+    decoder = outputs.fit_outputs(
+        recipe, training, embeddings, out_dir / "logs", progress=recipe.plan.progress
+    )
+    lap("pretraining on other subjects")
+    newcomer = replace(recipe.data, subjects=(told["newcomer"],)).read(data_dir)
+    few = evaluate.training_part(recipe, newcomer, embeddings["main"])
+    adapted, nulls, scratch = outputs.adapt_outputs(
+        decoder, recipe, few, embeddings, mode="all", n_null=recipe.plan.n_null
+    )
+    lap("a new subject")
+    metrics = ("image_retrieval_top1", "brain_retrieval_top1")
+    judged = outputs.by_output(adapted, nulls, recipe, newcomer, embeddings, "clip", metrics, scratch=scratch)
+    lap("retrieval")
+    drawn, scores, gains = two_paths.two_paths(
+        adapted, nulls, recipe, newcomer, output="low_level", rough=vae_latents.build(told["low_level"]),
+        n_images=told["n_images"], merge=told["merge"],
+    )  # fmt: skip
+    lap("pictures")
+    report = Report(
+        (*judged.scores, *scores),
+        {
+            "title": "MindEye2: a shared model, then little data of a new person",
+            "summary": "Adapters of all subjects end in one space; the rest is pretrained on other people and adapted "
+            "to a new one, against the same recipe from scratch and ridge.",
+            "command": "braindec run mindeye2 --out runs/mindeye2",
+            "comparisons": [*judged.comparisons, *gains],
+            **judged.record,
+            **lap.record(),
+        },
+        (
+            *two_paths.panels(drawn),
+            panels.comparisons(judged.comparisons, "Retrieval for the new person, on the same queries"),
+            panels.comparisons(gains, "What each path adds to the pictures"),
+            *panels.curves(adapted),
+            panels.limits(
+                "The brains of this page are simulated: its scores say nothing about real recordings."
+            ),
+        ),
+    )
+    adapted.save_pretrained(out_dir / "decoder", report)
+    return report
