@@ -17,7 +17,7 @@ from braindec.backbones import masked_transformer
 from braindec.data import sliding
 from braindec.data.preprocessing import Standardise
 from braindec.decoder.masked import Config as Masked
-from braindec.evaluate import panels, video
+from braindec.evaluate import panels, video, video_apart
 from braindec.generators import embedded_unclip
 from braindec.losses import soft_clip
 from braindec.recipe import NeuralData, Recipe
@@ -82,11 +82,11 @@ def main(recipe, data_dir, out_dir):
     embeddings = recipe.embed(dataset, data_dir)
     lap("embeddings")
     training = evaluate.training_part(recipe, dataset, embeddings)
-    decoder, nulls = video.pretrained_with_nulls(
+    decoder, nulls = video_apart.pretrained_with_nulls(
         recipe, training, embeddings, told["pretraining"], out_dir / "logs"
     )
     lap("pretraining, fits")
-    scores, apart = video.decoded_apart(decoder, nulls, recipe, dataset, {"main": embeddings})
+    scores, apart = video_apart.decoded_apart(decoder, nulls, recipe, dataset, {"main": embeddings})
     lap("retrieval")
     found = video.watched(decoder, nulls, recipe, dataset, told["video"])
     lap("clips")
@@ -103,7 +103,7 @@ def main(recipe, data_dir, out_dir):
             **lap.record(),
         },
         (
-            video.apart_panel(apart, WORDS),
+            video_apart.apart_panel(apart, WORDS),
             *video.panels(found),
             *panels.curves(decoder.main),
         ),

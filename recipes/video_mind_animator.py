@@ -15,7 +15,7 @@ from braindec.adapters import linear
 from braindec.backbones import linear as backbone
 from braindec.data import sliding
 from braindec.data.preprocessing import Detrend, Pca, Standardise
-from braindec.evaluate import panels, video
+from braindec.evaluate import panels, video, video_apart
 from braindec.generators import embedded_unclip, vae_latents
 from braindec.losses import soft_clip
 from braindec.recipe import NeuralData, Recipe
@@ -74,9 +74,9 @@ def main(recipe, data_dir, out_dir):
     embeddings = recipe.embed_each(dataset, data_dir)
     lap("embeddings")
     training = evaluate.training_part(recipe, dataset, embeddings["main"])
-    decoder, nulls = video.fit_apart(recipe, training, embeddings, out_dir / "logs")
+    decoder, nulls = video_apart.fit_apart(recipe, training, embeddings, out_dir / "logs")
     lap("fits")
-    scores, apart = video.decoded_apart(decoder, nulls, recipe, dataset, embeddings)
+    scores, apart = video_apart.decoded_apart(decoder, nulls, recipe, dataset, embeddings)
     lap("decoders apart")
     rough = vae_latents.build(told["structure"])
     found = video.watched(decoder, nulls, recipe, dataset, told["video"], rough=rough)
@@ -93,7 +93,7 @@ def main(recipe, data_dir, out_dir):
             **lap.record(),
         },
         (
-            video.apart_panel(apart, WORDS),
+            video_apart.apart_panel(apart, WORDS),
             *video.panels(found),
             *panels.curves(decoder.main),
         ),

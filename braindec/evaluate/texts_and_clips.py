@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import checks, seeding
+from braindec import checks, seeding, store
 from braindec.evaluate.measures import Measured, metric_table
 from braindec.evaluate.pictures import Stake, judge_of, left_out, measured_pictures
 from braindec.evaluate.scoring import Judged, scores_of
@@ -20,7 +20,7 @@ from braindec.types import Score
 # Metrics by name; and why others of the protocol are not among them, by name.
 Found = tuple[dict[str, Measured], dict[str, str]]
 # What a network sees in clips: presented ones recur for every system and metric; a handful of entries.
-_SEEN: dict[tuple[str, bool, bytes], Tensor] = {}
+_SEEN: dict[tuple[str, bool, str], Tensor] = {}
 
 
 def measure_captions(
@@ -192,7 +192,8 @@ def _video_input(metric: Metric, clips: np.ndarray) -> Tensor:
     if metric.network is None:
         return torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float() / 255
     judge = judge_of(metric.network, metric.node)
-    key = (f"{metric.network}.{metric.node}", metric.needs.startswith("clips"), clips.tobytes())
+    content = store.content_hash(clips=clips)
+    key = (f"{metric.network}.{metric.node}", metric.needs.startswith("clips"), content)
     if key not in _SEEN:
         while len(_SEEN) >= 8:
             _SEEN.pop(next(iter(_SEEN)))

@@ -9,7 +9,7 @@ from braindec import checks, evaluate
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
 from braindec.data import NeuralDataset, Split
-from braindec.evaluate import video
+from braindec.evaluate import video, video_apart
 from braindec.generators import pixels as drawn
 from braindec.generators._frames import moved
 from braindec.losses import mse
@@ -56,13 +56,13 @@ def world():
             ("motion", block_motion, recipe.targets["motion"]),
         )
     }
-    decoder, nulls = video.fit_apart(recipe, dataset.part("train"), embeddings)
+    decoder, nulls = video_apart.fit_apart(recipe, dataset.part("train"), embeddings)
     return dataset, recipe, embeddings, decoder, nulls
 
 
 def test_looks_and_motion_are_each_told_apart_by_their_own_decoder(world):
     dataset, recipe, embeddings, decoder, nulls = world
-    scores, apart = video.decoded_apart(decoder, nulls, recipe, dataset, embeddings)
+    scores, apart = video_apart.decoded_apart(decoder, nulls, recipe, dataset, embeddings)
     for name in ("main", "motion"):
         found = apart[name]["sub-01_fmri"]
         assert found["low"] > 0.55 and found["value"] > found["null"] + 0.15, name
