@@ -1,12 +1,13 @@
 """Whether the hallucination meter says what it promises: coverage, what is not encoded, what is, false claims.
 
-Run     OMP_NUM_THREADS=1 BRAINDEC_REAL_DATA=DIR python benchmarks/hallucination.py [--worlds 20] [--jobs 2]
+Run     OMP_NUM_THREADS=1 BRAINDEC_REAL_DATA=DIR python benchmarks/hallucination.py [--worlds 20] [--folder F]
 Small   python benchmarks/hallucination.py --small    (no result file)
 Writes  benchmarks/results/hallucination.json
 
 worlds  Simulated brains of one subject; a fifth of them sees everything, the others do not see the colour, the texture,
         the shape of objects, or the background (`World.unseen`: to them all scenes are alike in it). Readouts, decoder,
         prior and calibration know training scenes alone; numbers are of 300 scenes a world that nothing was fitted on.
+        Each world is one file in F, found again when the command is given again.
 digits  A hundred digits that a person saw, ten held out at a time; intervals by jackknife+ over the other ninety; and
         the same with the digits shuffled. Left out, and said so, where BRAINDEC_REAL_DATA is not set.
 """
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 from hallucination_parts import digits, worlds
 
+from braindec import store
 from braindec.decoder import versions
 from braindec.evaluate.hallucination import FROM_BRAIN, FROM_PRIOR, UNDECIDABLE
 from braindec.evaluate.jobs import refits
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--worlds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.perf_counter()
@@ -47,8 +50,16 @@ def main() -> None:
     plants = list(worlds.PLANTS)
 
     def one(number: int) -> list[dict[str, Any]]:
-        return worlds.measured(number, plants[number % len(plants)], size)
+        path = None if options.folder is None else options.folder / f"world-{number:03d}.json"
+        if path is not None and path.is_file():
+            return store.read_json(path)
+        found = worlds.measured(number, plants[number % len(plants)], size)
+        if path is not None:
+            store.write_json(path, found)
+        return found
 
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     rows = [
         row for found in refits(one, n, n_jobs=options.jobs, said="worlds", progress=True) for row in found
     ]
@@ -79,7 +90,7 @@ def digits_part(*, small: bool) -> Any:
     folder = Path(root) / "fmri_digits69"
     return {
         "seen": digits.measured(folder),
-        "shuffled": [digits.measured(folder, shuffled=seed) for seed in range(3)],
+        "shuffled": [digits.measured(folder, shuffled=seed) for seed in range(10)],
     }
 
 

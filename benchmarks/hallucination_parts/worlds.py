@@ -20,7 +20,6 @@ from braindec.decoder.settings import Settings as DecoderSettings
 from braindec.evaluate import hallucination as meter
 from braindec.evaluate import inside_fitting
 from braindec.evaluate.hallucination_beliefs import belief_of
-from braindec.evaluate.hallucination_draws import judged
 from braindec.evaluate.hallucination_draws import meter as calibrated
 from braindec.evaluate.hallucination_readouts import attributes_of, latent_attribute
 from braindec.losses import mse
@@ -49,12 +48,12 @@ class Size:
     """How large each world is."""
 
     n_voxels: int = 200
-    n_images: int = 900
+    n_images: int = 800
     n_gallery: int = 300
-    n_reference: int = 500
-    n_prior_steps: int = 250
+    n_reference: int = 400
+    n_prior_steps: int = 150
     noise_level: float = 0.6
-    n_samples: int = 32
+    n_samples: int = 16
 
 
 SMALL = Size(n_voxels=60, n_images=240, n_gallery=60, n_reference=150, n_prior_steps=40, n_samples=8)
@@ -102,7 +101,7 @@ def measured(seed: int, plant: str, size: Size) -> list[dict[str, Any]]:
     gauges = calibrated(decoder, attributes, embeddings, settings=told, seed=seed)
     prediction = decoder.predict(test.trials["sub-01_fmri"], repeats="after")
     draws = decoder.imagine(prediction, seed=seed, n_samples=told.n_samples)
-    readings = judged(decoder, gauges, prediction, settings=told, seed=seed)
+    readings = meter.judge(gauges["sub-01_fmri"], draws)
     rows = []
     for gauge, reading in zip(gauges["sub-01_fmri"], readings, strict=True):
         truth = gauge.attribute.of(prediction.ids)
