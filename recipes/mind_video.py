@@ -15,7 +15,7 @@ from braindec import evaluate
 from braindec.adapters import region_patches
 from braindec.backbones import masked_transformer
 from braindec.data import sliding
-from braindec.data.preprocessing import Standardise
+from braindec.data.preprocessing import Detrend, Standardise
 from braindec.decoder.masked import Config as Masked
 from braindec.evaluate import panels, video, video_apart
 from braindec.generators import embedded_unclip
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     backbone=masked_transformer.Config(patch=16, width=256, n_layers=6, pool="all"),
     loss=soft_clip.Config(mixco_fraction=0.0, temperature_start=0.05, temperature_end=0.05),
     generator=embedded_unclip.Config(n_steps=20),
-    preprocessing=(Standardise(unit="run", scope="unit_unlabelled"),),
+    preprocessing=(Detrend("run", order=4), Standardise(unit="run", scope="unit_unlabelled")),
     train=Train(n_steps=3000, batch_size=256, lr=3e-4, validate_every=500),
     n_folds=2,
     protocol="cc2017_test",
@@ -52,6 +52,7 @@ RECIPE = Recipe(
 )
 SMOKE = (
     "target.n_frames=2",
+    'preprocessing=[{"name": "Standardise", "unit": "run", "scope": "unit_unlabelled"}]',
     'adapter.regions=["volume +0","volume +1"]',
     "adapter.n_patches=6",
     "adapter.patch=10",

@@ -35,7 +35,7 @@ RECIPE = Recipe(
     loss=soft_clip.Config(mixco_fraction=0.0, temperature_start=0.05, temperature_end=0.05),
     generator=embedded_unclip.Config(n_steps=20, strength=0.75),
     preprocessing=(
-        Detrend("run"),
+        Detrend("run", order=4),
         Standardise(unit="run", scope="unit_unlabelled"),
         Pca(n_components=1000),
     ),
