@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from braindec import checks, pretrained, store
+from braindec.weights import published
 
 WAY_OUT = "Give a folder written by save_pretrained, with the model's weights and tokenizer."
 
@@ -18,7 +19,8 @@ def opened(folder: str, classes: tuple[str, ...], feature: str) -> tuple[Path, A
     Parameters
     ----------
     folder : str
-        As ``save_pretrained`` of model and tokenizer writes it; no code of it is run.
+        As ``save_pretrained`` of model and tokenizer writes it, no code of it is run; or a name or repository of
+        published weights that were pulled.
     classes : tuple of str
         Of transformers.
     feature : str
@@ -28,6 +30,8 @@ def opened(folder: str, classes: tuple[str, ...], feature: str) -> tuple[Path, A
     ------
     MissingPackageError
         If transformers (extra `models`) is not installed.
+    DownloadError
+        If published weights are not on this machine; it says what fetches them.
     ConfigError
         If the folder holds a model of another class.
     DataFileError
@@ -36,7 +40,7 @@ def opened(folder: str, classes: tuple[str, ...], feature: str) -> tuple[Path, A
     pretrained.needs_transformers(feature)
     import transformers
 
-    path = checks.existing_folder(folder, WAY_OUT)
+    path = _folder(folder)
     described = store.read_json(path / "config.json", WAY_OUT)
     name = checks.one_of(
         f"class of the model in {folder}", (described.get("architectures") or [None])[0], classes
@@ -47,6 +51,13 @@ def opened(folder: str, classes: tuple[str, ...], feature: str) -> tuple[Path, A
     with pretrained.quiet():
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
     return path, model, tokenizer
+
+
+def _folder(model: str) -> Path:
+    known = {name for entry in published.table().values() for name in (entry.name, entry.repository)}
+    if not Path(model).is_dir() and model in known:
+        return published.folder_of(model)
+    return checks.existing_folder(model, WAY_OUT)
 
 
 def space_of(folder: Path, model: Any, layers: str, pooling: str) -> str:

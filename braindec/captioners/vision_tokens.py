@@ -23,14 +23,15 @@ class Config:
     Parameters
     ----------
     model : str
-        Folder written by ``save_pretrained`` of a GitForCausalLM or BlipForConditionalGeneration, its tokenizer in it.
-        The decoder's target is `transformers_vision` of the same folder with ``pooling="all"``.
+        Folder written by ``save_pretrained`` of a GitForCausalLM or BlipForConditionalGeneration, its tokenizer in it;
+        or published weights that ``braindec pull`` fetched, by name or repository. The decoder's target is
+        `transformers_vision` of the same folder with ``pooling="all"``.
     writing : Writing
     device : str
         Where the language model runs.
     """
 
-    model: str = "weights/git-base-coco"
+    model: str = "microsoft/git-base-coco"
     writing: Writing = WRITING
     device: str = "cpu"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from braindec import checks
 from braindec.captioners import multimodal_tokens, nearest_caption, prefix, vision_tokens
 from braindec.captioners._prefix_training import word_tokenizer
 from braindec.captioners._writing import Writing
+from braindec.weights import published
 
 WORDS = {"colour": ("red", "blue", "green"), "shape": ("star", "ring"), "place": ("top", "centre")}
 QUICK = prefix.Config(
@@ -135,6 +137,21 @@ def test_a_folder_of_another_class_or_without_weights_is_refused(captioner_folde
         vision_tokens.build(vision_tokens.Config(str(tmp_path)))
     with pytest.raises(FileNotFoundError, match="save_pretrained"):
         vision_tokens.build(vision_tokens.Config(str(tmp_path / "nowhere")))
+
+
+def test_published_weights_are_found_where_they_were_pulled_and_else_the_command_is_said(
+    captioner_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(checks.DownloadError, match=r"braindec pull git-base-coco"):
+        vision_tokens.build(vision_tokens.Config())
+    place = published.repository_folder("microsoft/git-base-coco") / "snapshots" / published.BY_HAND
+    shutil.copytree(captioner_folder("git"), place)
+    spaces = [
+        vision_tokens.build(vision_tokens.Config(m)).space
+        for m in ("microsoft/git-base-coco", "git-base-coco")
+    ]
+    assert spaces == [vision_tokens.build(vision_tokens.Config(str(place))).space] * 2
 
 
 def test_settings_that_contradict_each_other_are_refused():
