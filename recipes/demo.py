@@ -15,7 +15,7 @@ from braindec import evaluate, registry, report
 from braindec.adapters import linear
 from braindec.backbones import mlp
 from braindec.data.preprocessing import AverageTime, Crop, Standardise, Vectorise, Whiten
-from braindec.evaluate import inside_page, panels
+from braindec.evaluate import hallucination, inside_page, panels
 from braindec.generators import embedded_unclip
 from braindec.losses import soft_clip
 from braindec.priors import diffusion
@@ -49,6 +49,7 @@ RECIPE = Recipe(
         "n_null_newcomer": 5,
         "n_images": 30,
         "n_samples": 3,
+        "meter": hallucination.Settings(n_samples=8, n_prior=256),
         "attributes": {"colour": "colour", "place": "place", "object": "shape", "background": "background"},
         "inverse_crime_world": "world_inverse_crime.json",
         "inside": inside_page.Settings(),
@@ -102,6 +103,7 @@ def main(recipe, data_dir, out_dir):
         decoder, nulls, recipe, dataset, embeddings, n_images=recipe.settings["n_images"],
         n_steps=recipe.generator.n_steps, n_samples=recipe.settings["n_samples"], n_jobs=plan.n_jobs,
         attributes=evaluate.attributes_of(training, dataset, embeddings, recipe.settings["attributes"]),
+        meter=recipe.settings["meter"],
         target=registry.load("targets", "tiny_openclip").build(recipe.target),
     )  # fmt: skip
     # Another network than the target's: what pixels predict of a voxel, learnt from the training scenes.
