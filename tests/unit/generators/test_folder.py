@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from braindec import checks
-from braindec.generators import ip_adapter, latent_diffusion, sdxl_unclip
+from braindec.generators import Guides, ip_adapter, latent_diffusion, sdxl_unclip
 
 WEIGHTS = Path("unet") / "diffusion_pytorch_model.safetensors"
 
@@ -111,3 +112,27 @@ def test_an_adapter_of_another_network_is_refused(folder, tiny_pipelines, tmp_pa
     save_file(tensors, file)
     with pytest.raises(checks.DataFileError, match=r"ip\.safetensors"):
         ip_adapter.build(ip_adapter.Config(folder=str(folder), space="s", adapter=str(file)))
+
+
+def test_a_latent_diffusion_with_a_vector_quantised_autoencoder_and_no_texts_is_drawn(
+    tiny_pipelines, tmp_path
+):
+    """As the first latent diffusion models were saved."""
+    from diffusers import VQModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        quantised = VQModel(
+            block_out_channels=(8, 8), latent_channels=4, norm_num_groups=4, num_vq_embeddings=32, sample_size=16,
+            down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        )  # fmt: skip
+    parts = {"unet": tiny_pipelines.unet(), "vqvae": quantised, "scheduler": tiny_pipelines.scheduler()}
+    for name, part in parts.items():
+        part.save_pretrained(tmp_path / name)
+    index = {name: ["diffusers", type(part).__name__] for name, part in parts.items()}
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "LDMTextToImagePipeline", **index}))
+    made, tokens = opened(tmp_path), np.ones((2, 3, 16), np.float32)
+    asked = {"n_steps": 2, "guides": Guides(low_level=np.full((2, 16, 16, 3), 200, np.uint8))}
+    drawn = made.generate(tokens, generator=torch.Generator().manual_seed(0), **asked)
+    assert drawn.shape == (2, 16, 16, 3)
+    assert drawn.std() > 0
