@@ -242,10 +242,11 @@ def peak() -> float:
 def write(path: Path, values: dict[str, Any], options: argparse.Namespace) -> None:
     """The result file."""
     threads = os.environ.get("OMP_NUM_THREADS")
+    before = f"OMP_NUM_THREADS={threads} " if threads else ""
     names = ("torch", "numpy", *(("faiss-cpu",) if "index" in values else ()))
     record = {
         "measured": True,
-        "command": f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}python benchmarks/gallery.py {_asked()}".rstrip(),
+        "command": f"{before}python benchmarks/gallery.py {_asked()}".rstrip(),
         "options": {k: None if isinstance(v, Path) else v for k, v in vars(options).items()},
         "machine": {
             "cpu": platform.processor() or platform.machine(),

@@ -33,6 +33,7 @@ def test_the_exact_search_equals_a_comparison_with_all_rows(repository, tmp_path
     assert found["rows_compared_in_full"] < 4000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(util.find_spec("faiss") is None, reason="needs faiss-cpu: pip install 'braindec[faiss]'")
 def test_the_index_is_measured_against_the_exact_search(repository, tmp_path):
     sizes = ("--n", "0", "--index-n", "4000", "--n-cells", "16", "--n-probed", "4", "--n-training", "2000",

@@ -51,6 +51,7 @@ def cosine(queries):
     return lambda found: nearest.similarity(queries, torch.from_numpy(found).flatten(1))
 
 
+@pytest.mark.slow
 def test_looking_everywhere_finds_nearly_all_of_the_nearest_and_looking_at_little_finds_fewer(
     gallery, index, queries
 ):
@@ -63,6 +64,7 @@ def test_looking_everywhere_finds_nearly_all_of_the_nearest_and_looking_at_littl
     assert torch.allclose(wide[0][same], exact[same], atol=1e-6)  # the shortlist is compared exactly
 
 
+@pytest.mark.slow
 def test_every_row_lies_in_the_index_once_and_row_0_is_a_row_like_any_other(gallery, index):
     own = torch.from_numpy(gallery.values(np.array([0, 1, 1500, N - 1]))).flatten(1)
     values, rows = index.with_(n_probed=16).top_k(own, 1, cosine(own))
@@ -75,11 +77,13 @@ def test_recall_is_the_share_of_the_exact_rows():
     assert gallery_index.recall(exact + 10, exact) == 0.0
 
 
+@pytest.mark.slow
 def test_a_shortlist_that_is_too_short_is_refused(index, queries):
     with pytest.raises(ValueError, match="raise n_probed"):
         index.with_(n_probed=1, n_listed=1).top_k(queries, 50, cosine(queries))
 
 
+@pytest.mark.slow
 def test_a_damaged_index_and_one_of_another_gallery_are_refused(gallery, built, tmp_path):
     small = galleries.write(tmp_path / "small", [(["a"], np.ones((1, DIM), np.float32))], space="toy")
     with pytest.raises(DataFileError, match="no index of this gallery"):
