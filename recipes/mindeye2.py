@@ -6,7 +6,7 @@ They are pretrained on two simulated fMRI subjects and adapted, all weights, to 
 Run     braindec run mindeye2 --out runs/mindeye2
 Smoke   braindec run mindeye2 --smoke
 Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
-Expect  see recipes/README.md; the mixer as published is --set backbone.variant=published --set backbone.n_tokens=null
+Expect  see recipes/README.md; the mixer as published is --set backbone.variant=published
 """
 
 from dataclasses import replace
