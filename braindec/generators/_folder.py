@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from braindec import _compat, checks, weights
+from braindec.weights import published
 
 WRITE = "Write the folder with a pipeline's save_pretrained(folder), or download it whole."
 LIBRARIES = ("diffusers", "transformers")
@@ -20,6 +22,9 @@ SCHEDULERS = (
     "EulerDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler", "PNDMScheduler",
     "UniPCMultistepScheduler",
 )  # fmt: skip
+TABLES = re.compile(
+    r"(^|\.)position_ids$"
+)  # counted, not learnt: older files hold them, newer networks do not
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -51,10 +56,12 @@ def opened(path: str | Path, pipelines: tuple[str, ...]) -> Folder:
     ------
     FileNotFoundError
         If the folder or its `model_index.json` is not there.
+    DownloadError
+        If published weights are named that are not on this machine.
     DataFileError
         If it is of another pipeline, or a component is of another library.
     """
-    folder = checks.existing_folder(path, WRITE)
+    folder = place(path)
     file = checks.existing_file(folder / "model_index.json", WRITE)
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
@@ -68,6 +75,13 @@ def opened(path: str | Path, pipelines: tuple[str, ...]) -> Folder:
     return Folder(
         folder, kind, {key: value[1] for key, value in named.items() if value[1] is not None}, settings
     )
+
+
+def place(path: str | Path) -> Path:
+    """A folder, or the one in which published weights of this name lie (`braindec pull NAME`)."""
+    if not Path(path).is_dir() and str(path) in published.table():
+        return published.folder_of(str(path))
+    return checks.existing_folder(path, WRITE)
 
 
 def model(
@@ -108,7 +122,7 @@ def network(
     path: Path, kind: str | None, classes: tuple[str, ...], *, device: str, dtype: str, variant: str = ""
 ) -> Any:
     """See `model`, for a folder of one network; `kind` None: the class that its own config names."""
-    checks.existing_folder(path, WRITE)
+    path = place(path)
     file = checks.existing_file(path / "config.json", WRITE)
     config = json.loads(file.read_text(encoding="utf-8"))
     kind = config.get("_class_name") if kind is None else kind
@@ -224,7 +238,7 @@ def _dtype_keyword(cls: Any) -> str:
 def _strict(path: Path, kind: str, info: dict[str, Any]) -> None:
     """Refuses what the libraries only warn of: weights that would be drawn at random or left aside."""
     wrong = [f"missing {key}" for key in sorted(info["missing_keys"])]
-    wrong += [f"left over {key}" for key in sorted(info["unexpected_keys"])]
+    wrong += [f"left over {key}" for key in sorted(info["unexpected_keys"]) if not TABLES.search(key)]
     wrong += [f"of another shape {key}" for key in sorted(map(str, info["mismatched_keys"]))]
     if wrong:
         raise checks.DataFileError(

@@ -31,7 +31,8 @@ class Settings:
     Parameters
     ----------
     folder : str
-        As diffusers' ``save_pretrained`` writes it; all sizes are read from it.
+        As diffusers' ``save_pretrained`` writes it, or the name of published weights that were pulled; all sizes are
+        read from it.
     space : str
         Space of the image embeddings it was trained with, as their target names it.
     n_steps : int
@@ -215,7 +216,7 @@ class LatentDiffusion(Generator):
     def sums(self) -> dict[str, str]:
         """sha256 of all weights."""
         folders = [self.folder.path / name for name in self.folder.parts]
-        of_control = [Path(self.config.control)] if self.config.control else []
+        of_control = [_folder.place(self.config.control)] if self.config.control else []
         beside = {file.name: weights.sha256(file) for file in self.beside}
         return _folder.sha256_of([*folders, *of_control]) | beside
 

@@ -70,6 +70,34 @@ def test_a_text_encoder_without_a_weight_is_refused(folder):
         opened(folder)
 
 
+def test_names_of_older_files_are_known(folder):
+    """Tables of positions beside the text encoder's weights, and the autoencoder's attention by its first names."""
+    before = opened(folder).networks.autoencoder.state_dict()
+    file = folder / "text_encoder" / "model.safetensors"
+    save_file(
+        load_file(file) | {"text_model.embeddings.position_ids": torch.arange(10)[None]},
+        file,
+        {"format": "pt"},
+    )
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    names = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+    older = {}
+    for key, value in load_file(file).items():
+        for new, old in names.items():
+            key = key.replace(new, old)
+        older[key] = value
+    assert any(".query." in key for key in older)
+    save_file(older, file, {"format": "pt"})
+    after = opened(folder).networks.autoencoder.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+def test_published_weights_that_were_not_pulled_are_named_with_their_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(checks.DownloadError, match=r"braindec pull sd-1\.5"):
+        opened(Path("sd-1.5"))
+
+
 def test_pickled_weights_are_not_opened(folder):
     torch.save(load_file(folder / WEIGHTS), folder / "unet" / "diffusion_pytorch_model.bin")
     (folder / WEIGHTS).unlink()
