@@ -69,19 +69,28 @@ class Inputs:
     ) -> dict[str, np.ndarray]:
         """By row of `ROWS`: uint8 (n, height, width, 3) of what these parts say of test stimuli."""
         said = {name: parts.values(name, key, ids) for name in parts.systems}
-        space = self.embeddings["latents"].space
-        started = drawn_of(said["latents"], space, size)
-        shaped = drawn_of(self._structured(said["latents"], said["features"]), space, size)
-        told, written = self._as_picture(said["main"]), self._captioned(said["tokens"])
+        started = drawn_of(said["latents"], self.embeddings["latents"].space, size)
+        told, maps = self._as_picture(said["main"]), as_maps(said["depth"])
+        shaped, written = self._shaped(said, size), self._captioned(said["tokens"])
         return {
             "latents alone": started,
             "conditioning alone": self._drawn(told, None),
             BASE: self._drawn(told, started),
             "+ decoded captions": self._drawn(written, started),
             "+ structure": self._drawn(told, shaped),
-            "+ depth": self._chosen(told, started, as_maps(said["depth"])),
-            "all": self._chosen((told + written) / 2, shaped, as_maps(said["depth"])),
+            "+ depth": self._chosen(told, started, maps),
+            "all": self._chosen((told + written) / 2, shaped, maps),
         }
+
+    def whole(self, parts: Parts, key: str, ids: Sequence[str], size: Sequence[int]) -> np.ndarray:
+        """The row ``"all"`` of `pictures` alone."""
+        said = {name: parts.values(name, key, ids) for name in parts.systems}
+        both = (self._as_picture(said["main"]) + self._captioned(said["tokens"])) / 2
+        return self._chosen(both, self._shaped(said, size), as_maps(said["depth"]))
+
+    def _shaped(self, said: Mapping[str, np.ndarray], size: Sequence[int]) -> np.ndarray:
+        moved = self._structured(said["latents"], said["features"])
+        return drawn_of(moved, self.embeddings["latents"].space, size)
 
     @cached_property
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +191,7 @@ def ablation(
         presented = test.stimuli.images(ids[key])
         size = presented.shape[1:3]
         drawn = inputs.pictures(parts, key, ids[key], size)
-        others = [inputs.pictures(one, key, ids[key], size)["all"] for one in nulls]
+        others = [inputs.whole(one, key, ids[key], size) for one in nulls]
         shown = drawn | {"shuffled": others[0]}
         measured[key] = {
             name: measure_pictures(
