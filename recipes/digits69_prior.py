@@ -34,6 +34,7 @@ RECIPE = Recipe(
     loss=mse.Config(),
     prior=flow.Config(width=64, depth=1),
     train=Train(n_steps=20, batch_size=96, lr=1e-3, validate_every=20, device="cpu"),
+    prior_samples=128,  # of nearly 784 free pixels: the mean of few draws is grainy
     prior_train=Train(n_steps=100, batch_size=64, lr=1e-3, validate_every=25, device="cpu"),
     n_folds=3,
     calibrate=False,  # 784 pixels and 90 digits leave no error to learn

@@ -26,7 +26,9 @@ class Prior(nn.Module, ABC):
     """
 
     closed_form: ClassVar[bool]
-    forgets: str = ""  # why samples do not depend on the spread of the noise that they begin with; empty: they do
+    forgets: str = (
+        ""  # why samples do not depend on the spread of the noise that they begin with; empty: they do
+    )
 
     @abstractmethod
     def start_(self, brain_embedding: Tensor, image_embedding: Tensor, told: Told | None = None) -> None:

@@ -11,7 +11,7 @@ from braindec.maths.factors import factorise
 from braindec.maths.folds import folds_by_group
 
 ALPHAS = tuple(
-    float(a) for a in torch.logspace(-4, 2, 7)
+    float(a) for a in torch.logspace(-4, 4, 9)
 )  # in units of the features' mean squared singular value
 N_FOLDS = 5
 
@@ -49,21 +49,34 @@ class LinearGuess(nn.Module):
         self.register_buffer("share", torch.ones(n_values))
         self.register_buffer("inflation", torch.ones(()))
 
-    def fit_(self, features: Tensor, images: Tensor) -> None:
+    def fit_(self, features: Tensor, images: Tensor, scale: Tensor) -> None:
         """Solves the regression; its error is that of rows whose image no row of the fit shows.
 
-        Covariances are shrunken by the Ledoit-Wolf amount.
+        The first features are predictions of the image already: weights are drawn not towards zero but towards these
+        times one number, so that few pairs do not lose what was predicted. Covariances are shrunken by the Ledoit-Wolf
+        amount.
+
+        Parameters
+        ----------
+        features : Tensor, shape (n, n_known)
+        images : Tensor, shape (n, n_values)
+        scale : Tensor, shape (n_values,)
+            What the first n_values features are multiplied by to be in the units of the images.
         """
         x, y = features.double(), images.double()
+        told = x[:, : y.shape[1]] * scale.double()
+        gain = (told * y).sum() / told.square().sum().clamp_min(1e-30)
         image = y.unique(dim=0, return_inverse=True)[1]
         n_images = int(image.max()) + 1
         checks.at_least("different training images", n_images, 2)
         factors = factorise(x, folds_by_group(image % min(N_FOLDS, n_images)))
         unit = float((x - x.mean(0)).square().sum()) / min(x.shape)
-        fit = ridge.solve(factors, y, [alpha * unit for alpha in ALPHAS], score="neg_mse")
-        left = y - ridge.held_out_predictions(factors, y, fit.alpha)
-        inside = y - ridge.ridge_predict(x, fit)
+        missing = y - gain * told
+        fit = ridge.solve(factors, missing, [alpha * unit for alpha in ALPHAS], score="neg_mse")
+        left = missing - ridge.held_out_predictions(factors, missing, fit.alpha)
+        inside = missing - ridge.ridge_predict(x, fit)
         self.weight.copy_(fit.weights)
+        self.weight[: y.shape[1]] += torch.diag(gain * scale.double()).to(self.weight)
         self.bias.copy_(fit.intercept)
         self.inflation.copy_((left.square().sum() / inside.square().sum().clamp_min(1e-30)).sqrt())
         self._diagonalise_(

@@ -103,7 +103,8 @@ class FlowPrior(Sampled):
     def learn_(self, condition: Tensor, clean: Tensor, known: Mapping[str, Tensor]) -> None:
         """The linear guess, where samples begin there."""
         if self.guess is not None:
-            self.guess.fit_(_features(condition, known), clean.flatten(1))
+            scale = (self.brain_scale / self.image_scale).flatten()
+            self.guess.fit_(_features(condition, known), clean.flatten(1), scale)
 
     def objective(
         self,
