@@ -142,12 +142,13 @@ def rank_ceilings(ranks: Tensor, weights: Tensor, counts: Tensor, comparator: st
     r = torch.stack([row.index_select(0, kept) for row in ranks])
     total, counts = w.sum(), counts.to(r)
     whole = counts @ r
-    n = len(r)
+    # The mean of the others of a subject that was not drawn is that of all: a third of the sorts of a bootstrap.
+    drawn = counts.nonzero()[:, 0].tolist()
     # Many short rows are ranked together; long ones one by one, because they stay in a processor's cache.
-    together = n + 1 if r.shape[1] <= TOGETHER else 1
-    low, high = torch.empty_like(counts), torch.empty_like(counts)
-    for start in range(0, n + 1, together):
-        subjects = range(max(start - 1, 0), min(start + together - 1, n))
+    together = len(drawn) + 1 if r.shape[1] <= TOGETHER else 1
+    low = high = torch.empty_like(counts)
+    for start in range(0, len(drawn) + 1, together):
+        subjects = drawn[max(start - 1, 0) : start + together - 1]
         pools = [whole] if start == 0 else []
         pools += [whole - counts[s] * r[s] for s in subjects]
         pooled = _ranks_of_sums(torch.stack(pools), w).sub_((total + 1) / 2)
@@ -156,9 +157,10 @@ def rank_ceilings(ranks: Tensor, weights: Tensor, counts: Tensor, comparator: st
         pooled *= w
         if start == 0:
             high = r @ pooled[0]
+            low = high.clone()
             pooled = pooled[1:]
-        if len(pooled):
-            low[subjects.start : subjects.stop] = (r[subjects.start : subjects.stop] * pooled).sum(1)
+        for s, row in zip(subjects, pooled, strict=True):
+            low[s] = r[s] @ row
     scale = 12.0 / (total**3 - total) if comparator == "rho_a" else 1 / (r.square() @ w).sqrt()
     return (low * scale).masked_fill(counts.sum() - counts <= 0, torch.nan), high * scale
 
