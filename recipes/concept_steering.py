@@ -41,9 +41,9 @@ RECIPE = Recipe(
 SMOKE = (
     "n_folds=2",
     "calibrate=false",  # 60 scenes say too little about the error
-    "generator.n_steps=4",
+    "generator.n_steps=2",
     'settings.autoencoder={"n_latents": 32, "n_active": 4, "n_steps": 200, "lr": 4e-3}',
-    'settings.study={"n_concepts": 4, "n_null": 5, "n_drawn": 1, "n_scenes": 2}',
+    'settings.study={"n_concepts": 4, "n_null": 3, "n_drawn": 1, "n_scenes": 2}',
 )
 
 

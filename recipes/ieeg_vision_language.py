@@ -8,10 +8,7 @@ Needs   nothing: stimuli and electrodes are generated, weights are shipped; a mi
 Expect  see recipes/README.md; electrodes are simulated, so what is measured is who is found of those that integrate
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import encode_electrodes, study
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
@@ -19,11 +16,7 @@ RECIPE = Recipe(
     data=NeuralData(
         "simulated", subjects=(1,)
     ),  # its scenes and captions alone: the electrodes are made here
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={
         "image": "tiny_openclip",
@@ -33,7 +26,7 @@ RECIPE = Recipe(
 )
 SMOKE = (
     "data.subjects=[1,2,5]",
-    'settings.design={"n_electrodes": 9, "n_components": 2, "ceiling": 0.9, "n_steps": 50, "n_draws": 99, "n_null": 3}',
+    'settings.design={"n_electrodes": 9, "n_components": 2, "ceiling": 0.9, "n_hidden": 256, "n_steps": 50, "n_draws": 99, "n_null": 1}',
 )
 
 

@@ -8,27 +8,20 @@ Needs   nothing: data are generated, weights are shipped; four minutes on 2 core
 Expect  see recipes/README.md; published numbers are of language models and of CLIP on photographs, and no target here
 """
 
-from braindec.adapters import linear
-from braindec.backbones import linear as backbone
 from braindec.evaluate import inside_factors, study
-from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import tiny_openclip
 
 RECIPE = Recipe(
     data=NeuralData("simulated", subjects=(1,)),  # its scenes alone
-    # A recipe names a decoder too; this one fits none.
     target=tiny_openclip.Config(),
-    adapter=linear.Config(shared_dim=8),
-    backbone=backbone.Config(),
-    loss=mse.Config(),
     protocol="heldout_stimuli",
     settings={
         "embedding": "tiny_openclip",
         "study": {"n_scenes": 10000, "n_dims": 16, "n_steps": 1500, "n_latents": 128, "n_null": 19},
     },
 )
-SMOKE = ('settings.study={"n_scenes": 2000, "n_dims": 16, "n_steps": 150, "n_latents": 32, "n_null": 5}',)
+SMOKE = ('settings.study={"n_scenes": 1000, "n_dims": 16, "n_steps": 80, "n_latents": 24, "n_null": 3}',)
 
 
 def main(recipe, data_dir, out_dir):
