@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INK = "#22262b"  # text and axes; an inline SVG takes the page's colour instead
 CHARACTERS_AN_INCH = 11  # of upright labels at the size below
-FITS_A_PHONE = 560  # pixels: wide figures are moved sideways there, others shrunk, their letters still read
+FITS_A_PHONE = 600  # pixels: wide figures are moved sideways there, others shrunk, their letters still read
 FAINT = "#8d949e"  # grid, chance, null: readable on white and on black
 # Okabe & Ito's colours, a little lighter or darker where one of them would vanish on white or on black.
 COLOURS = ("#2f80c2", "#e08a00", "#0a9e75", "#cc6fa6", "#d55e00", "#6d63c9", "#4bb3dd")

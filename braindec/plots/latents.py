@@ -19,6 +19,7 @@ VERDICT_COLOURS = {
     "not above baselines": _style.COLOURS[1],
     "not read": _style.FAINT,
 }
+NOT_DRAWN = "not tested"
 LINES = (*_style.COLOURS[3:], _style.COLOURS[0], _style.INK)
 FREQUENCIES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MOST_BARS = 8  # places; more are times
@@ -186,6 +187,8 @@ def claim_scatter(
     """
     rate, auc, words = np.asarray(rate), np.asarray(auc), np.asarray(verdict)
     checks.same_length("latent", rate=rate, auc=auc, verdict=words)
+    for word in dict.fromkeys(words.tolist()):  # a point of another verdict would not be drawn
+        checks.one_of("verdict", word, [*VERDICT_COLOURS, NOT_DRAWN])
     with _style.style():
         made, axes = _style.figure(9.4, 4.0)
         _style.light_grid(axes, "both")

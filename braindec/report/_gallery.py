@@ -182,6 +182,7 @@ for (const gallery of document.querySelectorAll(".gallery")) {
     ({card, item: +card.dataset.item, scores: JSON.parse(card.dataset.scores)}));
   const sort = () => {
     const k = +metric.value, sign = +metric.selectedOptions[0].dataset.sign, n = cards.length;
+    const scored = c => c.scores[k] !== null;
     const cost = c => c.scores[k] === null ? Infinity : sign * c.scores[k];
     const ranked = [...cards].sort((a, b) => (cost(a) < cost(b) ? -1 : cost(a) > cost(b) ? 1 : a.item - b.item));
     ranked.forEach((c, r) => {
@@ -189,7 +190,9 @@ for (const gallery of document.querySelectorAll(".gallery")) {
       c.card.querySelectorAll(".values span").forEach((v, j) => v.classList.toggle("by", j === k));
     });
     const shown = {
-      best: () => ranked, worst: () => [...ranked].reverse(), given: () => [...cards].sort((a, b) => a.item - b.item),
+      best: () => ranked,
+      worst: () => [...ranked.filter(scored).reverse(), ...ranked.filter(c => !scored(c))],
+      given: () => [...cards].sort((a, b) => a.item - b.item),
       turn: () => ranked.map((_, i) => ranked[i % 2 ? n - 1 - (i >> 1) : i >> 1]),
     }[order.value]();
     const first = +gallery.dataset.first;

@@ -79,3 +79,8 @@ def test_latencies_that_were_not_found_are_left_out_of_the_figure():
         times, np.zeros((2, 2, 13)) + times, ["early", "high"], none, planted, np.zeros(5), 0.0
     )
     assert drawn.startswith("<svg") and "rho 0.00" in drawn
+
+
+def test_a_claim_of_an_unknown_verdict_is_refused_and_not_left_out():
+    with pytest.raises(ValueError, match="verdict must be one of"):
+        plots.claim_scatter(np.array([0.1]), np.array([0.8]), ["claimed"])
