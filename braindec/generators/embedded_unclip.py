@@ -99,8 +99,7 @@ class EmbeddedUnclip(Generator):
         """Pictures of embeddings; see `Generator.generate`. Embeddings need not have unit length."""
         accepted(self, guides, len(image_embeddings))
         told = self._told(image_embeddings)
-        shape = (len(told), self.decoder.n_channels, self.decoder.size, self.decoder.size)
-        noise = torch.randn(shape, generator=generator, device=generator.device).to(told.device)
+        noise = self.noise(len(told), generator)
         n_steps = self.config.n_steps if n_steps is None else n_steps
         checks.in_range("n_steps", n_steps, 1, N_NOISE_LEVELS)
         pictures = [np.empty((0, 64, 64, 3), np.uint8)]
@@ -145,6 +144,11 @@ class EmbeddedUnclip(Generator):
         read = torch.as_tensor(features).float()
         return lambda x, level, told: branch(x, level, read, told, scale)
 
+    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+        """What `n` pictures begin as: (n, channel, size, size), standard normal."""
+        shape = (n, self.decoder.n_channels, self.decoder.size, self.decoder.size)
+        return torch.randn(shape, generator=generator, device=generator.device).cpu()
+
     def _told(self, image_embeddings: np.ndarray) -> Tensor:
         """Embeddings of unit length (n, dim)."""
         checks.n_axes("image_embeddings", image_embeddings, ("stimulus", "token", "dim"))
@@ -168,6 +172,7 @@ class EmbeddedUnclip(Generator):
         n_steps: int | None = None,
         progress: bool = False,
         image_embeddings: np.ndarray | None = None,
+        noise: Tensor | None = None,
     ) -> np.ndarray:
         """Pictures that raise a score, of no embedding or of given ones.
 
@@ -184,6 +189,9 @@ class EmbeddedUnclip(Generator):
         n_steps : int, optional
             None for the config's own number.
         progress : bool
+        image_embeddings : ndarray of float, shape (n, 1, dim), optional
+        noise : Tensor, optional
+            What the drawing starts from, of `noise`; without it, it is drawn from `generator`.
 
         Returns
         -------
@@ -192,8 +200,7 @@ class EmbeddedUnclip(Generator):
         checks.at_least("n", n, 1)
         n_steps = self.config.n_steps if n_steps is None else n_steps
         checks.in_range("n_steps", n_steps, 1, N_NOISE_LEVELS)
-        shape = (n, self.decoder.n_channels, self.decoder.size, self.decoder.size)
-        noise = torch.randn(shape, generator=generator, device=generator.device).cpu()
+        noise = self.noise(n, generator) if noise is None else noise
         told = torch.zeros(n, self.decoder.embedding_dim)
         if image_embeddings is not None:
             checks.same_length("picture", n=range(n), image_embeddings=image_embeddings)

@@ -100,6 +100,16 @@ def searched(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
     return module.build(module.Config(likeness="squares", lr=0.2), squares, "squares", (1, 48), (16, 16))
 
 
+def bent(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
+    module = registry.load("generators", name)
+    base = registry.load("generators", "embedded_unclip")
+
+    def corners(pictures: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(pictures, 8).flatten(1)[:, :128]
+
+    return module.build(module.Config(), base.build(base.Config(n_steps=2, batch_size=2)), corners)
+
+
 @dataclass(frozen=True)
 class Case:
     """How the suite makes a member small, and what its embeddings and pictures are."""
@@ -121,6 +131,7 @@ CASES = {
     "versatile_diffusion": Case(drawn("versatile_diffusion", n_tokens=5), (5, 16), 16, True),
     "sdxl_unclip": Case(drawn("sdxl_unclip", n_tokens=5), (5, 16), 16, True),
     "brain_control": Case(steered, (5, 16), 16, True, frozenset({"brain"})),
+    "guided": Case(bent),
     "reranked": Case(chosen, (5, 16), 16, True),
     "optimised": Case(searched, (1, 48), 16, True),
     "refined": Case(twice, side=16, needs=frozenset({"texts"})),
