@@ -357,10 +357,7 @@ class BrainDecoder(nn.Module):
 
     def encoder_of(self, info: SignalInfo) -> Encoder:
         """A fresh encoder for any signals, its trunk the pretrained one where there is one."""
-        shapes = {name: i.shape for name, i in self.outputs.items()}
-        made = Encoder.build(info, shapes, self.settings.adapter, self.settings.backbone, self.settings.seed)
-        self.pretrained.start_(made)
-        return made
+        return learning.fresh_encoder(self, info)
 
     def condition(self, centred: Tensor) -> Tensor:
         """What the prior is told: calibrated embeddings as they are, others at unit length."""
@@ -368,9 +365,7 @@ class BrainDecoder(nn.Module):
 
     def finished(self, key: str, raw: Tensor) -> Tensor:
         """Centred embeddings (n, n_tokens, n_dims) from raw outputs of the main head."""
-        if key in self.calibrations:
-            return self.calibration(key)(raw.flatten(1)).reshape(raw.shape)
-        return raw if key in self.readouts else raw * self.gain
+        return decoding.finished(self, key, raw)
 
     def calibration(self, key: str) -> Calibration:
         """Of one subject."""

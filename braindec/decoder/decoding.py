@@ -54,6 +54,14 @@ def raw(decoder: BrainDecoder, key: str, signals: Tensor, output: str) -> Tensor
     return torch.cat([encoder({key: some})[key][output] for some in signals.split(ROWS_AT_ONCE)])
 
 
+def finished(decoder: BrainDecoder, key: str, raw: Tensor) -> Tensor:
+    """See `BrainDecoder.finished`."""
+    if key in decoder.calibrations:
+        calibrated: Tensor = decoder.calibration(key)(raw.flatten(1)).reshape(raw.shape)
+        return calibrated
+    return raw if key in decoder.readouts else raw * decoder.gain
+
+
 def unit_length(values: Tensor) -> Tensor:
     """Predictions (n, n_tokens, n_dims) at the length sqrt(n_tokens * n_dims): contrastive losses leave it free."""
     return normalize(values.flatten(1), dim=1).reshape(values.shape) * float(np.sqrt(values[0].numel()))

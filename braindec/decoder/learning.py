@@ -186,6 +186,15 @@ def refit_of(decoder: BrainDecoder, part: NeuralDataset, sets: Sets, place: Path
     return refit
 
 
+def fresh_encoder(decoder: BrainDecoder, info: SignalInfo) -> Encoder:
+    """See `BrainDecoder.encoder_of`."""
+    shapes = {name: i.shape for name, i in decoder.outputs.items()}
+    settings = decoder.settings
+    made = Encoder.build(info, shapes, settings.adapter, settings.backbone, settings.seed)
+    decoder.pretrained.start_(made)
+    return made
+
+
 def earlier_subjects(decoder: BrainDecoder, part: NeuralDataset) -> dict[str, FittedPreprocessing]:
     """By modality, the preprocessing of a subject that the decoder knows and that is not in this part."""
     known = {key: f for key, f in decoder.preprocessing.items() if key not in part.trials}
