@@ -76,7 +76,9 @@ def settings_of(recipe: Any) -> Settings:
         return recipe
     for needed in ("adapter", "backbone", "loss"):
         if getattr(recipe, needed, None) is None:
-            raise checks.ConfigError(f"a decoder needs {needed}, and the recipe names none; set {needed} in it.")
+            raise checks.ConfigError(
+                f"a decoder needs {needed}, and the recipe names none; set {needed} in it."
+            )
     return Settings(**{n: getattr(recipe, n) for n in Settings.__dataclass_fields__ if n in dir(recipe)})
 
 
