@@ -104,12 +104,13 @@ class Condition:
         added = {name: torch.cat([other.added[name], value]) for name, value in self.added.items()}
         return Condition(torch.cat([other.tokens, self.tokens]), classes, added)
 
-    def typed(self, dtype: torch.dtype) -> Condition:
-        """The same in another type."""
+    def typed(self, dtype: torch.dtype, device: torch.device | None = None) -> Condition:
+        """The same in another type, and on another device."""
         return Condition(
-            self.tokens.to(dtype), None if self.classes is None else self.classes.to(dtype),
-            {name: value.to(dtype) for name, value in self.added.items()},
-        )  # fmt: skip
+            self.tokens.to(device, dtype),
+            None if self.classes is None else self.classes.to(device, dtype),
+            {name: value.to(device, dtype) for name, value in self.added.items()},
+        )
 
     def keywords(self) -> dict[str, Any]:
         """As UNet2DConditionModel and ControlNetModel take it; an adapter's embeddings come in a list."""
@@ -340,8 +341,9 @@ class LatentDiffusion(Generator):
             "epsilon": noise, "sample": clean, "v_prediction": kept.sqrt() * noise - (1 - kept).sqrt() * clean
         }[checks.one_of("prediction_type", scheduler.config.prediction_type, KINDS)]  # fmt: skip
         sources = [torch.Generator().manual_seed(i) for i in range(len(clean))]
-        told, _ = self.conditions(embeddings, ("",) * len(clean), sources)
-        said = self._output(noisy, level, told.typed(self.networks.unet.dtype), None, features)
+        # The UNet alone was moved to where training runs.
+        told, _ = self.conditions(embeddings.to(self.config.device), ("",) * len(clean), sources)
+        said = self._output(noisy, level, told.typed(self.networks.unet.dtype, clean.device), None, features)
         return (said - wanted).square().mean((1, 2, 3))
 
     def moved_(self, device: torch.device) -> None:

@@ -96,3 +96,28 @@ def test_a_branch_of_another_network_is_refused(shipped, tiny_pipelines, tmp_pat
     _control.save(steered(shipped).branch, tmp_path)
     with pytest.raises(checks.DataFileError, match="another network"):
         _control.load(tmp_path, tiny_pipelines.unet())
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_what_training_minimises_is_nothing_where_the_network_says_the_truth(tiny_pipelines, tmp_path, kind):
+    """A network that knows the clean latents misses nothing; told another truth it misses their distance."""
+    pipeline = tiny_pipelines.stable_diffusion(tmp_path)
+    pipeline.scheduler.register_to_config(prediction_type=kind)
+    pipeline.save_pretrained(tmp_path)
+    made = latent_diffusion.build(latent_diffusion.Config(folder=str(tmp_path), space="s", n_tokens=1))
+    clean, noise = torch.randn(2, 3, 4, 8, 8)
+    share = torch.tensor([0.1, 0.5, 0.9])
+    kept = made.networks.scheduler.alphas_cumprod[(share * 1000).long()][:, None, None, None]
+    truth = {
+        "epsilon": noise, "sample": clean, "v_prediction": kept.sqrt() * noise - (1 - kept).sqrt() * clean
+    }[kind]  # fmt: skip
+    seen = []
+
+    def output(x, level, told, control, features):
+        seen.append(x)
+        return truth + 0.5
+
+    made._output = output
+    missed = made.misses(clean, torch.zeros(3, 1, 16), torch.zeros(3, 2), noise, share)
+    torch.testing.assert_close(missed, torch.full((3,), 0.25))
+    torch.testing.assert_close(seen[0], kept.sqrt() * clean + (1 - kept).sqrt() * noise)
