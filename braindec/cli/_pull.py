@@ -90,11 +90,23 @@ def _in_table(name: str) -> Any:
 
 
 def _here(options: Any, entry: Any) -> Path | None:
-    """Where weights lie that were pulled and taken over before; others are verified by pulling again."""
+    """Where weights lie that were taken over before and are what they were; others are verified by pulling again."""
+    from braindec import hub
     from braindec.weights import published
 
-    converted = entry is not None and entry.convert is not None and options.revision in (None, entry.revision)
-    return published.here(entry) if converted and options.out is None else None
+    if (
+        entry is None
+        or entry.convert is None
+        or options.out
+        or options.revision not in (None, entry.revision)
+    ):
+        return None
+    folder = published.here(entry)
+    if folder is not None and entry.convert == "safetensors":
+        return folder if hub.verified(folder) else None
+    if folder is not None:
+        hub.verify(folder)  # the manifest that a converter writes
+    return folder
 
 
 def _refused(entry: Any) -> bool:
@@ -103,21 +115,18 @@ def _refused(entry: Any) -> bool:
 
 def _taken_over(found: Pulled, out: Path | None) -> Path:
     """The folder to name to others: the snapshot, its pickles written again, or what a converter wrote."""
-    from braindec import convert
+    from braindec import convert, hub
     from braindec.weights import published
 
     entry, folder = found.entry, found.snapshot.folder
     if entry is None or entry.convert is None:
         return folder
     if entry.convert == "safetensors":
-        for file in entry.files:
-            if file.is_pickle:
-                written = folder / entry.kept(file)
-                n = convert.as_safetensors(folder / file.path, written)
-                print(f"{file.path}: {n} tensors written again as {written.name}; the pickle is deleted")
-                (folder / file.path).resolve().unlink()
-                (folder / file.path).unlink(missing_ok=True)
-        return folder
+        written = {file.path: entry.kept(file) for file in entry.files if file.is_pickle}
+        for pickle, path in written.items():
+            n = convert.as_safetensors(folder / pickle, folder / path)
+            print(f"{pickle}: {n} tensors written again as {Path(path).name}; the pickle is deleted")
+        return hub.taken_over(found.snapshot, written).folder
     out = out or published.converted_folder(entry.name)
     for file in entry.files:
         print(f"converting {file.path} ({entry.convert})")

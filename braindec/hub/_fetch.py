@@ -102,10 +102,46 @@ def fetch(
     _room_for(chosen, repository, commit, kind)
     files = {one.path: hub.file(one, commit, (known or {}).get(one.path)) for one in chosen}
     folder = _folder(repository, commit, kind)
-    store.write_json(
-        folder / RECORD, {"format": 1, "repository": repository, "revision": commit, "files": files}
+    return _recorded(Snapshot(folder, repository, commit, files))
+
+
+def taken_over(snapshot: Snapshot, written: Mapping[str, str]) -> Snapshot:
+    """The snapshot after pickles were written again: they are deleted, and what was written is hashed and recorded.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    written : mapping of str to str
+        Path of each pickle, and of what was made of it.
+    """
+    files = {path: digest for path, digest in snapshot.files.items() if path not in written}
+    files |= {path: store.sha256_of(snapshot.folder / path) for path in written.values()}
+    made = _recorded(Snapshot(snapshot.folder, snapshot.repository, snapshot.revision, files))
+    for pickle in written:
+        (snapshot.folder / pickle).resolve().unlink(missing_ok=True)
+        (snapshot.folder / pickle).unlink(missing_ok=True)
+    return made
+
+
+def verified(folder: Path) -> bool:
+    """Whether every file that was recorded in a snapshot still is what it was; False where nothing was."""
+    if not (folder / RECORD).is_file():
+        return False
+    files = store.read_json(folder / RECORD, "Delete this file and pull again.")["files"]
+    return all(
+        (folder / path).is_file() and store.sha256_of(folder / path) == digest
+        for path, digest in files.items()
     )
-    return Snapshot(folder, repository, commit, files)
+
+
+def _recorded(snapshot: Snapshot) -> Snapshot:
+    content = {
+        "repository": snapshot.repository,
+        "revision": snapshot.revision,
+        "files": dict(snapshot.files),
+    }
+    store.write_json(snapshot.folder / RECORD, {"format": 1} | content)
+    return snapshot
 
 
 def endpoint() -> str:

@@ -66,6 +66,9 @@ def test_a_pickle_arrives_as_safetensors_and_is_gone(loopback_hub, table, pickle
     loopback_hub.asked.clear()
     assert cli.main(["pull", "small"]) == 0
     assert "here already" in capsys.readouterr().out and loopback_hub.asked == []
+    (folder / "sub" / "model.safetensors").write_bytes(b"damaged since")
+    assert cli.main(["pull", "small"]) == 0
+    assert torch.equal(load_file(folder / "sub" / "model.safetensors")["a.weight"], tensors["a.weight"])
 
 
 def test_a_pickle_that_would_run_code_runs_none_and_leaves_nothing(loopback_hub, table, tmp_path, capsys):
