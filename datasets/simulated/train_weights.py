@@ -49,7 +49,6 @@ STAGES = {
     "vae": Stage(n_steps=2000, batch_size=16, lr=2e-3, ema=0.99),
     "sketch": Stage(n_steps=1500, batch_size=128, lr=3e-3, ema=0.99, n_scenes=48_000),
     "unclip": Stage(n_steps=2000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
-    "longer": Stage(n_steps=1200, batch_size=64, lr=8e-4, ema=0.995, n_scenes=48_000),
 }
 
 
@@ -222,19 +221,10 @@ def train_sketch(cache: Path) -> None:
 
 def train_unclip(cache: Path) -> None:
     """Latent diffusion told the image embedding, which is blurred by noise of random strength."""
-    diffuse(cache, "unclip", torch.load(cache / "sketch_done.pt", weights_only=True))
-
-
-def train_longer(cache: Path) -> None:
-    """More steps from the exported generator, the optimiser and the rate begun anew: textures come last."""
-    diffuse(cache, "longer", weights.tensors(cache / "export" / "unclip.safetensors"))
-
-
-def diffuse(cache: Path, stage: str, start: dict[str, Tensor]) -> None:
-    """Trains the generator by one stage's settings, from weights, and exports it."""
     latents, embeddings = encoded(cache)
+    torch.manual_seed(seeding.derive(SEED, "unclip", "init"))
     model = UnclipDecoder(UNCLIP).train()
-    model.load_state_dict(start, strict=True)
+    model.load_state_dict(torch.load(cache / "sketch_done.pt", weights_only=True), strict=True)
     latents = model.from_autoencoder(latents)
     alphas_cumprod = cosine_alphas_cumprod()
 
@@ -250,7 +240,7 @@ def diffuse(cache: Path, stage: str, start: dict[str, Tensor]) -> None:
         aside = F.mse_loss(expected.float()[~dropped], latents[batch][~dropped])
         return {"velocity": F.mse_loss(predicted.float(), velocity), "expected": 0.5 * aside}
 
-    fit(stage, STAGES[stage], model, loss_of, cache)
+    fit("unclip", STAGES["unclip"], model, loss_of, cache)
     if rank() == 0:
         ship("unclip", half(model), cache)
         digest = weights.sha256(cache / "export" / "openclip.safetensors")
@@ -338,7 +328,6 @@ TRAIN = {
     "encode": encode,
     "sketch": train_sketch,
     "unclip": train_unclip,
-    "longer": train_longer,
     "export": export,
 }
 
