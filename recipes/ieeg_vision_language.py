@@ -26,7 +26,8 @@ RECIPE = Recipe(
 )
 SMOKE = (
     "data.subjects=[1,2,5]",
-    'settings.design={"n_electrodes": 9, "n_components": 2, "ceiling": 0.9, "n_hidden": 256, "n_steps": 50, "n_draws": 99, "n_null": 1}',
+    'settings.design={"n_electrodes": 9, "n_components": 2, "ceiling": 0.9, "n_hidden": 256, "n_steps": 50, '
+    '"n_draws": 99, "n_null": 1}',
 )
 
 
