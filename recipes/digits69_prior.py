@@ -44,6 +44,9 @@ RECIPE = Recipe(
 )
 SMOKE = (
     "settings.folds=default",
+    "target.height=14",
+    "target.width=14",
+    "generator.space=pixels/14x14/gray",
     "plan.n_null=1",
     "plan.n_null_baselines=3",
     "n_folds=2",
