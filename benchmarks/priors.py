@@ -1,6 +1,6 @@
 """Priors beside ground-truth embeddings: a flow of 4 steps, a diffusion of 20, ridge, and what shuffled pairs give.
 
-Run  OMP_NUM_THREADS=1 python benchmarks/priors.py        (about three minutes of one core; --small: another, smaller world)
+Run  OMP_NUM_THREADS=1 python benchmarks/priors.py        (about three minutes of one core; --small: a smaller world)
 
 Simulated subjects: the decoder of the demo is fitted once to the world in which settings are developed, and each prior
 is trained on its out-of-fold predictions as `BrainDecoder.fit` does it, several times from other seeds; draws for test

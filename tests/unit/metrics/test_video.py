@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from braindec.metrics import video
 from braindec.maths.motion import block_motion
+from braindec.metrics import video
 
 
 @pytest.fixture
