@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from braindec.evaluate import class_panels, panels
 from braindec.evaluate.adaptation import adaptation
-from braindec.evaluate.audit import training_part
+from braindec.evaluate.audit import audited_split, training_part
 from braindec.evaluate.brain_correlations import brain_correlations, ridge_encoders, ridge_encoding
 from braindec.evaluate.contest import Contender, Contest, Rules, contest
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
@@ -63,6 +63,7 @@ __all__ = [
     "TemporalGeneralisation",
     "TimeCourse",
     "auc_of_averages",
+    "audited_split",
     "averaged_trials",
     "averaging_curve",
     "adaptation",

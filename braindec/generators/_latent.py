@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from braindec import _compat, checks, weights
+from braindec import checks, weights
 from braindec.generators import NOTHING, Generator, Guides, _folder, accepted
+from braindec.generators._condition import Condition
 from braindec.generators._control import BrainControl
+from braindec.generators._noise import noise, own_sources
 
 NOT_CONTENT = ("folder", "adapter", "control", "device", "batch_size")  # of a config: where, not what
-SEEDS = 2**62
 KINDS = ("epsilon", "sample", "v_prediction")  # of what a network says
 
 
@@ -74,52 +75,6 @@ class Settings:
         checks.at_least("control_scale", self.control_scale, 0)
         checks.at_least("batch_size", self.batch_size, 1)
         checks.one_of("dtype", self.dtype, _folder.DTYPES)
-
-
-@dataclass(frozen=True, eq=False)
-class Condition:
-    """What a network is told of some rows.
-
-    Parameters
-    ----------
-    tokens : Tensor, shape (n, n_tokens, dim)
-        Of its cross-attention.
-    classes : Tensor, shape (n, dim), optional
-        Of its class embedding.
-    added : dict of str to Tensor, first axis n
-        Its `added_cond_kwargs`.
-    """
-
-    tokens: Tensor
-    classes: Tensor | None = None
-    added: dict[str, Tensor] = field(default_factory=dict)
-
-    def after(self, other: Condition) -> Condition:
-        """The rows of another one, then these."""
-        classes = (
-            None
-            if self.classes is None or other.classes is None
-            else torch.cat([other.classes, self.classes])
-        )
-        added = {name: torch.cat([other.added[name], value]) for name, value in self.added.items()}
-        return Condition(torch.cat([other.tokens, self.tokens]), classes, added)
-
-    def typed(self, dtype: torch.dtype, device: torch.device | None = None) -> Condition:
-        """The same in another type, and on another device."""
-        return Condition(
-            self.tokens.to(device, dtype),
-            None if self.classes is None else self.classes.to(device, dtype),
-            {name: value.to(device, dtype) for name, value in self.added.items()},
-        )
-
-    def keywords(self) -> dict[str, Any]:
-        """As UNet2DConditionModel and ControlNetModel take it; an adapter's embeddings come in a list."""
-        added: dict[str, Any] = dict(self.added)
-        if "image_embeds" in added:
-            added["image_embeds"] = [added["image_embeds"]]
-        return {
-            "encoder_hidden_states": self.tokens, "class_labels": self.classes, "added_cond_kwargs": added or None
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -401,20 +356,6 @@ class LatentDiffusion(Generator):
         x = nn.functional.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
         x = x.expand(-1, self.networks.control.config.conditioning_channels, -1, -1)
         return x.repeat(n // len(x), 1, 1, 1).to(self.networks.unet.dtype)
-
-
-def own_sources(n: int, generator: torch.Generator) -> list[torch.Generator]:
-    """A source of noise for each row, seeded by the given one for all rows at once."""
-    seeds = torch.randint(SEEDS, (n,), generator=generator, device=generator.device).tolist()
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def noise(sources: list[torch.Generator], shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise (n, *shape) in float32, each row from its own source."""
-    _compat.ensure_torchvision()
-    from diffusers.utils.torch_utils import randn_tensor
-
-    return randn_tensor((len(sources), *shape), generator=sources, device=torch.device("cpu"))
 
 
 def _pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:

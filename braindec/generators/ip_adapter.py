@@ -12,7 +12,8 @@ from torch import Tensor
 
 from braindec import _compat, checks
 from braindec.generators import _folder
-from braindec.generators._latent import Condition, LatentDiffusion, Settings, networks
+from braindec.generators._condition import Condition
+from braindec.generators._latent import LatentDiffusion, Settings, networks
 from braindec.generators._texts import texts, time_ids
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")

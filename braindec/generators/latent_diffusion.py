@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from braindec.generators import _folder
-from braindec.generators._latent import Condition, LatentDiffusion, Settings, networks
+from braindec.generators._condition import Condition
+from braindec.generators._latent import LatentDiffusion, Settings, networks
 from braindec.generators._texts import texts
 
 PIPELINES = (

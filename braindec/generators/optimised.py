@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from braindec import checks
 from braindec.generators import NOTHING, Generator, Guides, accepted
-from braindec.generators._latent import noise, own_sources
+from braindec.generators._noise import noise, own_sources
 from braindec.generators._pipeline import as_bytes
 
 Network = Callable[

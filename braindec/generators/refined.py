@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from braindec.generators import NOTHING, Generator, Guides, _folder, accepted
-from braindec.generators._latent import SEEDS, Condition, LatentDiffusion, Settings, networks
+from braindec.generators._condition import Condition
+from braindec.generators._latent import LatentDiffusion, Settings, networks
+from braindec.generators._noise import SEEDS
 from braindec.generators._texts import Texts, texts, time_ids
 
 PIPELINES = (

@@ -11,9 +11,9 @@ import torch
 
 from braindec import checks
 from braindec.generators import NOTHING, Generator, Guides, accepted
+from braindec.generators._noise import SEEDS
 
 Embed = Callable[[np.ndarray], np.ndarray]  # pictures uint8 (n, height, width, 3) -> (n, n_tokens, dim)
-SEEDS = 2**62
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from braindec import _compat, checks
 from braindec.generators import _folder
-from braindec.generators._latent import Condition, LatentDiffusion, Settings, networks, noise
+from braindec.generators._condition import Condition
+from braindec.generators._latent import LatentDiffusion, Settings, networks
+from braindec.generators._noise import noise
 
 PIPELINES = ("StableDiffusionXLPipeline",)
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from braindec import _compat, checks
 from braindec.generators import _folder
-from braindec.generators._latent import Condition, LatentDiffusion, Settings, networks, noise
+from braindec.generators._condition import Condition
+from braindec.generators._latent import LatentDiffusion, Settings, networks
+from braindec.generators._noise import noise
 from braindec.generators._texts import texts
 
 PIPELINES = ("StableUnCLIPImg2ImgPipeline",)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from braindec import checks
 from braindec.generators import _folder
-from braindec.generators._latent import Condition, LatentDiffusion, Settings, networks
+from braindec.generators._condition import Condition
+from braindec.generators._latent import LatentDiffusion, Settings, networks
 
 PIPELINES = (
     "VersatileDiffusionPipeline", "VersatileDiffusionDualGuidedPipeline", "VersatileDiffusionImageVariationPipeline",

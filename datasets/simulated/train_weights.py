@@ -310,7 +310,8 @@ def export(cache: Path) -> None:
     write_json(cache / "export" / "training.json", record)
     for path in sorted((cache / "export").iterdir()):
         shutil.copyfile(path, weights.FOLDER / path.name)
-    shipped = sorted(p for p in weights.FOLDER.iterdir() if p.suffix in (".safetensors", ".json"))
+    found = (p for p in weights.FOLDER.iterdir() if p.suffix in (".safetensors", ".json"))
+    shipped = sorted(p for p in found if p.name != "published.json")  # a table about the weights of others
     lines = [f"{weights.sha256(p)}  {p.name}\n" for p in shipped]
     (weights.FOLDER / "SHA256SUMS").write_text("".join(lines))
     print(f"{sum(p.stat().st_size for p in shipped) / 1e6:.2f} MB in {weights.FOLDER}")

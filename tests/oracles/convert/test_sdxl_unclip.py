@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks, convert
-from braindec.generators import Guides, _latent, sdxl_unclip
+from braindec.generators import Guides, _noise, sdxl_unclip
 
 SIDE, N_TOKENS = 8, 3
 SGM = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("sgm.py"))))
@@ -76,9 +76,9 @@ def test_pictures_are_those_of_the_published_sampler(sgm, made):
     """Euler's method on sigma, as sgm's EulerEDMSampler runs it, from the same noise."""
     unet, autoencoder, _ = sgm
     n, steps = 2, 5
-    sources = _latent.own_sources(n, torch.Generator().manual_seed(3))
-    nothing = _latent.noise(sources, (N_TOKENS, 24))
-    noise = _latent.noise(sources, (4, SIDE, SIDE)) + 0.04 * _latent.noise(sources, (1, 1, 1))
+    sources = _noise.own_sources(n, torch.Generator().manual_seed(3))
+    nothing = _noise.noise(sources, (N_TOKENS, 24))
+    noise = _noise.noise(sources, (4, SIDE, SIDE)) + 0.04 * _noise.noise(sources, (1, 1, 1))
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     alphas = (1 - betas).cumprod(0)
     levels = [int(999 * (1 - i / steps)) for i in range(steps)]

@@ -11,7 +11,7 @@ import torch
 
 from braindec.generators import (
     Guides,
-    _latent,
+    _noise,
     ip_adapter,
     latent_diffusion,
     nearest_image,
@@ -39,7 +39,7 @@ def seeded() -> torch.Generator:
 
 
 def sources() -> list[torch.Generator]:
-    return _latent.own_sources(N, seeded())
+    return _noise.own_sources(N, seeded())
 
 
 def shown(pictures: np.ndarray) -> np.ndarray:
@@ -263,10 +263,10 @@ def test_refinement_draws_on_the_first_picture_as_img2img_does(tiny_pipelines, t
     generator = refined.build(refined.Config(folder=str(tmp_path), guidance=3.0, negative="b"), first)
     assert generator.space == "a space"
     ours = generator.generate(embeddings, generator=seeded(), guides=Guides(texts=TEXTS), n_steps=STEPS)
-    second = torch.randint(_latent.SEEDS, (2,), generator=seeded()).tolist()[1]
+    second = torch.randint(_noise.SEEDS, (2,), generator=seeded()).tolist()[1]
     theirs = pipeline(
         image=latents_of(generator.second, images), prompt=list(TEXTS), negative_prompt=["b"] * N, strength=0.5,
         guidance_scale=3.0, num_inference_steps=STEPS, output_type="np",
-        generator=_latent.own_sources(N, torch.Generator().manual_seed(second)),
+        generator=_noise.own_sources(N, torch.Generator().manual_seed(second)),
     ).images  # fmt: skip
     same(ours, theirs)
