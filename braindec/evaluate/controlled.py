@@ -12,11 +12,11 @@ import torch
 from braindec import checks, seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, control_branch, rows
-from braindec.evaluate.measures import Measured, protocol_named
+from braindec.evaluate import compared_pictures
+from braindec.evaluate.compared_pictures import Compared, differences, scores
+from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.pictures import first, measure_pictures, picture_values
-from braindec.evaluate.scoring import Judged, scores_of
 from braindec.generators import Generator, Guides, _control, brain_control
-from braindec.stats.paired import paired_difference
 from braindec.train import Config as Train
 from braindec.types import Score, Trials
 
@@ -56,23 +56,13 @@ class Settings:
         checks.at_least("n_images", self.n_images, 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Controlled:
-    """Pictures of one subject's first test stimuli with, without and from shuffled pairs, and what was measured."""
-
-    ids: tuple[str, ...]
-    presented: np.ndarray
-    pictures: Mapping[str, np.ndarray]
-    measured: Mapping[str, Mapping[str, Measured]]
-
-
 def controlled(
     decoder: BrainDecoder,
     nulls: Sequence[BrainDecoder],
     recipe: Any,
     dataset: NeuralDataset,
     settings: Settings,
-) -> tuple[dict[str, Controlled], tuple[Score, ...], tuple[dict[str, Any], ...]]:
+) -> tuple[dict[str, Compared], tuple[Score, ...], tuple[dict[str, Any], ...]]:
     """Pictures by signal key, their scores, and what the branch adds to the same generator, paired over pictures.
 
     The branch is trained on training stimuli with the embeddings that were predicted of them out of fold. Its null is a
@@ -95,12 +85,12 @@ def controlled(
     stake = {"target": decoder.outputs[decoder.main].space, "generator": base.space}
     steered = _steered(decoder, training, base, settings, recipe.seed, None)
     others = [_steered(one, training, base, settings, recipe.seed, i) for i, one in enumerate(nulls)]
-    found: dict[str, Controlled] = {}
+    found: dict[str, Compared] = {}
     null: dict[str, dict[str, np.ndarray]] = {}
     gains: list[dict[str, Any]] = []
     for key in test.keys:
         trials = test.trials[key]
-        ids = first(decoder.predict(trials, repeats=protocol.repeats), settings.n_images).ids  # type: ignore[arg-type]
+        ids = first(decoder.predict(trials, repeats=protocol.repeats), settings.n_images).ids
         drawn = {
             "steered": _pictures(decoder, steered[key], trials, ids, protocol, settings, recipe.seed),
             "plain": _pictures(decoder, base, trials, ids, protocol, settings, recipe.seed),
@@ -117,42 +107,17 @@ def controlled(
         }
         values = [picture_values(presented, made, protocol, stake) for made in of_nulls]
         null[key] = {name: np.array([v[name] for v in values]) for name in measured["steered"]}
-        found[key] = Controlled(ids, presented, drawn, measured)
-        gains += _gains(found[key], key, recipe.seed)
-    scores: list[Score] = []
-    for system, name in (("braindec", "steered"), ("shuffled", "shuffled")):
-        judged = Judged(system, {}, {key: f.measured[name] for key, f in found.items()}, null,
-                        sample_names={key: f.ids for key, f in found.items()})  # fmt: skip
-        scores += scores_of(judged, protocol)
-    return found, tuple(scores), tuple(gains)
-
-
-def panels(found: Mapping[str, Controlled], n: int = 10) -> list[tuple[str, str, dict[str, Any]]]:
-    """A table of all scores, and pictures by row for each subject."""
-    metrics = list(next(iter(found.values())).measured["steered"])
-    cells = [
-        [key.replace("_", " "), ROWS[name], *(f"{one.measured[name][m].value:.3f}" for m in metrics)]
-        for key, one in found.items()
-        for name in ROWS
-    ]
-    columns = ["subject", "pictures", *(m.replace("_", " ") for m in metrics)]
-    table: tuple[str, str, dict[str, Any]] = (
-        "Pictures, steered or not",
-        "table",
-        {"columns": columns, "rows": cells},
-    )
-    return [table] + [
-        (
-            f"{key.replace('_', ' ')}: the generator steered by the brain",
-            "image_grid",
-            {
-                "rows": {"presented": one.presented[:n]} | {ROWS[k]: one.pictures[k][:n] for k in ROWS},
-                "captions": list(one.ids[:n]),
-                "caption": "The first test stimuli by name, not chosen.",
-            },
+        found[key] = Compared(ids, presented, drawn, measured)
+        gains += differences(
+            found[key], key, recipe.seed, ("steered", ROWS["steered"]), ("plain", ROWS["plain"]), ("steered", key)
         )
-        for key, one in found.items()
-    ]
+    return found, scores(found, null, protocol, "steered"), tuple(gains)
+
+
+def panels(found: Mapping[str, Compared], n: int = 10) -> list[tuple[str, str, dict[str, Any]]]:
+    """A table of all scores, and pictures by row for each subject."""
+    grid = "the generator steered by the brain"
+    return compared_pictures.panels(found, ROWS, "Pictures, steered or not", grid, n)
 
 
 def features(decoder: BrainDecoder, trials: Trials, ids: Sequence[str], settings: Settings) -> np.ndarray:
@@ -238,13 +203,3 @@ def _pictures(
         guides=guides,
     )
 
-
-def _gains(found: Controlled, key: str, seed: int) -> list[dict[str, Any]]:
-    lines = []
-    for metric, ours in found.measured["steered"].items():
-        draw = seeding.numpy_generator(seed, "steered", key, metric)
-        d = paired_difference(ours.per_sample, found.measured["plain"][metric].per_sample, draw)
-        interval = [float(d.interval.low), float(d.interval.high)]
-        lines.append({"a": "with the branch", "b": "without it", "metric": metric, "key": key,
-                      "difference": d.value, "interval": interval, "p": d.p, "n": d.n})  # fmt: skip
-    return lines

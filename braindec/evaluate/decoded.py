@@ -83,7 +83,7 @@ def decode(
     out = {}
     names, values = candidates
     for key, trials in test.trials.items():
-        found = system.predict(trials, repeats=protocol.repeats)  # type: ignore[arg-type]  # checked by Protocol
+        found = system.predict(trials, repeats=protocol.repeats)
         truth = _centred(embeddings.of(found.ids), mean)
         made = _centred(found.values, mean)
         by_image = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -165,14 +165,14 @@ def _prior_without(
 
 @torch.no_grad()
 def _draw(
-    decoder: BrainDecoder, prior: torch.nn.Module | None, key: str, ids: tuple[str, ...], centred: Tensor,
+    decoder: BrainDecoder, prior: Any, key: str, ids: tuple[str, ...], centred: Tensor,
     told: Mapping[str, Tensor], n_samples: int, seed: int, part: int,
 ) -> np.ndarray:  # fmt: skip
     scaler = copy.deepcopy(decoder.scaler(decoder.main)).cpu()
     if prior is not None:
         generator = seeding.torch_generator(seed, "prior", part)
         condition = decoder.condition(centred)
-        drawn = prior.sample(condition, generator=generator, n_samples=n_samples, told=told)  # type: ignore[operator]  # a Prior
+        drawn = prior.sample(condition, generator=generator, n_samples=n_samples, told=told)
         return scaler.restore(drawn).numpy()
     values = scaler.restore(centred).numpy()
     table = Table({"stimulus_id": np.array(ids)})

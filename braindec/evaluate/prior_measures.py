@@ -121,7 +121,11 @@ def ranks(drawn: Drawn, seed: int = 0) -> tuple[Tensor, Tensor]:
     )
     n_principal = min(N_PRINCIPAL, *known.shape)
     principal = torch.linalg.svd(known, full_matrices=False)[2][:n_principal].T
-    return tuple(((samples @ d) < (truth @ d)).sum(0) for d in (random, principal))  # type: ignore[return-value]  # of two
+
+    def below(directions: Tensor) -> Tensor:
+        return ((samples @ directions) < (truth @ directions)).sum(0)
+
+    return below(random), below(principal)
 
 
 def inside(rank: Tensor, n_samples: int, level: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +123,7 @@ def prior_quality(
             one,
             test,
             embeddings,
-            repeats=cast(Repeats, protocol.repeats),
+            repeats=protocol.repeats,
             n_samples=n_samples,
             most=most,
             seed=recipe.seed,

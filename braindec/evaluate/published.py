@@ -140,7 +140,7 @@ def _queries_and_gallery(
     if variant.follows("padded_repeats"):
         return padded_repeats(system.predict(trials, repeats="none")), test.stimulus_ids
     if not variant.follows("concept_mean"):
-        return system.predict(trials, repeats=variant.repeats), test.stimulus_ids  # type: ignore[arg-type]  # checked by Protocol
+        return system.predict(trials, repeats=variant.repeats), test.stimulus_ids
     concepts = splits.unit_values(trials, test.stimuli, "concept")
     exemplar: dict[str, str] = {}
     for stimulus, concept in sorted(
@@ -148,7 +148,7 @@ def _queries_and_gallery(
     ):
         exemplar.setdefault(concept, stimulus)
     as_one = trials.table.replace(stimulus_id=np.array([exemplar[c] for c in concepts.tolist()]))
-    pooled = system.predict(replace(trials, table=as_one), repeats=variant.repeats)  # type: ignore[arg-type]  # as above
+    pooled = system.predict(replace(trials, table=as_one), repeats=variant.repeats)
     return pooled, tuple(sorted(exemplar.values()))
 
 

@@ -13,13 +13,13 @@ from torch.nn.functional import interpolate
 from braindec import checks, seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder
+from braindec.evaluate import compared_pictures
+from braindec.evaluate.compared_pictures import Compared, differences, scores
 from braindec.evaluate.low_level import in_order
-from braindec.evaluate.measures import Measured, protocol_named
+from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.pictures import first, measure_pictures, picture_values, render
 from braindec.evaluate.published_pictures import blended
-from braindec.evaluate.scoring import Judged, scores_of
 from braindec.generators import Generator, Guides
-from braindec.stats.paired import paired_difference
 from braindec.types import Score
 
 Merge = Literal["img2img", "blend"]
@@ -32,16 +32,6 @@ ROWS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class TwoPaths:
-    """Pictures of one subject's first test stimuli by path, presented ones beside, and what was measured of them."""
-
-    ids: tuple[str, ...]
-    presented: np.ndarray
-    pictures: Mapping[str, np.ndarray]
-    measured: Mapping[str, Mapping[str, Measured]]
-
-
 def two_paths(
     decoder: BrainDecoder,
     nulls: Sequence[BrainDecoder],
@@ -52,7 +42,7 @@ def two_paths(
     rough: Generator,
     n_images: int,
     merge: Merge,
-) -> tuple[dict[str, TwoPaths], tuple[Score, ...], tuple[dict[str, Any], ...]]:
+) -> tuple[dict[str, Compared], tuple[Score, ...], tuple[dict[str, Any], ...]]:
     """Pictures by signal key, scores of both paths together, and what each path adds to the other.
 
     Parameters
@@ -77,7 +67,7 @@ def two_paths(
 
     Returns
     -------
-    tuple of (dict of str to TwoPaths, tuple of Score, tuple of dict)
+    tuple of (dict of str to Compared, tuple of Score, tuple of dict)
         Differences are paired over pictures.
     """
     checks.one_of("merge", merge, ("img2img", "blend"))
@@ -91,11 +81,11 @@ def two_paths(
         dataset.part("test"),
     )
     stake = {"target": decoder.outputs[decoder.main].space, "generator": generator.space}
-    found: dict[str, TwoPaths] = {}
+    found: dict[str, Compared] = {}
     null: dict[str, dict[str, np.ndarray]] = {}
     rows: list[dict[str, Any]] = []
     for key in test.keys:
-        shown = first(decoder.predict(test.trials[key], repeats=protocol.repeats), n_images)  # type: ignore[arg-type]
+        shown = first(decoder.predict(test.trials[key], repeats=protocol.repeats), n_images)
         size = test.stimuli.images(shown.ids[:1]).shape[1:3]
         told = _Told(
             generator, rough, recipe.seed, test, key, output, shown.ids, size, merge, protocol.repeats
@@ -110,44 +100,16 @@ def two_paths(
         }
         values = [picture_values(presented, o["both"], protocol, stake) for o in others]
         null[key] = {name: np.array([v[name] for v in values]) for name in measured["both"]}
-        found[key] = TwoPaths(shown.ids, presented, pictures, measured)
-        rows += _differences(found[key], key, recipe.seed)
-    scores: list[Score] = []
-    for system, name in (("braindec", "both"), ("shuffled", "shuffled")):
-        judged = Judged(system, {}, {key: f.measured[name] for key, f in found.items()}, null,
-                        sample_names={key: f.ids for key, f in found.items()})  # fmt: skip
-        scores += scores_of(judged, protocol)
-    return found, tuple(scores), tuple(rows)
+        found[key] = Compared(shown.ids, presented, pictures, measured)
+        for other in ("semantic", "low_level"):
+            alone = (other, f"{ROWS[other]} alone")
+            rows += differences(found[key], key, recipe.seed, ("both", "both paths"), alone, ("paths", key, other))
+    return found, scores(found, null, protocol, "both"), tuple(rows)
 
 
-def panels(found: Mapping[str, TwoPaths], n: int = 10) -> list[tuple[str, str, dict[str, Any]]]:
+def panels(found: Mapping[str, Compared], n: int = 10) -> list[tuple[str, str, dict[str, Any]]]:
     """A table of every path's scores, and pictures by row for each subject."""
-    first_one = next(iter(found.values()))
-    metrics = list(first_one.measured["both"])
-    cells = [
-        [key.replace("_", " "), ROWS[name], *(f"{one.measured[name][m].value:.3f}" for m in metrics)]
-        for key, one in found.items()
-        for name in ROWS
-    ]
-    columns = ["subject", "pictures", *(m.replace("_", " ") for m in metrics)]
-    table: tuple[str, str, dict[str, Any]] = (
-        "Pictures by path",
-        "table",
-        {"columns": columns, "rows": cells},
-    )
-    grids: list[tuple[str, str, dict[str, Any]]] = [
-        (
-            f"{key.replace('_', ' ')}: low level, semantic, both",
-            "image_grid",
-            {
-                "rows": {"presented": one.presented[:n]} | {ROWS[k]: one.pictures[k][:n] for k in ROWS},
-                "captions": list(one.ids[:n]),
-                "caption": "The first test stimuli by name, not chosen. The last row is a decoder of shuffled pairs.",
-            },
-        )
-        for key, one in found.items()
-    ]
-    return [table, *grids]
+    return compared_pictures.panels(found, ROWS, "Pictures by path", "low level, semantic, both", n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,14 +154,3 @@ def _sized(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     resized = interpolate(values, tuple(size), mode="bilinear", align_corners=False, antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
-
-def _differences(found: TwoPaths, key: str, seed: int) -> list[dict[str, Any]]:
-    rows = []
-    for other in ("semantic", "low_level"):
-        for metric, ours in found.measured["both"].items():
-            draw = seeding.numpy_generator(seed, "paths", key, other, metric)
-            d = paired_difference(ours.per_sample, found.measured[other][metric].per_sample, draw)
-            interval = [float(d.interval.low), float(d.interval.high)]
-            rows.append({"a": "both paths", "b": f"{ROWS[other]} alone", "metric": metric, "key": key,
-                         "difference": d.value, "interval": interval, "p": d.p, "n": d.n})  # fmt: skip
-    return rows

@@ -138,7 +138,7 @@ def watched(
     stake = {"target": main.outputs[main.main].space, "generator": member.space}
     found, measured, shuffled, null = {}, {}, {}, {}
     for key in test.keys:
-        prediction = first(main.predict(test.trials[key], repeats=protocol.repeats), settings.n_clips)  # type: ignore[arg-type]
+        prediction = first(main.predict(test.trials[key], repeats=protocol.repeats), settings.n_clips)
         every = test.stimuli.clips(prediction.ids)
         draw = _Draw(
             member, rough, test, key, prediction.ids, every.shape[1:4], recipe.seed, settings, protocol

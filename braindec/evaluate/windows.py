@@ -103,7 +103,9 @@ def by_window(
     exam = Exam(in_memory(dataset), embeddings, [dataset.split], protocol_named(recipe.protocol), recipe.seed,
                 progress=False)  # fmt: skip
     means = {key: session_means(trials) for key, trials in dataset.part("train").trials.items()}
-    fitted, told, null = ({key: [] for key in dataset.trials} for _ in range(3))  # type: ignore[var-annotated]
+    fitted: dict[str, list[Measured]] = {key: [] for key in dataset.trials}
+    told: dict[str, list[Measured]] = {key: [] for key in dataset.trials}
+    null: dict[str, list[np.ndarray]] = {key: [] for key in dataset.trials}
     for first, last in windows.tolist():
         chain = (Crop(first, last), *steps)
         ridge = judge("ridge", RidgeFitter(signal_features(chain)), exam, n_null)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from braindec import checks, config
 
@@ -209,7 +209,7 @@ class Protocol:
     version: int
     unit: str
     candidates: str
-    repeats: str
+    repeats: Literal["none", "before", "after"]
     metrics: tuple[str, ...]
     source: str
     picture_metrics: tuple[str, ...] = ()
