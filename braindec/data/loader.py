@@ -25,8 +25,8 @@ from braindec import checks, store
 
 T = TypeVar("T")
 N_HASHING = 4  # threads that check blocks
-ALONE_BYTES = 8 << 20  # copied by the caller alone: waking a second thread costs what it saves
-PART_BYTES = 1 << 20  # of rows, that one thread copies at a time
+ALONE_BYTES = 2 << 20  # copied by the caller alone: waking a second thread costs what it saves
+PART_BYTES = 512 << 10  # of rows, that one thread copies at a time
 HUGE_SHARE = 0.5  # of the machine's memory: a larger file is read by its rows, not by pages of 2 MiB
 WAITS_S = 1e-3  # a read of this length or more waits for the disk (or is long enough to be done ahead)
 
