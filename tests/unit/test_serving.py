@@ -16,9 +16,10 @@ from braindec.serving import Reply, Server, serve
 TOKEN = "a-token-of-this-test"
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Path, Server]]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Server]]:
     """A served folder, beside a secret that is not part of it."""
+    tmp_path = tmp_path_factory.mktemp("serving")
     (tmp_path / "secret.txt").write_text("secret")
     folder = tmp_path / "site"
     (folder / "pictures").mkdir(parents=True)
