@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from braindec import checks, seal
+from braindec import checks, contained, seal
 
 SCHEMA = 1
 BLOCK_BYTES = (
@@ -261,13 +261,20 @@ class Rows:
 
 
 def open_readonly(path: Path) -> h5py.File:
-    """An HDF5 file opened for reading; damage is a DataFileError."""
+    """An HDF5 file opened for reading; damage, and what lies in other files (see `contained`), is a DataFileError."""
     try:
-        return h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise checks.DataFileError(
             path, f"cannot be opened as HDF5 ({error})", "Make or copy it again."
         ) from error
+    try:
+        with damage_named(path):
+            contained.check(path, file)
+    except checks.DataFileError:
+        file.close()
+        raise
+    return file
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from braindec import checks
+from braindec import checks, contained
 from braindec.data import mat5_walk
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.store import open_readonly
@@ -181,7 +181,8 @@ def _labels(file: h5py.File) -> dict[str, dict[float, str]]:
 
 def _cell_text(file: h5py.File, cells: h5py.Dataset) -> tuple[str, ...]:
     """A MATLAB cell array of text: references to arrays of character codes."""
-    codes = (np.asarray(file[reference]).ravel() for reference in cells[()].ravel())
+    path = Path(file.filename)
+    codes = (np.asarray(contained.referred(path, file, cell)).ravel() for cell in cells[()].ravel())
     return tuple("".join(map(chr, c.tolist())).strip() if c.dtype == np.uint16 else "" for c in codes)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from braindec import checks
+from braindec import checks, contained
 from braindec.data.damage import COPY_AGAIN
 
 EMPTY = "MATLAB_empty"  # an attribute of arrays without values, which hold their shape instead
@@ -35,7 +35,7 @@ def elements(path: Path, struct: Any, field: str) -> list[Any]:
         raise checks.DataFileError(path, f"lacks the field {field!r}; it has {there}", COPY_AGAIN)
     if not isinstance(found, h5py.Dataset) or found.dtype.kind != "O":
         return [found]
-    return [struct.file[reference] for reference in found[()].ravel().tolist()]
+    return [contained.referred(path, struct.file, reference) for reference in found[()].ravel().tolist()]
 
 
 def values(found: Any) -> np.ndarray:

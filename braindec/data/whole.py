@@ -11,6 +11,7 @@ from braindec import checks
 from braindec.data import mat5_walk
 from braindec.data.damage import COPY_AGAIN, drained_size, reading
 from braindec.data.mat5_walk import HEAD
+from braindec.store import open_readonly
 
 ACCEPT = f"{COPY_AGAIN} Or accept it: --set meeg.truncated=true."
 TAG = struct.Struct(
@@ -68,6 +69,8 @@ def _eeglab(path: Path) -> None:
         version = file.read(HEAD)[124:126]
     if version == b"\x00\x01":
         mat5_walk.check(path)
+    else:
+        open_readonly(path).close()
 
 
 def _edf(path: Path) -> None:
