@@ -18,10 +18,10 @@ endif
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow soak bench bench-gpu clean
+.PHONY: help demo check test test-slow soak bench bench-gpu recipes-readme clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"braindec needs Python 3.11 or newer, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -53,6 +53,10 @@ bench: .venv/.ready  ## every benchmark that runs on a CPU; writes benchmarks/re
 bench-gpu: .venv/.ready  ## every benchmark that needs a GPU
 	for script in $(wildcard benchmarks/*_gpu.py); do \
 		echo "$$script"; $(BIN)/python $$script || exit 1; done
+
+recipes-readme: .venv/.ready  ## recipes/README.md, from the recipes' headers and recipes/notes
+	$(BIN)/braindec list recipes --markdown > recipes/README.md.new
+	mv recipes/README.md.new recipes/README.md
 
 clean:  ## remove what the other targets made, the environment included
 	rm -rf .venv $(RUNS) prepared build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

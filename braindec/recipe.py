@@ -17,6 +17,7 @@ from braindec.decoder import versions
 from braindec.decoder.cycle import Config as CycleConfig
 from braindec.decoder.settings import PRIOR_TRAIN, TRAIN
 from braindec.evaluate import Plan
+from braindec.headers import folder, names
 from braindec.ranks import Ranks
 from braindec.targets._embedding import embed
 from braindec.train import Config as TrainConfig
@@ -154,17 +155,6 @@ class Loaded:
     path: Path
     forks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fork: Callable[..., Recipe] | None = None
-
-
-def folder() -> Path:
-    """Where the recipes are: in an installed braindec, else beside it in the checkout."""
-    inside = Path(__file__).parent / "_recipes"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
-
-
-def names() -> list[str]:
-    """Names of the recipes there are."""
-    return sorted(p.stem for p in folder().glob("*.py") if not p.stem.startswith("_"))
 
 
 def load(name: str | Path) -> Loaded:

@@ -4,10 +4,15 @@ Two simulated EEG subjects. The encoder is contrasted with image embeddings; a d
 its predictions (first stage) and a generator pictures of these (second). When and where the decoder reads: windows of
 time, and sensors by their place on the head.
 
-Run     braindec run atm --out runs/atm
-Smoke   braindec run atm --smoke
-Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
-Expect  see recipes/README.md
+Systems    C2 ATM
+Run        braindec run atm --out runs/atm
+Smoke      braindec run atm --smoke: 0.55 [0.34, 0.74] of 20 new scenes (chance 0.05, n 20, refitted to shuffled
+           scenes 0.10, ridge 0.85)
+Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
+Published  THINGS-EEG2, 200 new concepts, ten people: 28.5 and 60.4 % top-1 and top-5, its step chosen on the test
+           set; pixel correlation 0.160, two-way CLIP 0.786 (one person)
+Measured   not measured: needs THINGS-EEG2, OpenCLIP ViT-H/14, SDXL with IP-Adapter; simulated people not run in full
+Tried      on few, linear trials no better than ridge
 """
 
 from braindec import evaluate, registry

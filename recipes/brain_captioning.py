@@ -3,11 +3,16 @@
 Two simulated fMRI subjects. The captioner learns to describe true vision tokens of training pictures, as GIT did of web
 pictures; then it is told decoded ones. With a folder of GIT or BLIP: captioners.vision_tokens and its own tower.
 
-Rows    A7 Brain Captioning (Ferrante et al. 2023, arXiv:2305.11560)
-Run     braindec run brain_captioning --out runs/brain_captioning
-Smoke   braindec run brain_captioning --smoke
-Needs   nothing: data are generated, weights are shipped (extras models, captions); minutes on 2 cores
-Expect  see recipes/README.md
+Systems    A7 Brain Captioning (Ferrante et al. 2023, arXiv:2305.11560)
+Run        braindec run brain_captioning --out runs/brain_captioning
+Smoke      braindec run brain_captioning --smoke: ROUGE-L 0.600 [0.57, 0.64] (n 20, null 0.501 of 19 refits, p 0.05),
+           nearest training caption 0.610
+Needs      nothing: data are generated, weights are shipped (extras models, captions); minutes on 2 cores
+Published  NSD, one person, notebook output of the authors: METEOR 0.304, BLEU-4 0.112 against GIT's captions of the
+           pictures
+Measured   not measured: needs NSD, GIT-base-coco, a ControlNet for depth, and VDVAE or another autoencoder of
+           photographs; simulated people not run in full
+Tried      so small a captioner adds nothing to the caption of the nearest training picture
 """
 
 from braindec import evaluate

@@ -3,10 +3,14 @@
 Three simulated fMRI subjects. Reduced-rank ridge into the embedding, the same with gradient steps on a residual MLP
 after it, and those steps from random weights: same steps, same batches, the number chosen out of fold in training.
 
-Run     braindec run closed_form --out runs/closed_form
-Smoke   braindec run closed_form --smoke
-Needs   nothing: data are generated, weights are shipped; about 5 minutes on 2 cores
-Expect  see recipes/README.md
+Systems    none: what gradient steps add to a solved encoder
+Run        braindec run closed_form --out runs/closed_form
+Smoke      braindec run closed_form --smoke: a solved encoder finds held-out scenes, a shuffled one does not
+Needs      nothing: data are generated, weights are shipped; about 5 minutes on 2 cores
+Published  none: the comparison is ours
+Measured   0.838 [0.80, 0.88] top-1 of 200 held-out scenes (chance 0.005, null 0.003 of 2 refits, mean of three
+           simulated people), 0.832 after gradient steps
+Tried      gradient steps on a residual MLP after the closed form add nothing that an interval shows
 """
 
 from braindec import evaluate

@@ -1,11 +1,16 @@
 """A concept is looked for, switched on and off in what was decoded from a brain: by words, through sparse latents.
 
-Rows    G3 concept-based search, naming by CLIP text (MSAE, Zaigrajew et al. 2025: similarity search with controlled
-        features), G9 steering of retrieval: latents of a decoded embedding edited, looked up and reconstructed
-Run     braindec run concept_steering --out runs/concept_steering
-Smoke   braindec run concept_steering --smoke
-Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
-Expect  see recipes/README.md; published numbers are of photographs without a brain, and no target here
+Systems    G3 concept-based search, naming by CLIP text (MSAE, Zaigrajew et al. 2025); G9 steering of retrieval by
+           latents
+Run        braindec run concept_steering --out runs/concept_steering
+Smoke      braindec run concept_steering --smoke: a word's latents tell decoded scenes that hold its concept from
+           others, after permuting they do not
+Needs      nothing: data are generated, weights are shipped; two minutes on 2 cores
+Published  none to compare with: published numbers are of photographs without a brain
+Measured   area 0.793 [0.75, 0.83] of a word's latents in decoded scenes (n 200, chance 0.5, stimuli permuted 0.500);
+           switched on, 0.889 [0.72, 1.00] of the ten nearest scenes have it (before 0.132, other latents 0.165, p
+           0.05 of 19); 70 s
+Tried      latents twice as loud as in training push out what else is in the scene
 """
 
 from braindec import evaluate

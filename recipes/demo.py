@@ -3,10 +3,16 @@
 Three fMRI subjects of different voxel counts and one EEG subject share one decoder (a linear adapter each, one
 backbone, the shipped OpenCLIP space); a fourth fMRI subject with a tenth of the data is adapted, against from scratch.
 
-Run     braindec demo --out runs/demo
-Smoke   braindec run demo --smoke
-Needs   nothing: data are generated, weights are shipped; at most 5 minutes on 2 cores
-Expect  see recipes/README.md
+Systems    none: the toolkit's own world, with a known truth
+Run        braindec demo --out runs/demo
+Smoke      braindec run demo --smoke: three fMRI subjects and one with EEG find held-out scenes, shuffled decoders do
+           not
+Needs      nothing: data are generated, weights are shipped; at most 5 minutes on 2 cores
+Published  none: the world is ours
+Measured   image retrieval 0.855 of 200, two-way identification 0.826 (fMRI means, a gallery scored once); all numbers
+           in the project's README
+Tried      one draw of the prior, guidance, best of 16 or 64 draws by the brain's evidence: worse than the mean of 16
+           beside the prediction
 """
 
 from dataclasses import replace

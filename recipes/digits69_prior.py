@@ -1,10 +1,14 @@
 """Handwritten sixes and nines through a flow prior that learnt from the other digits, beside ridge tuned on them.
 
-Run     braindec prepare digits69 --raw DIR --out prepared/digits69
-        braindec run digits69_prior --data prepared/digits69 --out runs/digits69_prior
-Smoke   braindec run digits69_prior --smoke
-Needs   nothing but a processor
-Expect  see recipes/README.md
+Systems    none: a flow prior on real recordings, beside tuned ridge
+Run        braindec prepare digits69 --raw DIR --out prepared/digits69
+           braindec run digits69_prior --data prepared/digits69 --out runs/digits69_prior
+Smoke      braindec run digits69_prior --smoke: generated digits are told apart, those of shuffled pairs are not
+Needs      nothing but a processor
+Published  none for these folds
+Measured   pairwise identification 0.940 [0.90, 0.96] (chance 0.5, n 100, shuffled 0.517), ridge 0.954: difference
+           -0.014 [-0.042, +0.004]
+Tried      a linear guess drawn towards zero (0.882); a prior of 90 digits adds nothing to ridge
 """
 
 from braindec import evaluate

@@ -1,10 +1,14 @@
 """Handwritten sixes and nines: the pixels of the digit a person saw, decoded from fMRI, ten digits held out each time.
 
-Run     braindec prepare digits69 --raw DIR --out prepared/digits69
-        braindec run digits69_reconstruct --data prepared/digits69 --out runs/digits69
-Smoke   braindec run digits69_reconstruct --smoke
-Needs   nothing but a processor
-Expect  see recipes/README.md
+Systems    none: pixels decoded from real fMRI
+Run        braindec prepare digits69 --raw DIR --out prepared/digits69
+           braindec run digits69_reconstruct --data prepared/digits69 --out runs/digits69
+Smoke      braindec run digits69_reconstruct --smoke: generated digits are told apart, those of shuffled pairs are not
+Needs      nothing but a processor
+Published  none for these folds
+Measured   pairwise identification 0.954 [0.92, 0.97] (chance 0.5, n 100, null 0.501), within class 0.905 [0.84, 0.94]
+           (null 0.503); tuned ridge the same; 300 s
+Tried      raw responses, calibration, fewer than 30 shared values: all worse
 """
 
 from dataclasses import replace
@@ -39,19 +43,32 @@ RECIPE = Recipe(
     plan=evaluate.Plan(n_null=19, n_null_baselines=39),
     settings={"folds": "10_fold/"},  # dealt once, by the dataset
 )
-SMOKE = ("settings.folds=default", "plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")
+SMOKE = (
+    "settings.folds=default",
+    "plan.n_null=1",
+    "plan.n_null_baselines=3",
+    "n_folds=2",
+    "train.n_steps=10",
+)
 
 FORKS = {
     "scale of a voxel": ("one", "as measured", "one, clipped at 3 MAD"),
     "pixels": ("28", "14"),
     "penalty": ("told apart", "least error", "fixed at 1"),
-    "candidates": ("of the protocol", "of its class"),  # the digits of its fold, or its sixes (or nines) alone
+    "candidates": (
+        "of the protocol",
+        "of its class",
+    ),  # the digits of its fold, or its sixes (or nines) alone
 }
 
 
 def fork(recipe, **choices):
     side = int(choices["pixels"])
-    steps = {"one": (Standardise(),), "as measured": (), "one, clipped at 3 MAD": (ClipMad(3.0), Standardise())}
+    steps = {
+        "one": (Standardise(),),
+        "as measured": (),
+        "one, clipped at 3 MAD": (ClipMad(3.0), Standardise()),
+    }
     target = pixels.Config(height=side, width=side)
     return replace(recipe, target=target, preprocessing=steps[choices["scale of a voxel"]])
 
@@ -63,7 +80,9 @@ def main(recipe, data_dir, out_dir):
     found = evaluate.cross_validate(
         recipe, dataset, embeddings, folds, plan=recipe.plan, label_column=recipe.label_column
     )
-    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info).fit(dataset, embeddings, out_dir / "logs")
+    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info).fit(
+        dataset, embeddings, out_dir / "logs"
+    )
     report = Report(
         found.scores,
         {
@@ -74,7 +93,9 @@ def main(recipe, data_dir, out_dir):
             **found.record,
         },
         (
-            class_panels.decoded_pictures(found.judged["braindec"], embeddings, recipe.build_generator(), dataset),
+            class_panels.decoded_pictures(
+                found.judged["braindec"], embeddings, recipe.build_generator(), dataset
+            ),
             panels.comparisons(found.comparisons, "The decoder against closed-form ridge"),
             *class_panels.nulls(found.judged["braindec"], "pairwise_identification"),
             *class_panels.nulls(found.judged["braindec"], "pairwise_identification_within_class"),

@@ -1,9 +1,14 @@
 """Which score would have recognised the right model? Brains made from one layer of a network, judged by all layers.
 
-Run     braindec run encoding_identification --out runs/encoding_identification
-Smoke   braindec run encoding_identification --smoke
-Needs   nothing: stimuli and brains are generated, weights are shipped; a minute on 2 cores
-Expect  see recipes/README.md
+Systems    E8 system identification: would we know?
+Run        braindec run encoding_identification --out runs/encoding_identification
+Smoke      braindec run encoding_identification --smoke: scores recognise the layer that made a brain, with scenes
+           shuffled they do not
+Needs      nothing: stimuli and brains are generated, weights are shipped; a minute on 2 cores
+Published  none to compare with: their networks and brains are others
+Measured   the true layer comes first of five in 0.99 [0.95, 1.00] by linear CKA, 0.89 by RSA, 0.87 by ridge encoding
+           (100 brains, chance 0.20, scenes shuffled 0.18 to 0.20)
+Tried      nothing else yet
 """
 
 from braindec.evaluate import encode_features

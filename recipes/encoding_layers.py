@@ -1,9 +1,14 @@
 """Which layers of a network predict the brain: encoding models of the simulated world, its regions in known order.
 
-Run     braindec run encoding_layers --out runs/encoding_layers
-Smoke   braindec run encoding_layers --smoke
-Needs   nothing: data are generated, weights are shipped; five minutes on 2 cores
-Expect  see recipes/README.md
+Systems    none: which layer predicts which region, in known order
+Run        braindec run encoding_layers --out runs/encoding_layers
+Smoke      braindec run encoding_layers --smoke: layers predict held-out responses, refitted to shuffled scenes they
+           do not
+Needs      nothing: data are generated, weights are shipped; five minutes on 2 cores
+Published  none: the world is ours
+Measured   mean r 0.575, 0.567, 0.585 over 170, 208, 239 voxels of three simulated people (200 held-out scenes;
+           shuffled 0.000, 0.002, -0.006, p 0.05 of 19; 0.83 to 0.88 of the ceiling); 4.4 min
+Tried      one penalty for a layer and its nuisance features: 0.01 lower
 """
 
 from braindec.evaluate import encode, encode_features, encode_maps, encode_report

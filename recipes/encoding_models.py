@@ -1,9 +1,13 @@
 """Which model predicts the brain: trained, before training, or pixels; pictures beside words; more training trials.
 
-Run     braindec run encoding_models --out runs/encoding_models
-Smoke   braindec run encoding_models --smoke
-Needs   nothing: data are generated, weights are shipped; three minutes on 2 cores
-Expect  see recipes/README.md
+Systems    E1 visio-linguistic encoding; E2 scaling laws, the part of data size
+Run        braindec run encoding_models --out runs/encoding_models
+Smoke      braindec run encoding_models --smoke: a trained network predicts held-out responses of two simulated
+           people, refitted to shuffled scenes it does not
+Needs      nothing: data are generated, weights are shipped; three minutes on 2 cores
+Published  none to compare with: on BOLD5000, Pereira and stories
+Measured   not measured: not run in full yet
+Tried      nothing else yet
 """
 
 from braindec.evaluate import encode, encode_features, encode_partition, encode_scaling, encode_scan

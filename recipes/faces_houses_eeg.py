@@ -1,10 +1,15 @@
 """Face or house: what a person saw, from half a second of four EEG electrodes, a whole run held out each time.
 
-Run     braindec prepare faces_houses_eeg --raw DIR --out prepared/faces_houses_eeg
-        braindec run faces_houses_eeg --data prepared/faces_houses_eeg --out runs/faces_houses_eeg
-Smoke   braindec run faces_houses_eeg --smoke
-Needs   nothing but a processor
-Expect  see recipes/README.md
+Systems    none: four dry electrodes, real recordings
+Run        braindec prepare faces_houses_eeg --raw DIR --out prepared/faces_houses_eeg
+           braindec run faces_houses_eeg --data prepared/faces_houses_eeg --out runs/faces_houses_eeg
+Smoke      braindec run faces_houses_eeg --smoke: faces and houses of generated recordings are told apart, those of
+           shuffled labels are not
+Needs      nothing but a processor
+Published  none for these runs
+Measured   area under the ROC 0.708 [0.68, 0.74] (chance 0.5, n 1,174, null 0.489, p 0.05 of 19), ridge 0.707,
+           nuisance 0.501; 232 s
+Tried      no clipping (0.62); cross-entropy without dropout (below ridge)
 """
 
 from dataclasses import replace
@@ -22,12 +27,19 @@ from braindec.targets import category_prototypes
 from braindec.train import Config as Train
 from braindec.types import Report
 
-CLEAN = (ClipMad(3.0), Standardise())  # limits of the training runs: artefacts are clipped, no trial is dropped
+CLEAN = (
+    ClipMad(3.0),
+    Standardise(),
+)  # limits of the training runs: artefacts are clipped, no trial is dropped
 RECIPE = Recipe(
     data=NeuralData("faces_houses_eeg"),
     target=category_prototypes.Config(classes=("face", "house")),
     label_column="category",
-    preprocessing=(*CLEAN, Crop(0.0, 0.5), AverageTime(4)),  # the next picture comes after 0.5 s at the earliest
+    preprocessing=(
+        *CLEAN,
+        Crop(0.0, 0.5),
+        AverageTime(4),
+    ),  # the next picture comes after 0.5 s at the earliest
     adapter=linear.Config(shared_dim=8, dropout=0.5),
     backbone=backbone.Config(),
     loss=cross_entropy.Config(),
@@ -47,14 +59,19 @@ FORKS = {
     "window": ("0 to 0.5 s", "0 to 0.3 s", "0.1 to 0.4 s"),
     "averaging": ("4 samples", "1 sample", "8 samples"),
     "penalty": ("told apart", "least error", "fixed at 1"),
-    "candidates": ("of the protocol", "of all folds"),  # a trial is ranked among those of its run, or of all runs
+    "candidates": (
+        "of the protocol",
+        "of all folds",
+    ),  # a trial is ranked among those of its run, or of all runs
 }
 WINDOWS = {"0 to 0.5 s": (0.0, 0.5), "0 to 0.3 s": (0.0, 0.3), "0.1 to 0.4 s": (0.1, 0.4)}
 
 
 def fork(recipe, cleaning, window, averaging):
     clean = {"clipped, scaled": CLEAN, "scaled": CLEAN[1:], "none": ()}[cleaning]
-    return replace(recipe, preprocessing=(*clean, Crop(*WINDOWS[window]), AverageTime(int(averaging.split()[0]))))
+    return replace(
+        recipe, preprocessing=(*clean, Crop(*WINDOWS[window]), AverageTime(int(averaging.split()[0])))
+    )
 
 
 def main(recipe, data_dir, out_dir):
@@ -64,7 +81,9 @@ def main(recipe, data_dir, out_dir):
     found = evaluate.cross_validate(recipe, dataset, embeddings, folds, plan=recipe.plan, label_column=label)
     n_null, n_averaged = recipe.settings["n_null_time_course"], recipe.settings["n_averaged"]
     course = evaluate.time_course(dataset, folds, label_column=label, preprocessing=CLEAN, n_null=n_null)
-    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info).fit(dataset, embeddings, out_dir / "logs")
+    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info).fit(
+        dataset, embeddings, out_dir / "logs"
+    )
     report = Report(
         found.scores,
         {
@@ -74,7 +93,9 @@ def main(recipe, data_dir, out_dir):
             "comparisons": list(found.comparisons),
             "roc_auc_of_averages": {
                 "n_averaged": n_averaged,
-                "value": evaluate.averaged_trials(found.judged["braindec"], dataset, label, n_averaged, recipe.seed),
+                "value": evaluate.averaged_trials(
+                    found.judged["braindec"], dataset, label, n_averaged, recipe.seed
+                ),
             },
             "time_course": course.to_json(),
             **found.record,

@@ -1,11 +1,13 @@
 """When and where: EEG over time fused with regions of fMRI by their geometry, with what each level explains of both.
 
-Rows    F11 M/EEG-fMRI fusion (Cichy et al. 2014: V1 peaks at 101 ms, IT at 132 ms), commonality analysis (Hebart et al.
-        2018)
-Run     braindec run fusion --out runs/fusion
-Smoke   braindec run fusion --smoke
-Needs   nothing: data are generated; a minute on 2 cores
-Expect  see recipes/README.md; the planted latencies are 100, 160 and 250 ms
+Systems    F11 M/EEG-fMRI fusion (Cichy et al. 2014), commonality analysis (Hebart et al. 2018)
+Run        braindec run fusion --out runs/fusion
+Smoke      braindec run fusion --smoke: distances of EEG and of regions go together, those of permuted scenes do not
+Needs      nothing: data are generated; a minute on 2 cores
+Published  Cichy et al. 2014: V1 peaks at 101 ms, IT at 132 ms; the world's planted latencies are 100, 160 and 250 ms
+Measured   rho 0.042 [0.01, 0.07], 0.033 [0.00, 0.06], 0.030 [0.00, 0.06] in three regions (200 scenes, permuted 0.000
+           to 0.001, p 0.002 to 0.004 of 499); early is first (90 to 110 ms); 17 s
+Tried      one noisy EEG subject does not tell the intermediate from the high region
 """
 
 from braindec.evaluate import compare_fusion

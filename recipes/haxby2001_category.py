@@ -1,10 +1,15 @@
 """Haxby 2001: which of eight categories a person saw, from one slice of fMRI, a whole run held out each time.
 
-Run     braindec prepare haxby2001 --raw DIR --out prepared/haxby2001
-        braindec run haxby2001_category --data prepared/haxby2001 --out runs/haxby2001
-Smoke   braindec run haxby2001_category --smoke
-Needs   nothing but a processor
-Expect  see recipes/README.md
+Systems    none: eight categories, real recordings
+Run        braindec prepare haxby2001 --raw DIR --out prepared/haxby2001
+           braindec run haxby2001_category --data prepared/haxby2001 --out runs/haxby2001
+Smoke      braindec run haxby2001_category --smoke: eight categories of generated recordings are told apart, shuffled
+           ones are not
+Needs      nothing but a processor
+Published  none for this slice and these folds; a shrinkage LDA that sees the residuals of the categories has 0.92
+Measured   accuracy 0.865 [0.78, 0.92] (chance 0.125, n 96, null 0.120, p 0.05 of 19), ridge 0.812 [0.72, 0.88],
+           nuisance 0.260; transductive
+Tried      whitening by residuals of the categories; gradient steps on cross-entropy instead of squared error
 """
 
 from dataclasses import replace
@@ -36,7 +41,9 @@ RECIPE = Recipe(
     n_folds=11,  # each training run once
     protocol="leave_one_run_out_categories",
     # Categories are not balanced over the blocks of a run, which alone tells more than chance.
-    plan=evaluate.Plan(n_null=19, n_null_baselines=39, nuisance=("run_position", "onset_s", "acquisition_order")),
+    plan=evaluate.Plan(
+        n_null=19, n_null_baselines=39, nuisance=("run_position", "onset_s", "acquisition_order")
+    ),
 )
 SMOKE = ("plan.n_null=1", "plan.n_null_baselines=3", "n_folds=2", "train.n_steps=10")
 
@@ -52,7 +59,11 @@ FORKS = {
 def fork(recipe, **choices):
     level, scale, noise = (choices[name] for name in ("level of a run", "scale of a voxel", "noise"))
     steps = (
-        *(() if level == "kept" else (Standardise("run", "unit_unlabelled", scale=level == "removed, scaled"),)),
+        *(
+            ()
+            if level == "kept"
+            else (Standardise("run", "unit_unlabelled", scale=level == "removed, scaled"),)
+        ),
         *((Standardise(),) if scale == "one" else ()),
         *((Whiten(noise="repeats"),) if noise.startswith("whitened") else ()),
     )
@@ -64,7 +75,9 @@ def main(recipe, data_dir, out_dir):
     embeddings = recipe.embed(dataset, data_dir)
     folds, label = splits.leave_one_out(dataset, "run"), recipe.label_column
     found = evaluate.cross_validate(recipe, dataset, embeddings, folds, plan=recipe.plan, label_column=label)
-    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info).fit(dataset, embeddings, out_dir / "logs")
+    decoder = BrainDecoder.build(recipe, dataset.info, embeddings.info).fit(
+        dataset, embeddings, out_dir / "logs"
+    )
     report = Report(
         found.scores,
         {

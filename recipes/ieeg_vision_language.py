@@ -1,11 +1,15 @@
 """Where do pictures and words meet? Electrodes that a multimodal network predicts better than both sides put together.
 
-Rows    E3 vision-language integration in sEEG (Subramaniam et al. 2024: 141 of 1,090 sites, 12.9 %, are predicted
-        better by a multimodal network than by unimodal ones and by their linear concatenation); trained vs random
-Run     braindec run ieeg_vision_language --out runs/ieeg_vision_language
-Smoke   braindec run ieeg_vision_language --smoke
-Needs   nothing: stimuli and electrodes are generated, weights are shipped; a minute on 2 cores
-Expect  see recipes/README.md; electrodes are simulated, so what is measured is who is found of those that integrate
+Systems    E3 vision-language integration in sEEG, trained against random weights
+Run        braindec run ieeg_vision_language --out runs/ieeg_vision_language
+Smoke      braindec run ieeg_vision_language --smoke: electrodes that integrate are told from the others, after
+           shuffling they are not
+Needs      nothing: stimuli and electrodes are generated, weights are shipped; a minute on 2 cores
+Published  Subramaniam et al. 2024: 141 of 1,090 sites (12.9 %) are predicted better by a multimodal network than by
+           unimodal ones and by their linear concatenation
+Measured   area 1.000 [0.97, 1.00] of those that integrate against others (160 simulated electrodes, chance 0.5,
+           shuffled 0.506, p 0.05 of 19), 40 of 40 called and none of 120 others; 38 s
+Tried      a network that reads all dims of both embeddings (area 0.65 to 0.85)
 """
 
 from braindec.evaluate import encode_electrodes, study

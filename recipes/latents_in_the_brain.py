@@ -1,9 +1,13 @@
 """Latents of sparse autoencoders in simulated brains: fMRI says where they are read, EEG says when.
 
-Run     braindec run latents_in_the_brain --out runs/latents_in_the_brain
-Smoke   braindec run latents_in_the_brain --smoke
-Needs   nothing: data are generated; about three minutes on 2 cores
-Expect  see recipes/README.md
+Systems    none: when and where latents of sparse autoencoders are read
+Run        braindec run latents_in_the_brain --out runs/latents_in_the_brain
+Smoke      braindec run latents_in_the_brain --smoke: the order of levels is found, after permuting it is not
+Needs      nothing: data are generated; about three minutes on 2 cores
+Published  none: the analysis is ours
+Measured   planted and recovered latencies of levels correlate with rho 0.95 [0.71, 0.95] (four pairs of simulated
+           people; permuted -0.04, p 0.025 of 39); 159 s
+Tried      latencies of single latents, an RDM fusion (0.05), the demo's one noisy EEG subject (0.57, p 0.05)
 """
 
 from braindec.evaluate import inside_latents, inside_report, inside_timing

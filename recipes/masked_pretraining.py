@@ -4,10 +4,14 @@ Three simulated fMRI subjects share one trunk over patches of their regions. It 
 without a label; then 100 labelled scenes a subject (300 trials) train the decoder, against the same from random weights
 and against ridge.
 
-Run     braindec run masked_pretraining --out runs/masked_pretraining
-Smoke   braindec run masked_pretraining --smoke
-Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
-Expect  see recipes/README.md
+Systems    none: the step that B1 and A10 begin with, apart
+Run        braindec run masked_pretraining --out runs/masked_pretraining
+Smoke      braindec run masked_pretraining --smoke: 0.83 of the error of masked values' mean; labelled scenes are
+           found above shuffled ones, no better than from random weights
+Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
+Published  none to compare with
+Measured   not measured: not run in full yet
+Tried      with 120 labels pretraining did not help (0.917 without, 0.900 and 0.867 with)
 """
 
 from braindec import evaluate

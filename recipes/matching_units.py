@@ -1,12 +1,14 @@
 """Do two networks, or two trainings, have the same units? Matched four ways, and as latents of sparse autoencoders.
 
-Rows    F1 convergent learning (Li et al. 2016: one-to-one, sparse one-to-many, spectral many-to-many), F5 universal
-        neurons (Gurnee et al. 2024: 1 to 5 % of GPT-2's neurons), SAE features across models (Lan et al. 2024: SVCCA)
-        and seeds (Paulo and Belrose 2025: 30 % of latents shared by two seeds of a Llama's autoencoder)
-Run     braindec run matching_units --out runs/matching_units
-Smoke   braindec run matching_units --smoke
-Needs   nothing: pictures are generated, weights are shipped (second network: extra demo); two minutes on 2 cores
-Expect  see recipes/README.md; the published shares are of language models and no target here
+Systems    F1 convergent learning (Li et al. 2016); F5 universal neurons, features across models and seeds
+Run        braindec run matching_units --out runs/matching_units
+Smoke      braindec run matching_units --smoke: units of two networks go together, with scenes permuted they do not
+Needs      nothing: pictures are generated, weights are shipped (second network: extra demo); two minutes on 2 cores
+Published  Gurnee et al. 2024: 1 to 5 % of GPT-2's neurons; Paulo and Belrose 2025: 30 % of latents shared by two
+           seeds; of language models, no target here
+Measured   one to one r 0.221 [0.20, 0.24] (rotated 0.214, scenes permuted -0.001 of 19; 1,200 scenes); 53 % of 32
+           latents found again from another seed (rotated 0 %); 13 s
+Tried      64 latents (3 % found again) and 256 (none): 1,200 scenes do not determine more
 """
 
 from braindec.evaluate import compare_matching, study

@@ -4,11 +4,14 @@ A transformer over patches of all volumes of a window (space and time attend to 
 patches of trials without labels; then it is contrasted with a picture embedding of each frame. Frames are drawn from
 one noise.
 
-Rows    B1 Mind-Video (Chen et al. 2023, arXiv:2305.11675): masked brain modelling, attention over a window, contrast
-Run     braindec run mind_video --data prepared/cc2017 --out runs/mind_video
-Smoke   braindec run mind_video --smoke
-Needs   datasets/cc2017 prepared with --set n_frames=6 --set image_side=64 (films beside the scans); hours on a GPU
-Expect  see recipes/README.md; the films and scans were not at hand when this was written: smoke data are generated
+Systems    B1 Mind-Video (Chen et al. 2023, arXiv:2305.11675)
+Run        braindec run mind_video --data prepared/cc2017 --out runs/mind_video
+Smoke      braindec run mind_video --smoke: two clips told apart 0.853 [0.83, 0.87] (n 240, chance 0.5, null 0.455,
+           ridge 0.900)
+Needs      datasets/cc2017 prepared with --set n_frames=6 --set image_side=64 (films beside the scans); hours on a GPU
+Published  CC2017, the paper's abstract: 85 % in semantic classification, SSIM 0.19
+Measured   not measured: needs the scans and films of CC2017
+Tried      frames drawn in two steps are not like the presented ones and do not move as they do
 """
 
 from braindec import evaluate

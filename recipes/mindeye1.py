@@ -3,10 +3,16 @@
 Two simulated fMRI subjects. A residual MLP, contrasted on mixed trials (BiMixCo), then softly (SoftCLIP); the output
 that pictures are drawn from is regressed and passes a diffusion prior; a third one says roughly how the picture looked.
 
-Run     braindec run mindeye1 --out runs/mindeye1
-Smoke   braindec run mindeye1 --smoke
-Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
-Expect  see recipes/README.md
+Systems    A1 MindEye
+Run        braindec run mindeye1 --out runs/mindeye1
+Smoke      braindec run mindeye1 --smoke: 0.40 [0.22, 0.61] of 20 scenes (chance 0.05, refitted to shuffled scenes
+           0.10), regressed output 0.60, ridge 0.55
+Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
+Published  NSD, 982 images, mean of four people: image and brain retrieval 93.6 and 90.1 % of 300, two-way CLIP 94.1
+           %, pixel correlation 0.309
+Measured   not measured: needs NSD, CLIP ViT-L/14, and an autoencoder and image generator of that size; retrieval in
+           LAION needs its index; simulated people not run in full
+Tried      nothing else yet
 """
 
 from braindec import evaluate

@@ -3,10 +3,16 @@
 Three simulated fMRI subjects train a decoder; three others are met with their first 50, 150, 300 and 750 trials in four
 ways: in closed form (empirical Bayes), by fine-tuning their adapter or the whole network, and by a ridge of their own.
 
-Run     braindec run new_subject --out runs/new_subject
-Smoke   braindec run new_subject --smoke
-Needs   nothing: data are generated, weights are shipped; about 5 minutes on 2 cores
-Expect  see recipes/README.md
+Systems    none: what A2 asks of a new person's first hour, in closed form
+Run        braindec run new_subject --out runs/new_subject
+Smoke      braindec run new_subject --smoke: a new person's scenes are found after few trials, those of shuffled
+           stimuli are not
+Needs      nothing: data are generated, weights are shipped; about 5 minutes on 2 cores
+Published  none: the estimator is ours
+Measured   top-1 of 200 scenes after 50, 150, 300 and 750 trials 0.148, 0.455, 0.632, 0.768 (chance 0.005, null of 19
+           refits 0.004 to 0.007), fine-tuned adapter 0.030, 0.263, 0.465, 0.692; 246 s
+Tried      an isotropic prior, components of the few trials, mixtures of populations, error shapes borrowed from
+           others
 """
 
 from dataclasses import replace

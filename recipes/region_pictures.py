@@ -1,9 +1,13 @@
 """What does a region like? Its voxels named by words, and pictures made for it, where the truth is known.
 
-Run     braindec run region_pictures --out runs/region_pictures
-Smoke   braindec run region_pictures --smoke
-Needs   nothing: data are generated, weights are shipped (judge: extra demo); four minutes on 2 cores
-Expect  see recipes/README.md
+Systems    E4 BrainSCUBA: voxels named by words; E5 BrainDiVE: pictures for a region
+Run        braindec run region_pictures --out runs/region_pictures
+Smoke      braindec run region_pictures --smoke: pictures made for a planted region are liked by a judge of another
+           network more than those for random directions
+Needs      nothing: data are generated, weights are shipped (judge: extra demo); four minutes on 2 cores
+Published  none to compare with: on NSD, judged by people
+Measured   not measured: not run in full yet
+Tried      nothing else yet
 """
 
 from braindec.evaluate import encode_preference

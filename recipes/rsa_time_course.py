@@ -1,9 +1,13 @@
 """When the geometry of EEG is that of a network's layers, beside pixels, random weights and the ceiling: simulated.
 
-Run     braindec run rsa_time_course --out runs/rsa_time_course
-Smoke   braindec run rsa_time_course --smoke
-Needs   nothing: data are generated, weights are shipped; two minutes on 2 cores
-Expect  see recipes/README.md
+Systems    none: when the geometry of EEG is that of a network's layers
+Run        braindec run rsa_time_course --out runs/rsa_time_course
+Smoke      braindec run rsa_time_course --smoke: distances of EEG go with a layer's, those of permuted scenes do not
+Needs      nothing: data are generated, weights are shipped; two minutes on 2 cores
+Published  none: the world is ours
+Measured   rho-a 0.085 [0.05, 0.12] of the embedding over all times (200 scenes, permuted 0.000 of 999), layer 1
+           0.076, pixels 0.058, random weights 0.016
+Tried      nothing else yet
 """
 
 from braindec.evaluate import compare_geometries, compare_report, encode_features

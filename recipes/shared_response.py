@@ -1,11 +1,15 @@
 """What people share when they see the same pictures: held-out pictures matched between people in a shared space.
 
-Rows    F9 shared response models (Chen et al. 2015: segments of a film matched across people in 0.7 to 0.8 of cases
-        with a shared response of raider's 10 people, own anatomy far below), functional alignment
-Run     braindec run shared_response --out runs/shared_response
-Smoke   braindec run shared_response --smoke
-Needs   nothing: data are generated; a minute on 2 cores
-Expect  see recipes/README.md; the film is not here: pictures of simulated people are matched
+Systems    F9 shared response models, functional alignment
+Run        braindec run shared_response --out runs/shared_response
+Smoke      braindec run shared_response --smoke: held-out pictures are matched between people, after permuting scenes
+           they are not
+Needs      nothing: data are generated; a minute on 2 cores
+Published  Chen et al. 2015: segments of a film matched across raider's ten people in 0.7 to 0.8 of cases; the film is
+           not here
+Measured   0.665 [0.60, 0.73], 0.705, 0.720, 0.660 of 50 held-out scenes (four simulated people, n 200, chance 0.020,
+           permuted 0.016 to 0.020, p 0.05 of 19; own components 0.016); 6 s
+Tried      nothing else yet
 """
 
 from braindec.evaluate import compare_shared

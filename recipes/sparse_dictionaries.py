@@ -1,11 +1,14 @@
 """Which sparse autoencoder finds the factors that made the data? Every kind on known factors, beside PCA, ICA, k-means.
 
-Rows    G1 TopK with AuxK, G2 ReLU + L1, JumpReLU, BatchTopK, G3 Matryoshka, names by CLIP text, search, G4 mutual
-        feature regularisation, G9 families and steering of retrieval, G12 known generative variables
-Run     braindec run sparse_dictionaries --out runs/sparse_dictionaries
-Smoke   braindec run sparse_dictionaries --smoke
-Needs   nothing: data are generated, weights are shipped; four minutes on 2 cores
-Expect  see recipes/README.md; published numbers are of language models and of CLIP on photographs, and no target here
+Systems    G1 TopK with AuxK; G2 ReLU + L1, JumpReLU, BatchTopK; G3 Matryoshka, names by CLIP text, search; G4 mutual
+           feature regularisation; G9 families and steering of retrieval; G12 known generative variables
+Run        braindec run sparse_dictionaries --out runs/sparse_dictionaries
+Smoke      braindec run sparse_dictionaries --smoke: planted factors are found better than by random atoms
+Needs      nothing: data are generated, weights are shipped; four minutes on 2 cores
+Published  none to compare with: of language models and of CLIP on photographs
+Measured   mean cosine of 25 planted factors with their atoms 0.866 [0.79, 0.95] (ReLU + L1) to 0.625 (Matryoshka);
+           k-means 0.662, ICA 0.556, PCA 0.326, random atoms 0.434 of 19 draws; 253 s
+Tried      two drawn together find no more factors than two trained apart (0.785 both)
 """
 
 from braindec.evaluate import inside_factors, study

@@ -1,11 +1,15 @@
 """Two networks joined without training: one's classifier reads the other through relative representations or rotation.
 
-Rows    F6 relative representations (Moschella et al. 2023: zero-shot stitching close to a classifier of the own space,
-        absolute spaces at chance), product of invariances, subspace alignment of separately trained spaces
-Run     braindec run stitching --out runs/stitching
-Smoke   braindec run stitching --smoke
-Needs   nothing: pictures are generated, weights are shipped (second network: extra demo); a minute on 2 cores
-Expect  see recipes/README.md; the published tasks are CIFAR and text, none of which is here
+Systems    F6 relative representations (Moschella et al. 2023), product of invariances, subspace alignment
+Run        braindec run stitching --out runs/stitching
+Smoke      braindec run stitching --smoke: a classifier of one network reads another through anchors, with permuted
+           partners it does not
+Needs      nothing: pictures are generated, weights are shipped (second network: extra demo); a minute on 2 cores
+Published  Moschella et al. 2023: zero-shot stitching close to a classifier of the own space, absolute spaces at
+           chance; on CIFAR and text, not here
+Measured   relative 0.554 [0.51, 0.60], rotation 0.730 [0.68, 0.77] of 400 scenes (most frequent class 0.185, partners
+           permuted 0.168 and 0.166 of 19, own classifier 0.885); 83 s
+Tried      nothing else yet
 """
 
 from braindec.evaluate import compare_sources, compare_stitching, study

@@ -3,11 +3,15 @@
 Two simulated fMRI subjects. One decoder is taught the embeddings of pictures and of their captions, and latents of an
 autoencoder; the low-level path is guided by the high-level one, and the pictures drawn last start from it.
 
-Rows    A5 See Through Their Minds (Wang et al. 2024, arXiv:2403.06361; code unpublished)
-Run     braindec run sttm --out runs/sttm
-Smoke   braindec run sttm --smoke
-Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
-Expect  see recipes/README.md
+Systems    A5 See Through Their Minds (Wang et al. 2024, arXiv:2403.06361, code unpublished)
+Run        braindec run sttm --out runs/sttm
+Smoke      braindec run sttm --smoke: 0.45 [0.26, 0.66] of 20 scenes (chance 0.05, shuffled 0.05), ridge 0.65;
+           pictures two-way 0.578 (shuffled 0.489)
+Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
+Published  none at hand: on NSD
+Measured   not measured: needs NSD, CLIP and an image generator of that size; simulated people not run in full
+Tried      the guidance is the closed form of the idea, learnt from out-of-fold predictions: their code is not
+           published
 """
 
 from braindec import evaluate

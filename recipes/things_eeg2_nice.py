@@ -1,10 +1,16 @@
 """THINGS-EEG2 subject 1: which of 200 new objects a person saw, from EEG into OpenAI's CLIP, as NICE decodes it.
 
-Run     braindec prepare things_eeg2 --raw DIR --out prepared/things_eeg2
-        braindec run things_eeg2_nice --data prepared/things_eeg2 --out runs/things_eeg2_nice
-Smoke   braindec run things_eeg2_nice --smoke
-Needs   the 250 Hz files and pictures; one GPU (or a night of a processor); CLIP ViT-L/14, downloaded once by open_clip
-Expect  see recipes/README.md
+Systems    C1 NICE
+Run        braindec prepare things_eeg2 --raw DIR --out prepared/things_eeg2
+           braindec run things_eeg2_nice --data prepared/things_eeg2 --out runs/things_eeg2_nice
+Smoke      braindec run things_eeg2_nice --smoke: 0.20 of 20 new pictures (chance 0.05, n 20; ridge 0.40) on the
+           dataset's miniature: says only that the path is whole
+Needs      the 250 Hz files and pictures; one GPU (or a night of a processor); CLIP ViT-L/14, downloaded once by
+           open_clip
+Published  THINGS-EEG2, ten people: 15.6 and 42.8 % top-1 and top-5 of 200 (Song et al. 2024), with concept prototypes
+           as candidates; here the images shown
+Measured   not measured: needs THINGS-EEG2 and CLIP ViT-L/14
+Tried      nothing yet
 """
 
 from braindec import evaluate

@@ -1,11 +1,15 @@
 """Geometry or topology: under which transform of distances is a brain region recognised best? tRSA, simulated brains.
 
-Rows    F2 topological RSA (Lin and Kriegeskorte 2024: on fMRI and networks, geo-topological distances tell regions and
-        layers apart as well as RSA's and are more robust to noise and individual differences)
-Run     braindec run topological_rsa --out runs/topological_rsa
-Smoke   braindec run topological_rsa --smoke
-Needs   nothing: data are generated; a minute on 2 cores
-Expect  see recipes/README.md; about as good as RSA, as published, where regions differ in geometry
+Systems    F2 topological RSA (Lin and Kriegeskorte 2024)
+Run        braindec run topological_rsa --out runs/topological_rsa
+Smoke      braindec run topological_rsa --smoke: regions are recognised by their distances, with scenes permuted they
+           are not
+Needs      nothing: data are generated; a minute on 2 cores
+Published  Lin and Kriegeskorte 2024: regions and layers told apart as well as by RSA, more robust to noise and
+           individual differences
+Measured   regions recognised in 0.855 [0.69, 0.94], 0.822, 0.832, 0.884 of questions (four simulated people, chance
+           0.333, permuted 0.342, p 0.025 of 39); distances as they are 0.808 together, 0.848 transformed; 10 s
+Tried      cutting off small distances (about 0.72); shortest paths lose more
 """
 
 from braindec.evaluate import compare_topology

@@ -3,10 +3,15 @@
 Three simulated fMRI subjects, every voxel. One trunk learns to fill in masked patches without labels and is then tuned
 by contrast of images and responses; each network is silenced; what is imagined is found by the decoder of seen scenes.
 
-Run     braindec run whole_cortex --out runs/whole_cortex
-Smoke   braindec run whole_cortex --smoke
-Needs   nothing: data are generated, weights are shipped; minutes on 2 cores
-Expect  see recipes/README.md
+Systems    A10 whole-brain decoding with fMRI foundation models
+Run        braindec run whole_cortex --out runs/whole_cortex
+Smoke      braindec run whole_cortex --smoke: 0.50 [0.30, 0.70] of 20 scenes (chance 0.05, refitted to shuffled scenes
+           0.05, ridge 0.40); imagined pictures 0.78 [0.64, 0.88] two-way, p 0.001
+Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
+Published  none at hand for these data: on NSD and NSD-Imagery
+Measured   not measured: needs NSD and NSD-Imagery (`braindec prepare nsd` reads both) and a foundation model's
+           weights, which this toolkit has no reader for; simulated people not run in full
+Tried      silencing networks of 90 voxels: all intervals around zero
 """
 
 from braindec import evaluate

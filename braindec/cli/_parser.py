@@ -185,6 +185,9 @@ def _report(parser: Any) -> None:
 
 def _list(parser: Any) -> None:
     parser.add_argument("kind", type=str, nargs="?", default=None, help="e.g. datasets, recipes, backbones")
+    parser.add_argument(
+        "--markdown", action="store_true", help="recipes alone: their systems, needs and numbers, as a page"
+    )
 
 
 def _info(parser: Any) -> None:

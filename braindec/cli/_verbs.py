@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from braindec import checks
+from braindec import checks, headers
 from braindec.cli import (
     _audit,
     _compare,
@@ -117,7 +117,9 @@ def _tell_verdict(run: Any) -> None:
 
 
 def _list(options: Any) -> None:
-    print(_show.listing(options.kind))
+    if options.markdown and options.kind != "recipes":
+        raise checks.ConfigError("--markdown is for recipes: braindec list recipes --markdown.")
+    print(headers.markdown().rstrip() if options.markdown else _show.listing(options.kind))
 
 
 def _info(options: Any) -> None:

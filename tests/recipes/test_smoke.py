@@ -11,8 +11,17 @@ import pytest
 from braindec import recipe
 
 NAMES = recipe.names()
-HEADINGS = ("Run", "Smoke", "Needs", "Expect")
-BRANCHES = (ast.For, ast.While, ast.If, ast.IfExp, ast.Try, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp)
+BRANCHES = (
+    ast.For,
+    ast.While,
+    ast.If,
+    ast.IfExp,
+    ast.Try,
+    ast.ListComp,
+    ast.DictComp,
+    ast.SetComp,
+    ast.GeneratorExp,
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,10 +48,3 @@ def test_its_main_has_no_loop_and_no_branch(name):
     (main,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
     found = [type(node).__name__ for node in ast.walk(main) if isinstance(node, BRANCHES)]
     assert found == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_its_header_says_how_to_run_it_and_what_to_expect(name):
-    header = recipe.load(name).header
-    assert [h for h in HEADINGS if f"\n{h} " not in header] == []
-    assert f"run {name} --smoke" in header
