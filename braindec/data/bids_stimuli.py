@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from braindec import checks
-from braindec.data.damage import reading
+from braindec.data import image_files
 from braindec.types import UNKNOWN, StimulusSet, Table, Trials
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -68,7 +68,7 @@ def _picture(path: Path, size: int) -> np.ndarray:
     """uint8 (size, size, 3): the middle square, scaled (bicubic, antialiased)."""
     from PIL import Image
 
-    with reading(path), Image.open(path) as image:
+    with image_files.opened(path) as image:
         side = min(image.size)
         left, top = ((n - side) // 2 for n in image.size)
         square = image.convert("RGB").crop((left, top, left + side, top + side))

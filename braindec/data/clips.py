@@ -150,7 +150,10 @@ def _decoded(film: Path, times: np.ndarray, side: int) -> Iterator[np.ndarray]:
             "av", "video", "reading video files (or give folders of frames)"
         ) from error
     wanted, last = 0, -np.inf
-    with reading(film, av.FFmpegError), av.open(str(film)) as opened:
+    # A playlist under a film's name could have other files read, or addresses asked: the container is said.
+    container = "avi" if film.suffix.lower() == ".avi" else "mov"
+    alone = {"protocol_whitelist": "file"}
+    with reading(film, av.FFmpegError), av.open(str(film), format=container, options=alone) as opened:
         for frame in opened.decode(video=0):
             last = -np.inf if frame.time is None else float(frame.time)
             while wanted < len(times) and last >= times[wanted] - 1e-3:

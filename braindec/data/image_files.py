@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +14,8 @@ from braindec import checks
 from braindec.data.damage import reading
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp")
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # PIL's names
+MOST_PIXELS = 80_000_000  # of one picture; 240 MB as RGB, below PIL's own limit
 BATCH = 64
 
 
@@ -67,10 +72,40 @@ def batches(paths: Sequence[Path], side: int) -> Iterator[np.ndarray]:
 
 def read_square(path: Path, side: int) -> np.ndarray:
     """One picture as uint8 (side, side, 3)."""
+    with opened(path) as picture:
+        return square(picture.convert("RGB"), side)
+
+
+@contextlib.contextmanager
+def opened(path: Path, content: bytes | None = None) -> Iterator[Any]:
+    """A PIL picture whose pixels are still packed, of the formats of photographs alone.
+
+    PIL opens what a file holds, whatever its name says, and hands PostScript to another program. A picture of a few
+    kilobytes may ask for gigabytes of pixels.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes, optional
+        Of the picture, where it lies within the file.
+
+    Raises
+    ------
+    DataFileError
+        If it is no picture of `FORMATS`, has more than `MOST_PIXELS`, or is damaged.
+    """
     from PIL import Image
 
-    with reading(path, Image.DecompressionBombError), Image.open(path) as opened:
-        return square(opened.convert("RGB"), side)
+    source: Any = path if content is None else io.BytesIO(content)
+    with (
+        reading(path, Image.DecompressionBombError, Image.DecompressionBombWarning),
+        Image.open(source, formats=FORMATS) as picture,
+    ):
+        width, height = picture.size
+        if width * height > MOST_PIXELS:
+            found = f"is a picture of {width} x {height} pixels, more than {MOST_PIXELS}"
+            raise checks.DataFileError(path, found, "Make it smaller.")
+        yield picture
 
 
 def square(picture: object, side: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import tars
+from braindec.data import image_files, tars
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.tables import complete_table
 from braindec.types import Table
@@ -146,12 +146,11 @@ class Rows:
 
 def picture(sample: Sample) -> np.ndarray:
     """The picture of a sample, uint8 (height, width, 3)."""
-    from PIL import Image
 
     start, n_bytes = sample.picture
     with reading(sample.path), sample.path.open("rb") as file:
         content = os.pread(file.fileno(), n_bytes, start)
-        with Image.open(io.BytesIO(content)) as image:
+        with image_files.opened(sample.path, content) as image:
             return np.asarray(image.convert("RGB"))
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import layout, safe_npy, staging
+from braindec.data import image_files, layout, safe_npy, staging
 from braindec.data.catalogue import Counts, Truth, counts
-from braindec.data.damage import reading
 from braindec.data.splits import Split
 from braindec.types import Table, Trials, VertexSpace
 
@@ -250,7 +249,7 @@ def _read(paths: dict[str, Path], ids: list[str], side: int) -> Iterator[np.ndar
     for start in range(0, len(ids), BATCH):
         batch = []
         for name in ids[start : start + BATCH]:
-            with reading(paths[name]), Image.open(paths[name]) as image:
+            with image_files.opened(paths[name]) as image:
                 picture = image.convert("RGB")
                 same = picture.size == (side, side)
                 batch.append(

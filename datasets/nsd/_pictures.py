@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import hdf5, mindeye, mindeye1, nsd, nsd_further
+from braindec.data import hdf5, image_files, mindeye, mindeye1, nsd, nsd_further
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.store import open_readonly
 from braindec.types import Table
@@ -130,13 +130,12 @@ def _rows(path: Path, key: str, rows: list[int]) -> np.ndarray:
 
 def _target(raw: Path, letter: str) -> np.ndarray:
     """The picture that a letter stood for in NSD-Imagery, uint8 (height, width, 3)."""
-    from PIL import Image
 
     folder = checks.existing_folder(raw / TARGETS, "Get nsddata/experiments/nsdimagery/rawtargetimages.")
     name = nsd_further.TARGETS[letter]
     found = sorted(folder.rglob(name))
     path = found[0] if found else checks.existing_file(folder / name, "Get it, or leave nsdimagery out.")
-    with reading(path), Image.open(path) as image:
+    with image_files.opened(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
