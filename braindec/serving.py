@@ -78,7 +78,8 @@ def serve(
     folder : Path, optional
         What is handed out: regular files inside it of the kinds in `MEDIA`. No listing, no hidden file, no link out.
     dynamic : mapping of str to callable, optional
-        Address, e.g. ``"/state.json"``, to what answers it. These come before files of the same name.
+        Address, e.g. ``"/state.json"``, to what answers it, or raises a LookupError where what the query names is not
+        there. These come before files of the same name.
     port : int
         0 takes a free one.
     token : str, optional
@@ -220,7 +221,11 @@ class _Handler(BaseHTTPRequestHandler):
         except UnicodeDecodeError:
             return self._refuse(HTTPStatus.NOT_FOUND, "Not here.")
         if path in self.server.site.dynamic:
-            return self._send(self.server.site.dynamic[path](query), fresh)
+            try:
+                reply = self.server.site.dynamic[path](query)
+            except LookupError:  # what the query names is not there
+                return self._refuse(HTTPStatus.NOT_FOUND, "Not here.")
+            return self._send(reply, fresh)
         file = self.server.site.file(path)
         if file is None:
             return self._refuse(HTTPStatus.NOT_FOUND, "Not here.")

@@ -12,6 +12,7 @@ import numpy as np
 from braindec import checks
 from braindec.data import bids, bids_events, meeg, whole
 from braindec.data.bids_settings import BidsSettings, MeegSettings
+from braindec.data.causal import CausalFilter
 from braindec.data.damage import finite, reading
 from braindec.data.sensors import positions_of, sensor_space
 from braindec.types import Recording, SensorSpace, Table, Trials
@@ -140,7 +141,7 @@ def filtered(recording: Recording, settings: MeegSettings) -> Recording:
     ----------
     recording : Recording
     settings : MeegSettings
-        `causal`: a Butterworth filter of order 4 run forwards; else mne's zero-phase FIR.
+        `causal`: `data.causal.CausalFilter`, what a live decoder sees; else mne's zero-phase FIR.
     """
     import mne
     from scipy.signal import detrend
@@ -149,16 +150,12 @@ def filtered(recording: Recording, settings: MeegSettings) -> Recording:
     if settings.detrend:
         x = detrend(x, axis=1)
     low, high = settings.high_pass_hz, settings.low_pass_hz
-    if low is not None or high is not None:
-        how: dict[str, Any] = {"phase": "zero", "fir_design": "firwin"}
-        if settings.causal:
-            x = x - x[:, :1]  # starts at rest: a step at the first sample would ring for seconds
-            how = {
-                "phase": "forward",
-                "method": "iir",
-                "iir_params": {"order": 4, "ftype": "butter", "output": "sos"},
-            }
-        x = mne.filter.filter_data(x, recording.sfreq, low, high, verbose="error", **how)
+    if settings.causal:
+        x = CausalFilter(recording.sfreq, low, high)(x)
+    elif low is not None or high is not None:
+        x = mne.filter.filter_data(
+            x, recording.sfreq, low, high, phase="zero", fir_design="firwin", verbose="error"
+        )
     return replace(recording, signal=x.astype(np.float32))
 
 
