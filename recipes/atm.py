@@ -134,6 +134,7 @@ def main(recipe, data_dir, out_dir):
         },
         (
             *panels.galleries(drawn, "two_way_identification"),
+            *evaluate.neighbours(judged.judged["braindec"], dataset),
             *panels.left_out(drawn),
             windows.panel(moving, metric, "One window of time at a time"),
             windows.panel(longer, metric, "From onset to the end of the window"),

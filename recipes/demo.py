@@ -162,6 +162,7 @@ def main(recipe, data_dir, out_dir):
             *panels.galleries(drawn, "two_way_identification"),
             *panels.verdicts(drawn),
             *panels.left_out(drawn),
+            *evaluate.neighbours(judged.judged["braindec"], dataset),
             *panels.collapse(judged.scores),
             panels.against_oracles([*judged.scores, *adapted.scores], metric),
             panels.inverse_crime(*crime, key),

@@ -78,6 +78,7 @@ def main(recipe, data_dir, out_dir):
         },
         (
             panels.comparisons(found.comparisons, "The decoder against closed-form ridge"),
+            *evaluate.neighbours(found.judged["braindec"], dataset),
             *class_panels.nulls(found.judged["braindec"], "image_retrieval_top1"),
             class_panels.said(
                 "About these numbers",

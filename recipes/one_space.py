@@ -86,6 +86,7 @@ def main(recipe, data_dir, out_dir):
         (
             panels.comparisons(judged.comparisons, "The decoder against closed-form ridge"),
             one_space.use_panel(use),
+            *evaluate.neighbours(judged.judged["braindec"], dataset),
             *panels.curves(decoder),
             panels.limits(
                 "The brains of this page are simulated: its scores say nothing about real recordings."

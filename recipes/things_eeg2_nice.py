@@ -79,6 +79,7 @@ def main(recipe, data_dir, out_dir):
         },
         (
             panels.comparisons(judged.comparisons, "The decoder against closed-form ridge"),
+            *evaluate.neighbours(judged.judged["braindec"], dataset),
             *panels.curves(decoder),
             panels.limits("80 repeats are averaged: a single look at a picture tells far less."),
         ),

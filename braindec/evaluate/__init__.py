@@ -13,6 +13,7 @@ from braindec.evaluate.hallucination_readouts import attributes_of, latent_attri
 from braindec.evaluate.inverse_crime import inflation
 from braindec.evaluate.laps import Laps
 from braindec.evaluate.measures import Measured, measure, protocol_named
+from braindec.evaluate.neighbours import neighbours
 from braindec.evaluate.nulls import fit_nulls, fit_with_nulls, null_values, permuted
 from braindec.evaluate.oracles import simulated_ceilings
 from braindec.evaluate.pictures import measure_pictures, render
@@ -93,6 +94,7 @@ __all__ = [
     "measure",
     "measure_captions",
     "measure_pictures",
+    "neighbours",
     "null_values",
     "nuisance_features",
     "panels",

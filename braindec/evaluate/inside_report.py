@@ -15,11 +15,12 @@ from braindec.data import NeuralDataset, maps
 from braindec.decoder import versions
 from braindec.evaluate.inside_latents import Inside, Settings
 from braindec.evaluate.inside_timing import Timing
+from braindec.evaluate.neighbours import smaller
 from braindec.evaluate.scoring import group_scores, parse_key
 from braindec.sparse.claims import FATES, VERDICTS
 from braindec.types import Report, Score, VoxelSpace
 
-N_SHOWN, N_IMAGES = 8, 6
+N_SHOWN, N_KEPT, N_IMAGES = 8, 1000, 6  # latents on the page and in its file, and stimuli of each
 WAYS = {"embedding": "predicted embedding", "direct": "direct regression"}
 SAID = {
     "stands": "read, and above every baseline",
@@ -184,25 +185,26 @@ def _quantiles(areas: torch.Tensor) -> tuple[str, str]:
     return f"{float(known.mean()):.3f}", f"{float(known.quantile(0.95)):.3f}"
 
 
-def chosen(one: Inside) -> list[int]:
-    """The tested latents with the largest z, claims that stand first."""
+def chosen(one: Inside, n: int = N_SHOWN) -> list[int]:
+    """At most `n` tested latents, those with the largest z, claims that stand first."""
     reading, claim = one.ways["direct"], one.claim["direct"]
     z = torch.where(reading.tested, reading.separation.z, -torch.inf)
     order = (z + 1e6 * (claim.stands & reading.tested)).argsort(descending=True)
-    return [int(i) for i in order[: min(N_SHOWN, int(reading.tested.sum()))]]
+    return [int(i) for i in order[: min(n, int(reading.tested.sum()))]]
 
 
 def _shown(one: Inside, dataset: NeuralDataset, names: Mapping[int, str]) -> dict[str, Any]:
     """Their stimuli, areas and places."""
     reading, claim = one.ways["direct"], one.claim["direct"]
-    rows, images = chosen(one), []
-    for latent in rows:
-        top = one.latents.activations[:, latent].topk(min(N_IMAGES, len(one.ids))).indices
-        images.append(np.stack(list(dataset.stimuli.images([one.ids[i] for i in top.tolist()]))))
+    rows = chosen(one, N_KEPT)
+    top = one.latents.activations[:, rows].topk(min(N_IMAGES, len(one.ids)), dim=0).indices.T.numpy()
+    seen, images = np.unique(top, return_inverse=True)
     unit = torch.where(reading.separation.z == 0, 0.0, (reading.auc - 0.5) / reading.separation.z)
     limit = float(reading.null[:, reading.tested].amax(1).quantile(0.95))
     payload: dict[str, Any] = {
-        "names": [names.get(i, f"latent {i}") for i in rows], "images": images,
+        "names": [names.get(i, f"latent {i}") for i in rows], "images": images.reshape(top.shape),
+        "pictures": smaller(np.stack(list(dataset.stimuli.images([one.ids[i] for i in seen.tolist()])))),
+        "n_shown": N_SHOWN, "rate": reading.rate[rows].numpy(), "verdict": [claim.verdict[i] for i in rows],
         "about": [
             f"latent {i}, active in {float(reading.rate[i]):.1%} of the stimuli: {SAID[claim.verdict[i]]}" for i in rows
         ],
@@ -216,7 +218,7 @@ def _shown(one: Inside, dataset: NeuralDataset, names: Mapping[int, str]) -> dic
     if reading.ceiling is not None:
         payload["ceiling"] = reading.ceiling[rows].numpy()
     if isinstance(one.space, VoxelSpace) and one.pattern is not None:
-        payload["maps"] = [_seen_from_above(one.pattern[i].numpy(), one.space) for i in rows]
+        payload["maps"] = np.stack([_seen_from_above(one.pattern[i].numpy(), one.space) for i in rows])
     if one.when is not None:
         payload |= {"places": one.when.auc[:, rows].T.numpy(), "place_names": _ms(one.times, 150)}
     elif len(one.where.names) > 1:

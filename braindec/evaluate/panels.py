@@ -48,6 +48,7 @@ def pictures(gallery: Gallery, measured: Mapping[str, Measured], metric: str, ti
         "scores": {name: m.per_sample for name, m in scores.items()},
         "lower": [name for name, m in scores.items() if m.direction == "lower"],
         "captions": [f"presented: {said}" if said else "" for said in gallery.captions["presented"]],
+        "labels": {name: list(values) for name, values in gallery.labels.items()},
         "texts": {"decoded caption": list(gallery.captions["retrieved caption"])},
         "caption": _caption(gallery),
     }

@@ -18,6 +18,7 @@ from braindec.evaluate.hallucination_readouts import Attribute
 from braindec.evaluate.jobs import refits
 from braindec.evaluate.low_level import low_level_pictures, own_pixels
 from braindec.evaluate.measures import Measured, protocol_named
+from braindec.evaluate.neighbours import labels
 from braindec.evaluate.pictures import (
     first,
     measure_pictures,
@@ -71,6 +72,8 @@ class Gallery:
         Decoded pixels.
     readings : tuple of Reading
         Where each attribute of the decoder's pictures comes from; empty where no attributes were asked about.
+    labels : mapping of str to sequence of str
+        What the dataset's table of stimuli says of each (`neighbours.labels`), by column.
     """
 
     ids: tuple[str, ...]
@@ -80,6 +83,7 @@ class Gallery:
     samples: np.ndarray | None = None
     low_level: np.ndarray | None = None
     readings: tuple[Reading, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def told(self) -> dict[str, tuple[list[list[str]], tuple[str, ...]]]:
         """By system, (references of each row, its decoded captions); empty where a stimulus has no caption."""
@@ -298,7 +302,10 @@ class _Look:
             readings = hallucination_draws.judged(
                 decoder, gauges, prediction, shown, settings=self.meter, seed=draw.seed
             )
-        return Gallery(prediction.ids, images(prediction.ids), pictures, captions, samples, None, readings)
+        told_of = labels(known.test.stimuli, prediction.ids)
+        return Gallery(
+            prediction.ids, images(prediction.ids), pictures, captions, samples, None, readings, told_of
+        )
 
     def samples(self, decoder: BrainDecoder, prediction: Prediction) -> np.ndarray | None:
         """Pictures of single draws of the prior, each with noise of its own."""

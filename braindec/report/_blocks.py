@@ -31,8 +31,14 @@ model_bars (scores)     models: texts, values (n,), intervals (n, 2), ceiling (l
                         significant (n,), subjects (n_subjects, n), xlabel
 rsa_time_course (brain) time_s (n,), series: {model: (n,)}, intervals: {model: (n, 2)}, significant: {model: (n,)},
                         ceiling (n, 2) or None, null_limit, planted: {model: seconds}, ylabel
-latents (brain)         names: texts, images: arrays (n, height, width, 3), auc (n,), interval (n, 2), about: texts,
-                        maps, null (n,), ceiling (n,), reference (n,), places (n, n_places), place_names
+latents (brain)         names: texts, images: arrays (n, height, width, 3), or rows (n, n_images) of pictures
+                        (n_pictures, height, width, 3), auc (n,), interval (n, 2), about: texts, verdict: texts,
+                        rate (n,), maps, null (n,), ceiling (n,), reference (n,), places (n, n_places), place_names,
+                        n_shown: cards on the page
+neighbours (pictures)   gallery: texts, captions: texts, pictures: uint8 (n, height, width, 3) or None, labels: {column:
+                        n texts}; of each subject queries: {subject: rows of the gallery (n_queries,)}, neighbours:
+                        {subject: rows (n_queries, k)}, similarity: {subject: (n_queries, k)}, rank: {subject:
+                        (n_queries,)}
 latent_map (brain)      values (n_places, n_latents), columns: texts, groups: texts or None, limit, xlabel, label,
                         chance
 claims (brain)          rate, auc (n_latents,), verdict: texts, rates (n_rates,), baselines: {name: (n_rates,)}
@@ -51,7 +57,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, plots
-from braindec.report import _gallery, _latents, _words
+from braindec.report import _gallery, _latents, _neighbours, _words
 from braindec.report._thumbnails import Thumbnails
 
 Payload = Mapping[str, Any]
@@ -70,7 +76,7 @@ def block(title: str, kind: str, payload: Payload, thumbnails: Thumbnails) -> st
     """
     draw = checks.known_key(f"kind of panel {title!r}", kind, KINDS)[1]
     try:
-        body = _pictures(payload, thumbnails) if kind == "image_grid" else draw(payload)
+        body = WITH_THUMBNAILS[kind](payload, thumbnails) if kind in WITH_THUMBNAILS else draw(payload)
     except KeyError as error:
         raise ValueError(
             f"panel {title!r} of kind {kind!r} lacks the entry {error}; it has {sorted(payload)}."
@@ -333,11 +339,18 @@ def _leaf(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
+# These show pictures that a page holds once.
+WITH_THUMBNAILS: dict[str, Callable[[Payload, Thumbnails], str]] = {
+    "image_grid": _pictures,
+    "neighbours": _neighbours.neighbours,
+}
+
 # kind -> (section where it stands unless the payload says otherwise, drawing function)
 KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "text": ("headline", text),
     "table": ("scores", table),
     "image_grid": ("pictures", lambda payload: image_grid(payload, 192)),
+    "neighbours": ("pictures", lambda payload: _neighbours.neighbours(payload, Thumbnails(192))),
     "curve": ("training", curve),
     "regions": ("brain", regions),
     "volume": ("brain", volume),

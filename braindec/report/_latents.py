@@ -18,9 +18,10 @@ PIXELS = 64  # a side, of stimuli
 def cards(payload: Mapping[str, Any]) -> str:
     """HTML of the kind of panel ``latents``."""
     n = checks.same_length("latent", **{k: payload[k] for k in ("names", "images", "auc", "interval")})
-    maps, places = payload.get("maps", ()), payload.get("places")
+    n = min(n, int(payload.get("n_shown", n)))
+    maps, places = payload.get("maps", ())[:n], payload.get("places")
     largest = max((float(np.nanmax(np.abs(m))) for m in maps), default=1.0)
-    top = 1.0 if places is None else max(0.6, float(np.nanmax(np.asarray(places))) + 0.02)
+    top = 1.0 if places is None else max(0.6, float(np.nanmax(np.asarray(places)[:n])) + 0.02)
     made = "".join(_card(payload, i, largest, top) for i in range(n))
     return f'<div class="latents">{made}</div>{_keys(payload)}'
 
@@ -29,13 +30,19 @@ def _card(payload: Mapping[str, Any], i: int, largest: float, top: float) -> str
     name, about = str(payload["names"][i]), _one(payload, "about", i)
     images = "".join(
         f'<img alt="{escape(f"{name}, stimulus {k + 1}", quote=True)}" src="{plots.encoded(image, PIXELS)}">'
-        for k, image in enumerate(payload["images"][i])
+        for k, image in enumerate(stimuli(payload, i))
     )
     said = f"<small>{escape(str(about))}</small>" if about else ""
     return (
         f'<article class="latent"><h4>{escape(name)}</h4>{said}<div class="strip">{images}</div>'
         f"{_gauge(payload, i)}{_places(payload, i, largest, top)}</article>"
     )
+
+
+def stimuli(payload: Mapping[str, Any], i: int) -> Any:
+    """The pictures of one latent, (n_stimuli, height, width, 3): given themselves, or as rows of the pictures."""
+    pictures, images = payload.get("pictures"), payload["images"][i]
+    return images if pictures is None else np.asarray(pictures)[np.asarray(images)]
 
 
 def _gauge(payload: Mapping[str, Any], i: int) -> str:
