@@ -14,7 +14,7 @@ from braindec import checks
 from braindec.data.damage import reading
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp")
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # PIL's names
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # PIL's names
 MOST_PIXELS = 80_000_000  # of one picture; 240 MB as RGB, below PIL's own limit
 BATCH = 64
 
