@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from braindec import __version__, checks
+from braindec import __version__, checks, stopping
 
 # verb -> (what follows it, what it does)
 VERBS = {
@@ -35,6 +35,10 @@ VERBS = {
     "sae": (
         "fit|judge|brain DIR --target TARGET --out DIR",
         "take a network's embeddings apart into latents, and find these in the brain",
+    ),
+    "stream": (
+        "DIR INPUT --data DIR",
+        "decode a recording as it is played or arrives, on a page of this machine",
     ),
     "convert": (
         "NAME CHECKPOINT --out DIR",
@@ -71,7 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sys.stderr.isatty():  # a log gets a line of progress now and then, not thousands
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        return _run(words)
+        with stopping.obeyed():
+            return _run(words)
+    except stopping.Stopped as stop:
+        print(f"braindec: {stop}", file=sys.stderr)
+        return stopping.EXIT_CODES[stop.name]
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

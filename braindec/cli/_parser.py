@@ -19,6 +19,7 @@ from braindec.cli import (
     _multiverse,
     _pull,
     _sae,
+    _stream,
     _twin,
 )
 
@@ -219,6 +220,7 @@ OPTIONS: dict[str, Callable[[Any], None]] = {
     "encoding": _encoding.add_options,
     "compare": _compare.add_options,
     "sae": _sae.add_options,
+    "stream": _stream.add_options,
     "convert": _convert.add_options,
     "pull": _pull.add_options,
     "doctor": _doctor.add_options,

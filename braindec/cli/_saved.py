@@ -34,7 +34,7 @@ def evaluate(options: Any) -> None:
         _measured_in_the_run(found, options.dir, "Without --data nothing is judged anew.")
         return
     chosen = recorded(found.run, options.set)
-    dataset = _read(chosen, options.data)
+    dataset = read_dataset(chosen, options.data)
     on_train = dataset.split is not None and judging.fitted_on(decoder, dataset.part("train"))
     seen = {} if on_train else judging.seen_trials(decoder, dataset)
     if seen and all(s.n_seen == s.n_trials for s in seen.values()):
@@ -140,7 +140,7 @@ def _measured_in_the_run(found: Report, folder: Path, said: str) -> None:
     print(f"Judge it on recordings it never saw: braindec evaluate {folder} --data OTHER")
 
 
-def _read(chosen: Any, folder: Path) -> NeuralDataset:
+def read_dataset(chosen: Any, folder: Path) -> NeuralDataset:
     """The recipe's part of a prepared dataset; of another dataset than its own no split is expected."""
     from braindec.data import NeuralDataset, layout
 
@@ -158,7 +158,7 @@ def _retrieve(decoder: BrainDecoder, prediction: Prediction, options: Any, out: 
     from braindec import report, store
 
     chosen = recorded(report.read(options.dir).run)
-    embeddings = chosen.embed(_read(chosen, options.data), options.data)
+    embeddings = chosen.embed(read_dataset(chosen, options.data), options.data)
     ids, values = embeddings.ids, np.asarray(embeddings.values[:], dtype=np.float32)
     checks.in_range("k", options.k, 1, len(ids))
     found = decoder.similarity(prediction, values).sort(dim=1, descending=True, stable=True)

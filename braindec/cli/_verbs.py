@@ -19,6 +19,7 @@ from braindec.cli import (
     _sae,
     _saved,
     _show,
+    _stream,
     _twin,
 )
 
@@ -139,6 +140,7 @@ _ACTIONS: dict[str, Callable[[Any], int | None]] = {
     "encoding": _encoding.run,
     "compare": _compare.run,
     "sae": _sae.run,
+    "stream": _stream.run,
     "convert": _convert.run,
     "pull": _pull.run,
     "doctor": _doctor.run,
