@@ -46,6 +46,9 @@ test-slow: .venv/.ready  ## the tests that take minutes
 soak: .venv/.ready  ## 5,000 damaged files of every container: refused or read, never a crash or a hang
 	$(BIN)/python -m pytest -q -m soak
 
+docs: .venv/.ready  ## the documentation site; writes site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: .venv/.ready  ## every benchmark that runs on a CPU; writes benchmarks/results/
 	for script in $(filter-out %_gpu.py,$(wildcard benchmarks/*.py)); do \
 		echo "$$script"; $(BIN)/python $$script || exit 1; done
@@ -59,5 +62,5 @@ recipes-readme: .venv/.ready  ## recipes/README.md, from the recipes' headers an
 	mv recipes/README.md.new recipes/README.md
 
 clean:  ## remove what the other targets made, the environment included
-	rm -rf .venv $(RUNS) prepared build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv $(RUNS) prepared site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

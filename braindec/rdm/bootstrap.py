@@ -23,7 +23,7 @@ OVER = ("both", "subjects", "conditions")
 class Draws(NamedTuple):
     """Scores of models, and then of the lower and upper ceiling (where there are any), in each bootstrap draw.
 
-    Parameters
+    Attributes
     ----------
     both, subjects, conditions : Tensor, shape (draw, model) or (draw, model + 2), or None
         Resampled over both, over subjects alone, over conditions alone; None where it was not asked for.

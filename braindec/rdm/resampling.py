@@ -16,7 +16,7 @@ DRAWS_AT_ONCE = 1024
 class Resampled(NamedTuple):
     """What models and ceilings score on resampled conditions.
 
-    Parameters
+    Attributes
     ----------
     scores : Tensor, shape (draw, subject, model)
     products : Tensor, shape (draw, subject, subject)

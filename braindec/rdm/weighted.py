@@ -19,7 +19,7 @@ from braindec.rdm.matrix import RDM
 class CrossValidated(NamedTuple):
     """Scores of a mixture on conditions and subjects that its weights have not seen.
 
-    Parameters
+    Attributes
     ----------
     scores : Tensor, shape (subject,)
         Mean over folds of conditions.

@@ -1,0 +1,65 @@
+"""What mkdocs calls while it builds the site: pages made of the repository's own files, and links between them.
+
+Cards of datasets, headers of recipes, notebooks, docstrings and the files that GitHub shows (README, CONTRIBUTING, ...)
+are pages of the site; none is copied into `docs/`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+from typing import Any
+
+import gathered
+import links
+import reference
+import tables
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from notebooks import notebook_pages
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """The navigation of mkdocs.yml with pages that are made here in place of its folders' names."""
+    made = {
+        folder: gathered.navigation(REPOSITORY, folder) for folder in ("datasets", "recipes", "notebooks")
+    }
+    made["reference"] = reference.navigation(REPOSITORY)
+    config.nav = _filled(config.nav or [], made)
+    return config
+
+
+def _filled(nav: list[Any], made: dict[str, list[Any]]) -> list[Any]:
+    """The navigation with each ``"FOLDER/*"`` replaced by the pages of that folder."""
+    found: list[Any] = []
+    for entry in nav:
+        if isinstance(entry, dict):
+            found += [{k: _filled(v, made) if isinstance(v, list) else v} for k, v in entry.items()]
+        elif str(entry).endswith("/*"):
+            found += made[entry.removesuffix("/*")]
+        else:
+            found.append(entry)
+    return found
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """The files of `docs/` and the pages made of others."""
+    pages = {
+        **gathered.pages(REPOSITORY),
+        **notebook_pages(REPOSITORY),
+        **reference.pages(REPOSITORY),
+    }
+    for address, content in pages.items():
+        files.append(File.generated(config, address, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page with tables made of objects, and with links that lead to pages of the site."""
+    filled = tables.filled(markdown)
+    address = page.file.src_uri
+    source = gathered.SOURCES.get(address) or links.source_of(address)
+    return links.rewritten(filled, posixpath.dirname(source), address, REPOSITORY)
