@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BrainDecoder": "braindec.decoder",
     "NeuralDataset": "braindec.data",
+    "QuickDecoder": "braindec.quick",
     "Recipe": "braindec.recipe",
     "Trials": "braindec.types",
     "Recording": "braindec.types",

@@ -14,10 +14,10 @@ from braindec.data.bids_jobs import Staged, unit_of
 from braindec.data.bids_plan import Job
 from braindec.data.bids_sessions import Estimated, joined_epochs, read_choices
 from braindec.data.bids_settings import BidsSettings
-from braindec.data.dataset import view
 from braindec.data.glm_choices import Choices
 from braindec.data.glm_design import LIBRARY
 from braindec.data.leakage.provenance import rows_record
+from braindec.data.rows import view
 from braindec.types import Trials
 
 

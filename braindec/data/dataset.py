@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks, store
-from braindec.data import layout, spaces, splits
-from braindec.data.rows import RowsView, rows_hash
+from braindec import checks, outlines, seeding
+from braindec.data import layout, own, spaces, splits
+from braindec.data.outlined import outlined
+from braindec.data.rows import array_hash, rows_hash, view
 from braindec.data.splits import Split
-from braindec.types import UNKNOWN, SignalInfo, StimulusSet, Trials
+from braindec.types import UNKNOWN, SignalInfo, Space, StimulusSet, Trials
 
 __all__ = ["NeuralDataset", "Split"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NeuralDataset:
-    """Trials by key, stimuli and a split; make one with `read` or `from_trials`.
+    """Trials by key, stimuli and a split; make one with `read`, `from_arrays` or another of the `from_` methods.
+
+    Whatever reads files raises a DataFileError where one is damaged or does not fit the others.
 
     Parameters
     ----------
@@ -86,10 +89,10 @@ class NeuralDataset:
         """
         folder = Path(folder)
         manifest = layout.read_manifest(folder)
-        entries = _chosen(manifest["recordings"], subjects, modalities)
+        entries = layout.chosen(manifest["recordings"], subjects, modalities)
         trials = {e["key"]: layout.read_trials(layout.checked(folder, e)) for e in entries}
         if region is not None:
-            trials = {key: _in_region(t, region) for key, t in trials.items()}
+            trials = {key: spaces.in_region(t, region) for key, t in trials.items()}
         stimuli = layout.read_stimuli(layout.checked(folder, manifest["stimuli"]))
         named = {key: Split.from_json(key, value) for key, value in manifest["splits"].items()}
         wanted = split if split is not None else manifest.get("default_split")
@@ -109,6 +112,155 @@ class NeuralDataset:
         by_key = {t.key: t for t in trials}
         named = {split.name: split} if split is not None else {}
         return cls(name, by_key, stimuli, split, None, named)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        responses: Any,
+        stimulus_ids: Sequence[Any] | np.ndarray,
+        *,
+        modality: str,
+        subject: int = 1,
+        units: str = "a.u.",
+        sfreq: float | None = None,
+        tmin: float | None = None,
+        space: Space | None = None,
+        images: Mapping[str, np.ndarray] | None = None,
+        captions: Mapping[str, str] | None = None,
+        about: Mapping[str, Any] | None = None,
+        **columns: Any,
+    ) -> NeuralDataset:
+        """One subject's trials, given as arrays.
+
+        Parameters
+        ----------
+        responses : array, shape (n_trials, n_voxels) or (n_trials, n_channels, n_times)
+            Betas or epochs, kept as float32.
+        stimulus_ids : sequence, shape (n_trials,)
+            What each trial showed, as text (a whole number becomes its digits); repeats of a stimulus share it.
+        modality : str
+            ``"fmri"``, ``"eeg"``, ``"meg"``, ``"ieeg"``, ``"ecog"`` or ``"array"``.
+        subject, units
+            1 is sub-01.
+        sfreq, tmin : float, optional
+            Of epochs: Hz, and seconds from the event to the first sample.
+        space : Space, optional
+            Where axis 1 lies in the head, for maps.
+        images, captions : mapping by stimulus id, optional
+            uint8 (height, width, 3) of one size; text.
+        about : mapping, optional
+            How responses were made, for the audit: ``{"betas": {"overlap": "modelled"}}`` of one model of all events.
+        **columns : array, shape (n_trials,)
+            What else is known of each trial: ``run``, ``session``, ``onset_s`` (seconds in the run),
+            ``acquisition_order``, a class, motion. Without ``run`` and ``session`` all trials count as of one run; of
+            onsets and order that are not told no audit can look for neighbours in time.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, an array has other axes, or a value is NaN or infinite.
+        """
+        trials = own.array_trials(responses, stimulus_ids, columns, subject=subject, modality=modality,
+                                  units=units, sfreq=sfreq, tmin=tmin, space=space)  # fmt: skip
+        made = cls.from_trials([trials], own.stimulus_set(trials, images, captions))
+        return replace(made, about=dict(about or {}))
+
+    @classmethod
+    def from_nifti(
+        cls,
+        maps: str | Path | Sequence[str | Path],
+        mask: str | Path,
+        stimulus_ids: Sequence[Any] | np.ndarray,
+        *,
+        subject: int = 1,
+        units: str = "a.u.",
+        about: Mapping[str, Any] | None = None,
+        **columns: Any,
+    ) -> NeuralDataset:
+        """One subject's betas, a volume a trial; of time series see `from_bold`.
+
+        Parameters
+        ----------
+        maps : path or sequence of paths
+            NIfTI (x, y, z, trial), or a file a trial; joined in this order.
+        mask : path
+            NIfTI (x, y, z) on the same grid, or a DataFileError says so; voxels above zero are kept.
+        stimulus_ids, subject, units, about, **columns
+            As in `from_arrays`.
+        """
+        trials = own.nifti_trials(maps, mask, stimulus_ids, columns, subject=subject, units=units)
+        made = cls.from_trials([trials], own.stimulus_set(trials, None, None))
+        return replace(made, about=dict(about or {}))
+
+    @classmethod
+    def from_bold(
+        cls,
+        bold: Sequence[str | Path],
+        events: Sequence[str | Path],
+        mask: str | Path,
+        *,
+        stimulus_column: str,
+        subject: int = 1,
+        method: str = "lss",
+        t_r: float | None = None,
+        confounds: Sequence[Mapping[str, Any]] | None = None,
+        sessions: Sequence[str] | None = None,
+    ) -> NeuralDataset:
+        """One subject's time series: a beta in percent signal change for each event (`data.fmri.glm_betas`).
+
+        ``braindec prepare bids`` does more: fMRIPrep's confounds, censoring, surfaces, a choice of response functions.
+
+        Parameters
+        ----------
+        bold : sequence of paths
+            NIfTI (x, y, z, time), motion-corrected, a file a run.
+        events : sequence of paths
+            BIDS ``events.tsv`` of each run: onset and duration in seconds, and what was shown.
+        mask : path
+            NIfTI (x, y, z) on the same grid.
+        stimulus_column : str
+            The column of the events that names what was shown (``"stim_file"``, ``"trial_type"``).
+        subject, method, t_r
+            1 is sub-01; ``"lss"`` or ``"lsa"``; seconds a volume, where the headers are wrong.
+        confounds, sessions : sequences, optional
+            Of each run: columns of one value a volume (motion), which enter the model; a name (``"1"`` by default).
+        """
+        trials = own.bold_trials(
+            bold, events, mask, stimulus_column=stimulus_column, subject=subject, method=method, t_r=t_r,
+            confounds=confounds, sessions=sessions,
+        )  # fmt: skip
+        made = cls.from_trials([trials], own.stimulus_set(trials, None, None))
+        return replace(made, about={"betas": {"overlap": "modelled"}})
+
+    @classmethod
+    def from_fif(
+        cls,
+        epochs: str | Path | Sequence[str | Path],
+        *,
+        stimulus_column: str | None = None,
+        subject: int = 1,
+        modality: str = "eeg",
+    ) -> NeuralDataset:
+        """One subject's epochs as mne saved them, with their metadata as the trial table.
+
+        Parameters
+        ----------
+        epochs : path or sequence of paths
+            ``*-epo.fif``; several files count as sessions ``"1"``, ``"2"``, ... unless their metadata name sessions.
+        stimulus_column : str, optional
+            Column of the metadata that names what was shown; by default ``stimulus_id``, or else the event's name.
+        subject, modality
+            1 is sub-01; ``"eeg"`` or ``"meg"``: which channels are kept (bad ones are dropped).
+        """
+        trials = own.fif_trials(epochs, stimulus_column=stimulus_column, subject=subject, modality=modality)
+        return cls.from_trials([trials], own.stimulus_set(trials, None, None))
+
+    def __repr__(self) -> str:
+        name, rows = outlined(self)
+        return f"NeuralDataset({name}; {'; '.join(f'{k} {v}' for k, v in rows.items())})"
+
+    def _repr_html_(self) -> str:
+        return outlines.pairs("NeuralDataset " + outlined(self)[0], outlined(self)[1])
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -136,7 +288,7 @@ class NeuralDataset:
         if self.folder is not None:
             hashes = {e["key"]: e["sha256"] for e in self.about["recordings"] if e["key"] in self.trials}
         else:
-            hashes = {key: _hash_of_arrays(t) for key, t in self.trials.items()}
+            hashes = {key: array_hash(t) for key, t in self.trials.items()}
         split = (
             None
             if self.split is None
@@ -176,6 +328,26 @@ class NeuralDataset:
             raise ValueError(f"this is already the part {self.part_name!r}; split the whole dataset.")
         chosen = checks.known_key("split", split, self.splits) if isinstance(split, str) else split
         return replace(self, split=chosen)
+
+    def hold_out(self, unit: str, test: float | Sequence[Any], *, seed: int = 0) -> NeuralDataset:
+        """The whole dataset with a split of its own: some values of a unit are ``test``, all others ``train``.
+
+        Parameters
+        ----------
+        unit : str
+            ``"stimulus"``, ``"concept"``, ``"run"``, ``"session"`` or ``"subject"``: all trials of a value go together.
+        test : float or sequence
+            The share of the values to draw, in (0, 1), or the values themselves.
+        seed : int
+            Draws them.
+        """
+        if isinstance(test, float | int):
+            draw = seeding.numpy_generator(seed, "hold out", unit)
+            return self.with_split(splits.hold_out(self, unit, test, draw))
+        known = self.unit_values(unit)
+        held = tuple(checks.one_of(unit, str(value), known) for value in test)
+        rest = tuple(value for value in known if value not in set(held))
+        return self.with_split(Split("held out", unit, {"train": rest, "test": held}))
 
     def part(self, name: str) -> NeuralDataset:
         """The trials whose unit lies in this part of the split; keys without such trials are left out."""
@@ -226,46 +398,3 @@ class NeuralDataset:
         if not kept:
             raise ValueError(f"{what} of dataset {self.name!r} holds no trial.")
         return replace(self, trials=kept)
-
-
-def view(trials: Trials, rows: np.ndarray) -> Trials:
-    """The trials at these rows (mask or positions); responses stay where they are and are read on demand."""
-    rows = np.asarray(rows)
-    index = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-    if rows.dtype == bool and rows.shape != (trials.n_trials,):
-        raise ValueError(f"rows has {rows.shape} but there are {trials.n_trials} trials; they must match.")
-    return replace(trials, responses=RowsView(trials.responses, index), table=trials.table.take(index))
-
-
-def _in_region(trials: Trials, region: str | Sequence[str]) -> Trials:
-    if not trials.space.regions:  # sensors beside voxels: a brain region cuts only what has regions
-        return trials
-    members = spaces.members_of(trials.space, region)
-    kept = RowsView(trials.responses, np.arange(trials.n_trials), members)
-    return replace(trials, responses=kept, space=spaces.restrict(trials.space, members))
-
-
-def _chosen(
-    entries: Sequence[Mapping[str, Any]], subjects: Iterable[int] | None, modalities: Iterable[str] | None
-) -> list[Mapping[str, Any]]:
-    kept = []
-    named = [(e, int(e["key"].split("_")[0].removeprefix("sub-")), e["key"].split("_")[1]) for e in entries]
-    for what, wanted, place in (("subjects", subjects, 1), ("modalities", modalities, 2)):
-        if wanted is not None:
-            for value in wanted if not isinstance(wanted, str) else (wanted,):
-                checks.one_of(what, value, sorted({row[place] for row in named}))
-    subject_set = None if subjects is None else set(subjects)
-    modality_set = (
-        None if modalities is None else {modalities} if isinstance(modalities, str) else set(modalities)
-    )
-    for entry, subject, modality in named:
-        if (subject_set is None or subject in subject_set) and (
-            modality_set is None or modality in modality_set
-        ):
-            kept.append(entry)
-    return kept
-
-
-def _hash_of_arrays(trials: Trials) -> str:
-    responses = np.asarray(trials.responses[np.arange(trials.n_trials)])
-    return store.content_hash(responses=responses, **{f"table/{n}": c for n, c in trials.table.items()})

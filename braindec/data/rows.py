@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,18 @@ def _compose(outer: np.ndarray | None, inner: np.ndarray) -> np.ndarray:
     members = outer.copy()
     members[outer] = inner
     return members
+
+
+def view(trials: Trials, rows: np.ndarray) -> Trials:
+    """The trials at these rows (mask or positions); responses stay where they are and are read on demand."""
+    rows = np.asarray(rows)
+    index = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+    if rows.dtype == bool and rows.shape != (trials.n_trials,):
+        raise ValueError(f"rows has {rows.shape} but there are {trials.n_trials} trials; they must match.")
+    return replace(trials, responses=RowsView(trials.responses, index), table=trials.table.take(index))
+
+
+def array_hash(trials: Trials) -> str:
+    """sha256 over the responses and the table of trials in memory."""
+    responses = np.asarray(trials.responses[np.arange(trials.n_trials)])
+    return store.content_hash(responses=responses, **{f"table/{n}": c for n, c in trials.table.items()})

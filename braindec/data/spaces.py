@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from braindec import checks
-from braindec.types import ArraySpace, SensorSpace, Space, VertexSpace, VoxelSpace
+from braindec.data.rows import RowsView
+from braindec.types import ArraySpace, SensorSpace, Space, Trials, VertexSpace, VoxelSpace
 from braindec.types.space_arrays import from_arrays, to_arrays
 
-__all__ = ["from_arrays", "members_of", "restrict", "same", "to_arrays"]
+__all__ = ["from_arrays", "in_region", "members_of", "restrict", "same", "to_arrays"]
 
 
 def members_of(space: Space, region: str | Sequence[str]) -> np.ndarray:
@@ -70,3 +72,12 @@ def same(first: Space, second: Space) -> bool:
     return all(
         name in arrays_b and np.array_equal(arrays_a[name], arrays_b[name], equal_nan=True) for name in own
     )
+
+
+def in_region(trials: Trials, region: str | Sequence[str]) -> Trials:
+    """The trials within a region, or any of several; those of a space without regions as they are."""
+    if not trials.space.regions:  # sensors beside voxels: a brain region cuts only what has regions
+        return trials
+    members = members_of(trials.space, region)
+    kept = RowsView(trials.responses, np.arange(trials.n_trials), members)
+    return replace(trials, responses=kept, space=restrict(trials.space, members))

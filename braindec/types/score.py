@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
+from braindec.types import score_table
 
 SYSTEMS = (
     "braindec", "ridge", "mean", "adapted", "scratch", "shuffled", "nuisance", "contender",
@@ -98,6 +99,12 @@ class Score:
             values = () if self.per_sample is None else self.per_sample
             checks.same_length("sample", sample_ids=self.sample_ids, per_sample=values)
 
+    def __str__(self) -> str:
+        return score_table.as_text([self])
+
+    def _repr_html_(self) -> str:
+        return score_table.as_html(f"Score under {self.protocol}", [self])
+
     def to_json(self) -> dict[str, Any]:
         """The row of report.json."""
         keys = ("name", "system", "protocol", "subject", "modality", "value", "chance", "null", "ceiling",
@@ -122,6 +129,12 @@ class Report:
     scores: tuple[Score, ...]
     run: Mapping[str, Any]
     panels: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
+
+    def __str__(self) -> str:
+        return score_table.as_text(self.scores) if self.scores else "Report without scores"
+
+    def _repr_html_(self) -> str:
+        return score_table.as_html(str(self.run.get("title", "Report")), self.scores)
 
     def to_json(self) -> dict[str, Any]:
         """The content of report.json."""

@@ -106,6 +106,40 @@ class Embeddings:
             self, "_row", {key: i for i, key in enumerate(checks.unique("embedding ids", self.ids))}
         )
 
+    @classmethod
+    def from_arrays(cls, ids: Sequence[Any], vectors: Any, space: str) -> Embeddings:
+        """Embeddings that are arrays in memory.
+
+        Parameters
+        ----------
+        ids : sequence, shape (n_stimuli,)
+            Of the rows: text, or whole numbers that become their digits.
+        vectors : array, shape (n_stimuli, n_dims) or (n_stimuli, n_tokens, n_dims)
+            Kept as float32.
+        space : str
+            A name for what made them, e.g. ``"my-model/layer-3"``: a decoder refuses embeddings of another name.
+
+        Raises
+        ------
+        ValueError
+            If rows do not match, an id occurs twice, or a value is NaN or infinite.
+        """
+        from braindec import store
+
+        values = np.asarray(vectors)
+        if values.ndim == 2:
+            values = values[:, None]
+        if values.ndim != 3 or values.dtype.kind not in "fiu":
+            raise ValueError(
+                f"vectors must be numbers (stimulus, dim) or (stimulus, token, dim), got {values.dtype} {values.shape}."
+            )
+        checks.finite("vectors", values)
+        names = tuple(str(i) for i in (ids.tolist() if isinstance(ids, np.ndarray) else ids))
+        values = values.astype(np.float32)
+        return cls(
+            names, values, space, {"space": space}, store.content_hash(space=space, ids=names, values=values)
+        )
+
     @property
     def info(self) -> EmbeddingsInfo:
         """Name and shape of the space."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from braindec import checks
+from braindec import checks, outlines
 from braindec.types.signal import SubjectSignal, signal_key
 from braindec.types.space import Space
 from braindec.types.table import Table
@@ -25,7 +25,7 @@ REQUIRED = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trials:
     """One subject's responses in one modality.
 
@@ -79,6 +79,32 @@ class Trials:
         checks.one_of("modality", self.modality, ("fmri", "eeg", "meg", "ieeg", "ecog", "array"))
         if len(self.responses.shape) == 3 and (self.sfreq is None or self.tmin is None):
             raise ValueError("epochs (trial, channel, time) need sfreq (Hz) and tmin (s).")
+
+    def __repr__(self) -> str:
+        said = "; ".join(f"{name} {outlines.words(value)}" for name, value in self._outline().items())
+        return f"Trials({self.key}; {said})"
+
+    def _repr_html_(self) -> str:
+        return outlines.pairs(f"Trials {self.key}", self._outline())
+
+    def _outline(self) -> dict[str, Any]:
+        """What is known without reading a response."""
+        shown = np.unique(self.table["stimulus_id"].astype(str))
+        axes = ("trial", "channel", "time") if len(self.responses.shape) == 3 else ("trial", "voxel")
+        if self.space.kind not in ("voxels", "sensors"):
+            axes = (axes[0], "feature", *axes[2:])
+        runs = set(zip(*(self.table[c].tolist() for c in ("session", "run")), strict=True))
+        told: dict[str, Any] = {
+            "responses": " x ".join(
+                f"{n:,} {axis}s" for n, axis in zip(self.responses.shape, axes, strict=True)
+            ),
+            "units": self.units,
+            "stimuli": int((shown != UNKNOWN).sum()),
+            "runs": len(runs),
+        }
+        if self.sfreq is not None and self.times is not None:
+            told["times"] = f"{self.times[0]:g} to {self.times[-1]:g} s at {self.sfreq:g} Hz"
+        return told | {"columns": list(self.table)}
 
     @property
     def n_trials(self) -> int:

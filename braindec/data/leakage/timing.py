@@ -288,5 +288,6 @@ def _overlap_finding(case: Case, key: str, pairs: np.ndarray, seconds: float) ->
             said += ", and overlapping trials are of one class" if severity == "leak" else ""
     way_out = "Split by run, or leave a gap of this length between training and test."
     if test.sfreq is None:
-        way_out += ' If the betas come of a model of all events, write betas={"overlap": "modelled"} into dataset.json.'
+        way_out += ' If the betas come of a model of all events, write betas={"overlap": "modelled"} into dataset.json '
+        way_out += "(of arrays: about=...)."
     return Finding("response_windows", severity, f"{said}.", case.where(key), evidence, way_out)

@@ -1,0 +1,316 @@
+"""From one's own trials to a believable score in a few lines: a decoder with `fit`, `predict`, `retrieve` and `score`.
+
+Nothing here is new: data, decoder, evaluation and report are those of recipes, with settings for a first look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from braindec import checks, evaluate, seeding
+from braindec.adapters import linear as adapter
+from braindec.backbones import linear as backbone
+from braindec.data import NeuralDataset, Split, splits
+from braindec.data.preprocessing import Standardise
+from braindec.decoder import BrainDecoder, Prediction, Settings
+from braindec.evaluate import Evaluation, class_panels, panels
+from braindec.losses import mse
+from braindec.recipe import NeuralData, Recipe
+from braindec.targets import category_prototypes
+from braindec.types import Embeddings, Report, Trials
+
+__all__ = ["QuickDecoder", "first_settings"]
+
+STANDARDISED = (Standardise(),)
+MAX_SHARED = 256  # directions of the embedding that responses are mapped to
+MAX_CALIBRATED, MIN_CALIBRATED = (
+    1024,
+    60,
+)  # values of an embedding; training stimuli, a third of them left out in turn
+HELD_OUT = {"stimulus": "heldout_stimuli", "concept": "heldout_concepts"}
+EACH_ONCE = {
+    "stimulus": "heldout_stimuli_folds",
+    "run": "leave_one_run_out",
+    "session": "leave_one_session_out",
+}
+OF_CLASSES = {"run": "leave_one_run_out_categories"}
+NOT_TOLD = (
+    "No nuisance columns were told: whether position, time or motion alone tell the stimuli was not tested."
+)
+
+
+def first_settings(
+    embeddings: Embeddings, n_stimuli: int, *, preprocessing: Any = STANDARDISED, seed: int = 0
+) -> Settings:
+    """Settings of a first decoder: ridge regression solved in closed form, its penalty chosen inside of training.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        What is decoded; up to 256 directions of it.
+    n_stimuli : int
+        In training. From 60 on, and for embeddings of up to 1,024 values, predictions are calibrated on stimuli that
+        are left out of training in turn.
+    preprocessing : tuple of steps, or dict of such by modality
+    seed : int
+    """
+    n_values = int(np.prod(embeddings.info.shape))
+    return Settings(
+        adapter.Config(shared_dim=min(MAX_SHARED, n_values)), backbone.Config(), mse.Config(),
+        preprocessing=preprocessing, fit="closed_form", seed=seed,
+        calibrate=n_values <= MAX_CALIBRATED and n_stimuli >= MIN_CALIBRATED,
+    )  # fmt: skip
+
+
+class QuickDecoder:
+    """A first decoder of one's own trials, judged beside ridge regression, nuisance columns, refitted nulls and chance.
+
+    Parameters
+    ----------
+    nuisance : sequence of str
+        Columns of the trial table that a decoder without a brain is told (``("run", "onset_s")``): what it reaches is
+        the bar, not chance. ``()`` says that nothing is known, and so does the report.
+    label_column : str, optional
+        Column with each trial's class: classes are decoded, and no embeddings are needed.
+    preprocessing : tuple of steps, or dict of such by modality
+        Fitted on training trials alone. By default every voxel (or channel at a time) is standardised.
+    settings : decoder.Settings, optional
+        Another decoder than `first_settings` makes; its own preprocessing counts then.
+    n_null : int
+        Times that everything is fitted again with shuffled pairs, >= 1; 19 give p = 0.05 at best.
+    seed : int
+
+    Attributes
+    ----------
+    decoder : BrainDecoder or None
+        After `fit`: save it by ``decoder.save_pretrained(folder)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        nuisance: Sequence[str],
+        label_column: str | None = None,
+        preprocessing: Any = STANDARDISED,
+        settings: Settings | None = None,
+        n_null: int = 19,
+        seed: int = 0,
+    ):
+        if isinstance(nuisance, str):
+            raise TypeError(
+                f"nuisance must be a sequence of column names, got {nuisance!r}; write ({nuisance!r},)."
+            )
+        checks.at_least("n_null", n_null, 1)
+        self.nuisance, self.label_column = tuple(nuisance), label_column
+        self.preprocessing, self.settings = preprocessing, settings
+        self.n_null, self.seed = n_null, seed
+        self.decoder: BrainDecoder | None = None
+        self._dataset: NeuralDataset | None = None
+        self._embeddings: Embeddings | None = None
+
+    def fit(self, dataset: NeuralDataset, embeddings: Embeddings | None = None) -> QuickDecoder:
+        """Itself, fitted on the train part of the dataset's split.
+
+        Parameters
+        ----------
+        dataset : NeuralDataset
+            Whole, with a split: ``dataset.hold_out("stimulus", 0.2)``; of classes ``hold_out("run", [...])``.
+        embeddings : Embeddings, optional
+            Of every stimulus; needed without `label_column`, refused with it.
+
+        Raises
+        ------
+        ConfigError
+            If there is no split, or a column that is named is not in the table.
+        LeakageError
+            If train and test part share what they must not.
+        """
+        if dataset.split is None:
+            raise checks.ConfigError(
+                'the dataset has no split; say what is held out: dataset.hold_out("stimulus", 0.2), or '
+                '.hold_out("run", ["3"]).'
+            )
+        target = self._target(dataset, embeddings)
+        recipe = self._recipe(
+            dataset, target, dataset.split.unit, OF_CLASSES if self.label_column else HELD_OUT
+        )
+        part = evaluate.training_part(recipe, dataset, target, label_column=self.label_column)
+        built = BrainDecoder.build(recipe, dataset.info, target.info)
+        self.decoder = built.fit(part, target, prior=False, progress=False)
+        self._dataset, self._embeddings = dataset, target
+        return self
+
+    def predict(self, trials: Trials | None = None) -> Prediction:
+        """Embeddings predicted from responses: ``.ids`` and ``.values`` (n, n_tokens, n_dims).
+
+        Parameters
+        ----------
+        trials : Trials, optional
+            Of a subject that was fitted. None takes the test part, where that is of one subject. Repeats of a stimulus
+            are averaged first; of classes each trial stands alone.
+        """
+        decoder, _, _ = self._fitted()
+        return decoder.predict(self._trials(trials), repeats="none" if self.label_column else "before")
+
+    def retrieve(self, k: int = 5, trials: Trials | None = None) -> dict[str, tuple[str, ...]]:
+        """For each stimulus of the test part the `k` stimuli of that part that fit its response best, best first.
+
+        Parameters
+        ----------
+        k : int
+            1 .. number of test stimuli.
+        trials : Trials, optional
+            As in `predict`.
+        """
+        decoder, _, embeddings = self._fitted()
+        if self.label_column is not None:
+            raise checks.ConfigError("this decoder tells classes apart; use classify().")
+        shown = self._trials(trials)
+        ids = tuple(np.unique(shown.table["stimulus_id"]).tolist())
+        gallery = Embeddings.from_arrays(ids, embeddings.of(ids), embeddings.space)
+        found, _ = decoder.retrieve(shown, gallery, k, repeats="before")
+        return dict(zip(self.predict(shown).ids, found, strict=True))
+
+    def classify(self, trials: Trials | None = None) -> np.ndarray:
+        """The class that fits each trial best, text (n_trials,), in the order of the trials.
+
+        Parameters
+        ----------
+        trials : Trials, optional
+            As in `predict`.
+        """
+        decoder, _, embeddings = self._fitted()
+        if self.label_column is None:
+            raise checks.ConfigError(
+                "this decoder knows no classes; name their column: QuickDecoder(label_column=...)."
+            )
+        classes = np.array(list(embeddings.identity["classes"]))
+        prototypes = np.eye(len(classes), dtype=np.float32)[:, None]
+        found = decoder.similarity(self.predict(trials), prototypes)
+        return np.asarray(classes[found.argmax(1).numpy()])
+
+    def score(self) -> Report:
+        """Scores on the test part, each with n, chance, a refitted null and an interval, beside the baselines.
+
+        ``print(report)`` is a table of them, ``braindec.report.write(report, folder)`` a page.
+        """
+        decoder, dataset, embeddings = self._fitted()
+        split = dataset.split
+        if split is None:
+            raise ValueError("the dataset lost its split.")
+        recipe = self._recipe(dataset, embeddings, split.unit, OF_CLASSES if self.label_column else HELD_OUT)
+        found = evaluate.held_out(
+            decoder, recipe, dataset, embeddings, plan=recipe.plan, label_column=self.label_column
+        )
+        return self._report(found, dataset, f"Held out by {split.unit}")
+
+    def cross_validate(
+        self,
+        dataset: NeuralDataset,
+        embeddings: Embeddings | None = None,
+        *,
+        by: str,
+        n_folds: int | None = None,
+    ) -> Report:
+        """Scores of decoders that never saw what they are tested on: everything is tested once.
+
+        Parameters
+        ----------
+        dataset : NeuralDataset
+            Whole; a split of its own is not looked at.
+        embeddings : Embeddings, optional
+            As in `fit`.
+        by : str
+            ``"stimulus"``, ``"run"`` or ``"session"``; of classes ``"run"``.
+        n_folds : int, optional
+            Groups that the values are dealt into; None holds each value out alone.
+        """
+        target = self._target(dataset, embeddings)
+        recipe = self._recipe(dataset, target, by, OF_CLASSES if self.label_column else EACH_ONCE)
+        folds = _folds(dataset, by, n_folds, self.seed)
+        found = evaluate.cross_validate(
+            recipe, dataset, target, folds, plan=recipe.plan, label_column=self.label_column
+        )
+        return self._report(found, dataset, f"{len(folds)} folds by {by}")
+
+    def _fitted(self) -> tuple[BrainDecoder, NeuralDataset, Embeddings]:
+        if self.decoder is None or self._dataset is None or self._embeddings is None:
+            raise ValueError("this decoder is not fitted; call fit(dataset, embeddings) first.")
+        return self.decoder, self._dataset, self._embeddings
+
+    def _trials(self, trials: Trials | None) -> Trials:
+        if trials is not None:
+            return trials
+        found = list(self._fitted()[1].part("test").trials.values())
+        if len(found) > 1:
+            keys = [t.key for t in found]
+            raise checks.ConfigError(
+                f'the test part holds {keys}; name one: dataset.part("test").trials[{keys[0]!r}].'
+            )
+        return found[0]
+
+    def _target(self, dataset: NeuralDataset, embeddings: Embeddings | None) -> Embeddings:
+        """The embeddings that were given, or prototypes of the classes."""
+        if (embeddings is None) == (self.label_column is None):
+            raise checks.ConfigError(
+                "say what is decoded: embeddings of the stimuli, or classes (label_column), not both."
+            )
+        if embeddings is not None:
+            return embeddings
+        labels = dataset.unit_labels("stimulus", str(self.label_column))
+        target = category_prototypes.build(category_prototypes.Config(tuple(sorted(set(labels.values())))))
+        made = Embeddings.from_arrays(list(labels), target.embed(list(labels.values())), target.space)
+        return Embeddings(made.ids, made.values, made.space, target.identity(), made.provenance)
+
+    def _recipe(
+        self, dataset: NeuralDataset, embeddings: Embeddings, unit: str, protocols: dict[str, str]
+    ) -> Recipe:
+        """What this evaluation is, as recipes say it."""
+        protocol = protocols[checks.one_of("what is held out", unit, list(protocols))]
+        for trials in dataset.trials.values():
+            for column in self.nuisance:
+                checks.one_of(
+                    "nuisance", column, [c for c in trials.table if c not in ("stimulus_id", "repeat")]
+                )
+        split = dataset.split
+        n = len(dataset.stimulus_ids) if split is None or unit != "stimulus" else len(split.values("train"))
+        settings = self.settings or first_settings(
+            embeddings, n, preprocessing=self.preprocessing, seed=self.seed
+        )
+        plan = evaluate.Plan(self.n_null, self.n_null, self.nuisance, progress=False)
+        chosen = {f.name: getattr(settings, f.name) for f in fields(Settings)}
+        return Recipe(
+            NeuralData(dataset.name), None, protocol, plan=plan, label_column=self.label_column, **chosen
+        )
+
+    def _report(self, found: Evaluation, dataset: NeuralDataset, how: str) -> Report:
+        scores = tuple(s for s in found.scores if self.nuisance or s.system != "nuisance")
+        said = ["A held-out score tells of further trials of these people, not of other people."]
+        said += [] if self.nuisance else [NOT_TOLD]
+        n_trials = ", ".join(f"{t.n_trials} trials of {key}" for key, t in dataset.trials.items())
+        run = {
+            "title": "A first look", "summary": f"{how}; {n_trials}.", "comparisons": list(found.comparisons),
+            "nuisance": list(self.nuisance), **found.record,
+        }  # fmt: skip
+        metric = next(iter(next(iter(found.judged["braindec"].measured.values()))))
+        shown: list[Any] = [
+            *(
+                [class_panels.confusion(found.judged["braindec"], dataset, self.label_column)]
+                if self.label_column
+                else []
+            ),
+            panels.comparisons(found.comparisons, "The decoder against closed-form ridge"),
+            *class_panels.nulls(found.judged["braindec"], metric),
+            class_panels.said("About these numbers", *said),
+        ]
+        return Report(scores, run, tuple(shown))
+
+
+def _folds(dataset: NeuralDataset, by: str, n_folds: int | None, seed: int) -> list[Split]:
+    if n_folds is None:
+        return splits.leave_one_out(dataset, by)
+    return splits.k_fold(dataset, by, n_folds, seeding.numpy_generator(seed, "folds", by))

@@ -1,0 +1,164 @@
+"""One's own arrays, NIfTI and FIF files become a dataset in one call; what does not fit is refused with the way out."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+
+from braindec import Embeddings, NeuralDataset, checks
+from braindec.types import ArraySpace, SensorSpace
+
+AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
+
+
+@pytest.fixture
+def arrays(rng):
+    return rng.standard_normal((12, 5)), np.arange(12) % 6
+
+
+def test_arrays_become_trials_whose_unknown_times_are_marked_as_unknown(arrays):
+    responses, shown = arrays
+    dataset = NeuralDataset.from_arrays(
+        responses, shown, modality="fmri", run=np.arange(12) // 6, category=["a"] * 12
+    )
+    (trials,) = dataset.trials.values()
+    assert dataset.keys == ("sub-01_fmri",) and trials.space.n_features == ArraySpace(5).n_features
+    assert np.array_equal(trials.responses, responses.astype(np.float32))
+    assert trials.table["stimulus_id"].tolist() == [str(i) for i in shown]
+    assert trials.table["repeat"].tolist() == [0] * 6 + [1] * 6
+    assert trials.table["exchangeability_block"].tolist() == ["1/0"] * 6 + ["1/1"] * 6
+    assert set(trials.table["acquisition_order"].tolist()) == {-1} and not trials.table["onset_s"].any()
+    assert trials.table["category"].tolist() == ["a"] * 12
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"responses": np.zeros((5, 12))}, "transposed"),
+        ({"responses": np.full((12, 5), np.nan)}, "60 NaN or infinite"),
+        ({"responses": np.zeros(12)}, "responses must be numbers"),
+        ({"stimulus_ids": np.linspace(0, 1, 12)}, "names or whole numbers"),
+        ({"run": [1, 2]}, "column 'run' has shape"),
+        ({"repeat": np.zeros(12)}, "made of stimulus_ids"),
+        ({"modality": "mri"}, "modality must be one of"),
+        ({"responses": np.zeros((12, 5, 4))}, "epochs .* need sfreq"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_with_what_is_wrong(arrays, change, said):
+    given = {"responses": arrays[0], "stimulus_ids": arrays[1], "modality": "fmri"} | change
+    with pytest.raises(ValueError, match=said):
+        NeuralDataset.from_arrays(given.pop("responses"), given.pop("stimulus_ids"), **given)
+
+
+def test_images_come_with_the_stimuli_that_were_shown(arrays, rng):
+    images = {str(i): rng.integers(0, 256, (4, 4, 3), dtype=np.uint8) for i in range(9)}
+    dataset = NeuralDataset.from_arrays(*arrays, modality="fmri", images=images)
+    assert dataset.stimuli.ids == tuple("012345")
+    assert np.array_equal(dataset.stimuli.images(["3"])[0], images["3"])
+    with pytest.raises(ValueError, match="uint8"):
+        NeuralDataset.from_arrays(*arrays, modality="fmri", images={k: v / 255 for k, v in images.items()})
+
+
+def test_volumes_become_trials_of_the_masks_voxels(tmp_path, rng):
+    maps, mask = rng.standard_normal((3, 4, 5, 6)).astype(np.float32), rng.random((3, 4, 5)) < 0.5
+    nibabel.save(nibabel.Nifti1Image(maps, AFFINE), tmp_path / "maps.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8), AFFINE), tmp_path / "mask.nii.gz")
+    dataset = NeuralDataset.from_nifti(
+        tmp_path / "maps.nii.gz", tmp_path / "mask.nii.gz", list("abcabc"), run=[1, 1, 1, 2, 2, 2]
+    )
+    (trials,) = dataset.trials.values()
+    for row, volume in zip(trials.responses, np.moveaxis(maps, 3, 0), strict=True):
+        assert np.array_equal(row, volume[mask])
+    assert np.array_equal(trials.space.mask, mask) and trials.table["repeat"].tolist() == [0] * 3 + [1] * 3
+    nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8), 2 * AFFINE), tmp_path / "other.nii.gz")
+    with pytest.raises(checks.DataFileError, match="has grid"):
+        NeuralDataset.from_nifti(tmp_path / "maps.nii.gz", tmp_path / "other.nii.gz", list("abcabc"))
+
+
+def test_planted_betas_are_recovered_from_runs_and_events(tmp_path, rng):
+    from nilearn.glm.first_level import compute_regressor
+
+    t_r, n_volumes, planted = 2.0, 120, rng.standard_normal((2, 4, 8))  # (run, event, voxel)
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), np.uint8), AFFINE), tmp_path / "mask.nii.gz")
+    bold, events = [], []
+    onsets = 20.0 + 50.0 * np.arange(4)
+    for run in range(2):
+        signal = np.full((n_volumes, 8), 1000.0) + rng.standard_normal((n_volumes, 8))
+        for event in range(4):
+            condition = (onsets[[event]], np.array([2.0]), np.array([1.0]))
+            wave, _ = compute_regressor(condition, "spm", t_r * np.arange(n_volumes))
+            signal += 10.0 * wave * planted[run, event]  # 1 % of the mean
+        image = nibabel.Nifti1Image(signal.T.reshape(2, 2, 2, -1).astype(np.float32), AFFINE)
+        image.header.set_zooms((3, 3, 3, t_r))
+        image.header.set_xyzt_units("mm", "sec")
+        bold.append(tmp_path / f"run{run}.nii.gz")
+        nibabel.save(image, bold[-1])
+        events.append(tmp_path / f"run{run}.tsv")
+        rows = "".join(f"{onset}\t2\tpicture-{i}\n" for i, onset in enumerate(onsets))
+        events[-1].write_text("onset\tduration\tstim_file\n" + rows)
+    dataset = NeuralDataset.from_bold(bold, events, tmp_path / "mask.nii.gz", stimulus_column="stim_file")
+    (trials,) = dataset.trials.values()
+    assert trials.table["stimulus_id"].tolist() == [f"picture-{i}" for i in range(4)] * 2
+    assert trials.table["run"].tolist() == ["1"] * 4 + ["2"] * 4
+    assert np.corrcoef(trials.responses.ravel(), planted.reshape(8, 8).ravel())[0, 1] > 0.95
+    with pytest.raises(checks.DataFileError, match=r"'stimulus'.*stim_file"):
+        NeuralDataset.from_bold(bold, events, tmp_path / "mask.nii.gz", stimulus_column="stimulus")
+
+
+@pytest.fixture
+def fif(tmp_path, rng):
+    import mne
+    import pandas as pd
+
+    def write(name, n_times=20):
+        info = mne.create_info(["Oz", "Pz"], 100.0, "eeg")
+        values = rng.standard_normal((4, 2, n_times)) * 1e-6
+        events = np.stack([np.arange(4) * 100, np.zeros(4), [1, 2, 1, 2]], axis=1).astype(int)
+        metadata = pd.DataFrame({"picture": ["a", "b", "a", "c"], "run": [1, 1, 2, 2]})
+        made = mne.EpochsArray(
+            values, info, events, -0.1, {"x": 1, "y": 2}, metadata=metadata, verbose="error"
+        )
+        made.save(tmp_path / name, verbose="error")
+        return tmp_path / name, values
+
+    return write
+
+
+def test_epochs_become_trials_and_files_become_sessions(fif):
+    (first, values), (second, others) = fif("one-epo.fif"), fif("two-epo.fif")
+    dataset = NeuralDataset.from_fif([first, second], stimulus_column="picture")
+    (trials,) = dataset.trials.values()
+    assert trials.responses == pytest.approx(np.concatenate([values, others]), rel=1e-5)
+    assert trials.table["stimulus_id"].tolist() == list("abac") * 2
+    assert trials.table["session"].tolist() == ["1"] * 4 + ["2"] * 4
+    assert trials.table["repeat"].tolist() == [0, 0, 1, 0, 2, 1, 3, 1]
+    assert isinstance(trials.space, SensorSpace) and trials.times[0] == pytest.approx(-0.1)
+    assert NeuralDataset.from_fif(first).stimulus_ids == ("x", "y")
+
+
+def test_epochs_of_other_lengths_are_not_joined(fif):
+    with pytest.raises(checks.DataFileError, match="the first file"):
+        NeuralDataset.from_fif([fif("one-epo.fif")[0], fif("two-epo.fif", n_times=30)[0]])
+
+
+def test_what_is_held_out_is_a_share_or_named_and_never_on_both_sides(arrays):
+    dataset = NeuralDataset.from_arrays(*arrays, modality="fmri", run=np.arange(12) // 6)
+    one, same, other = (dataset.hold_out("stimulus", 0.34, seed=s) for s in (0, 0, 3))
+    assert one.split.parts == same.split.parts != other.split.parts
+    assert not set(one.part("train").stimulus_ids) & set(one.part("test").stimulus_ids)
+    assert dataset.hold_out("run", [1]).split.parts == {"train": ("0",), "test": ("1",)}
+    with pytest.raises(ValueError, match="run must be one of"):
+        dataset.hold_out("run", ["7"])
+
+
+def test_embeddings_of_arrays_know_what_they_are_made_of(rng):
+    vectors = rng.standard_normal((3, 4))
+    made = Embeddings.from_arrays(np.array([5, 6, 7]), vectors, "mine")
+    assert made.ids == ("5", "6", "7") and made.info.shape == (1, 4)
+    assert made.of(["6"])[0, 0] == pytest.approx(vectors[1], rel=1e-6)
+    assert made.provenance != Embeddings.from_arrays([5, 6, 7], -vectors, "mine").provenance
+    with pytest.raises(ValueError, match="NaN"):
+        Embeddings.from_arrays([1], [[np.nan]], "mine")
+    with pytest.raises(ValueError, match="stimulus, dim"):
+        Embeddings.from_arrays([1], [1.0], "mine")
