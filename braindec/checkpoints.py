@@ -50,6 +50,19 @@ def newest(folder: Path, name: str, run: str) -> dict[str, Any] | None:
     return ranks.content(next((content for content in found if content is not None), None))
 
 
+def forget(folder: Path, name: str) -> None:
+    """Removes the checkpoints of a run that is done, and what writers that were killed have left of them."""
+    for path in files(folder, name):
+        _remove(path)
+    sweep(folder, name)
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Removes what writers of this run's checkpoints have left that were killed in the midst of one."""
+    for path in (folder / "checkpoints").glob(f".{name}-[0-9]*.part"):
+        path.unlink(missing_ok=True)
+
+
 def files(folder: Path, name: str) -> list[Path]:
     """Checkpoint files of one run, oldest first."""
     return sorted((folder / "checkpoints").glob(f"{name}-[0-9]*.pt"))
@@ -88,10 +101,29 @@ def forget_parts(folder: Path) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Content and then its hash: a file without its hash was not finished."""
-    with store.atomic_path(path) as temporary:
-        torch.save(content, temporary)
-        digest = store.sha256_of(temporary)
-    store.write_json(path.with_suffix(".json"), {"sha256": digest})
+    try:
+        with store.atomic_path(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+            digest = store.sha256_of(temporary)
+        store.write_json(path.with_suffix(".json"), {"sha256": digest})
+    except checks.SaveError as error:
+        raise checks.SaveError(f"{error} {_whole_one(path)}") from error
+    except (
+        RuntimeError
+    ) as error:  # torch says where in its code it noticed; what the system said is behind that
+        if not isinstance(error.__context__, OSError):
+            raise
+        why = error.__context__.strerror
+        raise checks.SaveError(f"{path} could not be written: {why}. {_whole_one(path)}") from error
+
+
+def _whole_one(path: Path) -> str:
+    """What a run that could not write this checkpoint goes on from."""
+    earlier = [p for p in files(path.parent.parent, path.stem.rpartition("-")[0]) if p != path]
+    if not earlier:
+        return "There is no earlier checkpoint."
+    return f"{earlier[-1].name} is whole: the same command goes on from there."
 
 
 def _read(path: Path, run: str) -> dict[str, Any] | None:

@@ -39,6 +39,25 @@ class DownloadError(BraindecError, OSError):
     """A file that has to come from the network and did not, or came damaged."""
 
 
+class SaveError(BraindecError, OSError):
+    """A file that could not be written; what was there before is untouched."""
+
+
+class ShortageError(BraindecError, MemoryError):
+    """Work that does not fit into memory, however it is divided."""
+
+
+class DivergenceError(BraindecError, FloatingPointError):
+    """Training met numbers that are not finite; `found` says where, as a dict."""
+
+    def __init__(self, said: str, found: Mapping[str, Any]):
+        self.found = dict(found)
+        super().__init__(said)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.found)
+
+
 class MissingPackageError(BraindecError, ImportError):
     """An optional package that the asked feature needs."""
 

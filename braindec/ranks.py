@@ -138,6 +138,14 @@ class Ranks:
                 dist.all_reduce(counts)
             flags.copy_(counts > 0)
 
+    def anywhere(self, flags: list[bool]) -> list[bool]:
+        """Which flags are set on any rank; every rank learns the same."""
+        if self.n == 1:
+            return flags
+        told = torch.tensor(flags, device=self._meeting())
+        self.any_(told)
+        return [bool(flag) for flag in told.tolist()]
+
     def copy_first_(self, tensors: Iterable[Tensor]) -> None:
         """In place: the first rank's values, on every rank."""
         if self.n > 1:

@@ -8,6 +8,7 @@ checked before HDF5 sees the file: damaged headers can make it loop for ever.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import numpy as np
 from braindec import checks, contained, seal
 
 SCHEMA = 1
+MOST_JSON = 1 << 29  # bytes; reports of hundreds of pictures have some tens of millions
 BLOCK_BYTES = (
     4 << 20
 )  # rows of about 4 MiB are hashed together: one block read verifies little more than was asked
@@ -137,16 +139,22 @@ def writer(path: str | Path) -> Iterator[Writer]:
         seal.close(temporary, places)
 
 
+# What the system says where writing is refused, for now or for good.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`; renamed over it, synced to disk, when the block ends without an error."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    with _refusal_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with _refusal_named(path):
+            yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
@@ -158,6 +166,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _refusal_named(path: Path) -> Iterator[None]:
+    """A full disk or a folder that may not be written is said of `path`: the system names a temporary file, or none."""
+    try:
+        yield
+    except OSError as error:
+        hidden = error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}.")
+        if isinstance(error, checks.BraindecError) or error.errno not in REFUSALS or not hidden:
+            raise
+        raise checks.SaveError(
+            f"{path} could not be written: {os.strerror(error.errno)}. What was there before is untouched; make room "
+            "or allow writing, and start again."
+        ) from error
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -175,9 +198,16 @@ def read_json(path: str | Path, way_out: str = "Make it again.") -> Any:
     def refuse(text: str) -> Any:
         raise checks.DataFileError(path, f"holds {text}, which is not JSON", way_out)
 
+    if path.stat().st_size > MOST_JSON:
+        raise checks.DataFileError(path, f"has {path.stat().st_size} bytes, more than {MOST_JSON}", way_out)
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except checks.DataFileError:
+        raise
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no JSON, no UTF-8, numbers of thousands of digits, thousands of [
         raise checks.DataFileError(path, f"is not JSON ({error})", way_out) from error
 
 

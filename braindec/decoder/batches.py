@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from braindec import checks, seeding, train
+from braindec import checks, guards, seeding, train
 from braindec.data.loader import Ahead
 from braindec.decoder.cycle import NAMES, Cycle
 from braindec.decoder.cycle import Config as CycleConfig
@@ -108,10 +108,23 @@ class Trainee(nn.Module):
         self.losses = nn.ModuleDict(losses)
         self.weights = dict(weights)
         self.cycle = None if cycle is None else Cycle(encoder, cycle)
+        self._n_pieces = 1
         if cycle is not None and not set(NAMES).isdisjoint(losses):
             raise checks.ConfigError(
                 f"a decoder with a cycle has no output of the names {list(NAMES)}; rename it."
             )
+
+    @property
+    def n_pieces(self) -> int:
+        """In how many pieces a step's rows go through the encoder, and are compared by losses that compare rows."""
+        return self._n_pieces
+
+    @n_pieces.setter
+    def n_pieces(self, n: int) -> None:
+        self._n_pieces = n
+        for part in self.modules():
+            if isinstance(part, Loss):
+                part.n_pieces = n
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Signals by key to predictions by key and output; in training each rank computes its share of the rows.
@@ -122,9 +135,12 @@ class Trainee(nn.Module):
             if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
                 module.eval()
         ranks = Ranks.here()
-        if ranks.n == 1 or not self.training:
+        if not self.training:
             return self._predict(signals)
-        own = self._predict({key: rows[ranks.share(len(rows))] for key, rows in signals.items()})
+        if ranks.n == 1:
+            return guards.in_pieces(self._predict, signals, self.n_pieces)
+        share = {key: rows[ranks.share(len(rows))] for key, rows in signals.items()}
+        own = guards.in_pieces(self._predict, share, self.n_pieces)
         return {
             key: {name: ranks.gather(made, ranks.shares(len(signals[key]))) for name, made in outputs.items()}
             for key, outputs in own.items()

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -175,22 +176,23 @@ def _fold(
     further = [output for output in further if _target_bytes(held, output) <= MAX_HELD_BYTES]
 
     def make() -> Looks:
-        found: list[Look] = []
+        gathered: list[Any] = []  # a look each, where it is and, for a fold that was stopped, in its checkpoint
 
         def look(module: nn.Module) -> float:
             made, beside = _predict(trainee.encoder, held, main, also)
             told = {key: {n: keep(values) for n, values in some.items()} for key, some in beside.items()}
             predicted = {key: (keep(raw), keep(truth), mean) for key, (raw, truth, mean) in made.items()}
             others = (reciprocal_rank(_predict(trainee.encoder, held, name, ())[0]) for name in further)
-            found.append((reciprocal_rank(predicted), predicted, told, tuple(others)))
-            return found[-1][0]
+            gathered.append((reciprocal_rank(predicted), predicted, told, tuple(others)))
+            return float(gathered[-1][0])
 
         start(trainee.encoder, kept)
         log = train.fit(
-            trainee, batches, objective, settings, seed=seed, name=name, validate=look, progress=progress
-        )
+            trainee, batches, objective, settings, seed=seed, name=name, validate=look, progress=progress,
+            folder=folder, about=about, gathered=gathered,
+        )  # fmt: skip
         steps = [int(step) for step in log.column("validation")[0]]
-        return dict(zip(steps, found, strict=True))
+        return dict(zip(steps, gathered, strict=True))
 
     if folder is None:
         return make()

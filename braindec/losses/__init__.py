@@ -56,9 +56,16 @@ class Loss(nn.Module, ABC):
     ----------
     own_space : bool
         Whether it needs targets as they are (probabilities); else they come centred and at unit scale.
+    n_pieces : int
+        Where a step is divided for want of memory: in how many pieces a loss that compares all rows may do so.
     """
 
     own_space: bool = False
+    n_pieces: int = 1
+
+    def rows_at_once(self, asked: int, n_trials: int) -> int:
+        """How many rows are compared with all others at a time; 0 is all. `asked` goes before `n_pieces`."""
+        return asked if asked or self.n_pieces == 1 else -(-n_trials // self.n_pieces)
 
     @abstractmethod
     def draw_mix(self, n_trials: int, progress: float, generator: torch.Generator) -> Mix | None:

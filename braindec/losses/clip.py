@@ -97,7 +97,7 @@ class ClipLoss(Loss):
             true,
             matches,
             self.scale(progress),
-            chunk=config.chunk,
+            chunk=self.rows_at_once(config.chunk, len(ids)),
             mix=mix,
             direction=config.direction,
         )

@@ -85,7 +85,7 @@ class SoftClipLoss(Loss):
         temperature = self.config.mixco_temperature if mixing else self.temperature(progress)
         scale = true.new_tensor(1 / temperature)
         labels = self._labels(ids, true, mix) if mixing else Neighbours(true, scale, mix)
-        return contrast(predicted, true, scale, labels, chunk=self.config.chunk)
+        return contrast(predicted, true, scale, labels, chunk=self.rows_at_once(self.config.chunk, len(ids)))
 
     def temperature(self, progress: float) -> float:
         """Temperature of the SoftCLIP phase at this progress in [0, 1]."""

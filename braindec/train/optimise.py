@@ -1,0 +1,55 @@
+"""AdamW, its learning rate over a run, and the accelerator that it runs on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from braindec.train.settings import Config
+
+
+def accelerator_of(settings: Config) -> Any:
+    """An accelerator of these settings; accelerate itself would hold every later run to the first one's precision."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=settings.precision, cpu=settings.device == "cpu")
+
+
+def optimizer_of(module: nn.Module, settings: Config) -> torch.optim.AdamW:
+    """AdamW over what is trainable, in one pass over the weights a step.
+
+    Weight decay acts on matrices alone, not on biases, gains and temperatures.
+    """
+    return torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr, fused=True)
+
+
+def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
+    rest = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return [g for g in groups if g["params"]]
+
+
+def rate(settings: Config, step: int) -> float:
+    """Learning-rate factor in [0, 1]: linear warm-up, then cosine to zero (or constant)."""
+    warmup = (
+        max(1, round(settings.warmup_fraction * settings.n_steps)) if settings.schedule == "one_cycle" else 1
+    )
+    if step < warmup and settings.schedule == "one_cycle":
+        return (step + 1) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, settings.n_steps - warmup)
+    return 0.5 * (1 + float(torch.cos(torch.tensor(min(1.0, done) * torch.pi))))
+
+
+def norm_of_gradients(accelerator: Any, module: nn.Module, settings: Config) -> Tensor:
+    """Clips the gradients where that is asked for; gives the norm that they had."""
+    if settings.clip_norm > 0:
+        clipped: Tensor = accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
+        return clipped
+    return torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
