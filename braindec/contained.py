@@ -6,6 +6,7 @@ may read; a filter that is not built in would load a shared library.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,43 @@ from braindec import checks
 BUILT_IN = frozenset((1, 2, 3, 4, 5, 6, 32000))
 MOST_KNOWN = 10_000  # files remembered as looked through
 _KNOWN: dict[tuple[Any, ...], None] = {}
+
+
+def open_readonly(path: Path) -> h5py.File:
+    """An HDF5 file opened for reading; damage, and what lies in other files (see `contained`), is a DataFileError."""
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise checks.DataFileError(
+            path, f"cannot be opened as HDF5 ({error})", "Make or copy it again."
+        ) from error
+    try:
+        with damage_named(path):
+            check(path, file)
+    except checks.DataFileError:
+        file.close()
+        raise
+    return file
+
+
+@contextlib.contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Whatever h5py and json raise on damaged content becomes a DataFileError about `path`."""
+    try:
+        yield
+    except checks.DataFileError:
+        raise
+    except (
+        OSError,
+        KeyError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        raise checks.DataFileError(path, f"is damaged ({error})", "Make or copy it again.") from error
 
 
 def check(path: Path, file: h5py.File) -> None:

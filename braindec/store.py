@@ -20,7 +20,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from braindec import checks, contained, seal
+from braindec import checks, seal
+from braindec.contained import damage_named, open_readonly
 
 SCHEMA = 1
 MOST_JSON = 1 << 29  # bytes; reports of hundreds of pictures have some tens of millions
@@ -288,43 +289,6 @@ class Rows:
                     "Prepare it again.",
                 )
             self._verified.add(block)
-
-
-def open_readonly(path: Path) -> h5py.File:
-    """An HDF5 file opened for reading; damage, and what lies in other files (see `contained`), is a DataFileError."""
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise checks.DataFileError(
-            path, f"cannot be opened as HDF5 ({error})", "Make or copy it again."
-        ) from error
-    try:
-        with damage_named(path):
-            contained.check(path, file)
-    except checks.DataFileError:
-        file.close()
-        raise
-    return file
-
-
-@contextlib.contextmanager
-def damage_named(path: Path) -> Iterator[None]:
-    """Whatever h5py and json raise on damaged content becomes a DataFileError about `path`."""
-    try:
-        yield
-    except checks.DataFileError:
-        raise
-    except (
-        OSError,
-        KeyError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        raise checks.DataFileError(path, f"is damaged ({error})", "Make or copy it again.") from error
 
 
 class Stored:

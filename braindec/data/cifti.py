@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
+from braindec.data import xml_inside
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.types import Trials, VertexSpace
 
@@ -83,6 +84,7 @@ def _load(path: Path) -> Any:
     from nibabel.spatialimages import HeaderDataError
 
     path = checks.existing_file(path, "Check the path.")
+    xml_inside.check_cifti(path)
     with reading(path, ImageFileError, HeaderDataError, Cifti2HeaderError, ExpatError):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Cifti2Image) or len(image.shape) != 2:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, store
-from braindec.data import cifti, nifti
+from braindec.data import cifti, nifti, xml_inside
 from braindec.data.damage import reading
 from braindec.types import Space, VertexSpace, VoxelSpace
 
@@ -158,6 +158,7 @@ def from_cifti(path: str | Path, space: Space) -> dict[str, np.ndarray]:
     import nibabel
 
     space, path = _vertices(space), checks.existing_file(path, "Check the path.")
+    xml_inside.check_cifti(path)
     with reading(path, nibabel.filebasedimages.ImageFileError, nibabel.cifti2.Cifti2HeaderError):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Cifti2Image):
@@ -239,9 +240,7 @@ def _gifti_maps(path: Path, space: VertexSpace, structure: str) -> dict[str, np.
 
     path = checks.existing_file(path, "Check the path.")
     with reading(path, nibabel.filebasedimages.ImageFileError, ExpatError):
-        image: Any = nibabel.load(path)
-        if not isinstance(image, nibabel.gifti.GiftiImage):
-            raise checks.DataFileError(path, "is no GIFTI file", "Choose a .func.gii.")
+        image: Any = nibabel.GiftiImage.from_bytes(xml_inside.check(path, path.read_bytes()))
         side = image.meta.get("AnatomicalStructurePrimary", structure)
         found = {
             a.meta.get("Name", str(i)): np.asarray(a.data, np.float32) for i, a in enumerate(image.darrays)

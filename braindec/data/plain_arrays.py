@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import mgh
+from braindec.data import mgh, xml_inside
 from braindec.data.damage import COPY_AGAIN, reading
 
 NAMES = ("arrays.npy", "arrays.npz")
@@ -120,10 +120,7 @@ def _gifti(path: Path, structure: str | None) -> np.ndarray:
     import nibabel
 
     with reading(path, ExpatError):
-        content = path.read_bytes()
-        if b"ExternalFileBinary" in content or b"<!ENTITY" in content:
-            raise checks.DataFileError(path, "keeps values in other files", "Save it with its values inside.")
-        image: Any = nibabel.GiftiImage.from_bytes(content)
+        image: Any = nibabel.GiftiImage.from_bytes(xml_inside.check(path, path.read_bytes()))
         maps = [np.asarray(array.data) for array in image.darrays]
         said = image.meta.get("AnatomicalStructurePrimary", structure)
     if structure is not None and said != structure:

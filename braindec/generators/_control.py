@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import _compat, checks
+from braindec import _compat, checks, store
 
 CONFIG, WEIGHTS = "branch.json", "branch.safetensors"
 COARSE = 4  # places a side that features are first laid out on
@@ -181,7 +181,7 @@ def load(folder: str | Path, unet: Any) -> BrainControl:
     from safetensors.torch import load_file
 
     made = "Write it with generators._control.save."
-    about = json.loads(checks.existing_file(Path(folder) / CONFIG, made).read_text(encoding="utf-8"))
+    about = store.read_json(Path(folder) / CONFIG, made)
     file = checks.existing_file(Path(folder) / WEIGHTS, made)
     branch = BrainControl(unet, about.pop("n_features"), Config(**about))
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from braindec import _compat, checks, weights
+from braindec import _compat, checks, store, weights
 from braindec.weights import published
 
 WRITE = "Write the folder with a pipeline's save_pretrained(folder), or download it whole."
@@ -63,14 +62,11 @@ def opened(path: str | Path, pipelines: tuple[str, ...]) -> Folder:
     """
     folder = place(path)
     file = checks.existing_file(folder / "model_index.json", WRITE)
-    try:
-        index = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise checks.DataFileError(file, f"is no JSON ({error})", WRITE) from error
+    index = store.read_json(file, WRITE)
     kind = index.get("_class_name") if isinstance(index, dict) else None
     if kind not in pipelines:
         raise checks.DataFileError(file, f"is of {kind}, expected {' or '.join(pipelines)}", WRITE)
-    named = {key: value for key, value in index.items() if isinstance(value, list)}
+    named = {key: value for key, value in index.items() if isinstance(value, list) and len(value) == 2}
     settings = {key: value for key, value in index.items() if key not in named and not key.startswith("_")}
     return Folder(
         folder, kind, {key: value[1] for key, value in named.items() if value[1] is not None}, settings
@@ -124,7 +120,7 @@ def network(
     """See `model`, for a folder of one network; `kind` None: the class that its own config names."""
     path = place(path)
     file = checks.existing_file(path / "config.json", WRITE)
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = store.read_json(file, WRITE)
     kind = config.get("_class_name") if kind is None else kind
     if kind not in classes:
         raise checks.DataFileError(file, f"is of {kind}, expected {' or '.join(classes)}", WRITE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import _compat, checks, weights
+from braindec import _compat, checks, store, weights
 from braindec.generators._guidance import PictureScore, guided
 
 UNETS = ("UNet2DModel", "UNet2DConditionModel")
@@ -72,7 +71,7 @@ class PipelineSynthesiser:
         file = checks.existing_file(folder / "model_index.json", "It is written by save_pretrained.")
         self.parts: dict[str, Any] = {
             name: value[1]
-            for name, value in json.loads(file.read_text()).items()
+            for name, value in store.read_json(file).items()
             if isinstance(value, list) and value[1] is not None
         }
         kind = checks.one_of("unet", self.parts.get("unet"), UNETS)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from braindec import checks
+from braindec import checks, store
 from braindec.generators import _folder
 from braindec.generators._condition import Condition
 from braindec.generators._latent import LatentDiffusion, Settings, networks
@@ -157,7 +156,7 @@ def _grey(folder: _folder.Folder, vision: Any) -> Tensor:
     file = checks.existing_file(
         folder.path / "image_feature_extractor" / "preprocessor_config.json", _folder.WRITE
     )
-    about = json.loads(file.read_text(encoding="utf-8"))
+    about = store.read_json(file)
     mean, std = (torch.tensor(about[key])[None, :, None, None] for key in ("image_mean", "image_std"))
     side = vision.config.image_size
     pixels = ((GREY - mean) / std).expand(1, -1, side, side).to(vision.device)

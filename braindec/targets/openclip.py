@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from braindec import _compat, checks, weights
+from braindec import _compat, checks, store, weights
 from braindec.targets import ImageTextTarget, _downloads
 from braindec.targets._openclip_tower import Tower
 from braindec.targets._views import View, as_array, map_identity, map_label, map_of
@@ -190,7 +189,7 @@ def _from_files(config: Config) -> OpenClip:
     path = checks.existing_file(
         config.model, "Give the JSON file of a model, or the name of an open_clip architecture."
     )
-    described = json.loads(path.read_text())
+    described = store.read_json(path)
     model = CLIP(**described["model_cfg"])
     model.load_state_dict(weights.tensors(_safetensors(config.weights)), strict=True)
     preprocess = PreprocessCfg(size=model.visual.image_size, **described["preprocess_cfg"])

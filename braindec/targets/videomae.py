@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -68,7 +67,7 @@ class VideoMae(VideoTarget):
 
         folder = Path(config.folder)
         way_out = f"Download config.json and model.safetensors from {SOURCE} into {folder}."
-        described = json.loads(checks.existing_file(folder / "config.json", way_out).read_text())
+        described = store.read_json(folder / "config.json", way_out)
         self._file = checks.existing_file(folder / "model.safetensors", way_out)
         settings = VideoMAEConfig(**described)
         self._size, self._n_frames = settings.image_size, settings.num_frames

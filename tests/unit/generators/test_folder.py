@@ -122,7 +122,7 @@ def test_what_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="save_pretrained"):
         opened(tmp_path / "nowhere")
     (folder / "model_index.json").write_text("{")
-    with pytest.raises(checks.DataFileError, match="no JSON"):
+    with pytest.raises(checks.DataFileError, match="is not JSON"):
         opened(folder)
 
 
