@@ -163,6 +163,8 @@ class Run:
         """Goes on from the newest whole checkpoint, if there is one."""
         if self.folder is None:
             return
+        if self.ranks.first:
+            checkpoints.sweep(self.folder, self.name)
         saved = checkpoints.newest(self.folder, self.name, self.identity)
         if saved is None:
             return
@@ -199,9 +201,8 @@ class Run:
         else:
             self.log.best_step = last
         self.module.eval()
-        if self.folder is not None and self.ranks.first and not (
-            self.settings.checkpoint_every and self.gathered is None
-        ):  # fmt: skip
+        asked_for = self.settings.checkpoint_every and self.gathered is None
+        if self.folder is not None and self.ranks.first and not asked_for:
             checkpoints.forget(self.folder, self.name)
         return self.log
 
