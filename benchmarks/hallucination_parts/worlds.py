@@ -54,9 +54,12 @@ class Size:
     n_prior_steps: int = 150
     noise_level: float = 0.6
     n_samples: int = 16
+    n_folds: int = 20  # of few, encoders of calibration stimuli know less than that of test stimuli
 
 
-SMALL = Size(n_voxels=60, n_images=240, n_gallery=60, n_reference=150, n_prior_steps=40, n_samples=8)
+SMALL = Size(
+    n_voxels=60, n_images=240, n_gallery=60, n_reference=150, n_prior_steps=40, n_samples=8, n_folds=5
+)
 
 
 def world(seed: int, plant: str, size: Size) -> tuple[NeuralDataset, Embeddings]:
@@ -127,7 +130,7 @@ def _decoder(size: Size, seed: int) -> DecoderSettings:
     return DecoderSettings(
         adapter=linear.Config(shared_dim=96), backbone=backbone.Config(), loss=mse.Config(), fit="closed_form",
         prior=diffusion.Config(width=64, depth=2, heads=4), preprocessing=(Standardise(),), prior_train=prior_train,
-        n_folds=5, seed=seed,
+        n_folds=size.n_folds, seed=seed,
     )  # fmt: skip
 
 

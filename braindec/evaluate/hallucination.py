@@ -245,7 +245,7 @@ def calibrate(
     Parameters
     ----------
     attributes : sequence of Attribute
-        Whose readouts were fitted on training stimuli.
+        Whose readouts were fitted on training stimuli; calibration stimuli are read by readouts fitted without them.
     ids : sequence of str, length n
         Training stimuli that encoder and prior did not see.
     posterior : ndarray, shape (n_samples, n, n_tokens, n_dims)
@@ -258,8 +258,9 @@ def calibrate(
     for one in attributes:
         kept = one.known(ids)
         checks.at_least(f"calibration stimuli whose {one.name} is known", int(kept.sum()), MIN_CALIBRATION)
-        truth = one.of([i for i, k in zip(ids, kept.tolist(), strict=True) if k])
-        belief: Belief = belief_of(one.readings(posterior[:, kept]))
+        names = [i for i, k in zip(ids, kept.tolist(), strict=True) if k]
+        truth = one.of(names)
+        belief: Belief = belief_of(one.unseen_readings(names, posterior[:, kept]))
         alone = one.read(prior)
         p = carried_p(
             belief, truth, settings.n_permutations, seeding.numpy_generator(seed, "carried", one.name)

@@ -12,7 +12,7 @@ import numpy as np
 from braindec import checks
 from braindec.stats import conformal
 
-HALF = 0.55  # of the prior, about: shares of samples vary. To leave no more of it open is to learn about one bit
+HALF = 0.55  # of the prior, about, as shares of samples vary: to leave no more open is to learn about one bit
 FLOOR = 1e-6  # of a probability whose logarithm is taken
 EDGE = 1e-9  # sums of shares that should be equal differ by rounding
 

@@ -17,6 +17,8 @@ from braindec.evaluate.hallucination import SETTINGS, Gauge, Reading, Settings, 
 from braindec.evaluate.hallucination_readouts import Attribute
 from braindec.types import Embeddings, Table
 
+N_MAPS = 5  # parts of the hidden stimuli, each mapped by a map of all other stimuli
+
 
 class Draws(NamedTuple):
     """Stimuli and what was drawn given their brains: (n_samples, n, n_tokens, n_dims)."""
@@ -95,7 +97,8 @@ def calibration_draws(
 
     Encoders: every stimulus is predicted by the one of its fold. The prior: stimuli that its training held out; one
     that is solved at once is solved again without each part of the stimuli. The map to embeddings is fitted again
-    without the stimuli that are drawn.
+    without the stimuli that are drawn: part by part, as a map of many fewer stimuli would be worse than the one that
+    test stimuli meet, and sets too large.
 
     Raises
     ------
@@ -137,13 +140,26 @@ def _hidden(decoder: BrainDecoder, n_folds: int, seed: int) -> Iterator[dict[str
 
 @torch.no_grad()
 def _mapped(decoder: BrainDecoder, key: str, held: HeldOut, hidden: np.ndarray) -> Tensor:
-    """Centred embeddings of all rows by a map that was fitted without the hidden ones."""
+    """Centred embeddings of all rows: those that are not hidden by a map fitted on them alone, hidden ones by maps
+    that were fitted without each part of them."""
     if key not in decoder.calibrations:
         return decoder.finished(key, held.raw)
-    kept = torch.from_numpy(~hidden)
-    raw = held.raw.flatten(1)
+    found = _by_map(decoder, key, held, hidden)
+    rows = np.flatnonzero(hidden)
+    if decoder.prior is not None and decoder.prior.closed_form:
+        return found  # a part already, of a prior that is solved on the others
+    for part in np.array_split(rows, min(N_MAPS, len(rows))):
+        mask = np.zeros(len(hidden), dtype=bool)
+        mask[part] = True
+        found[part] = _by_map(decoder, key, held, mask)[part]
+    return found
+
+
+def _by_map(decoder: BrainDecoder, key: str, held: HeldOut, hidden: np.ndarray) -> Tensor:
+    kept, raw = torch.from_numpy(~hidden), held.raw.flatten(1)
     new = decoder.calibration(key).cpu().refitted(raw[kept], held.truth.flatten(1)[kept])
-    return new(raw).reshape(held.raw.shape)
+    mapped: Tensor = new(raw).reshape(held.raw.shape)
+    return mapped
 
 
 @torch.no_grad()

@@ -18,6 +18,9 @@ from braindec.types import Embeddings
 SHRINKAGE = 0.02  # of the classes' common covariance towards a multiple of the identity
 MIN_PER_CLASS = 2
 ACTIVE = ("silent", "active")
+NEVER = 1e-9  # how often a class is seen that is not there
+N_PARTS = 10  # in which readouts are fitted again without stimuli that they are to be calibrated on
+Read = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +37,16 @@ class Attribute:
         ``read(embeddings) -> probabilities (n, n_classes)``, or numbers (n,); embeddings (n, n_tokens, n_dims).
     truth : mapping of str to int or float
         By stimulus: position in `values`, or the number; stimuli of which it is not known are not there.
+    without : callable, optional
+        ``without(ids) -> read``, fitted without these stimuli: a readout knows its own training stimuli too well to be
+        calibrated on them. None where nothing was fitted to labels.
     """
 
     name: str
     values: tuple[str, ...]
-    read: Callable[[np.ndarray], np.ndarray]
+    read: Read
     truth: Mapping[str, float]
+    without: Callable[[Sequence[str]], Read] | None = None
 
     def known(self, ids: Sequence[str]) -> np.ndarray:
         """Whether the truth of each stimulus is known, bool (n,)."""
@@ -51,8 +58,15 @@ class Attribute:
 
     def readings(self, draws: np.ndarray) -> np.ndarray:
         """What `read` says of embeddings (n_samples, n, n_tokens, n_dims): (n_samples, n, ...)."""
-        found = self.read(draws.reshape(-1, *draws.shape[2:]))
-        return found.reshape(*draws.shape[:2], *found.shape[1:])
+        return _read_all(self.read, draws)
+
+    def unseen_readings(self, ids: Sequence[str], draws: np.ndarray) -> np.ndarray:
+        """The same of stimuli with these names (n of them), each read by a readout that it was not fitted on."""
+        if self.without is None or len(ids) < 2:
+            return self.readings(draws)
+        parts = np.array_split(np.arange(len(ids)), min(N_PARTS, len(ids)))
+        found = [_read_all(self.without([ids[i] for i in rows]), draws[:, rows]) for rows in parts]
+        return np.concatenate(found, axis=1)
 
 
 def attributes_of(
@@ -93,13 +107,24 @@ def attribute(
     known = {i: v for i, v in labels.items() if v != "" and v == v}
     ids = [i for i in training if i in known]
     x = embeddings.of(ids)
-    if not all(isinstance(v, str) for v in known.values()):
+    classes: tuple[str, ...] = ()
+    truth: dict[str, float]
+    if all(isinstance(v, str) for v in known.values()):
+        classes = tuple(sorted({known[i] for i in ids}))
+        place = {value: k for k, value in enumerate(classes)}
+        truth = {i: place[v] for i, v in known.items() if v in place}
+    else:
         truth = {i: float(v) for i, v in known.items()}
-        return Attribute(name, (), number_readout(x, np.array([truth[i] for i in ids])), truth)
-    classes = tuple(sorted({known[i] for i in ids}))
-    place = {value: k for k, value in enumerate(classes)}
-    truth = {i: place[v] for i, v in known.items() if v in place}
-    return Attribute(name, classes, class_readout(x, np.array([truth[i] for i in ids])), truth)
+    values = np.array([truth[i] for i in ids])
+
+    def without(left_out: Sequence[str]) -> Read:
+        hidden = set(left_out)
+        kept = np.array([i not in hidden for i in ids], dtype=bool)
+        if not classes:
+            return number_readout(x[kept], values[kept])
+        return class_readout(x[kept], values[kept], len(classes) if hidden else None)
+
+    return Attribute(name, classes, without(()), truth, without)
 
 
 def latent_attribute(name: str, model: Dictionary, latent: int, embeddings: Embeddings) -> Attribute:
@@ -162,7 +187,7 @@ class LinearReadout:
         return odds / odds.sum(1, keepdims=True)
 
 
-def class_readout(embeddings: np.ndarray, labels: np.ndarray) -> LinearReadout:
+def class_readout(embeddings: np.ndarray, labels: np.ndarray, n_classes: int | None = None) -> LinearReadout:
     """Probabilities of classes from embeddings, by linear discriminant analysis.
 
     Parameters
@@ -170,19 +195,21 @@ def class_readout(embeddings: np.ndarray, labels: np.ndarray) -> LinearReadout:
     embeddings : float array, shape (n, n_tokens, n_dims)
     labels : int array, shape (n,)
         0 .. n_classes - 1, each there at least twice.
-
+    n_classes : int, optional
+        Where some classes may have no stimuli left: these are then held impossible.
     """
-    counts = np.bincount(labels)
-    checks.at_least("training stimuli of the rarest class", int(counts.min()), MIN_PER_CLASS)
+    counts = np.bincount(labels, minlength=n_classes or 0)
+    if n_classes is None:
+        checks.at_least("training stimuli of the rarest class", int(counts.min()), MIN_PER_CLASS)
     flat, centre, scale = _standardised(embeddings)
-    means = np.stack([flat[labels == k].mean(0) for k in range(len(counts))])
+    means = np.stack([flat[labels == k].sum(0) / max(n, 1) for k, n in enumerate(counts.tolist())])
     rest = flat - means[labels]
     common = rest.T @ rest / max(len(flat) - len(counts), 1)
     ridge = SHRINKAGE * np.trace(common) / len(common)
     weight = np.linalg.solve(
         (1 - SHRINKAGE) * common + ridge * np.eye(len(common)), means.T
     )  # (value, class)
-    bias = np.log(counts / counts.sum()) - 0.5 * (means * weight.T).sum(1)
+    bias = np.log(np.maximum(counts, NEVER) / counts.sum()) - 0.5 * (means * weight.T).sum(1)
     return LinearReadout(centre, scale, weight, bias)
 
 
@@ -193,6 +220,11 @@ def number_readout(embeddings: np.ndarray, numbers: np.ndarray) -> LinearReadout
     target = torch.from_numpy(numbers.astype(np.float64))[:, None]
     fit = fit_ridge(torch.from_numpy(flat), target, alphas, "loo", score="neg_mse")
     return LinearReadout(centre, scale, fit.weights.numpy()[:, 0], float(fit.intercept[0]))
+
+
+def _read_all(read: Read, draws: np.ndarray) -> np.ndarray:
+    found = read(draws.reshape(-1, *draws.shape[2:]))
+    return found.reshape(*draws.shape[:2], *found.shape[1:])
 
 
 def _standardised(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
