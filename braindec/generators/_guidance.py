@@ -47,7 +47,14 @@ class Denoiser(Protocol):
 
 
 def guided(
-    model: Denoiser, noise: Tensor, score: PictureScore, strength: float, progress: bool = False
+    model: Denoiser,
+    noise: Tensor,
+    score: PictureScore,
+    strength: float,
+    progress: bool = False,
+    *,
+    share: float = 1.0,
+    through: bool = True,
 ) -> Tensor:
     """Clean latents whose pictures score high.
 
@@ -63,6 +70,11 @@ def guided(
         >= 0. Standard deviations by which the clean latents of a step move along the gradient where all is noise; less
         where little noise is left. 0: the model's own pictures of this noise, and the score is not asked.
     progress : bool
+    share : float
+        In [0, 1]: of the steps, the last ones, that are bent; the others are the model's own and cost no gradient.
+    through : bool
+        Whether the gradient is that by the noisy latents, through decoder and network, or that by the expected clean
+        latents alone, which costs half.
 
     Returns
     -------
@@ -79,30 +91,36 @@ def guided(
     network: Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2; for brains Luo et al. 2023, "BrainDiVE",
     arXiv:2306.03089. There the gradient's length is the score's; here it is brought to unit mean square, so that one
     strength means the same for all networks, subjects and regions: noise' = noise - strength sqrt(a (1 - a)) u.
+    That the network may be left out of the gradient: Yu et al. 2023, "FreeDoM", arXiv:2303.09833, section 3.
     """
     checks.at_least("strength", strength, 0.0)
-    latents = noise
-    for level in tqdm(model.scheduler.timesteps, desc="synthesise", disable=not progress):
-        if strength == 0:
+    checks.in_range("share", share, 0.0, 1.0)
+    latents, levels = noise, model.scheduler.timesteps
+    own = len(levels) if strength == 0 else len(levels) - round(share * len(levels))
+    for number, level in enumerate(tqdm(levels, desc="synthesise", disable=not progress)):
+        if number < own:
             with torch.no_grad():
                 said = model.output(latents, int(level))
         else:
-            said = _bent(model, latents, int(level), score, strength)
+            said = _bent(model, latents, int(level), score, strength, through)
         latents = model.scheduler.step(said, level, latents).prev_sample
     return latents
 
 
-def _bent(model: Denoiser, latents: Tensor, level: int, score: PictureScore, strength: float) -> Tensor:
+def _bent(
+    model: Denoiser, latents: Tensor, level: int, score: PictureScore, strength: float, through: bool = True
+) -> Tensor:
     """The network's output for this level, moved along the gradient of the score."""
     kind = model.scheduler.config.prediction_type
     share = model.scheduler.alphas_cumprod[level].to(latents)
     a, b = share.sqrt(), (1 - share).sqrt()
-    with torch.enable_grad():
-        x = latents.detach().clone().requires_grad_(True)
+    with torch.set_grad_enabled(through):
+        x = latents.detach().clone().requires_grad_(through)
         said = model.output(x, level)
-        clean, _ = _parts(kind, said, x, a, b)
-        value = score(model.pictures(clean))
-        gradient = _gradient(value, x)
+        expected, _ = _parts(kind, said, x, a, b)
+    with torch.enable_grad():
+        by = x if through else expected.requires_grad_(True)
+        gradient = _gradient(score(model.pictures(expected)), by)
     said = said.detach()
     clean, noise = _parts(kind, said, latents, a, b)
     unit = gradient / gradient.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-20)

@@ -173,6 +173,8 @@ class EmbeddedUnclip(Generator):
         progress: bool = False,
         image_embeddings: np.ndarray | None = None,
         noise: Tensor | None = None,
+        share: float = 1.0,
+        through: bool = True,
     ) -> np.ndarray:
         """Pictures that raise a score, of no embedding or of given ones.
 
@@ -192,6 +194,8 @@ class EmbeddedUnclip(Generator):
         image_embeddings : ndarray of float, shape (n, 1, dim), optional
         noise : Tensor, optional
             What the drawing starts from, of `noise`; without it, it is drawn from `generator`.
+        share, through : float, bool
+            See `_guidance.guided`.
 
         Returns
         -------
@@ -208,7 +212,7 @@ class EmbeddedUnclip(Generator):
         made = []
         for some, about in zip(noise.split(self.config.batch_size), told.split(self.config.batch_size)):
             told_or_not = _Told(self, _scheduler(n_steps), about, image_embeddings is None)
-            latents = guided(told_or_not, some, score, strength, progress)
+            latents = guided(told_or_not, some, score, strength, progress, share=share, through=through)
             with torch.no_grad():
                 made.append(as_bytes(told_or_not.pictures(latents)))
         return np.concatenate(made)
@@ -301,7 +305,7 @@ def _description() -> dict[str, Any]:
 def _load_decoder() -> UnclipDecoder:
     decoder = UnclipDecoder(_description())
     decoder.load_state_dict(weights.tensors(weights.verified("unclip.safetensors")), strict=True)
-    return decoder.requires_grad_(False).eval()
+    return _quick(decoder)
 
 
 @cache
@@ -311,4 +315,9 @@ def _load_autoencoder() -> Any:
 
     autoencoder = AutoencoderKL(**json.loads(weights.verified("vae.json").read_text()))
     autoencoder.load_state_dict(weights.tensors(weights.verified("vae.safetensors")), strict=True)
-    return autoencoder.requires_grad_(False).eval()
+    return _quick(autoencoder)
+
+
+def _quick(model: Any) -> Any:
+    """Ready to draw: convolutions of few channels take a third less with the channels last."""
+    return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)

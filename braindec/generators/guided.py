@@ -28,12 +28,19 @@ class Config:
     ----------
     strength : float
         How far a step moves along the gradient, see `_guidance.guided`. 0: the base's own, at its guidance of 1.
+    share : float
+        Of the steps, the last ones, at which it looks at what it draws, in [0, 1].
+    through : bool
+        Whether the gradient passes through the diffusion network; see `_guidance.guided`.
     """
 
     strength: float = 1.0
+    share: float = 1.0
+    through: bool = True
 
     def __post_init__(self) -> None:
         checks.at_least("strength", self.strength, 0.0)
+        checks.in_range("share", self.share, 0.0, 1.0)
 
 
 class Bendable(Protocol):
@@ -61,6 +68,8 @@ class Bendable(Protocol):
         n_steps: int | None,
         image_embeddings: np.ndarray,
         noise: Tensor,
+        share: float,
+        through: bool,
     ) -> np.ndarray:
         """Pictures of embeddings that raise a score."""
 
@@ -102,7 +111,7 @@ class Guided(Generator):
         """The base's, and how strongly it is bent."""
         return {
             "generator": self.name, "base": self.base.identity(), "strength": self.config.strength,
-            "centred": self.mean is not None,
+            "share": self.config.share, "through": self.config.through, "centred": self.mean is not None,
         }  # fmt: skip
 
     def generate(
@@ -125,6 +134,7 @@ class Guided(Generator):
                     self.base.synthesise(
                         self._likeness(told), len(told), generator=generator, strength=self.config.strength,
                         n_steps=n_steps, image_embeddings=told, noise=noise[start : start + size],
+                        share=self.config.share, through=self.config.through,
                     )
                 )  # fmt: skip
                 bar.update(len(told))

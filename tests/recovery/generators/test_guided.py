@@ -54,3 +54,14 @@ def test_each_row_is_held_to_its_own_embedding_whatever_the_batch(world):
     np.testing.assert_allclose(
         made, drawn(guided.build(guided.Config(), whole, features), embeddings), atol=2
     )
+
+
+def test_looking_at_the_last_half_alone_and_at_what_is_expected_alone_still_brings_pictures_nearer(world):
+    target, features, base, embeddings = world
+    plain = nearness(target, drawn(base, embeddings), embeddings).mean()
+    near = {}
+    for share, through in ((0.0, True), (0.5, True), (0.5, False), (1.0, True)):
+        made = drawn(guided.build(guided.Config(share=share, through=through), base, features), embeddings)
+        near[share, through] = nearness(target, made, embeddings).mean()
+    assert near[0.0, True] == pytest.approx(plain, abs=1e-3)
+    assert plain + 0.02 < near[0.5, False] <= near[0.5, True] + 0.02 < near[1.0, True] + 0.03
