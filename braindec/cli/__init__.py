@@ -22,6 +22,7 @@ VERBS = {
     "audit": ("DIR [--data DIR]", "say what training and test data share, and what could not be checked"),
     "decode": ("DIR INPUT", "decode recordings with a saved decoder"),
     "report": ("DIR | --compare A B", "draw report.html again, or compare two runs on the same samples"),
+    "explore": ("DIR [--out DIR]", "look around in a run: pictures, neighbours, latents, maps, scores"),
     "multiverse": (
         "RECIPE --data DIR --out DIR",
         "analyse in every declared way: how far choices move the score",

@@ -18,6 +18,7 @@ N_NEIGHBOURS = 8
 SIDE = 96  # pixels: of a gallery's pictures small copies are kept
 MOST_PICTURES = 4000  # 110 MB of small copies; of larger galleries names alone are kept
 MOST_LABELS, MOST_VALUES = 8, 400  # columns, and values in one: what a person can choose from
+MOSTLY = 0.9  # share of stimuli of which a column must say something
 Panel = tuple[str, str, Mapping[str, Any]]
 
 
@@ -91,7 +92,7 @@ def labels(stimuli: StimulusSet, ids: Sequence[str]) -> dict[str, list[str]]:
         if column.dtype.kind != "U":
             continue
         values = column[rows]
-        telling = 2 <= len(set(values.tolist())) <= MOST_VALUES and (values != "").mean() > 0.5
+        telling = 2 <= len(set(values.tolist())) <= MOST_VALUES and (values != "").mean() >= MOSTLY
         if telling and values.tolist() not in kept.values() and len(kept) < MOST_LABELS:
             kept[name] = values.tolist()
     return kept

@@ -12,12 +12,15 @@ from braindec.plots.latents import brain_from_above, claim_scatter, latent_map, 
 from braindec.plots.pictures import encoded, image_grid, thumbnail
 from braindec.plots.rdm import model_bars, rdm_matrix, rsa_time_course
 from braindec.plots.scores import ScoreRow, confusion, null_histogram, region_bars, score_dots
+from braindec.plots.sheets import brain_pixels, colour_table, sheet
 from braindec.plots.specification import specification_curve
 
 __all__ = [
     "ScoreRow",
     "brain_from_above",
+    "brain_pixels",
     "claim_scatter",
+    "colour_table",
     "confusion",
     "encoded",
     "flat_map",
@@ -34,6 +37,7 @@ __all__ = [
     "rsa_time_course",
     "score_dots",
     "sensor_map",
+    "sheet",
     "specification_curve",
     "thumbnail",
     "time_by_time",

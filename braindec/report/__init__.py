@@ -14,10 +14,27 @@ import numpy as np
 
 from braindec import checks, plots, store
 from braindec.report import _files, _gallery
+from braindec.report._blocks import figure
+from braindec.report._look import CSS, DARK, LIGHT
 from braindec.report._page import SECTIONS, page
+from braindec.report._words import METRICS, SYSTEMS, subject_of, title_of
 from braindec.types import Report
 
-__all__ = ["SECTIONS", "page", "picture", "read", "write"]
+__all__ = [
+    "CSS",
+    "DARK",
+    "LIGHT",
+    "METRICS",
+    "SECTIONS",
+    "SYSTEMS",
+    "figure",
+    "page",
+    "picture",
+    "read",
+    "subject_of",
+    "title_of",
+    "write",
+]
 
 MAX_BYTES = 5 * 1000 * 1000  # a page that can be sent by mail
 PICTURE_SIZES = (192, 128, 96, 64)  # pixels a side, tried until the page fits

@@ -85,6 +85,26 @@ def block(title: str, kind: str, payload: Payload, thumbnails: Thumbnails) -> st
     return f'<div class="panel"><h3>{escape(title)}</h3>{body}{caption}</div>'
 
 
+def figure(title: str, kind: str, payload: Payload) -> str:
+    """The drawing of a panel alone, the text of an `<svg>`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind of panel.
+    ValueError
+        If panels of this kind are no figures, or the payload lacks an entry.
+    """
+    draw = checks.known_key(f"kind of panel {title!r}", kind, KINDS)[1]
+    try:
+        drawn = draw(payload)
+    except KeyError as error:
+        raise ValueError(f"panel {title!r} of kind {kind!r} lacks the entry {error}.") from error
+    if not drawn.startswith("<svg"):
+        raise ValueError(f"panel {title!r} of kind {kind!r} is no figure.")
+    return drawn
+
+
 def text(payload: Payload) -> str:
     """Paragraphs and lists."""
     parts = [payload["text"]] if isinstance(payload["text"], str) else list(payload["text"])

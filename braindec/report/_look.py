@@ -1,13 +1,14 @@
-"""The style sheet of report.html: light and dark, wide and narrow, print."""
+"""The style sheet of every page: light and dark, wide and narrow, print."""
 
-CSS = """
-:root { color-scheme: light dark; --label: 7.6rem; --paper: #fbfbfa; --card: #ffffff; --ink: #22262b; --quiet: #6a717b;
-  --line: #e3e5e8; --accent: #2f80c2; --accent-soft: #2f80c222; --gold: #b8902b; --base: #c05a00; --bar: #eceef1;
-  --shade: #22262b33; }
-@media (prefers-color-scheme: dark) { :root { --paper: #15181c; --card: #1d2126; --ink: #e6e8eb; --quiet: #9aa2ad;
-  --line: #2f353c; --accent: #5aa5e2; --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138;
-  --shade: #000000aa; } }
-* { box-sizing: border-box; }
+LIGHT = """--paper: #fbfbfa; --card: #ffffff; --ink: #22262b; --quiet: #6a717b; --line: #e3e5e8; --accent: #2f80c2;
+  --accent-soft: #2f80c222; --gold: #b8902b; --base: #c05a00; --bar: #eceef1; --shade: #22262b33;"""
+DARK = """--paper: #15181c; --card: #1d2126; --ink: #e6e8eb; --quiet: #9aa2ad; --line: #2f353c; --accent: #5aa5e2;
+  --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138; --shade: #000000aa;"""
+
+CSS = f"""
+:root {{ color-scheme: light dark; --label: 7.6rem; {LIGHT} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}
+""" + """* { box-sizing: border-box; }
 html { scroll-behavior: smooth; scroll-padding-top: 3.6rem; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 15.5px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Helvetica Neue", Arial, sans-serif; }
