@@ -17,6 +17,7 @@ from braindec import __version__, checks, stopping
 VERBS = {
     "demo": ("[--out DIR]", "decode simulated brains, whose truth is known, and write a report"),
     "prepare": ("NAME --raw DIR --out DIR", "bring a dataset's raw files into the form that recipes read"),
+    "unpack": ("ARCHIVE --out DIR", "unpack a downloaded zip or tar: plain files alone, inside the folder"),
     "run": ("RECIPE --data DIR --out DIR", "run an experiment: fit, judge, write report and decoder"),
     "evaluate": ("DIR [--data DIR]", "judge a saved decoder again, or on recordings it never saw"),
     "audit": ("DIR [--data DIR]", "say what training and test data share, and what could not be checked"),
@@ -90,8 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if debug or not _is_worded(error):
             raise
-        print(f"braindec: {error}", file=sys.stderr)
+        print(f"braindec: {printable(str(error))}", file=sys.stderr)
         return FAILED
+
+
+def printable(text: str) -> str:
+    """Text from a file for a terminal, which obeys some characters instead of showing them."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def usage() -> str:

@@ -91,6 +91,11 @@ def _prepare(parser: Any) -> None:
     )
 
 
+def _unpack(parser: Any) -> None:
+    parser.add_argument("archive", type=Path, help="a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+
+
 def _run(parser: Any) -> None:
     parser.add_argument("recipe", type=str, help="a recipe, or the path of one; see: braindec list recipes")
     parser.add_argument(
@@ -211,6 +216,7 @@ def _add_set(parser: Any) -> None:
 OPTIONS: dict[str, Callable[[Any], None]] = {
     "demo": _demo,
     "prepare": _prepare,
+    "unpack": _unpack,
     "run": _run,
     "evaluate": _evaluate,
     "audit": _audit.add_options,

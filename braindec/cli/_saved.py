@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braindec import checks
+from braindec import checks, cli
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,9 +169,16 @@ def _retrieve(decoder: BrainDecoder, prediction: Prediction, options: Any, out: 
         rows = zip(prediction.ids, found.indices.tolist(), found.values.tolist(), strict=True)
         for number, (own, columns, similarity) in enumerate(rows):
             best = [(ids[c], s) for c, s in zip(columns[: options.k], similarity[: options.k], strict=True)]
-            lines.writerows([number, own, rank + 1, name, f"{s:.6g}"] for rank, (name, s) in enumerate(best))
-            print("\t".join(f"{name} ({s:.3f})" for name, s in best))
+            lines.writerows(
+                [number, cell(own), rank + 1, cell(name), f"{s:.6g}"] for rank, (name, s) in enumerate(best)
+            )
+            print(cli.printable("\t".join(f"{name} ({s:.3f})" for name, s in best)))
     print(f"retrieved: {table}", file=sys.stderr)
+
+
+def cell(text: str) -> str:
+    """Text for a CSV file: a spreadsheet takes what begins so for a formula and runs it, but not behind a quote."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _draw(decoder: BrainDecoder, prediction: Prediction, options: Any, out: Path) -> None:

@@ -78,6 +78,15 @@ def _prepare(options: Any) -> None:
         print(line)
 
 
+def _unpack(options: Any) -> None:
+    from braindec.data import archives
+
+    files = archives.unpack(options.archive, options.out)
+    print(f"{len(files)} files in {options.out}")
+    for path in (p for p in files if p.name.lower().endswith(archives.SUFFIXES)):
+        print(f"an archive itself: braindec unpack {path} --out DIR")
+
+
 def _report(options: Any) -> None:
     from braindec import report
 
@@ -131,6 +140,7 @@ def _info(options: Any) -> None:
 _ACTIONS: dict[str, Callable[[Any], int | None]] = {
     "demo": _demo,
     "prepare": _prepare,
+    "unpack": _unpack,
     "run": _run,
     "evaluate": _saved.evaluate,
     "audit": _audit.run,

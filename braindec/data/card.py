@@ -76,8 +76,14 @@ def read_card(path: str | Path) -> Card:
             path, "has no front matter between two lines '---'", "See datasets/haxby2001/README.md."
         )
     try:
+        # References to earlier parts can unfold a page of text into more than any memory holds.
+        if any(isinstance(token, yaml.AnchorToken | yaml.AliasToken) for token in yaml.scan(front)):
+            found = "has references (& and *) in its front matter"
+            raise checks.DataFileError(path, found, "Write out what they stand for.")
         facts = yaml.safe_load(front)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, checks.DataFileError):
+            raise
         found = f"has front matter that is not YAML ({str(error).splitlines()[0]})"
         raise checks.DataFileError(path, found, "Correct it.") from error
     faults = problems(facts, path.parent.name)

@@ -68,8 +68,14 @@ def finite(path: str | Path, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def drained_size(path: Path) -> int:
+def drained_size(path: Path, most: int | None = None) -> int:
     """Number of bytes inside a file, decompressed to its end when it is gzip, so that its checksum is verified.
+
+    Parameters
+    ----------
+    path : Path
+    most : int, optional
+        Bytes that its header asks for: a stream that goes on behind them is refused there.
 
     Raises
     ------
@@ -82,4 +88,8 @@ def drained_size(path: Path) -> int:
     with reading(path), gzip.open(path, "rb") as file:
         while block := file.read(1 << 20):
             size += len(block)
+            if most is not None and size > most:
+                raise checks.DataFileError(
+                    path, f"holds more bytes than the {most} that its header asks for", COPY_AGAIN
+                )
     return size

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from braindec import checks
+from braindec.data import download
 
 API = "https://api.figshare.com/v2"  # docs.figshare.com, "List article files"
 
@@ -40,7 +41,8 @@ def fetch(article: int, names: Sequence[str], raw: str | Path, *, dry_run: bool 
             "been renamed: download them by hand into the raw folder."
         )
     for path in missing:
-        _download(*listed[path.name], path)
+        url, md5 = listed[path.name]
+        download.retrieve(url, f"md5:{md5}", path, f"Download {path.name} by hand.")
     return paths
 
 
@@ -56,17 +58,4 @@ def _listed(article: int) -> dict[str, tuple[str, str]]:
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
         raise checks.DownloadError(
             f"{address} could not be asked ({error}). Download the files by hand; the dataset's card names them."
-        ) from error
-
-
-def _download(url: str, md5: str, target: Path) -> None:
-    import pooch
-    from requests.exceptions import RequestException
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        pooch.retrieve(url, f"md5:{md5}", fname=target.name, path=target.parent, progressbar=True)
-    except (RequestException, OSError, ValueError) as error:  # ValueError: pooch's word for another hash
-        raise checks.DownloadError(
-            f"{url} could not be fetched ({error}). Download {target.name} by hand."
         ) from error

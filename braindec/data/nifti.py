@@ -39,7 +39,6 @@ def load(path: str | Path) -> Any:
     from nibabel.spatialimages import HeaderDataError
 
     path = checks.existing_file(path, "Check the path.")
-    size = drained_size(path)
     with reading(path, ImageFileError, HeaderDataError):
         image: Any = nibabel.load(path)
         header = image.header
@@ -47,6 +46,7 @@ def load(path: str | Path) -> Any:
         expected = int(proxy.offset) + int(np.prod(image.shape, dtype=np.int64)) * proxy.dtype.itemsize
         affine = np.asarray(image.affine)
         slope, inter = header.get_slope_inter()
+    size = drained_size(path, expected)
     if size != expected:
         raise checks.DataFileError(path, f"holds {size} bytes but its header asks for {expected}", COPY_AGAIN)
     numbers = [*affine.ravel(), 1.0 if slope is None else slope, 0.0 if inter is None else inter]
