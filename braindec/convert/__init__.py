@@ -36,7 +36,7 @@ def convert(format: str, checkpoint: str | Path, out: str | Path, **settings: An
     checkpoint : path
         What torch saved (a zip file, torch 1.6 or later; opened with ``weights_only=True``), or a safetensors file.
     out : path
-        A folder that is not there yet, or is empty: config.json, weights.safetensors, report.md, manifest.json.
+        A folder that is not there yet, or is empty: config.json, model.safetensors, report.md, manifest.json.
     **settings
         Of this system, e.g. ``subjects=(1, 2)``.
 

@@ -28,7 +28,7 @@ DRAWS = (
 )
 FORMAT = 1
 KIND = "braindec converted model"
-CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SEED = 0  # of weights that are replaced; an adapter that is added later begins with it
 
 
@@ -88,7 +88,7 @@ class Design:
         make: Callable[[str], Tensor],
         source: Mapping[str, str],
     ) -> tuple[str, ...]:
-        """Writes config.json and weights.safetensors; see `_keys.Made.save`."""
+        """Writes config.json and model.safetensors; see `_keys.Made.save`."""
         _weights.write(folder / WEIGHTS, like, make)
         data = {"kind": KIND, "format": FORMAT, "source": dict(source), "design": to_json(self)}
         store.write_json(folder / CONFIG, data)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from braindec import checks, hub, store
 from braindec.convert._checkpoint import Checkpoint
-from braindec.convert._design import CONFIG, FORMAT, KIND, WEIGHTS, Converted, from_json
+from braindec.convert._design import CONFIG, FORMAT, KIND, Converted, from_json
 from braindec.convert._keys import Reading
 from braindec.convert._report import Report, write_report
 
@@ -50,7 +50,7 @@ def load(folder: str | Path) -> Converted:
         raise checks.DataFileError(folder / CONFIG, f"is not of a {KIND} of format {FORMAT}", MAKE_IT)
     hub.verify(folder)
     converted = from_json(data["design"]).build_unfilled()
-    _load_weights(folder / WEIGHTS, converted)
+    _load_weights(hub.weights_of(folder), converted)
     return converted
 
 

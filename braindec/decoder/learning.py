@@ -66,7 +66,8 @@ def fit_(
     decoder.held_out = held_out.kept(decoder, fitted, sets, part)
     # The rows that chose are all of the part's, of which preprocessing keeps the digests.
     chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
-    decoder.provenance = {"dataset": part.identity(), "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
+    decoder.provenance = {"dataset": part.identity(), "data_licence": part.about.get("licence"),
+                          "n_trials": {k: len(s.stimuli) for k, s in sets.items()},
                           "best_step": decoder.log.best_step, "versions": saving.versions(), "chosen_on": chosen,
                           "audit": audit.to_json(), "rules": rules_found(decoder, part, sets)}  # fmt: skip
     if decoder.pretrained.trunk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import __version__, checks, config, store
+from braindec import __version__, checks, config, hub, store
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.new_subject import KnownWeights, Readout
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from braindec.decoder.brain_decoder import BrainDecoder
 
 FORMAT = 1
-CONFIG, WEIGHTS, SPACES = "config.json", "weights.safetensors", "preprocessing.h5"
+CONFIG, WEIGHTS, SPACES, CARD = "config.json", hub.WEIGHTS, "preprocessing.h5", "README.md"
 
 
 def write_weights(path: Path, module: nn.Module) -> None:
@@ -93,10 +94,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     return data
 
 
-def save(decoder: BrainDecoder, folder: Path, report: Any) -> Path:
+def save(decoder: BrainDecoder, folder: Path, report: Any, licence: str | None = None) -> Path:
     """See `BrainDecoder.save_pretrained`."""
-    from braindec import hub
-
     decoder.layers()  # refuses a decoder that is not fitted before anything is written
     write_weights(folder / WEIGHTS, decoder)
     with store.writer(folder / SPACES) as out:
@@ -116,17 +115,25 @@ def save(decoder: BrainDecoder, folder: Path, report: Any) -> Path:
         "training": decoder.provenance,
     }
     store.write_json(folder / CONFIG, data)
-    with store.atomic_path(folder / "README.md") as temporary:
-        temporary.write_text(hub.model_card(data, report), encoding="utf-8")
-    hub.write_manifest(folder, (CONFIG, WEIGHTS, SPACES, "README.md"))
+    (folder / hub.EARLIER_WEIGHTS).unlink(missing_ok=True)  # of a decoder that was saved here before
+    hashes = {name: store.sha256_of(folder / name) for name in (CONFIG, WEIGHTS, SPACES)}
+    with store.atomic_path(folder / CARD) as temporary:
+        temporary.write_text(hub.model_card(data, report, licence=licence, files=hashes), encoding="utf-8")
+    hub.write_manifest(folder, (CONFIG, WEIGHTS, SPACES, CARD))
     return folder
 
 
-def load(kind: type[BrainDecoder], name: str, revision: str | None) -> BrainDecoder:
-    """See `BrainDecoder.from_pretrained`."""
-    from braindec import hub
+def push(decoder: BrainDecoder, repository: str, report: Any, licence: str | None, **said: Any) -> str:
+    """See `BrainDecoder.push_to_hub`."""
+    with tempfile.TemporaryDirectory() as place:
+        return hub.push(save(decoder, Path(place), report, licence), repository, **said)
 
-    folder = hub.local_or_download(name, revision)
+
+def load(
+    kind: type[BrainDecoder], name: str, revision: str | None, access: hub.Access | None = None
+) -> BrainDecoder:
+    """See `BrainDecoder.from_pretrained`."""
+    folder = hub.local_or_download(name, revision, access or hub.Access())
     hub.verify(folder)
     data = read_config(folder)
     stored = store.Stored(folder / SPACES)
@@ -143,7 +150,7 @@ def load(kind: type[BrainDecoder], name: str, revision: str | None) -> BrainDeco
     for key in data["calibrated"]:
         decoder.calibrations[key] = Calibration(int(np.prod(decoder.outputs[decoder.main].shape)))
     decoder.spreads = nn.ModuleDict({key: Spread() for key in data.get("spreads", ())})
-    read_weights(folder / WEIGHTS, decoder)
+    read_weights(hub.weights_of(folder), decoder)
     decoder.provenance = data["training"]
     return decoder.eval()
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from braindec.hub._card import model_card
-from braindec.hub._fetch import Snapshot, endpoint, fetch, taken_over, verified, why_unreachable
-from braindec.hub._folders import MANIFEST, verify, write_manifest
+from braindec.hub._client import Access, endpoint, why_unreachable
+from braindec.hub._fetch import Snapshot, fetch, taken_over, verified
+from braindec.hub._folders import EARLIER_WEIGHTS, MANIFEST, WEIGHTS, verify, weights_of, write_manifest
 from braindec.hub._named import Pulled, local_or_download, pull
+from braindec.hub._push import push
 
 __all__ = [
+    "EARLIER_WEIGHTS",
     "MANIFEST",
+    "WEIGHTS",
+    "Access",
     "Pulled",
     "Snapshot",
     "endpoint",
@@ -16,9 +21,11 @@ __all__ = [
     "local_or_download",
     "model_card",
     "pull",
+    "push",
     "taken_over",
     "verified",
     "verify",
+    "weights_of",
     "why_unreachable",
     "write_manifest",
 ]

@@ -6,26 +6,20 @@ here, against what the hub lists for the commit and against what our own table k
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from braindec import checks, store
-from braindec.weights import published, reach
+from braindec.hub._client import PLAIN, Access, Client, Listed
+from braindec.weights import published
 
-HUB = "https://huggingface.co"
-COMMIT = re.compile(r"[0-9a-f]{40}")
 RECORD = (
     ".braindec.json"  # beside the files: what was verified, so that a machine without network can do it again
 )
-ATTEMPTS = 3
 MARGIN = 200_000_000  # bytes that stay free on the disk
 
 
@@ -48,16 +42,6 @@ class Snapshot:
     files: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """A file as the hub lists it: bytes, and its sha256 (large files) or the sha1 of git's blob (small ones)."""
-
-    path: str
-    n_bytes: int
-    sha256: str | None
-    blob: str
-
-
 def fetch(
     repository: str,
     patterns: Sequence[str],
@@ -67,6 +51,7 @@ def fetch(
     known: Mapping[str, str] | None = None,
     needed: Sequence[str] = (),
     pickles: bool = False,
+    access: Access = PLAIN,
 ) -> Snapshot:
     """The files of a commit that match any pattern.
 
@@ -86,23 +71,28 @@ def fetch(
         Paths that must be among them.
     pickles : bool
         Whether files that could run code when opened may come; nothing here opens them.
+    access : Access
+        Token, cache, and whether to ask anybody at all.
 
     Raises
     ------
     DownloadError
         See `pull`.
     """
-    if revision is not None:
-        found = _verified_before(repository, revision, kind, patterns, needed, known or {})
+    if revision is not None and not access.force_download:
+        folder = access.folder(repository, revision, kind)
+        found = _verified_before(folder, repository, patterns, needed, known or {})
         if found is not None:
             return found
-    hub = _Hub.reached(repository, kind)
-    commit = hub.commit(revision)
-    chosen = _chosen(repository, hub.listed(commit), patterns, needed, pickles)
-    _room_for(chosen, repository, commit, kind)
-    files = {one.path: hub.file(one, commit, (known or {}).get(one.path)) for one in chosen}
-    folder = _folder(repository, commit, kind)
-    return _recorded(Snapshot(folder, repository, commit, files))
+    client = Client.reached(repository, kind, access)
+    commit = client.commit(revision)
+    folder = access.folder(repository, commit, kind)
+    chosen = _chosen(repository, client.listed(commit), patterns, needed, pickles)
+    _room_for(chosen, repository, folder, access.place)
+    files = {one.path: client.file(one, commit, (known or {}).get(one.path)) for one in chosen}
+    earlier = _record(folder)
+    asked = sorted({*patterns, *earlier["patterns"]})
+    return _recorded(Snapshot(folder, repository, commit, files), asked, earlier["files"])
 
 
 def taken_over(snapshot: Snapshot, written: Mapping[str, str]) -> Snapshot:
@@ -116,7 +106,10 @@ def taken_over(snapshot: Snapshot, written: Mapping[str, str]) -> Snapshot:
     """
     files = {path: digest for path, digest in snapshot.files.items() if path not in written}
     files |= {path: store.sha256_of(snapshot.folder / path) for path in written.values()}
-    made = _recorded(Snapshot(snapshot.folder, snapshot.repository, snapshot.revision, files))
+    made = Snapshot(snapshot.folder, snapshot.repository, snapshot.revision, files)
+    earlier = _record(snapshot.folder)
+    others = {path: digest for path, digest in earlier["files"].items() if path not in written}
+    _recorded(made, earlier["patterns"], others)
     for pickle in written:
         (snapshot.folder / pickle).resolve().unlink(missing_ok=True)
         (snapshot.folder / pickle).unlink(missing_ok=True)
@@ -125,47 +118,41 @@ def taken_over(snapshot: Snapshot, written: Mapping[str, str]) -> Snapshot:
 
 def verified(folder: Path) -> bool:
     """Whether every file that was recorded in a snapshot still is what it was; False where nothing was."""
-    if not (folder / RECORD).is_file():
-        return False
-    files = store.read_json(folder / RECORD, "Delete this file and pull again.")["files"]
-    return all(
+    files = _record(folder)["files"]
+    return bool(files) and all(
         (folder / path).is_file() and store.sha256_of(folder / path) == digest
         for path, digest in files.items()
     )
 
 
-def _recorded(snapshot: Snapshot) -> Snapshot:
+def _recorded(snapshot: Snapshot, patterns: Sequence[str], others: Mapping[str, str]) -> Snapshot:
+    """Writes down what was asked for and verified, beside what an earlier fetch of this commit verified."""
     content = {
         "repository": snapshot.repository,
         "revision": snapshot.revision,
-        "files": dict(snapshot.files),
+        "patterns": list(patterns),
+        "files": {**others, **snapshot.files},
     }
     store.write_json(snapshot.folder / RECORD, {"format": 1} | content)
     return snapshot
 
 
-def endpoint() -> str:
-    """Where the hub is: huggingface.co, or what HF_ENDPOINT names."""
-    return os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
-
-
-def why_unreachable() -> str:
-    """What stands between this machine and the hub, found out within seconds; empty where it answers."""
-    return reach.why_unreachable(endpoint())
-
-
-def _folder(repository: str, commit: str, kind: str) -> Path:
-    return published.repository_folder(repository, kind) / "snapshots" / commit
+def _record(folder: Path) -> dict[str, Any]:
+    """What `_recorded` wrote; nothing where it never did."""
+    if not (folder / RECORD).is_file():
+        return {"patterns": [], "files": {}}
+    found = store.read_json(folder / RECORD, "Delete this file and pull again.")
+    return {"patterns": found.get("patterns", []), "files": found["files"]}
 
 
 def _verified_before(
-    repository: str, revision: str, kind: str, patterns: Sequence[str], needed: Sequence[str], known: Mapping[str, str]
-) -> Snapshot | None:  # fmt: skip
+    folder: Path, repository: str, patterns: Sequence[str], needed: Sequence[str], known: Mapping[str, str]
+) -> Snapshot | None:
     """What an earlier fetch left, hashed once more; None where something lacks or is not what it was."""
-    folder = _folder(repository, revision, kind)
-    if not (folder / RECORD).is_file():
+    record = _record(folder)
+    files = record["files"]
+    if not set(patterns) <= set(record["patterns"]):  # others were asked for then
         return None
-    files = store.read_json(folder / RECORD, "Delete this file and pull again.")["files"]
     wanted = {path: digest for path, digest in files.items() if _matches(path, patterns)}
     if not wanted or any(path not in files for path in needed):
         return None
@@ -173,7 +160,7 @@ def _verified_before(
         file = folder / path
         if not file.is_file() or store.sha256_of(file) != digest or known.get(path, digest) != digest:
             return None
-    return Snapshot(folder, repository, revision, wanted)
+    return Snapshot(folder, repository, folder.name, wanted)
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:
@@ -181,8 +168,8 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
 
 
 def _chosen(
-    repository: str, listed: Sequence[_Listed], patterns: Sequence[str], needed: Sequence[str], pickles: bool
-) -> list[_Listed]:
+    repository: str, listed: Sequence[Listed], patterns: Sequence[str], needed: Sequence[str], pickles: bool
+) -> list[Listed]:
     paths = [one.path for one in listed]
     for path in paths:
         _refuse_outside(repository, path)
@@ -192,7 +179,9 @@ def _chosen(
             f"{repository!r} has no {', '.join(lacking)} at this commit; it has {', '.join(sorted(paths)[:20])}. "
             "Name another commit with --revision."
         )
-    chosen = [one for one in listed if _matches(one.path, patterns)]
+    chosen = [
+        one for one in listed if _matches(one.path, patterns) and one.path != RECORD
+    ]  # ours, not theirs
     weights = [one.path for one in listed if one.path.endswith(published.PICKLES)]
     safe = any(path.endswith(".safetensors") for path in paths)
     if not pickles and weights and not safe:
@@ -215,11 +204,9 @@ def _refuse_outside(repository: str, path: str) -> None:
         )
 
 
-def _room_for(chosen: Sequence[_Listed], repository: str, commit: str, kind: str) -> None:
+def _room_for(chosen: Sequence[Listed], repository: str, folder: Path, place: Path) -> None:
     """Refuses before the first byte where the disk cannot take all of them."""
-    folder = _folder(repository, commit, kind)
     lacking = sum(one.n_bytes for one in chosen if not (folder / one.path).is_file())
-    place = published.hub_cache()
     place.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(place).free
     if lacking + MARGIN > free:
@@ -227,119 +214,3 @@ def _room_for(chosen: Sequence[_Listed], repository: str, commit: str, kind: str
             f"{repository!r} needs {lacking / 1e9:.1f} GB, but {place} has {free / 1e9:.1f} GB free. Make room, or "
             "name another place with HF_HOME."
         )
-
-
-@dataclass(frozen=True)
-class _Hub:
-    """The hub's client for one repository; whatever it raises becomes a `DownloadError`."""
-
-    repository: str
-    kind: str
-    api: Any
-    problems: tuple[type[BaseException], ...]
-
-    @classmethod
-    def reached(cls, repository: str, kind: str) -> _Hub:
-        try:
-            from huggingface_hub import HfApi, errors
-        except ImportError as error:
-            raise checks.needs_package("huggingface-hub", None, f"downloading {repository!r}") from error
-        # What the client's transport raises (httpx, or requests in older ones) is the base of its own errors.
-        transport = tuple(base for base in errors.HfHubHTTPError.__bases__ if issubclass(base, Exception))
-        problems = (
-            *transport,
-            errors.HFValidationError,
-            errors.EntryNotFoundError,
-            OSError,
-            KeyError,
-            ValueError,
-        )
-        why = why_unreachable()
-        if why:
-            raise _no_download(repository, why)
-        return cls(repository, kind, HfApi(endpoint=endpoint()), problems)
-
-    def commit(self, revision: str | None) -> str:
-        """The 40 digits of the commit; another than the one that was asked for is refused."""
-        try:
-            found = str(
-                self.api.repo_info(self.repository, revision=revision or "main", repo_type=self.kind).sha
-            )
-        except self.problems as error:
-            raise _no_download(self.repository, error) from error
-        if not COMMIT.fullmatch(found) or (revision is not None and found != revision):
-            raise _no_download(
-                self.repository, f"asked for commit {revision}, the hub answered for {found!r}"
-            )
-        return found
-
-    def listed(self, commit: str) -> list[_Listed]:
-        """All files of the commit."""
-        try:
-            tree = list(
-                self.api.list_repo_tree(self.repository, revision=commit, recursive=True, repo_type=self.kind)
-            )
-            return [
-                _Listed(f.path, int(f.size), None if f.lfs is None else f.lfs.sha256, f.blob_id)
-                for f in tree
-                if hasattr(f, "blob_id")  # folders have none
-            ]
-        except self.problems as error:
-            raise _no_download(self.repository, error) from error
-
-    def file(self, listed: _Listed, commit: str, known: str | None) -> str:
-        """sha256 of a file that is in the cache now, and is what hub and table say."""
-        said = ""
-        for _ in range(ATTEMPTS):
-            try:
-                path = Path(self._download(listed.path, commit))
-            except self.problems as error:
-                said = f"came not: {_line(error)}"
-                continue
-            if path != _folder(self.repository, commit, self.kind) / listed.path:
-                raise _no_download(
-                    self.repository, f"{listed.path} came from another commit than {commit[:12]}"
-                )
-            found = store.sha256_of(path)
-            said = _wrong(path, listed, found, known)
-            if not said:
-                return found
-            path.resolve().unlink()  # or the client would take it for done
-            path.unlink(missing_ok=True)
-        raise _no_download(self.repository, f"{listed.path} {said} ({ATTEMPTS} attempts)")
-
-    def _download(self, path: str, commit: str) -> str:
-        place = published.hub_cache()
-        return str(
-            self.api.hf_hub_download(
-                self.repository, path, revision=commit, repo_type=self.kind, cache_dir=place
-            )
-        )
-
-
-def _wrong(path: Path, listed: _Listed, found: str, known: str | None) -> str:
-    """What is wrong with a file; empty where it is what it should be."""
-    if known is not None and found != known:
-        return f"has sha256 {found[:12]}..., braindec's table says {known[:12]}..."
-    if listed.sha256 is not None:
-        return (
-            ""
-            if found == listed.sha256
-            else f"has sha256 {found[:12]}..., the hub lists {listed.sha256[:12]}..."
-        )
-    blob = hashlib.sha1(
-        b"blob %d\0" % path.stat().st_size + path.read_bytes(), usedforsecurity=False
-    ).hexdigest()
-    return "" if blob == listed.blob else f"is git blob {blob[:12]}..., the hub lists {listed.blob[:12]}..."
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _no_download(repository: str, why: BaseException | str) -> checks.DownloadError:
-    reason = why if isinstance(why, str) else _line(why)
-    return checks.DownloadError(
-        f"{repository!r} could not be downloaded from {urlsplit(endpoint()).netloc}: {reason.rstrip('.')}. Check the "
-        "name, the commit and the connection; what came so far is kept, and the same command goes on from there."
-    )

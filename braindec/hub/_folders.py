@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from braindec import __version__, checks, store
 
 MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"  # as the hub's own mixin calls it
+EARLIER_WEIGHTS = "weights.safetensors"  # as braindec called it before
 FORMAT = 1
 
 
@@ -34,6 +36,12 @@ def write_manifest(folder: str | Path, files: Iterable[str] | None = None) -> Pa
     }
     store.write_json(folder / MANIFEST, {"format": FORMAT, "braindec": __version__, "files": entries})
     return folder / MANIFEST
+
+
+def weights_of(folder: Path) -> Path:
+    """The file of weights in a saved folder, under its name or the one it had before."""
+    earlier = folder / EARLIER_WEIGHTS
+    return earlier if earlier.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
 
 
 def verify(folder: str | Path) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from braindec import checks
-from braindec.hub._fetch import COMMIT, Snapshot, fetch
+from braindec.hub._client import COMMIT, PLAIN, Access
+from braindec.hub._fetch import Snapshot, fetch
 from braindec.weights import published
 
 WANTED = ("*.json", "*.safetensors", "*.h5", "README.md")  # nothing that could run code is ever downloaded
@@ -38,7 +39,7 @@ class Pulled:
     pinned: bool
 
 
-def local_or_download(name: str, revision: str | None = None) -> Path:
+def local_or_download(name: str, revision: str | None = None, access: Access = PLAIN) -> Path:
     """The folder of a saved decoder, brought here from the hub where it is not one already.
 
     Parameters
@@ -47,6 +48,7 @@ def local_or_download(name: str, revision: str | None = None) -> Path:
         A folder, or ``owner/name`` on huggingface.co.
     revision : str, optional
         Commit of 40 hex digits; needed for a download, so that the same name is the same decoder tomorrow.
+    access : Access
 
     Returns
     -------
@@ -73,7 +75,7 @@ def local_or_download(name: str, revision: str | None = None) -> Path:
             f"there is no folder {name!r}; to download it from huggingface.co, revision must be a commit of 40 hex "
             f"digits, got {revision!r}."
         )
-    return fetch(name, WANTED, revision=revision).folder
+    return fetch(name, WANTED, revision=revision, access=access).folder
 
 
 def pull(name: str, *, revision: str | None = None) -> Pulled:

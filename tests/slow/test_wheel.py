@@ -31,5 +31,5 @@ def test_it_lists_the_datasets_and_recipes_of_the_checkout(installed):
 
 def test_it_prepares_a_dataset_and_runs_a_recipe(demo):
     assert (demo / "report.html").is_file()
-    assert (demo / "decoder" / "weights.safetensors").is_file()
+    assert (demo / "decoder" / "model.safetensors").is_file()
     assert "sub-01_fmri" in (demo / "prepared-smoke" / "dataset.json").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from braindec import hub
 from braindec.checks import ConfigError, DownloadError
-from braindec.hub import _fetch
+from braindec.hub import _client, _fetch
 from braindec.weights import published
 from braindec.weights.published import File, Published
 
@@ -181,7 +181,7 @@ def test_the_table_is_complete_and_invents_nothing():
     assert [row["name"] for row in raw] == list(published.table())
     for one in published.table().values():
         assert one.kind in ("model", "dataset") and one.licence and one.files and one.used_by
-        assert one.revision is None or _fetch.COMMIT.fullmatch(one.revision)
+        assert one.revision is None or _client.COMMIT.fullmatch(one.revision)
         assert bool(one.revision_from)
         for file in one.files:
             assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32

@@ -94,14 +94,14 @@ def test_a_safetensors_file_gives_the_same_folder(tmp_path, tensors):
     save_file(tensors, tmp_path / "last.safetensors")
     convert("mindeye2", tmp_path / "last.safetensors", tmp_path / "a")
     convert("mindeye2", saved(tmp_path / "last.pth", {"model_state_dict": tensors}), tmp_path / "b")
-    assert (tmp_path / "a/weights.safetensors").read_bytes() == (
-        tmp_path / "b/weights.safetensors"
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (
+        tmp_path / "b/model.safetensors"
     ).read_bytes()
 
 
 def test_the_written_file_is_one_that_safetensors_reads(tmp_path, tensors):
     convert("mindeye2", saved(tmp_path / "last.pth", tensors), tmp_path / "out")
-    found = load_file(tmp_path / "out/weights.safetensors")
+    found = load_file(tmp_path / "out/model.safetensors")
     assert torch.equal(
         found["encoder.backbone.heads.linear.to_backbone.weight"], tensors["backbone.backbone_linear.weight"]
     )
@@ -182,17 +182,17 @@ def test_what_cannot_be_finished_leaves_nothing_behind(tmp_path, tensors, monkey
 
 def test_training_what_was_loaded_leaves_its_file_as_it_was(tmp_path, tensors):
     convert("mindeye2", saved(tmp_path / "last.pth", tensors), tmp_path / "out")
-    before = (tmp_path / "out/weights.safetensors").read_bytes()
+    before = (tmp_path / "out/model.safetensors").read_bytes()
     module = load(tmp_path / "out").module
     assert not any(part.training for part in module.values())
     assert all(parameter.requires_grad for parameter in module.parameters())
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(1.0)
-    assert (tmp_path / "out/weights.safetensors").read_bytes() == before
+    assert (tmp_path / "out/model.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["config.json", "weights.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_changed_folder_is_refused(tmp_path, tensors, name):
     convert("mindeye2", saved(tmp_path / "last.pth", tensors), tmp_path / "out")
     content = bytearray((tmp_path / "out" / name).read_bytes())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from braindec import hub
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear, mlp
 from braindec.data.preprocessing import Standardise
@@ -93,13 +94,36 @@ def test_a_saved_decoder_loads_to_the_same_bits(decoder, planted, trials, tmp_pa
     assert loaded.settings == decoder.settings
 
 
+def test_a_decoder_pushed_to_a_hub_comes_back_to_the_same_bits(
+    decoder, planted, trials, loopback_hub, tmp_path, monkeypatch
+):
+    url = decoder.push_to_hub("someone/decoder", licence="cc-by-4.0", token="hf_of_a_test")
+    there = {"revision": url.rpartition("/")[2], "cache_dir": tmp_path}
+    loaded = BrainDecoder.from_pretrained("someone/decoder", token="hf_of_a_test", **there)
+    first, second = (d.predict(trials, repeats="before").values for d in (decoder, loaded))
+    np.testing.assert_array_equal(first, second)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    again = BrainDecoder.from_pretrained("someone/decoder", local_files_only=True, **there)
+    np.testing.assert_array_equal(first, again.predict(trials, repeats="before").values)
+
+
+def test_a_decoder_saved_under_the_names_of_before_still_loads(decoder, planted, trials, tmp_path):
+    decoder.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "weights.safetensors")
+    hub.write_manifest(tmp_path)
+    first, second = (d.predict(trials).values for d in (decoder, BrainDecoder.from_pretrained(tmp_path)))
+    np.testing.assert_array_equal(first, second)
+    decoder.save_pretrained(tmp_path)
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
 def test_a_decoder_saved_again_is_the_same_file_for_file(decoder, tmp_path):
     folders = [decoder.save_pretrained(tmp_path / str(i)) for i in range(12)]
     first = {p.name: p.read_bytes() for p in folders[0].iterdir()}
     assert all({p.name: p.read_bytes() for p in folder.iterdir()} == first for folder in folders[1:])
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "preprocessing.h5", "config.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "preprocessing.h5", "config.json"])
 def test_a_damaged_file_of_a_saved_decoder_is_refused(decoder, tmp_path, name):
     decoder.save_pretrained(tmp_path)
     path = tmp_path / name

@@ -81,7 +81,7 @@ def test_it_is_saved_and_loaded_to_the_same_bits(adapted, trials, tmp_path):
     loaded = BrainDecoder.from_pretrained(tmp_path)
     np.testing.assert_array_equal(loaded.predict(trials).values, adapted.predict(trials).values)
     again = loaded.save_pretrained(tmp_path / "again")
-    assert (again / "weights.safetensors").read_bytes() == (tmp_path / "weights.safetensors").read_bytes()
+    assert (again / "model.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
 
 def test_targets_too_long_for_covariances_are_read_through_the_shared_values(
