@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import pickle
 import re
+import struct
+import zipfile
 from collections.abc import Callable, Iterator
 from importlib import util
 from pathlib import Path
@@ -73,7 +76,12 @@ def loaded(folder: Path, auto: Callable[..., Any], *, pooler: bool) -> Any:
     safe = any(folder.glob("*.safetensors"))
     with quiet(), torch.random.fork_rng(devices=[]):
         model, info = auto(
-            folder, local_files_only=True, use_safetensors=safe, weights_only=True, output_loading_info=True
+            folder,
+            local_files_only=True,
+            use_safetensors=safe,
+            weights_only=True,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
     if not pooler:
@@ -86,6 +94,31 @@ def loaded(folder: Path, auto: Callable[..., Any], *, pooler: bool) -> Any:
             "They would be drawn at random. Use another pooling or the whole checkpoint.",
         )
     return model.float().eval().requires_grad_(False)
+
+
+def torch_file(path: str | Path, way_out: str, *, mmap: bool = False) -> Any:
+    """What torch saved, opened as numbers alone: whatever else is in it is refused and not run.
+
+    Parameters
+    ----------
+    path : path
+    way_out : str
+    mmap : bool
+        Leave the tensors in the file; only of files of torch 1.6 and later.
+
+    Raises
+    ------
+    DataFileError
+        If the file is damaged, or asks for anything but tensors, numbers, text, lists and dictionaries.
+    """
+    path = checks.existing_file(path, way_out)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
+            AttributeError, OSError, struct.error, OverflowError, MemoryError) as error:  # fmt: skip
+        said = str(error).strip().splitlines()
+        first = said[0].rstrip(".") if said else type(error).__name__
+        raise checks.DataFileError(path, f"cannot be read as weights alone ({first})", way_out) from error
 
 
 @contextlib.contextmanager

@@ -49,7 +49,9 @@ def opened(folder: str, classes: tuple[str, ...], feature: str) -> tuple[Path, A
         raise checks.DataFileError(path, "holds no .safetensors file", "Save the model with save_pretrained.")
     model = pretrained.loaded(path, getattr(transformers, name).from_pretrained, pooler=False)
     with pretrained.quiet():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
     return path, model, tokenizer
 
 

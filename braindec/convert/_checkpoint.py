@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from braindec import checks
+from braindec import checks, pretrained
 
 WRAPPERS = (
     "model_state_dict",
@@ -100,19 +98,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def _pickled(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
         raise checks.DataFileError(path, "is not what torch (1.6 or later) saves, a zip file", SAVE_AGAIN)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-    ) as error:
-        said = str(error).strip().splitlines()
-        first = said[0].rstrip(".") if said else type(error).__name__
-        raise checks.DataFileError(path, f"cannot be read as weights alone ({first})", SAVE_AGAIN) from error
+    return pretrained.torch_file(path, SAVE_AGAIN, mmap=True)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

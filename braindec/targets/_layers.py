@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from braindec import checks, store, weights
+from braindec import checks, pretrained, store, weights
 from braindec.targets import ImageTarget, _downloads
 
 IMAGENET_MEAN, IMAGENET_STD = (
@@ -205,7 +205,10 @@ def state(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors file, or of a .pth file that holds nothing but tensors."""
     if path.suffix == ".safetensors":
         return weights.tensors(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    held: dict[str, Tensor] = pretrained.torch_file(
+        path, "Give a .safetensors file, or a .pth file of tensors alone."
+    )
+    return held
 
 
 def loaded(make: Callable[[], nn.Module], tensors: dict[str, Tensor]) -> nn.Module:

@@ -98,9 +98,13 @@ def image_processor(folder: Path) -> Any:
     with quiet():
         # Pillow resizes as the models were trained, and on every machine alike.
         try:
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+            return AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, backend="pil"
+            )
         except TypeError:  # before transformers 5
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
+            return AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_fast=False
+            )
 
 
 def as_json(value: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from braindec import _compat, checks, store
+from braindec import _compat, checks, pretrained, store
 from braindec.targets import ImageTarget
 from braindec.targets._layers import perceptual
 
@@ -162,7 +162,7 @@ def load_network(path: Path) -> Any:
     import timm
 
     network = timm.create_model(ARCHITECTURE, pretrained=False)
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    found = pretrained.torch_file(path, "Download it again.")
     blocks = [f"blocks.{s}.{b}" for s, stage in enumerate(network.blocks) for b in range(len(stage))]
     network.load_state_dict({timm_name(key, blocks): value for key, value in found.items()}, strict=True)
     return network.eval().requires_grad_(False)

@@ -58,8 +58,14 @@ class MiniLM(TextTarget):
         from transformers import AutoModel, AutoTokenizer
 
         self._weights = folder / "model.safetensors"
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._model = AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+        self._tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        self._model = (
+            AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            .eval()
+            .requires_grad_(False)
+        )
         self.shape = (1, DIM)
         self.space = f"minilm/{config.node}"
 

@@ -109,7 +109,9 @@ class TransformersAudio(AudioTarget):
         way_out = "Save the model's feature extractor into the folder of the model."
         checks.existing_file(folder / "preprocessor_config.json", way_out)
         with _pretrained.quiet():
-            self._extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+            self._extractor = AutoFeatureExtractor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
         self.config, self._whole, self._map = config, model, map_of(config.aligned)
         self._network: Any = (
             model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model

@@ -51,7 +51,14 @@ def verified(name: str) -> Path:
 
 def tensors(path: str | Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file by name; half precision on disk becomes float32."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    found = load_file(checks.existing_file(path, WAY_OUT))
+    path = checks.existing_file(path, WAY_OUT)
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise checks.DataFileError(
+            path, f"is no readable safetensors file ({error})", "Copy it again."
+        ) from error
     return {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
