@@ -41,14 +41,14 @@ class LiveBetas:
     """Volumes in, betas out: a least-squares model for each event (LSS) of all volumes that have arrived.
 
     The model is that of `data.glm.single_trials` (``method="lss", noise="ols"``) on the run as far as it goes: one
-    regressor for the event, one for all others that have begun, drift as planned for the whole run, motion.
+    regressor for the event, one for all others that have begun, drift, motion: as if the run ended now.
 
     Parameters
     ----------
     t_r_s : float
         Seconds from one volume to the next.
     n_planned : int
-        Volumes of the whole run: drift is modelled for it from the first volume on.
+        Volumes of the whole run; no more are taken.
     high_pass_hz : float
         Slower drift than this is modelled.
     delay_s : float
@@ -76,8 +76,7 @@ class LiveBetas:
     ):
         checks.at_least("n_planned", n_planned, 2)
         self._times = first_s + t_r_s * np.arange(n_planned)
-        self._drift = glm_design.drift(self._times, high_pass_hz)
-        self._delay, self._hrf = delay_s, hrf
+        self._high_pass, self._delay, self._hrf = high_pass_hz, delay_s, hrf
         self._signal: np.ndarray | None = None  # the volumes minus the first: small numbers keep their digits
         self._first: np.ndarray | None = None
         self._sum: np.ndarray | None = None
@@ -156,7 +155,7 @@ class LiveBetas:
             self._hrf,
         )
         own = expected[:, begun.index(self._events[number])]
-        base = [self._drift[:n], (expected.sum(1) - own)[:, None]]
+        base = [glm_design.drift(self._times[:n], self._high_pass), (expected.sum(1) - own)[:, None]]
         if self._motion:
             base.append(glm_design.standardised(np.stack(self._motion)))
         rest = glm.basis(np.concatenate(base, axis=1))

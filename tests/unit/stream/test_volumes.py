@@ -44,7 +44,7 @@ def test_each_beta_is_the_usual_model_s_on_the_volumes_so_far():
         begun = ONSETS[ONSETS < times[n - 1]]
         trials = glm_design.responses(begun, np.full(len(begun), 2.0), times[:n])
         nuisance = np.concatenate(
-            [glm_design.drift(times, 0.01)[:n], glm_design.standardised(motion[:n])], axis=1
+            [glm_design.drift(times[:n], 0.01), glm_design.standardised(motion[:n])], axis=1
         )
         offline = glm.single_trials(volumes[:n], trials, nuisance, method="lss", noise="ols").beta[number]
         assert beta.values == pytest.approx(100 * offline / volumes[:n].mean(0), abs=2e-4)
