@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from braindec import checkpoints, checks, guards, seeding, stopping
 from braindec.ranks import Ranks
 from braindec.train import optimise
+from braindec.train.average import Average
 from braindec.train.settings import Config, Log
 
 Objective = Callable[[nn.Module, Mapping[str, Any], float, torch.Generator], dict[str, Tensor]]
@@ -51,12 +52,13 @@ class Run:
         if self.pieces > 1:
             guards.divide(module, self.pieces)
         module.to(self.accelerator.device)
+        self.average = Average(module, settings.ema)
         self._resume(optimizer)
         # Gradients are averaged here and not by a wrapper, which would wait for parameters that a step does not reach.
         self.prepared = self.accelerator.prepare_model(module, evaluation_mode=True)
         self.optimizer = self.accelerator.prepare(optimizer)
         self.optimizer.zero_grad(set_to_none=True)
-        self.ranks.copy_first_([*module.state_dict().values()])
+        self.ranks.copy_first_([*module.state_dict().values(), *self.average.kept])
 
     @property
     def lr(self) -> float:
@@ -85,6 +87,7 @@ class Run:
             if guards.is_shortage(error):
                 raise guards.too_large(self.module, "The optimiser's state has no room.") from error
             raise
+        self.average.update()
         self.optimizer.zero_grad(set_to_none=True)  # the next forward pass and validation have this room
         self.scheduler.step()
         return found
@@ -137,12 +140,12 @@ class Run:
         if self.validate is None:
             return
         self.module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.average.shown():
             value = self.ranks.number(self.validate(self.module))
-        self.log.rows.append({"step": float(step), "validation": value})
-        if value > self.best[0]:  # NaN is no improvement
-            self.log.best_step = step
-            self.best = value, _weights(self.module)
+            self.log.rows.append({"step": float(step), "validation": value})
+            if value > self.best[0]:  # NaN is no improvement
+                self.log.best_step = step
+                self.best = value, _weights(self.module)
 
     # ---------------------------------------------------------------------------------------- what is kept of it
 
@@ -154,6 +157,7 @@ class Run:
         scaler = self.accelerator.scaler
         checkpoints.keep(self.folder, self.name, self.identity, step, {
             "module": _weights(self.module), "rows": self.log.rows, "pieces": self.pieces,
+            "average": self.average.state(),
             "optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict(),
             "scaler": {} if scaler is None else scaler.state_dict(), "gathered": self.gathered or [],
             "best_step": self.log.best_step, "best_value": self.best[0], "best_weights": self.best[1],
@@ -171,6 +175,7 @@ class Run:
         self.module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
         self.scheduler.load_state_dict(saved["scheduler"])
+        self.average.resume_(saved["average"])
         self.log = Log(saved["rows"], saved["best_step"])
         self.best, self.first = (saved["best_value"], saved["best_weights"]), saved["step"]
         if saved["pieces"] != self.pieces:
@@ -199,6 +204,7 @@ class Run:
         if self.validate is not None:
             self.module.load_state_dict(self.best[1])
         else:
+            self.average.settle_()
             self.log.best_step = last
         self.module.eval()
         asked_for = self.settings.checkpoint_every and self.gathered is None

@@ -19,7 +19,8 @@ class Config:
     alone, averaged with a random subset of its stimulus' other repeats, or always averaged with all of them.
     `ridge_start` begins an encoder as the closed-form solution, where its members have a place for one. `pieces`: a
     step's rows go through the network in so many parts, for less memory and more time, with the same loss over all of
-    them; where memory runs out, their number is doubled by itself.
+    them; where memory runs out, their number is doubled by itself. `ema`: what is validated and kept is a running
+    average of the weights with this decay, e.g. 0.999 (see `train.average`), not the weights of a step.
     """
 
     n_steps: int = 1000
@@ -37,6 +38,7 @@ class Config:
     checkpoint_every: int = 0
     device: Literal["auto", "cpu"] = "auto"
     pieces: int = 1
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         checks.at_least("train.n_steps", self.n_steps, 0)
@@ -45,6 +47,8 @@ class Config:
         checks.in_range("train.warmup_fraction", self.warmup_fraction, 0.0, 1.0)
         checks.at_least("train.validate_every", self.validate_every, 1)
         checks.at_least("train.pieces", self.pieces, 1)
+        if self.ema is not None:
+            checks.in_range("train.ema", self.ema, 0.0, 0.999_999)
 
 
 @dataclass

@@ -110,5 +110,46 @@ def test_the_card_names_subjects_space_and_every_score_with_its_chance():
     assert "openclip/ViT-L-14/openai/pooled" in body
 
 
+TRAINING = {
+    "dataset": {
+        "name": "planted | <b>", "recordings": {"sub-01_fmri": "a" * 64}, "part": "train",
+        "split": {"name": "shared", "unit": "stimulus", "hash": "b" * 64},
+    },
+    "n_trials": {"sub-01_fmri": 480}, "data_licence": "CC0", "best_step": 20,
+    "audit": {"verdict": "nothing found: 0 leaks, 1 warning; 9 checks made, 2 not."},
+}  # fmt: skip
+
+
+def test_the_card_says_data_split_audit_licence_privacy_and_how_the_weights_were_made():
+    config = CONFIG | {"training": TRAINING, "settings": {"seed": 7, "train": {"ema": 0.999}}}
+    card = hub.model_card(config, None, licence="cc-by-4.0", files={"model.safetensors": "c" * 64})
+    for said in (
+        "| sub-01_fmri | 480 | `" + "a" * 64, "split shared by stimulus, sha256 `" + "b" * 64, "0 leaks, 1 warning",
+        "running average of training's (decay 0.999); seed 7", "| model.safetensors | `" + "c" * 64,
+        "## Privacy\n\nIt was fitted on recordings of people",
+        "The weights: cc-by-4.0. The data it was fitted on: CC0.",
+    ):  # fmt: skip
+        assert said in card
+    assert "planted \\| \\<b\\>" in card  # a name of elsewhere makes no markup
+    plain = hub.model_card(config | {"settings": {"train": {"ema": None}}}, None)
+    assert "those of the last step" in plain and "Not stated by who made it" in plain
+
+
+def test_the_hub_reads_the_card_and_its_results():
+    from huggingface_hub import ModelCard
+
+    score = Score("top1", "braindec", "p", 1, "fmri", 0.62, (0.55, 0.69), 0.005, 0.006, 200)
+    ridge = Score("top1", "ridge", "p", 1, "fmri", 0.5, (0.4, 0.6), 0.005, 0.006, 200)
+    report = Report((score, ridge), {"audit": {"verdict": "of the evaluation"}})
+    card = hub.model_card(CONFIG | {"training": TRAINING}, report, licence="cc-by-4.0")
+    told = ModelCard(card).data
+    assert (told.license, told.library_name) == ("cc-by-4.0", "braindec")
+    assert told.to_dict()["subjects"] == [1, 2]
+    (result,) = told.eval_results
+    assert (result.metric_type, result.metric_value) == ("top1", 0.62)
+    assert "95 % interval 0.55 to 0.69, chance 0.005, null 0.006, n 200" in result.metric_name
+    assert "of the evaluation" in card and "0 leaks" not in card
+
+
 def test_a_card_without_a_report_says_so():
     assert "Not evaluated yet." in hub.model_card(CONFIG, None)
