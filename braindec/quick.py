@@ -33,7 +33,7 @@ MAX_CALIBRATED, MIN_CALIBRATED = (
 )  # values of an embedding; training stimuli, a third of them left out in turn
 HELD_OUT = {"stimulus": "heldout_stimuli", "concept": "heldout_concepts"}
 EACH_ONCE = {
-    "stimulus": "heldout_stimuli_folds",
+    "stimulus": "heldout_stimuli_folds_without_classes",
     "run": "leave_one_run_out",
     "session": "leave_one_session_out",
 }
@@ -53,8 +53,8 @@ def first_settings(
     embeddings : Embeddings
         What is decoded; up to 256 directions of it.
     n_stimuli : int
-        In training. From 60 on, and for embeddings of up to 1,024 values, predictions are calibrated on stimuli that
-        are left out of training in turn.
+        In training. Predictions are calibrated on stimuli that are left out of training in turn where there are 60,
+        and as many as an embedding has values, of which there may be 1,024.
     preprocessing : tuple of steps, or dict of such by modality
     seed : int
     """
@@ -62,7 +62,7 @@ def first_settings(
     return Settings(
         adapter.Config(shared_dim=min(MAX_SHARED, n_values)), backbone.Config(), mse.Config(),
         preprocessing=preprocessing, fit="closed_form", seed=seed,
-        calibrate=n_values <= MAX_CALIBRATED and n_stimuli >= MIN_CALIBRATED,
+        calibrate=n_values <= MAX_CALIBRATED and n_stimuli >= max(MIN_CALIBRATED, n_values),
     )  # fmt: skip
 
 
@@ -83,6 +83,8 @@ class QuickDecoder:
     n_null : int
         Times that everything is fitted again with shuffled pairs, >= 1; 19 give p = 0.05 at best.
     seed : int
+    progress : bool
+        Show how far the refits are, where there is a terminal.
 
     Attributes
     ----------
@@ -99,6 +101,7 @@ class QuickDecoder:
         settings: Settings | None = None,
         n_null: int = 19,
         seed: int = 0,
+        progress: bool = True,
     ):
         if isinstance(nuisance, str):
             raise TypeError(
@@ -107,7 +110,7 @@ class QuickDecoder:
         checks.at_least("n_null", n_null, 1)
         self.nuisance, self.label_column = tuple(nuisance), label_column
         self.preprocessing, self.settings = preprocessing, settings
-        self.n_null, self.seed = n_null, seed
+        self.n_null, self.seed, self.progress = n_null, seed, progress
         self.decoder: BrainDecoder | None = None
         self._dataset: NeuralDataset | None = None
         self._embeddings: Embeddings | None = None
@@ -281,7 +284,7 @@ class QuickDecoder:
         settings = self.settings or first_settings(
             embeddings, n, preprocessing=self.preprocessing, seed=self.seed
         )
-        plan = evaluate.Plan(self.n_null, self.n_null, self.nuisance, progress=False)
+        plan = evaluate.Plan(self.n_null, self.n_null, self.nuisance, progress=self.progress)
         chosen = {f.name: getattr(settings, f.name) for f in fields(Settings)}
         return Recipe(
             NeuralData(dataset.name), None, protocol, plan=plan, label_column=self.label_column, **chosen

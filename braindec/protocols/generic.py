@@ -34,6 +34,12 @@ PROTOCOLS = table(
         pool=_FOLD, chance=(0.5, 0.5),
     ),
     Protocol(
+        "heldout_stimuli_folds_without_classes", 1, "stimulus", "fold_stimuli", "none", _PAIRWISE[:1],
+        "K-fold over stimuli whose classes are not known: that classes alone tell stimuli apart cannot be ruled out; "
+        "training-fold mean subtracted, distractors from the held-out fold",
+        pool=_FOLD, chance=(0.5,),
+    ),
+    Protocol(
         "leave_one_run_out", 1, "run", "fold_stimuli", "none", _PAIRWISE[:1],
         "Each run held out once; training-fold mean subtracted, distractors from the held-out run" + _RUN_ONE_OUT,
         pool=_FOLD, chance=(0.5,),
