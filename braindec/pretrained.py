@@ -75,14 +75,22 @@ def loaded(folder: Path, auto: Callable[..., Any], *, pooler: bool) -> Any:
     """
     safe = any(folder.glob("*.safetensors"))
     with quiet(), torch.random.fork_rng(devices=[]):
-        model, info = auto(
-            folder,
-            local_files_only=True,
-            use_safetensors=safe,
-            weights_only=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
+        try:
+            model, info = auto(
+                folder,
+                local_files_only=True,
+                use_safetensors=safe,
+                weights_only=True,
+                output_loading_info=True,
+                trust_remote_code=False,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise checks.DataFileError(
+                folder,
+                f"cannot be opened ({said[0][:200]})",
+                "Copy the model's folder whole; its code is never run.",
+            ) from error
     missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
     if not pooler:
         missing = [key for key in missing if not POOLERS.search(key)]
@@ -112,6 +120,7 @@ def torch_file(path: str | Path, way_out: str, *, mmap: bool = False) -> Any:
         If the file is damaged, or asks for anything but tensors, numbers, text, lists and dictionaries.
     """
     path = checks.existing_file(path, way_out)
+    _refuse_programs(path, way_out)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, ValueError, TypeError,
@@ -119,6 +128,19 @@ def torch_file(path: str | Path, way_out: str, *, mmap: bool = False) -> Any:
         said = str(error).strip().splitlines()
         first = said[0].rstrip(".") if said else type(error).__name__
         raise checks.DataFileError(path, f"cannot be read as weights alone ({first})", way_out) from error
+
+
+def _refuse_programs(path: Path, way_out: str) -> None:
+    """TorchScript is a program in an archive of torch's own kind."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise checks.DataFileError(path, f"cannot be read as weights alone ({error})", way_out) from error
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise checks.DataFileError(path, "is a program (TorchScript) and not weights alone", way_out)
 
 
 @contextlib.contextmanager
