@@ -146,7 +146,7 @@ def test_there_are_as_many_payloads_as_promised():
 
 
 @pytest.mark.parametrize(
-    "payload", [made.bare_pickle, made.gadget_pickle, made.object_npy], ids=lambda x: x.__name__
+    "payload", [made.bare_pickle, made.nested_pickle, made.object_npy], ids=lambda x: x.__name__
 )
 def test_a_reader_of_arrays_without_care_is_caught_by_the_canary(payload, tmp_path, canary):
     np.load(payload(tmp_path, canary), allow_pickle=True)
