@@ -47,6 +47,7 @@ VERBS = {
         "bring a published checkpoint into braindec, every tensor accounted for",
     ),
     "pull": ("[NAME]", "fetch published weights at a commit, every byte verified"),
+    "push": ("DIR OWNER/NAME", "share a decoder or a prepared dataset on the hub, in one commit"),
     "doctor": ("", "say what this machine has, and what it can run"),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from braindec.hub._card import model_card
 from braindec.hub._client import Access, endpoint, why_unreachable
+from braindec.hub._datasets import dataset_card, pull_dataset, push_dataset
 from braindec.hub._fetch import Snapshot, fetch, taken_over, verified
 from braindec.hub._folders import EARLIER_WEIGHTS, MANIFEST, WEIGHTS, verify, weights_of, write_manifest
 from braindec.hub._named import Pulled, local_or_download, pull
@@ -16,12 +17,15 @@ __all__ = [
     "Access",
     "Pulled",
     "Snapshot",
+    "dataset_card",
     "endpoint",
     "fetch",
     "local_or_download",
     "model_card",
     "pull",
+    "pull_dataset",
     "push",
+    "push_dataset",
     "taken_over",
     "verified",
     "verify",

@@ -75,6 +75,36 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
+def autoencoder_card(config: Mapping[str, Any], licence: str | None) -> str:
+    """README.md of a sparse autoencoder, from its cfg.json."""
+    about = config.get("metadata") or {}
+    front = {
+        "library_name": "braindec",
+        "license": licence or NOT_STATED,
+        "tags": ["braindec", "sparse-autoencoder"],
+    }
+    said = (
+        f"{config['architecture']}, {config['d_in']} values to {config['d_sae']} latents, in SAELens' layout."
+    )
+    made = [
+        f"- {plain(str(k))}: {plain(str(v))}" for k, v in about.items() if isinstance(v, str | int | float)
+    ]
+    sections = [
+        front_matter(front),
+        "# Sparse autoencoder",
+        said,
+        "```python\nfrom braindec import hub\nfrom braindec.sparse import saved\n\n"
+        'model = saved.load(hub.local_or_download("OWNER/NAME", "40 HEX DIGITS OF A COMMIT"))\n```',
+        "## Made of",
+        "\n".join(made) or "Not stated.",
+        "## Privacy",
+        "Where it was fitted on activations of a decoder, it holds statistics of people's responses, and is published "
+        "only as far as the consent allows that their recordings were given under; of a network's embeddings it holds "
+        "nothing of people.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
 def front_matter(facts: Mapping[str, Any]) -> str:
     """YAML between two lines ``---``, each value as strict JSON, which is YAML; NaN is refused."""
     lines = [f"{key}: {json.dumps(value, allow_nan=False)}" for key, value in facts.items()]

@@ -20,6 +20,7 @@ def push(
     token: str | None = None,
     branch: str | None = None,
     create_pr: bool = False,
+    licence: str | None = None,
 ) -> str:
     """Commits a saved decoder or sparse autoencoder to the hub, the whole folder at once.
 
@@ -29,7 +30,7 @@ def push(
     Parameters
     ----------
     folder : path
-        As `save_pretrained` or `sparse.save` writes it.
+        As `save_pretrained` or `sparse.saved.save` writes it.
     repository : str
         ``owner/name``; made where it does not exist.
     message : str
@@ -42,6 +43,8 @@ def push(
         ``"main"`` by default; made where it does not exist.
     create_pr : bool
         Propose it in place of committing it.
+    licence : str, optional
+        For the card of an autoencoder that has none yet; a decoder's is stated where it is saved.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def push(
     DownloadError
         If the hub refuses, does not answer, or lists something else afterwards than what was sent.
     """
-    contents = shareable(Path(folder), public=not private)
+    contents = shareable(Path(folder), public=not private, licence=licence)
     return send(repository, "model", contents, message, private, token, branch, create_pr=create_pr)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from braindec import checks, store
-from braindec.hub._card import NOT_STATED
+from braindec.hub._card import NOT_STATED, autoencoder_card
 from braindec.hub._folders import MANIFEST, WEIGHTS, verify
 
 CARD, CONFIG, SPACES = "README.md", "config.json", "preprocessing.h5"
@@ -26,7 +26,7 @@ WAY_OUT = (
 )
 
 
-def shareable(folder: Path, *, public: bool) -> dict[str, Path]:
+def shareable(folder: Path, *, public: bool, licence: str | None = None) -> dict[str, Path]:
     """The files of a saved model by their name in a repository, once everything about them is in order.
 
     Parameters
@@ -35,6 +35,8 @@ def shareable(folder: Path, *, public: bool) -> dict[str, Path]:
         Of a decoder or a sparse autoencoder.
     public : bool
         Whether everybody will see them.
+    licence : str, optional
+        For the card of an autoencoder that has none yet.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def shareable(folder: Path, *, public: bool) -> dict[str, Path]:
     """
     folder = checks.existing_folder(folder, WAY_OUT)
     if (folder / AUTOENCODER[0]).is_file():
-        return _autoencoder(folder, public=public)
+        return _autoencoder(folder, licence, public=public)
     verify(folder)
     config = store.read_json(folder / CONFIG, WAY_OUT)
     if "signals" not in config:
@@ -55,7 +57,7 @@ def shareable(folder: Path, *, public: bool) -> dict[str, Path]:
     if lacking:
         raise checks.ConfigError(f"{folder} has no {', '.join(lacking)}. {WAY_OUT}")
     refuse_telling(folder / CONFIG, config)
-    _refuse_names(folder, config["signals"])
+    refuse_names(folder, config["signals"])
     check_card(folder / CARD, public=public)
     return {name: folder / name for name in DECODER}
 
@@ -87,14 +89,15 @@ def refuse_telling(path: Path, values: Any) -> None:
             )
 
 
-def _refuse_names(folder: Path, signals: Mapping[str, Any]) -> None:
-    named = [key for key in signals if not KEY.fullmatch(key)]
+def refuse_names(folder: Path, keys: Iterable[str]) -> None:
+    """Refuses signal keys whose subject is no number."""
+    named = [key for key in keys if not KEY.fullmatch(key)]
     if named:
         raise checks.ConfigError(f"{folder}: subjects must be numbers, not {named[0]!r}; it is not pushed.")
 
 
-def _autoencoder(folder: Path, *, public: bool) -> dict[str, Path]:
-    """Files of a sparse autoencoder, whose cfg.json says the sha256 of its weights."""
+def _autoencoder(folder: Path, licence: str | None, *, public: bool) -> dict[str, Path]:
+    """Files of a sparse autoencoder, whose cfg.json says the sha256 of its weights; a card where it has none."""
     settings, weights = (folder / name for name in AUTOENCODER)
     data = store.read_json(settings, WAY_OUT)
     told = data.get("metadata", {}).get("weights_sha256")
@@ -104,6 +107,9 @@ def _autoencoder(folder: Path, *, public: bool) -> dict[str, Path]:
             weights, f"has sha256 {found[:12]}..., cfg.json says {told}", "Save it again."
         )
     refuse_telling(settings, data)
+    if not (folder / CARD).is_file():
+        with store.atomic_path(folder / CARD) as temporary:
+            temporary.write_text(autoencoder_card(data, licence), encoding="utf-8")
     check_card(folder / CARD, public=public)
     return {name: folder / name for name in (CARD, *AUTOENCODER)}
 

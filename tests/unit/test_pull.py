@@ -87,6 +87,61 @@ def test_what_was_cut_off_is_resumed_and_not_begun_again(loopback_hub, commit, m
     assert ranges == ["", f"bytes={len(WEIGHTS) // 2}-"]
 
 
+def test_a_hub_that_is_slow_is_waited_for_and_one_that_falls_silent_is_asked_again(
+    loopback_hub, commit, monkeypatch
+):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)  # ten seconds of silence, else
+    loopback_hub.faults["model.safetensors"] = ["stall", "slow"]
+    folder = hub.pull(NAME, revision=commit).snapshot.folder
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_file_that_changes_while_it_comes_is_not_put_together_of_two(loopback_hub, commit, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)
+    loopback_hub.faults["model.safetensors"] = ["changed"]
+    with pytest.raises(DownloadError, match=r"model\.safetensors has sha256 .*the hub lists"):
+        hub.pull(NAME, revision=commit)
+    assert list((published.repository_folder(NAME) / "snapshots").glob("*/model.safetensors")) == []
+    loopback_hub.repositories["model", NAME] = (commit, FILES)
+    folder = hub.pull(NAME, revision=commit).snapshot.folder
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_what_another_host_keeps_is_hashed_too_and_that_host_sees_no_token(loopback_hub, commit, other_host):
+    other, loopback_hub.elsewhere = other_host
+    loopback_hub.faults["model.safetensors"] = ["always elsewhere"]
+    access = hub.Access(token="hf_secret")
+    other.add(NAME, {"model.safetensors": WEIGHTS[:-1] + b"!"}, commit=commit)
+    with pytest.raises(DownloadError, match=r"model\.safetensors has sha256 .*the hub lists"):
+        hub.local_or_download(NAME, commit, access)
+    other.add(NAME, {"model.safetensors": WEIGHTS}, commit=commit)
+    folder = hub.local_or_download(NAME, commit, access)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert any(path.endswith("model.safetensors") for _, path, _ in other.asked)
+    assert loopback_hub.tokens == {"Bearer hf_secret"} and other.tokens == set()
+
+
+def test_what_was_asked_for_before_is_no_answer_to_what_is_asked_for_now(loopback_hub):
+    commit = loopback_hub.add(NAME, FILES | {"preprocessing.h5": b"x"})
+    hub.pull(NAME, revision=commit)
+    assert (hub.local_or_download(NAME, commit) / "preprocessing.h5").read_bytes() == b"x"
+    loopback_hub.asked.clear()
+    hub.pull(NAME, revision=commit)
+    hub.local_or_download(NAME, commit)
+    assert loopback_hub.asked == []
+
+
+def test_a_record_of_what_was_verified_is_not_taken_from_the_hub(loopback_hub):
+    forged = json.dumps({"format": 1, "patterns": ["*"], "files": {}}).encode()
+    commit = loopback_hub.add(NAME, FILES | {_fetch.RECORD: forged})
+    found = hub.pull(NAME, revision=commit).snapshot
+    assert _fetch.RECORD not in found.files and "config.json" in (found.folder / _fetch.RECORD).read_text()
+
+
 def test_a_file_of_the_cache_that_was_damaged_since_is_fetched_again(loopback_hub, commit):
     file = hub.pull(NAME, revision=commit).snapshot.folder / "model.safetensors"
     damaged = bytearray(WEIGHTS)

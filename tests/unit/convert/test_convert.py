@@ -99,6 +99,25 @@ def test_a_safetensors_file_gives_the_same_folder(tmp_path, tensors):
     ).read_bytes()
 
 
+def test_a_published_system_that_is_pulled_arrives_converted_and_is_there_without_network(
+    loopback_hub, tmp_path, tensors, monkeypatch, capsys
+):
+    from braindec import cli
+    from braindec.weights import published as table
+
+    entry = table.named("mindeye2-subj01")
+    content = saved(tmp_path / "last.pth", {"model_state_dict": tensors, "epoch": 3}).read_bytes()
+    loopback_hub.add(entry.repository, {entry.files[0].path: content}, kind=entry.kind, commit=entry.revision)
+    loopback_hub.faults[entry.files[0].path] = ["flip", "cut"]
+    assert cli.main(["pull", "mindeye2-subj01"]) == 0
+    assert "1 files of commit 183269ab73b4, sha256 verified" in capsys.readouterr().out
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    loopback_hub.asked.clear()
+    assert cli.main(["pull", "mindeye2-subj01"]) == 0 and loopback_hub.asked == []
+    weight = load(table.folder_of("mindeye2-subj01")).encoder.adapter("sub-01_fmri").linear.weight
+    assert torch.equal(weight, tensors["ridge.linears.0.weight"])
+
+
 def test_the_written_file_is_one_that_safetensors_reads(tmp_path, tensors):
     convert("mindeye2", saved(tmp_path / "last.pth", tensors), tmp_path / "out")
     found = load_file(tmp_path / "out/model.safetensors")
