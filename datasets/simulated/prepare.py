@@ -36,6 +36,10 @@ WORLDS = {
     "new_subject": "world_new_subject.json",
     "modalities": "world_modalities.json",
     "modalities_smoke": "world_modalities_smoke.json",
+    "small_fmri": "world_small_fmri.json",
+    "small_people": "world_small_people.json",
+    "small_eeg": "world_small_eeg.json",
+    "small_meg": "world_small_meg.json",
 }
 FOLDERS = {"main": "nsd", "new": "nsd_new"}
 SHOWN_S = 3.0  # as in NSD: three seconds of picture in every four
@@ -73,7 +77,8 @@ def synthetic(
         decoders with, ``"smoke"`` the small one for tests (about 3 s), ``"meg"`` a small one
         with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read,
         ``"new_subject"`` one with three people who have one session each, ``"modalities"`` one of fMRI, EEG and MEG
-        and ``"modalities_smoke"`` a small one of these.
+        and ``"modalities_smoke"`` a small one of these; ``"small_fmri"``, ``"small_people"``, ``"small_eeg"`` and
+        ``"small_meg"`` are those of recipes' smoke runs: few people of little noise.
     formats : bool
         Whether to write, further, what the first subjects would look like as BIDS BOLD runs (in ``bids``) and as
         dictionaries of THINGS-EEG2 (in ``things_eeg2``).
