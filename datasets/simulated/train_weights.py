@@ -37,6 +37,8 @@ from braindec.targets._words import WordTokenizer
 N_SCENES = 80_000
 PARTIAL = 0.3  # share of captions that leave something out
 KL_WEIGHT = 2e-4
+SEEN_WEIGHT = 0.1  # of how far a decoded picture embeds from the one it should be
+LATENT_NOISE = 0.1  # largest noise of latents in the decoder's second training, in their standard deviations
 DROPPED = 0.1  # share of samples whose embedding the generator is not told, for guidance
 CONDITION_NOISE = 0.5  # largest length of the noise added to an embedding of length 1
 
@@ -47,6 +49,7 @@ STAGES = {
     "network": Stage(n_steps=1200, batch_size=256, lr=3e-3),
     "clip": Stage(n_steps=1500, batch_size=128, lr=2e-3, ema=0.99, n_scenes=40_000),
     "vae": Stage(n_steps=2000, batch_size=16, lr=2e-3, ema=0.99),
+    "decoder": Stage(n_steps=1200, batch_size=32, lr=1.5e-3, ema=0.99, n_scenes=48_000),
     "sketch": Stage(n_steps=1500, batch_size=128, lr=3e-3, ema=0.99, n_scenes=48_000),
     "unclip": Stage(n_steps=2000, batch_size=64, lr=1.5e-3, ema=0.995, n_scenes=48_000),
 }
@@ -196,6 +199,43 @@ def train_vae(cache: Path) -> None:
     write_json(cache / "export" / "vae.json", VAE)
 
 
+def train_decoder(cache: Path) -> None:
+    """The decoder of the autoencoder again, for latents as they are: what it draws also has to embed as it should."""
+    from diffusers import AutoencoderKL
+
+    latents, embeddings = encoded(cache)
+    pictures = pool(cache)[1]
+    model = AutoencoderKL(**VAE)
+    model.load_state_dict(weights.tensors(cache / "export" / "vae.safetensors"), strict=True)
+    model.encoder.requires_grad_(False)
+    tower = image_tower(cache).requires_grad_(False)
+
+    spread = LATENT_NOISE * latents.std((0, 2, 3))[:, None, None]
+
+    def loss_of(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        x = network.to_input(pictures[batch.numpy()])
+        noise = torch.randn(latents[batch].shape, generator=generator)
+        noise *= spread * torch.rand(len(batch), 1, 1, 1, generator=generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = F.pixel_shuffle(model.decoder(latents[batch] + noise), 2).float()
+            seen = tower.encode_image(y.clamp(-1, 1), normalize=True).float()
+        apart = 1 - (seen * embeddings[batch]).sum(1).mean()
+        return {"mse": F.mse_loss(y, x), "l1": 0.2 * F.l1_loss(y, x), "seen": SEEN_WEIGHT * apart}
+
+    fit("decoder", STAGES["decoder"], model.decoder.train(), loss_of, cache)
+    ship("vae", half(model), cache)
+
+
+def image_tower(cache: Path) -> Any:
+    """The exported CLIP model."""
+    from open_clip.model import CLIP
+
+    config = json.loads((cache / "export" / "openclip.json").read_text())["model_cfg"]
+    clip = CLIP(**config).eval()
+    clip.load_state_dict(weights.tensors(cache / "export" / "openclip.safetensors"), strict=True)
+    return clip
+
+
 def train_sketch(cache: Path) -> None:
     """The part of the generator that comes before the UNet: latents to be expected from an embedding alone."""
     latents, embeddings = encoded(cache)
@@ -277,13 +317,9 @@ def start_from_heads_(model: UnclipDecoder, cache: Path) -> None:
 def encode(cache: Path) -> None:
     """Latents (n, 6, 16, 16) and unit image embeddings (n, 128) of the first scenes of the pool, kept in the cache."""
     from diffusers import AutoencoderKL
-    from open_clip.model import CLIP
-    from safetensors.torch import load_file
 
-    config = json.loads((cache / "export" / "openclip.json").read_text())["model_cfg"]
-    clip, vae = CLIP(**config).eval(), AutoencoderKL(**VAE).eval()
-    clip.load_state_dict(load_file(cache / "export" / "openclip.safetensors"), strict=True)
-    vae.load_state_dict(load_file(cache / "export" / "vae.safetensors"), strict=True)
+    clip, vae = image_tower(cache), AutoencoderKL(**VAE).eval()
+    vae.load_state_dict(weights.tensors(cache / "export" / "vae.safetensors"), strict=True)
     latents, embeddings = [], []
     pictures, n = pool(cache)[1], STAGES["unclip"].n_scenes
     for start in range(0, n, 250):
@@ -327,6 +363,7 @@ TRAIN = {
     "clip": train_clip,
     "vae": train_vae,
     "encode": encode,
+    "decoder": train_decoder,
     "sketch": train_sketch,
     "unclip": train_unclip,
     "export": export,
