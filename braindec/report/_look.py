@@ -1,9 +1,9 @@
 """The style sheet of every page: light and dark, wide and narrow, print."""
 
 LIGHT = """--paper: #fbfbfa; --card: #ffffff; --ink: #22262b; --quiet: #6a717b; --line: #e3e5e8; --accent: #2f80c2;
-  --accent-soft: #2f80c222; --gold: #b8902b; --base: #c05a00; --bar: #eceef1; --shade: #22262b33;"""
+  --link: #2470b0; --accent-soft: #2f80c222; --gold: #b8902b; --base: #b45309; --bar: #eceef1; --shade: #22262b33;"""
 DARK = """--paper: #15181c; --card: #1d2126; --ink: #e6e8eb; --quiet: #9aa2ad; --line: #2f353c; --accent: #5aa5e2;
-  --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138; --shade: #000000aa;"""
+  --link: #5aa5e2; --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138; --shade: #000000aa;"""
 
 CSS = f"""
 :root {{ color-scheme: light dark; --label: 7.6rem; {LIGHT} }}
@@ -28,7 +28,7 @@ nav { position: sticky; top: 0; z-index: 5; background: var(--paper); border-bot
 nav > div { display: flex; gap: 1.3rem; overflow-x: auto; font-size: 0.9rem;
   padding-top: 0.6rem; padding-bottom: 0.6rem; }
 nav a { color: var(--quiet); text-decoration: none; white-space: nowrap; }
-nav a:hover { color: var(--accent); }
+nav a:hover { color: var(--link); }
 code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 0.86em; }
 pre { background: var(--bar); border-radius: 8px; padding: 0.6rem 0.9rem; overflow-x: auto; margin: 0.9rem 0 0; }
 .panel { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.15rem 1.3rem;
@@ -78,7 +78,7 @@ pre { background: var(--bar); border-radius: 8px; padding: 0.6rem 0.9rem; overfl
 .latent .place { display: flex; gap: 0.8rem; align-items: center; margin-top: 0.4rem; }
 .latent .map { width: 74px; flex: none; image-rendering: pixelated; }
 .latent .place svg { min-width: 0; flex: 1 1 auto; }
-nav a.page { color: var(--accent); font-weight: 600; }
+nav a.page { color: var(--link); font-weight: 600; }
 svg.figure { max-width: 100%; height: auto; display: block; }
 svg.figure * { stroke-linejoin: round; stroke-linecap: butt; }
 .scroll { overflow-x: auto; }
@@ -133,7 +133,7 @@ tr:last-child td { border-bottom: 0; }
 .verdicts li i { font-style: normal; font-weight: 700; }
 .verdicts li span { color: var(--quiet); }
 .verdicts .brain { border-color: var(--accent); background: var(--accent-soft); }
-.verdicts .brain i { color: var(--accent); } .verdicts .prior i { color: var(--base); }
+.verdicts .brain i { color: var(--link); } .verdicts .prior i { color: var(--base); }
 .verdicts .prior { border-color: var(--base); border-style: dashed; }
 .case .values { margin: 0.55rem 0 0; font-size: 0.82rem; color: var(--quiet); display: flex; flex-wrap: wrap;
   gap: 0.1rem 0.9rem; font-variant-numeric: tabular-nums; }

@@ -130,21 +130,25 @@ const controls = view => {
     const input = el("input", { type: "number", step: "any", class: "bound" });
     input.value = now[name] ?? "";
     input.addEventListener("input", () => change(name, input.value === "" || Number.isNaN(+input.value) ? null : +input.value));
-    return el("label", {}, el("span", {}, title), input);
+    return el("label", {}, el("span", { "data-bound": title }), input);
   };
   const scored = view.numbers.length ? [bound("at least", "low"), bound("at most", "high")] : [];
-  const wide = matchMedia("(min-width: 900px)").matches || Object.values(now.chosen).some(Boolean);
+  const filters = [...facets, ...scored];
+  const wide = matchMedia("(min-width: 900px)").matches || Object.values(now.chosen).some(Boolean)
+    || now.low !== null || now.high !== null;
   return el("form", { class: "controls", role: "search", onsubmit: event => event.preventDefault() },
     el("label", { class: "search" }, el("span", {}, "Search"), search),
     pick("Sort by", sorts, now.sort, value => change("sort", value)),
-    pick("Order", Object.entries(ORDERS), now.order || "best", value => change("order", value)), ...scored,
+    pick("Order", Object.entries(ORDERS), now.order || "best", value => change("order", value)),
     el("button", { type: "button", class: "tool", onclick: () => go({ ...FRESH }) }, "Reset"),
-    facets.length ? el("details", { class: "facets", open: wide }, el("summary", {}, "Filters"), el("div", {}, facets)) : null);
+    filters.length ? el("details", { class: "facets", open: wide }, el("summary", {}, "Filters"), el("div", {}, filters)) : null);
 };
 
 const refresh = view => {
   shown = sorted(view, matching(view, now), now);
   list.show(view, shown);
+  const by = view.numbers[Math.max(0, view.numbers.findIndex(n => n.name === now.sort))];
+  for (const words of parts.main.querySelectorAll("[data-bound]")) words.textContent = `${by.title} ${words.dataset.bound}`;
   const all = shown.length === view.items.length ? "" : ` of ${view.items.length.toLocaleString("en")}`;
   parts.said.textContent = shown.length ? plural(shown.length, view.noun).replace(/^([\d,]+)/, `$1${all}`)
     : `No ${view.noun} matches. Change the search or the filters.`;
@@ -246,4 +250,5 @@ frame();
 addEventListener("popstate", () => { now = state.read(); draw(); });
 addEventListener("keydown", keys);
 draw();
+performance.mark("ready");
 document.documentElement.dataset.ready = "true";
