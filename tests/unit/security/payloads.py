@@ -112,7 +112,7 @@ def joblib_pickle(folder, canary):
 
 def plain_bin(folder, canary):
     path = folder / "pytorch_model.bin"
-    path.write_bytes(pickle.dumps({"weight": Evil(canary)}))
+    path.write_bytes(pickle.dumps({"weight": Evil(canary)}, protocol=2))
     return path
 
 
