@@ -117,14 +117,25 @@ def attribute(
         truth = {i: float(v) for i, v in known.items()}
     values = np.array([truth[i] for i in ids])
 
-    def without(left_out: Sequence[str]) -> Read:
-        hidden = set(left_out)
-        kept = np.array([i not in hidden for i in ids], dtype=bool)
-        if not classes:
-            return number_readout(x[kept], values[kept])
-        return class_readout(x[kept], values[kept], len(classes) if hidden else None)
-
+    without = _Refit(tuple(ids), x, values, len(classes))
     return Attribute(name, classes, without(()), truth, without)
+
+
+@dataclass(frozen=True, eq=False)
+class _Refit:
+    """A readout without some of its stimuli; an object, because it travels between processes."""
+
+    ids: tuple[str, ...]
+    x: np.ndarray
+    values: np.ndarray
+    n_classes: int
+
+    def __call__(self, left_out: Sequence[str]) -> Read:
+        hidden = set(left_out)
+        kept = np.array([i not in hidden for i in self.ids], dtype=bool)
+        if not self.n_classes:
+            return number_readout(self.x[kept], self.values[kept])
+        return class_readout(self.x[kept], self.values[kept], self.n_classes if hidden else None)
 
 
 def latent_attribute(name: str, model: Dictionary, latent: int, embeddings: Embeddings) -> Attribute:
@@ -144,6 +155,26 @@ def latent_attribute(name: str, model: Dictionary, latent: int, embeddings: Embe
     read = LatentReadout(model, latent)
     found = read(embeddings.of(embeddings.ids))[:, 1].astype(int)
     return Attribute(name, ACTIVE, read, dict(zip(embeddings.ids, found.tolist(), strict=True)))
+
+
+def latent_attributes(
+    model: Dictionary, embeddings: Embeddings, n: int, names: Mapping[int, str] | None = None
+) -> tuple[Attribute, ...]:
+    """The `n` latents whose activity is least certain beforehand: active in nearly half of all stimuli.
+
+    Parameters
+    ----------
+    model, embeddings
+        See `latent_attribute`.
+    n : int
+    names : mapping of int to str, optional
+        Words of latents.
+    """
+    flat = torch.from_numpy(np.ascontiguousarray(embeddings.of(embeddings.ids), dtype=np.float32)).mean(1)
+    share = (activations(model, flat) > 0).float().mean(0)
+    chosen = (share - 0.5).abs().argsort(stable=True)[:n].tolist()
+    words = {i: f" ({word})" for i, word in (names or {}).items()}
+    return tuple(latent_attribute(f"latent {i}{words.get(i, '')}", model, i, embeddings) for i in chosen)
 
 
 @dataclass(frozen=True, eq=False)
