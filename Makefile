@@ -18,7 +18,7 @@ endif
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow soak bench bench-gpu recipes-readme clean
+.PHONY: help demo check test test-slow soak bench bench-gpu recipes-readme clean screenshots
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ soak: .venv/.ready  ## 5,000 damaged files of every container: refused or read, 
 
 docs: .venv/.ready  ## the documentation site; writes site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+screenshots: .venv/.ready  ## docs/img/*.png, of the runs below runs/ (make demo first) and of the site
+	test -d $(RUNS)/whole_cortex || $(BIN)/braindec run whole_cortex --smoke --out $(RUNS)/whole_cortex
+	$(BIN)/python docs/_screenshots.py --runs $(RUNS)
 
 bench: .venv/.ready  ## every benchmark that runs on a CPU; writes benchmarks/results/
 	for script in $(filter-out %_gpu.py,$(wildcard benchmarks/*.py)); do \
