@@ -22,11 +22,11 @@ from braindec.adapters import linear
 from braindec.backbones import mlp
 from braindec.data.preprocessing import AverageTime, Crop, Standardise, Vectorise, Whiten
 from braindec.evaluate import hallucination, inside_page, panels
-from braindec.generators import embedded_unclip
+from braindec.generators import embedded_unclip, guided
 from braindec.losses import soft_clip
 from braindec.priors import diffusion
 from braindec.recipe import NeuralData, Recipe
-from braindec.targets import tiny_openclip
+from braindec.targets import differentiable, tiny_openclip
 from braindec.train import Config as Train
 from braindec.types import Report
 
@@ -40,7 +40,7 @@ RECIPE = Recipe(
         mixco_fraction=0.2, mixco_temperature=0.05, temperature_start=0.05, temperature_end=0.05
     ),
     prior=diffusion.Config(width=96, depth=2, heads=4),
-    generator=embedded_unclip.Config(n_steps=10, guidance=1.0),
+    generator=embedded_unclip.Config(n_steps=6, guidance=1.0),
     preprocessing={
         "fmri": (Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
         "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
@@ -55,8 +55,11 @@ RECIPE = Recipe(
         "n_null_newcomer": 5,
         "n_images": 30,
         "n_samples": 3,
+        # It looks at what it draws in the last half of its steps.
+        "looks": guided.Config(share=0.5, through=False),
         "meter": hallucination.Settings(n_samples=8, n_prior=256),
         "attributes": {"colour": "colour", "place": "place", "object": "shape", "background": "background"},
+        "n_latents": 2,
         "inverse_crime_world": "world_inverse_crime.json",
         "inside": inside_page.Settings(),
     },
@@ -105,12 +108,19 @@ def main(recipe, data_dir, out_dir):
         decoder, recipe, dataset, embeddings, nulls=nulls, plan=plan, ceilings=ceilings
     )
     lap("judging and nulls")
+    target = registry.load("targets", "tiny_openclip").build(recipe.target)
+    inner = recipe.settings["inside"]
+    latents = inside_page.dictionary(dataset, embeddings, inner)
+    names = inside_page.names_of(latents, dataset, embeddings, inner)
     drawn = evaluate.reconstructions(
         decoder, nulls, recipe, dataset, embeddings, n_images=recipe.settings["n_images"],
         n_steps=recipe.generator.n_steps, n_samples=recipe.settings["n_samples"], n_jobs=plan.n_jobs,
-        attributes=evaluate.attributes_of(training, dataset, embeddings, recipe.settings["attributes"]),
-        meter=recipe.settings["meter"],
-        target=registry.load("targets", "tiny_openclip").build(recipe.target),
+        attributes=(
+            *evaluate.attributes_of(training, dataset, embeddings, recipe.settings["attributes"]),
+            *evaluate.latent_attributes(latents, embeddings, recipe.settings["n_latents"], names),
+        ),
+        meter=recipe.settings["meter"], target=target,
+        generator=guided.build(recipe.settings["looks"], recipe.build_generator(), differentiable(target)),
     )  # fmt: skip
     # Another network than the target's: what pixels predict of a voxel, learnt from the training scenes.
     pixels = registry.load("targets", "pixels")
@@ -137,7 +147,7 @@ def main(recipe, data_dir, out_dir):
         dataset,
         embeddings,
         data_dir,
-        recipe.settings["inside"],
+        inner,
         recipe.protocol,
         {"Decoding": "../report.html"},
     )

@@ -21,7 +21,7 @@ from braindec.evaluate import hallucination as meter
 from braindec.evaluate import inside_fitting
 from braindec.evaluate.hallucination_beliefs import belief_of
 from braindec.evaluate.hallucination_draws import meter as calibrated
-from braindec.evaluate.hallucination_readouts import attributes_of, latent_attribute
+from braindec.evaluate.hallucination_readouts import attributes_of, latent_attributes
 from braindec.losses import mse
 from braindec.priors import diffusion
 from braindec.targets import tiny_openclip
@@ -140,6 +140,4 @@ def _latents(dataset: NeuralDataset, embeddings: Embeddings, size: Size, seed: i
         n_latents=N_LATENTS, n_active=4, n_steps=size.n_prior_steps, lr=3e-3, seed=seed
     )
     model = inside_fitting.fit_dictionary(embeddings, told, dataset).model
-    made = [latent_attribute(f"latent {i}", model, i, embeddings) for i in range(N_LATENTS)]
-    share = [np.mean(list(one.truth.values())) for one in made]
-    return [made[i] for i in np.argsort(-np.abs(np.array(share) - 0.5))[::-1][:N_JUDGED_LATENTS]]
+    return list(latent_attributes(model, embeddings, N_JUDGED_LATENTS))

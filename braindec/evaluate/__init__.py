@@ -9,7 +9,7 @@ from braindec.evaluate.brain_correlations import brain_correlations, ridge_encod
 from braindec.evaluate.contest import Contender, Contest, Rules, contest
 from braindec.evaluate.decoded import Decoded, cross_decode, decode, join
 from braindec.evaluate.exam import Exam
-from braindec.evaluate.hallucination_readouts import attributes_of, latent_attribute
+from braindec.evaluate.hallucination_readouts import attributes_of, latent_attribute, latent_attributes
 from braindec.evaluate.inverse_crime import inflation
 from braindec.evaluate.laps import Laps
 from braindec.evaluate.measures import Measured, measure, protocol_named
@@ -91,6 +91,7 @@ __all__ = [
     "join",
     "judge",
     "latent_attribute",
+    "latent_attributes",
     "measure",
     "measure_captions",
     "measure_pictures",

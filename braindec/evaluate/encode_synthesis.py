@@ -18,8 +18,8 @@ from torch import Tensor
 from braindec import checks, encoding, seeding
 from braindec.generators import _pipeline
 from braindec.generators._guidance import PictureScore, Synthesiser
-from braindec.targets import ImageTarget
-from braindec.targets._differentiable import Features, differentiable
+from braindec.targets import ImageTarget, differentiable
+from braindec.targets._differentiable import Features
 
 N_RESAMPLES = 2000
 N_SHOWN = 8
@@ -139,7 +139,7 @@ def fit_pictures(
     Parameters
     ----------
     target : ImageTarget
-        With a differentiable transform, see `targets._differentiable`.
+        With a differentiable transform, see `targets.differentiable`.
     images : uint8 array, shape (n, height, width, 3)
     responses : array, shape (n, n_voxels)
         To these pictures, repeats averaged.

@@ -30,7 +30,7 @@ A verdict is about where a value comes from, not about whether it is right: a pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -265,7 +265,8 @@ def calibrate(
         p = carried_p(
             belief, truth, settings.n_permutations, seeding.numpy_generator(seed, "carried", one.name)
         )
-        out.append(Gauge(one, belief, truth, alone.mean(0) if one.values else alone, p, settings, seed))
+        light = replace(one, without=None)  # without the training embeddings: readings change processes
+        out.append(Gauge(light, belief, truth, alone.mean(0) if one.values else alone, p, settings, seed))
     return tuple(out)
 
 

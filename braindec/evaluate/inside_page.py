@@ -265,11 +265,7 @@ def latents(
     """Latents of an autoencoder of the training stimuli's embeddings in both subjects, named, where and when."""
     keys = (settings.fmri, settings.eeg)
     own = dataset.select(keys=keys)
-    told = inside_fitting.Settings(
-        n_latents=settings.n_latents, n_active=settings.n_active, n_steps=settings.n_steps, lr=3e-3,
-        seed=settings.seed,
-    )  # fmt: skip
-    model = inside_fitting.fit_dictionary(embeddings, told, dataset).model
+    told, model = _told(settings), dictionary(dataset, embeddings, settings)
     reading = readers.Settings(
         n_folds=4, n_inner=3, n_null=settings.n_null, n_draws=settings.n_draws, n_rates=4,
         alphas=(1e1, 1e2, 1e3, 1e4),
@@ -281,8 +277,7 @@ def latents(
         own, embeddings, model, control=_random(own, folder, told, settings), settings=look,
         preprocessing=inside_timing.whitened(look),
     )  # fmt: skip
-    words = inside_names.from_captions(settings.target, own.stimuli.captions)
-    names = inside_names.named(model, embeddings, words, settings.seed).certain
+    names = names_of(model, own, embeddings, settings)
     panels: list[Panel] = []
     for one in found.values():
         # Cards first, claims and baselines after them.
@@ -296,6 +291,26 @@ def latents(
     record = {"verdicts": counts, "names": {str(i): w for i, w in names.items()}}
     said = "Latents: " + " ".join(_claimed(key, n) for key, n in counts.items())
     return Part("latents", said, tuple(inside_report.scores(found, protocol)), tuple(panels), record)
+
+
+def dictionary(dataset: NeuralDataset, embeddings: Embeddings, settings: Settings) -> Dictionary:
+    """The page's autoencoder of the training stimuli's embeddings: the same whenever it is asked for."""
+    return inside_fitting.fit_dictionary(embeddings, _told(settings), dataset).model
+
+
+def names_of(
+    model: Dictionary, dataset: NeuralDataset, embeddings: Embeddings, settings: Settings
+) -> Mapping[int, str]:
+    """Words of the latents that are named with certainty, from the captions of the stimuli."""
+    words = inside_names.from_captions(settings.target, dataset.stimuli.captions)
+    return inside_names.named(model, embeddings, words, settings.seed).certain
+
+
+def _told(settings: Settings) -> inside_fitting.Settings:
+    return inside_fitting.Settings(
+        n_latents=settings.n_latents, n_active=settings.n_active, n_steps=settings.n_steps, lr=3e-3,
+        seed=settings.seed,
+    )  # fmt: skip
 
 
 def _random(

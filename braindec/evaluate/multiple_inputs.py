@@ -21,7 +21,7 @@ from braindec.evaluate.structure import Settings, optimised_latents
 from braindec.generators import Guides
 from braindec.maths.correlation import standardise
 from braindec.stats.paired import paired_difference
-from braindec.targets._differentiable import differentiable
+from braindec.targets import differentiable
 from braindec.types import Embeddings, Score
 
 BASE = "latents + conditioning"

@@ -32,6 +32,7 @@ from braindec.evaluate.published_pictures import published_pictures
 from braindec.evaluate.scoring import Judged, scores_of
 from braindec.evaluate.selection import best_of, nearest_to_prediction
 from braindec.evaluate.texts_and_clips import caption_values, captions_left_out, measure_captions, said
+from braindec.generators import Generator
 from braindec.types import Embeddings, Score
 
 ROWS = {
@@ -117,6 +118,7 @@ def reconstructions(
     n_samples: int = 0,
     attributes: Sequence[Attribute] = (),
     meter: hallucination.Settings = hallucination.SETTINGS,
+    generator: Generator | None = None,
     n_jobs: int = 1,
     progress: bool = True,
 ) -> Reconstructions:
@@ -139,13 +141,15 @@ def reconstructions(
     attributes : sequence of Attribute
         What the hallucination meter is asked about (`hallucination_readouts.attributes_of`).
     meter : hallucination.Settings
+    generator : Generator, optional
+        What draws; the recipe's own where none is given.
     n_jobs : int
         Subjects, and then null decoders, that are drawn at once.
     """
     training, test = dataset.part("train"), dataset.part("test")
     protocol = protocol_named(recipe.protocol)
     known = _Known(training, test, embeddings, target)
-    draw = _Draw(recipe.build_generator(), recipe.seed, n_steps)
+    draw = _Draw(recipe.build_generator() if generator is None else generator, recipe.seed, n_steps)
     stake = {"target": embeddings.space, "generator": draw.generator.space}
     look = _Look(known, draw, protocol.repeats, n_images, n_samples, attributes, meter)
     gauges = look.gauges(decoder)

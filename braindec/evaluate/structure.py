@@ -64,7 +64,7 @@ def optimised_latents(
     layout, size : str, int
         As of the target `vae`.
     of_pictures : callable
-        Differentiable features of pictures, e.g. `targets._differentiable.differentiable` of their target.
+        Differentiable features of pictures, e.g. `targets.differentiable` of their target.
     spreads : (ndarray, ndarray)
         Standard deviations over training stimuli of latents (n_tokens, dim) and of features.
     settings : Settings

@@ -8,11 +8,12 @@ embeds into, so that embeddings of two spaces are never mixed up.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 
 class Target(ABC):
@@ -145,3 +146,27 @@ class LabelTarget(Target):
     @abstractmethod
     def embed(self, labels: Sequence[str]) -> np.ndarray:
         """Embeddings of labels: ndarray of float32, shape (n, n_tokens, dim)."""
+
+
+def differentiable(target: ImageTarget) -> Callable[[Tensor], Tensor]:
+    """What embeds pictures that are tensors, for whatever makes pictures by them; gradients flow through it.
+
+    Parameters
+    ----------
+    target : ImageTarget
+        An OpenCLIP model, EfficientNet-Lite0, or a layer of a published network.
+
+    Returns
+    -------
+    callable
+        ``features(pictures) -> (n, n_features)`` for square pictures (n, 3, side, side) in [0, 1]; the target's tokens
+        flattened. Equal to its `embed_images` on the same pictures as bytes. It runs where the target's network lies.
+
+    Raises
+    ------
+    ConfigError
+        If the target is of a kind whose transform is not known to be differentiable.
+    """
+    from braindec.targets import _differentiable  # it knows members, which know this file
+
+    return _differentiable.differentiable(target)

@@ -17,24 +17,7 @@ Features = Callable[[Tensor], Tensor]  # pictures (n, 3, height, width) in [0, 1
 
 
 def differentiable(target: ImageTarget) -> Features:
-    """What embeds pictures that are tensors, equal to the target's `embed_images` on the same pictures as bytes.
-
-    Parameters
-    ----------
-    target : ImageTarget
-        An OpenCLIP model, EfficientNet-Lite0, or a layer of a published network.
-
-    Returns
-    -------
-    callable
-        ``features(pictures) -> (n, n_features)`` for square pictures (n, 3, side, side) in [0, 1]; the target's tokens
-        flattened. It runs where the target's network lies.
-
-    Raises
-    ------
-    ConfigError
-        If the target is of a kind whose transform is not known to be differentiable.
-    """
+    """See `targets.differentiable`."""
     if isinstance(target, OpenClip):
         return _openclip(target)
     if isinstance(target, EfficientNetLite0):

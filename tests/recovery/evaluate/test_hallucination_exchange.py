@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ SETTINGS = meter.Settings(n_permutations=19)
 
 
 def coverage(noise: float, calibration_noise: float, *, crossed: bool) -> float:
-    """Share of true classes in their sets; brains are embeddings and noise, which calibration stimuli may have more of."""
+    """Share of true classes in their sets; brains are embeddings and noise, more of it in calibration stimuli."""
     found = []
     for seed in range(N_WORLDS):
         rng = np.random.default_rng(seed)
@@ -46,3 +48,13 @@ def test_stimuli_that_a_readout_was_fitted_on_make_its_sets_too_small():
 
 def test_calibration_by_worse_encoders_makes_sets_too_large():
     assert coverage(0.3, 1.5, crossed=True) > 0.93
+
+
+def test_what_a_reading_carries_goes_to_another_process_without_the_training_embeddings():
+    rng = np.random.default_rng(0)
+    ids = tuple(f"picture-{i}" for i in range(90))
+    x = rng.standard_normal((90, 1, 8)).astype(np.float32)
+    labels = dict(zip(ids, np.where(x[:, 0, 0] > 0, "a", "b").tolist(), strict=True))
+    one = attribute("kind", labels, ids[:60], Embeddings(ids, x, "gaussian", {}, "0" * 64))
+    gauges = meter.calibrate([one], ids[:60], x[None, :60], x, settings=SETTINGS)
+    assert len(pickle.dumps(meter.judge(gauges, x[None, 60:]))) < x[:60].nbytes * 4

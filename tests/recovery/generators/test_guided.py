@@ -9,7 +9,7 @@ import torch
 from braindec.data.simulated import scenes
 from braindec.generators import embedded_unclip, guided
 from braindec.targets import tiny_openclip
-from braindec.targets._differentiable import differentiable
+from braindec.targets import differentiable
 
 
 @pytest.fixture(scope="module")

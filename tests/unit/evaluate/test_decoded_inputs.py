@@ -18,7 +18,7 @@ from braindec.decoder import BrainDecoder, Settings
 from braindec.evaluate import granular, guided, multiple_inputs, structure
 from braindec.losses import mse
 from braindec.targets import tiny_openclip, vae
-from braindec.targets._differentiable import differentiable
+from braindec.targets import differentiable
 from braindec.types import Embeddings
 
 RECIPE = SimpleNamespace(protocol="heldout_stimuli", seed=0, preprocessing=(Standardise(),))

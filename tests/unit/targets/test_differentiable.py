@@ -8,7 +8,7 @@ import torch
 
 from braindec import checks
 from braindec.targets import efficientnet_lite0, pixels, tiny_openclip
-from braindec.targets._differentiable import differentiable
+from braindec.targets import differentiable
 
 
 @pytest.mark.parametrize(
