@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from braindec import checks, store
+from braindec.hub import _resume as resume
 from braindec.weights import published, reach
 
 HUB = "https://huggingface.co"
@@ -150,24 +152,30 @@ class Client:
 
     def file(self, listed: Listed, commit: str, known: str | None) -> str:
         """sha256 of a file that is in the cache now, and is what hub and table say."""
-        said = ""
-        for attempt in range(ATTEMPTS):
+        folder = self.access.folder(self.repository, commit, self.kind)
+        blob = folder.parents[1] / "blobs" / (listed.sha256 or listed.blob)
+        part = blob.with_name(f"{blob.name}.braindec.incomplete")
+        if self.access.force_download:
+            blob.unlink(missing_ok=True)
+        said, n_failed = "", 0
+        while n_failed < ATTEMPTS:
+            before = _size(part)
             try:
-                path = self._download(listed.path, commit, again=attempt == 0 and self.access.force_download)
+                if not blob.is_file() and before != listed.n_bytes:
+                    resume.bring(self._url(listed.path, commit), self._headers(), part, listed.n_bytes)
             except self.problems as error:
                 said = f"came not: {line(error)}"
+                n_failed = 1 if _size(part) > max(before, 0) else n_failed + 1  # what goes on is no failure in a row
+                time.sleep(2.0**n_failed)
                 continue
-            if path != self.access.folder(self.repository, commit, self.kind) / listed.path:
-                raise self.refused(f"{listed.path} came from another commit than {commit[:12]}")
-            found = store.sha256_of(path)
-            if known is not None and found != known:
-                said = f"has sha256 {found[:12]}..., braindec's table says {known[:12]}..."
-            else:
-                said = listed.differs(path, found)
+            found = store.sha256_of(part if part.is_file() else blob)
+            said = self._wrong(listed, part if part.is_file() else blob, found, known)
             if not said:
+                resume.settle(part, blob, folder / listed.path)
                 return found
-            path.resolve().unlink()  # or the client would take it for done
-            path.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
+            n_failed += 1
         raise self.refused(f"{listed.path} {said} ({ATTEMPTS} attempts)")
 
     @contextmanager
@@ -191,16 +199,30 @@ class Client:
     def _info(self, revision: str | None) -> Any:
         return self.api.repo_info(self.repository, revision=revision, repo_type=self.kind)
 
-    def _download(self, path: str, commit: str, *, again: bool) -> Path:
-        found = self.api.hf_hub_download(
-            self.repository,
-            path,
-            revision=commit,
-            repo_type=self.kind,
-            cache_dir=self.access.place,
-            force_download=again,
+    def _url(self, path: str, commit: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        found: str = hf_hub_url(
+            self.repository, path, repo_type=self.kind, revision=commit, endpoint=endpoint()
         )
-        return Path(found)
+        return found
+
+    def _headers(self) -> dict[str, str]:
+        from huggingface_hub.utils import build_hf_headers
+
+        found: dict[str, str] = build_hf_headers(token=self.access.token)
+        return found
+
+    def _wrong(self, listed: Listed, path: Path, found: str, known: str | None) -> str:
+        """What is wrong with a file that came; empty where it is what it should be."""
+        if known is not None and found != known:
+            return f"has sha256 {found[:12]}..., braindec's table says {known[:12]}..."
+        return listed.differs(path, found)
+
+
+def _size(path: Path) -> int:
+    """Bytes; -1 where there is no file."""
+    return path.stat().st_size if path.is_file() else -1
 
 
 def git_blob(path: Path) -> str:

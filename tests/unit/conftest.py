@@ -98,6 +98,8 @@ class Answers(BaseHTTPRequestHandler):
             return self.json(200, {})
         head, *lines = [json.loads(line) for line in said.splitlines()]
         fault = self.hub.fault("commit")
+        if fault == "stall":
+            return self.fall_silent()
         if fault == "500" or head["value"].get("parentCommit") != self.hub.repositories[kind, name][0]:
             return self.json(500 if fault else 412, {"error": "broken" if fault else "not the newest commit"})
         commit = self.hub.commit(kind, name, lines)
@@ -115,11 +117,18 @@ class Answers(BaseHTTPRequestHandler):
         )
 
     def do_PUT(self):
-        content, fault = self.said(), self.hub.fault("upload")
+        place, content, fault = self.parts()[-1], self.said(), self.hub.fault("upload")
+        if fault == "stall":
+            return self.fall_silent()
         if fault:
             return self.json(500, {"error": "broken"})
-        self.hub.large[self.parts()[-1]] = content
+        self.hub.large[place] = content
         return self.json(200, {}, {"ETag": "x"})
+
+    def fall_silent(self):
+        self.hub.gone.wait(20)
+        self.connection.close()
+        self.close_connection = True
 
     def create(self, said):
         key = said.get("type", "model"), f"{said.get('organization', 'someone')}/{said['name']}"
@@ -160,6 +169,8 @@ class Answers(BaseHTTPRequestHandler):
 
     def answer(self, *, body):
         parts = self.parts()
+        if parts[0] == "api" and parts[1] not in ("models", "datasets"):
+            return self.json(404, {"error": "Not found"})
         if parts[0] == "api":
             kind = {"models": "model", "datasets": "dataset"}[parts[1]]
             return self.about(kind, "/".join(parts[2:4]), parts[4] if len(parts) > 4 else "")

@@ -264,3 +264,23 @@ def test_pickles_that_are_written_again_lie_under_the_names_that_libraries_look_
         published.written_again("unet/diffusion_pytorch_model.bin")
         == "unet/diffusion_pytorch_model.safetensors"
     )
+
+
+def test_a_file_that_was_whole_but_not_yet_looked_at_is_not_sent_again(loopback_hub, commit):
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    blobs_of = published.repository_folder(NAME) / "blobs"
+    blobs_of.mkdir(parents=True)
+    (blobs_of / f"{digest}.braindec.incomplete").write_bytes(WEIGHTS)
+    folder = hub.pull(NAME, revision=commit).snapshot.folder
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS and blobs(loopback_hub) == 0
+    assert not list(blobs_of.glob("*.incomplete*"))
+
+
+def test_an_empty_file_comes_too_and_the_hubs_own_client_finds_what_was_pulled(loopback_hub):
+    from huggingface_hub import try_to_load_from_cache
+
+    commit = loopback_hub.add(NAME, FILES | {"config.json": b""})
+    folder = hub.pull(NAME, revision=commit).snapshot.folder
+    assert (folder / "config.json").read_bytes() == b""
+    found = try_to_load_from_cache(NAME, "model.safetensors", cache_dir=published.hub_cache(), revision=commit)
+    assert found == str(folder / "model.safetensors")
