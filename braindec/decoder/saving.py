@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec import __version__, checks, config, hub, store
+from braindec.data.damage import reading
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.new_subject import KnownWeights, Readout
@@ -87,9 +88,10 @@ def versions() -> dict[str, str]:
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a saved decoder; another format version is refused."""
     data = store.read_json(folder / CONFIG, "A decoder is saved with decoder.save_pretrained(folder).")
-    if data.get("format") != FORMAT:
+    found = data.get("format") if isinstance(data, dict) else "none"
+    if found != FORMAT:
         raise checks.DataFileError(
-            folder / CONFIG, f"has format {data.get('format')}, this version reads {FORMAT}", ""
+            folder / CONFIG, f"has format {found}, this version reads {FORMAT}", "Save the decoder again."
         )
     return data
 
@@ -135,7 +137,12 @@ def load(
     """See `BrainDecoder.from_pretrained`."""
     folder = hub.local_or_download(name, revision, access or hub.Access())
     hub.verify(folder)
-    data = read_config(folder)
+    with reading(folder / CONFIG, way_out="Save the decoder again, or copy its folder whole."):
+        return _filled(kind, folder, read_config(folder))
+
+
+def _filled(kind: type[BrainDecoder], folder: Path, data: Mapping[str, Any]) -> BrainDecoder:
+    """The decoder that a config describes, with the weights beside it."""
     stored = store.Stored(folder / SPACES)
     fitted = {k: FittedPreprocessing.from_arrays(c, stored.group(k)) for k, c in data["signals"].items()}
     outputs = {k: _info(v) for k, v in data["outputs"].items()}

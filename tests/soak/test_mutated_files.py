@@ -51,7 +51,9 @@ from braindec.types import ArraySpace, Table, Trials
 SOAK_FILES = 5000
 FEW = 12  # of each format in the fast tests
 SECONDS = 15  # of a processor, a file
-PATIENCE = 120  # seconds of the clock, a file: a hang that waits uses no processor, and a busy machine is no hang
+PATIENCE = (
+    120  # seconds of the clock, a file: a hang that waits uses no processor, and a busy machine is no hang
+)
 MEMORY = 2 << 30
 KINDS = ("truncate", "flip", "zero", "nan", "header", "noise", "grow")
 
