@@ -53,6 +53,9 @@ screenshots: .venv/.ready  ## docs/img/*.png, of the runs below runs/ (make demo
 	test -d $(RUNS)/whole_cortex || $(BIN)/braindec run whole_cortex --smoke --out $(RUNS)/whole_cortex
 	$(BIN)/python docs/_screenshots.py --runs $(RUNS)
 
+figures: .venv/.ready  ## the figures of docs/figures.md; writes docs/images/figure-*.png
+	$(BIN)/python docs/_figures.py
+
 bench: .venv/.ready  ## every benchmark that runs on a CPU; writes benchmarks/results/
 	for script in $(filter-out %_gpu.py,$(wildcard benchmarks/*.py)); do \
 		echo "$$script"; $(BIN)/python $$script || exit 1; done

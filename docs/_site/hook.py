@@ -28,7 +28,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         folder: gathered.navigation(REPOSITORY, folder) for folder in ("datasets", "recipes", "notebooks")
     }
     made["reference"] = reference.navigation(REPOSITORY)
-    config.nav = _filled(config.nav or [], made)
+    config.nav = _without_empty(_filled(config.nav or [], made))
     return config
 
 
@@ -37,9 +37,27 @@ def _filled(nav: list[Any], made: dict[str, list[Any]]) -> list[Any]:
     found: list[Any] = []
     for entry in nav:
         if isinstance(entry, dict):
-            found += [{k: _filled(v, made) if isinstance(v, list) else v} for k, v in entry.items()]
+            kept = {k: v for k, v in entry.items() if isinstance(v, list) or _is_page(v)}
+            found += [{k: _filled(v, made) if isinstance(v, list) else v} for k, v in kept.items()]
         elif str(entry).endswith("/*"):
             found += made[entry.removesuffix("/*")]
+        elif _is_page(entry):
+            found.append(entry)
+    return found
+
+
+def _is_page(address: str) -> bool:
+    """Whether there is such a page; not every version of the repository has every one that has a place."""
+    return address in links.ROOT.values() or (REPOSITORY / "docs" / address).is_file()
+
+
+def _without_empty(nav: list[Any]) -> list[Any]:
+    """The navigation without headings that nothing stands under."""
+    found: list[Any] = []
+    for entry in nav:
+        if isinstance(entry, dict):
+            kept = {k: _without_empty(v) if isinstance(v, list) else v for k, v in entry.items()}
+            found += [{k: v} for k, v in kept.items() if v]
         else:
             found.append(entry)
     return found
