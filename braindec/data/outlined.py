@@ -25,7 +25,13 @@ def outlined(dataset: NeuralDataset) -> tuple[str, dict[str, str]]:
     if split is None:
         rows["split"] = "none"
     else:
-        sizes = ", ".join(f"{name} {len(values)}" for name, values in split.parts.items())
+        there = (
+            set(dataset.stimulus_ids) if split.unit == "stimulus" else None
+        )  # others were shown to other subjects
+        sizes = ", ".join(
+            f"{name} {len(values if there is None else there.intersection(values))}"
+            for name, values in split.parts.items()
+        )
         rows["split"] = f"{split.name} by {split.unit}: {sizes}"
     if dataset.part_name is not None:
         rows["part"] = dataset.part_name

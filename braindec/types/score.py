@@ -19,7 +19,7 @@ SYSTEMS = (
 CEILINGS = ("oracle_image", "oracle_linear", "oracle_n", "repeatability", "ncsnr", "other_subjects")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Score:
     """One metric of one system on one subject, never a bare float.
 
@@ -99,7 +99,7 @@ class Score:
             values = () if self.per_sample is None else self.per_sample
             checks.same_length("sample", sample_ids=self.sample_ids, per_sample=values)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return score_table.as_text([self])
 
     def _repr_html_(self) -> str:
@@ -113,7 +113,7 @@ class Score:
         return row | {"interval": [float(v) for v in self.interval], "details": dict(self.details)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """Scores, what made them, and what a person looks at.
 
@@ -130,7 +130,7 @@ class Report:
     run: Mapping[str, Any]
     panels: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return score_table.as_text(self.scores) if self.scores else "Report without scores"
 
     def _repr_html_(self) -> str:

@@ -1,0 +1,113 @@
+"""A first decoder finds what is planted, finds nothing where nothing is, and refuses what would not be honest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from braindec import Embeddings, NeuralDataset, QuickDecoder, checks
+from braindec.quick import first_settings
+
+N, N_DIMS, N_VOXELS = 90, 6, 30
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return np.random.default_rng(0).standard_normal((N, N_DIMS))
+
+
+@pytest.fixture(scope="module")
+def embeddings(vectors):
+    return Embeddings.from_arrays(range(N), vectors, "planted")
+
+
+def dataset_of(vectors, noise=1.0, signal=1.0):
+    rng = np.random.default_rng(1)
+    shown = np.tile(rng.permutation(N), 2)
+    responses = signal * vectors[shown] @ rng.standard_normal((N_DIMS, N_VOXELS))
+    responses += noise * rng.standard_normal(responses.shape)
+    order = np.arange(2 * N)
+    kind = np.where(vectors[shown, 0] > 0, "face", "house")
+    about = {"betas": {"overlap": "modelled"}}
+    return NeuralDataset.from_arrays(responses, shown, modality="fmri", run=order // 60, onset_s=4.0 * (order % 60),
+                                     kind=kind, about=about)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(vectors, embeddings):
+    dataset = dataset_of(vectors).hold_out("stimulus", 0.2)
+    return QuickDecoder(nuisance=("run", "onset_s"), n_null=3, progress=False).fit(dataset, embeddings)
+
+
+def test_planted_responses_are_retrieved_and_every_score_comes_with_chance_null_n_and_baselines(fitted):
+    found = fitted.retrieve(k=3)
+    assert len(found) == 18 and all(len(row) == 3 for row in found.values())
+    assert np.mean([row[0] == name for name, row in found.items()]) >= 0.8
+    report = fitted.score()
+    ours, without_brain = (
+        report.score("image_retrieval_top1", system) for system in ("braindec", "nuisance")
+    )
+    assert ours.value >= 0.8 and ours.interval[0] > ours.chance == pytest.approx(1 / 18)
+    assert (ours.n, ours.null_n) == (18, 3) and ours.null < 0.3
+    assert without_brain.value < 0.3 and without_brain.details["columns"] == ["run", "onset_s"]
+    assert report.run["nuisance"] == ["run", "onset_s"] and "leak" in report.run["audit"]["verdict"]
+
+
+def test_predictions_are_of_held_out_stimuli_with_repeats_averaged(fitted, vectors):
+    found = fitted.predict()
+    truth = vectors[[int(i) for i in found.ids]]
+    assert found.values.shape == (18, 1, N_DIMS)
+    assert np.corrcoef(found.values[:, 0].ravel(), truth.ravel())[0, 1] > 0.9
+
+
+def test_noise_is_retrieved_at_chance(vectors, embeddings):
+    dataset = dataset_of(vectors, signal=0.0).hold_out("stimulus", 0.4)
+    decoder = QuickDecoder(nuisance=(), n_null=1, progress=False).fit(dataset, embeddings)
+    hits = sum(row[0] == name for name, row in decoder.retrieve(k=1).items())
+    assert hits <= 5  # of 36, one expected: six and more have a probability of 0.0005
+
+
+def test_classes_are_told_apart_in_runs_that_were_held_out(vectors):
+    dataset = dataset_of(vectors)
+    decoder = QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False)
+    report = decoder.cross_validate(dataset, by="run")
+    score = report.score("category_accuracy")
+    assert score.value > 0.8 and score.chance == 0.5 and score.n == 2 * N
+    assert not [s for s in report.scores if s.system == "nuisance"]
+    assert any("not tested" in str(payload) for _, _, payload in report.panels)
+    held = dataset.hold_out("run", ["2"])
+    truth = held.part("test").trials["sub-01_fmri"].table["kind"]
+    assert np.mean(decoder.fit(held).classify() == truth) > 0.8
+
+
+def test_stimuli_are_told_apart_over_folds_that_test_each_of_them_once(vectors, embeddings):
+    decoder = QuickDecoder(nuisance=(), n_null=1, progress=False)
+    report = decoder.cross_validate(dataset_of(vectors), embeddings, by="stimulus", n_folds=3)
+    score = report.score("pairwise_identification")
+    assert score.value > 0.9 and score.chance == 0.5 and score.n == 2 * N and report.run["n_folds"] == 3
+
+
+def test_what_would_not_be_honest_or_cannot_be_is_refused(vectors, embeddings, fitted):
+    dataset = dataset_of(vectors)
+    split = dataset.hold_out("stimulus", 0.2)
+    with pytest.raises(TypeError, match="sequence of column names"):
+        QuickDecoder(nuisance="run")
+    with pytest.raises(checks.ConfigError, match=r"no split.*hold_out"):
+        QuickDecoder(nuisance=()).fit(dataset, embeddings)
+    with pytest.raises(ValueError, match=r"nuisance must be one of .*'runn'"):
+        QuickDecoder(nuisance=("runn",)).fit(split, embeddings)
+    with pytest.raises(ValueError, match="what is held out must be one of"):
+        QuickDecoder(nuisance=()).fit(dataset.hold_out("run", ["2"]), embeddings)
+    with pytest.raises(checks.ConfigError, match="what is decoded"):
+        QuickDecoder(nuisance=(), label_column="kind").fit(split, embeddings)
+    with pytest.raises(ValueError, match="not fitted"):
+        QuickDecoder(nuisance=()).score()
+    with pytest.raises(checks.ConfigError, match="no classes"):
+        fitted.classify()
+
+
+def test_only_what_there_is_enough_of_is_calibrated(embeddings):
+    wide = Embeddings.from_arrays(range(4), np.eye(4, 500), "wide")
+    assert first_settings(embeddings, 60).calibrate
+    assert not first_settings(embeddings, 59).calibrate and not first_settings(wide, 499).calibrate
+    assert first_settings(wide, 500).adapter.shared_dim == 256
