@@ -34,12 +34,13 @@ def script(data: Mapping[str, Any]) -> str:
     """The data as a script: opened from disk a page may not read files, but may run them.
 
     Nothing in it can end a script or begin a tag, whatever names a dataset holds: ``<``, ``>``, ``&`` and all that is
-    not ASCII are escaped. NaN is refused with a ValueError.
+    not ASCII are escaped. It is read as JSON, where ``__proto__`` is a name like others. NaN is refused by a
+    ValueError.
     """
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for letter in "<>&":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return f'"use strict";\nconst BRAINDEC = {text};\n'
+    return f'"use strict";\nconst BRAINDEC = JSON.parse({json.dumps(text)});\n'
 
 
 def write(folder: Path, title: str) -> None:

@@ -48,8 +48,9 @@ const say = value => value === null || value === undefined ? "–"
 // What is looked at, as the part of the address behind #: it can be sent to others.
 const state = {
   read() {
-    const told = new URLSearchParams(location.hash.slice(1)), chosen = {};
-    for (const [name, value] of told) if (name.startsWith("f.")) chosen[name.slice(2)] = value;
+    const told = new URLSearchParams(location.hash.slice(1));
+    const chosen = Object.fromEntries([...told].filter(([name]) => name.startsWith("f."))
+      .map(([name, value]) => [name.slice(2), value]));
     const bound = name => told.get(name) === null || told.get(name) === "" || Number.isNaN(+told.get(name))
       ? null : +told.get(name);
     return { view: told.get("view") || "overview", search: told.get("q") || "", chosen, sort: told.get("sort") || "",
@@ -74,7 +75,7 @@ const state = {
 
 // Everything that a search looks through, in small letters, made once an item.
 const haystack = item => item.haystack ??= [item.name, item.who, ...Object.entries(item.facets || {}).flat(),
-  ...(item.texts || []).flat(), ...(item.near ? [] : [])].join(" ").toLowerCase();
+  ...(item.texts || []).flat()].join(" ").toLowerCase();
 
 const matching = (view, now) => {
   const words = now.search.toLowerCase().split(/\s+/).filter(Boolean);

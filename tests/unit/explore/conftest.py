@@ -27,7 +27,8 @@ def gallery(rng, n, names=None, *, subject=1):
         "names": names, "scores": {"ssim": np.arange(n) / n, "distance": rng.permutation(n).astype(float)},
         "lower": ["distance"], "captions": [f"presented: number {name}" for name in names],
         "texts": {"decoded caption": ["a blue disc"] * n},
-        "labels": {"shape": [("ring", "heart")[i % 2] for i in range(n)], "owner": names},
+        "labels": {"shape": [("ring", "heart")[i % 2] for i in range(n)], "owner": names,
+                   "__proto__": [("one", "two")[i % 2] for i in range(n)]},
         "verdicts": [{"colour": ("from the brain", "from the prior")[i % 2]} for i in range(n)],
         "section": "pictures", "caption": "Pictures.",
     }  # fmt: skip

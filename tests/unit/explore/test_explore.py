@@ -21,7 +21,7 @@ from braindec.types import Report
 def data(folder):
     """What data.js tells the page."""
     text = (folder / "data.js").read_text()
-    return json.loads(text[text.index("{") : text.rindex(";")])
+    return json.loads(json.loads(text[text.index("(") + 1 : text.rindex(")")]))
 
 
 def small(folder, *panels):
@@ -71,7 +71,8 @@ def test_a_picture_carries_its_scores_labels_verdicts_and_texts(made):
     assert [n["lower"] for n in found["numbers"]] == [False, True]
     assert item["numbers"][0] == pytest.approx(0.3)
     assert item["facets"] == {
-        "subject": "sub-01 fmri", "shape": "heart", "owner": "scene-00003", "colour in the picture": "from the prior",
+        "subject": "sub-01 fmri", "shape": "heart", "owner": "scene-00003", "__proto__": "two",
+        "colour in the picture": "from the prior",
     }  # fmt: skip
     assert [label for label, _ in item["shots"]] == ["presented", "reconstructed", "sample 1", "sample 2"]
     assert item["texts"] == [["", "presented: number scene-00003"], ["decoded caption", "a blue disc"]]
