@@ -48,7 +48,9 @@ from braindec.data import (
 from braindec.data.loader import MappedRows
 from braindec.types import ArraySpace, Table, Trials
 
-SOAK_FILES = 5000
+SOAK_FILES = 5000  # of all formats together
+OWN = ("prepared", "stimuli", "decoder weights", "decoder settings", "decoder space")
+OWN_FILES = 2000  # of those that braindec writes, none of which may be read as anything but what was written
 FEW = 12  # of each format in the fast tests
 SECONDS = 15  # of a processor, a file
 PATIENCE = (
@@ -245,6 +247,39 @@ def read_ours(path: Path) -> list[np.ndarray]:
     return [found.responses[:], mapped[:], *found.table.values(), np.array([found.units, found.key])]
 
 
+def write_decoder(path: Path, rng: np.random.Generator) -> None:
+    """Weights, settings, measured space and card of a small decoder, fitted on the planted trials."""
+    from braindec import train
+    from braindec.adapters import linear as adapters_linear
+    from braindec.backbones import linear
+    from braindec.data import NeuralDataset, Split
+    from braindec.decoder import BrainDecoder, Settings
+    from braindec.losses import mse
+    from braindec.types import Embeddings, StimulusSet
+
+    ids = tuple(f"s{i}" for i in range(12))
+    split = Split("default", "stimulus", {"train": ids[:8], "test": ids[8:]})
+    dataset = NeuralDataset.from_trials([trials(rng)], StimulusSet(ids, "none"), split, name="planted")
+    values = rng.standard_normal((12, 1, 4)).astype(np.float32)
+    embeddings = Embeddings(ids, values, "planted", {"model": "planted"}, "0" * 64)
+    settings = Settings(
+        adapters_linear.Config(shared_dim=4), linear.Config(), mse.Config(), calibrate=False,
+        train=train.Config(n_steps=1, batch_size=8, device="cpu"),
+    )  # fmt: skip
+    made = BrainDecoder.build(settings, dataset.info, embeddings.info)
+    made.fit(dataset.part("train"), embeddings, progress=False).save_pretrained(path.parent)
+
+
+def read_decoder(path: Path) -> list[np.ndarray]:
+    from braindec.decoder import BrainDecoder
+
+    found = BrainDecoder.from_pretrained(path.parent)
+    return [
+        *(v.numpy() for v in found.state_dict().values()),
+        np.array(json.dumps(found.provenance, sort_keys=True)),
+    ]
+
+
 def read_shown(path: Path) -> list[np.ndarray]:
     found = layout.read_stimuli(path)
     return [found.images(found.ids), np.array(found.ids), np.array(sorted(found.captions.items()))]
@@ -311,6 +346,9 @@ FORMATS = {
                    lambda p: np.array(len(catalogue.read_card(p).facts)), countless=True),
     "prepared": Format("sub-01_fmri_.h5", write_trials, read_ours, verified=True),
     "stimuli": Format("stimuli_.h5", write_stimuli, read_shown, verified=True),
+    "decoder weights": Format("model.safetensors", write_decoder, read_decoder, verified=True),
+    "decoder settings": Format("config.json", write_decoder, read_decoder, verified=True),
+    "decoder space": Format("preprocessing.h5", write_decoder, read_decoder, verified=True),
 }  # fmt: skip
 
 
@@ -405,7 +443,7 @@ def test_fif_tags_that_point_in_a_circle_are_refused(tmp_path, rng):
 @pytest.mark.soak
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_are_refused_or_read_with_an_equal_shape(name):
-    n = -(-SOAK_FILES // len(FORMATS))
+    n = max(-(-SOAK_FILES // len(FORMATS)), -(-OWN_FILES // len(OWN)) if name in OWN else 0)
     found = in_a_process(name, 0, n)
     print(name, dict(Counter(came for _, came in found if came in ("refused", "equal", "other values"))))
     assert len(found) == n and not wrong(found), wrong(found)[:10]
