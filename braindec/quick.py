@@ -59,10 +59,11 @@ def first_settings(
     seed : int
     """
     n_values = int(np.prod(embeddings.info.shape))
+    calibrate = n_values <= MAX_CALIBRATED and n_stimuli >= max(MIN_CALIBRATED, n_values)
     return Settings(
         adapter.Config(shared_dim=min(MAX_SHARED, n_values)), backbone.Config(), mse.Config(),
         preprocessing=preprocessing, fit="closed_form", seed=seed,
-        calibrate=n_values <= MAX_CALIBRATED and n_stimuli >= max(MIN_CALIBRATED, n_values),
+        calibrate=calibrate, n_folds=3 if calibrate else 0,
     )  # fmt: skip
 
 
@@ -281,6 +282,7 @@ class QuickDecoder:
                 )
         split = dataset.split
         n = len(dataset.stimulus_ids) if split is None or unit != "stimulus" else len(split.values("train"))
+        n = 0 if self.label_column else n  # a few classes leave no error to learn, and runs are few
         settings = self.settings or first_settings(
             embeddings, n, preprocessing=self.preprocessing, seed=self.seed
         )

@@ -69,23 +69,41 @@ def write(report: Report, folder: str | Path) -> Path:
 
 
 def picture(
-    report: Report, rows: Sequence[str] = ("presented", "reconstructed", "retrieved"), n_columns: int = 12
+    report: Report,
+    rows: Sequence[str] = ("presented", "reconstructed", "retrieved"),
+    n_columns: int = 12,
+    *,
+    panels: Sequence[str] = (),
 ) -> bytes:
-    """The first columns of a report's first panel of pictures as one PNG, for a slide or a README.
+    """The first columns of a report's panels of pictures as one PNG, for a slide or a README.
 
     Of a panel with scores, as many of the best as of the worst, in the order of the scores.
+
+    Parameters
+    ----------
+    report : Report
+    rows : sequence of str
+        Of each panel.
+    n_columns : int
+    panels : sequence of str
+        Titles of panels (``"sub-01 fmri"``), one below the other; the first one alone by default.
 
     Raises
     ------
     ValueError
         If the report has no panel of pictures, or it lacks a row.
     """
-    grids = [payload for _, kind, payload in report.panels if kind == "image_grid"]
+    grids = {title: payload for title, kind, payload in report.panels if kind == "image_grid"}
     if not grids:
         raise ValueError("this report has no panel of pictures.")
-    columns = _columns(grids[0], n_columns)
-    chosen = {row: checks.known_key("row of pictures", row, grids[0]["rows"])[columns] for row in rows}
-    return plots.image_grid(chosen)
+    shown: dict[str, np.ndarray] = {}
+    for title in panels or list(grids)[:1]:
+        grid = checks.known_key("panel of pictures", title, grids)
+        columns = _columns(grid, n_columns)
+        for row in rows:
+            pictures = checks.known_key("row of pictures", row, grid["rows"])[columns]
+            shown[f"{title}\n{row}" if panels else row] = pictures
+    return plots.image_grid(shown)
 
 
 def _columns(payload: Mapping[str, Any], n_columns: int) -> np.ndarray:
