@@ -1,4 +1,4 @@
-"""The figures of docs/figures.md: its code is run in a temporary folder, its pictures are kept as docs/images/figure-*.png."""
+"""The figures of docs/figures.md: its code is run in a temporary folder, its pictures are kept in docs/images."""
 
 from __future__ import annotations
 

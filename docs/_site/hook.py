@@ -14,10 +14,10 @@ import gathered
 import links
 import reference
 import tables
+from cells import notebook_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from notebooks import notebook_pages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from gathered import SOURCES
+
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -20,6 +22,7 @@ def notebook_pages(repository: Path) -> dict[str, str | bytes]:
         cells = json.loads(path.read_text())["cells"]
         markdown, pictures = _page(cells, path.stem)
         found[f"notebooks/{path.stem}.md"] = markdown
+        SOURCES[f"notebooks/{path.stem}.md"] = f"notebooks/{path.name}"
         found |= {f"notebooks/{name}": content for name, content in pictures.items()}
         rows.append(f"| [{_title(markdown, path.stem)}]({path.stem}.md) | `notebooks/{path.name}` |")
     about = "# Notebooks\n\nShort, and run by the tests: what they show is what they print."
