@@ -79,6 +79,7 @@ def _prepare(parser: Any) -> None:
         help="only these, e.g. '[1,2]'; all by default",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at work (1)")
+    _add_backend(parser)
     parser.add_argument(
         "--fetch", action="store_true", help="download the raw files first, where that is possible"
     )
@@ -103,6 +104,7 @@ def _run(parser: Any) -> None:
         "--data", type=Path, default=None, metavar="DIR", help="folder of the prepared dataset"
     )
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="folder of report and decoder")
+    _add_backend(parser)
     parser.add_argument(
         "--smoke", action="store_true", help="small synthetic data and settings: does it run at all?"
     )
@@ -201,6 +203,16 @@ def _list(parser: Any) -> None:
 def _info(parser: Any) -> None:
     parser.add_argument(
         "name", type=str, help="a dataset, recipe or part, e.g. haxby2001 or backbones/linear"
+    )
+
+
+def _add_backend(parser: Any) -> None:
+    parser.add_argument(
+        "--backend",
+        type=str,
+        default=None,
+        metavar="NAME",
+        help="where independent jobs run: loky (processes here), dask, ray or submitit (SLURM); see docs/cluster.md",
     )
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from braindec import checks, headers
+from braindec import checks, headers, jobs
 from braindec.cli import (
     _audit,
     _compare,
@@ -47,11 +47,12 @@ def _run(options: Any) -> None:
     from braindec import recipe
 
     said = {"sets": options.set, "smoke": options.smoke}
-    if options.seeds == 1:
-        _saved.tell(recipe.run(options.recipe, options.data, options.out, **said), options.out)
-        return
-    for place, found in recipe.run_seeds(options.recipe, options.data, options.out, options.seeds, **said):
-        _saved.tell(found, place)
+    with jobs.on(options.backend):
+        if options.seeds == 1:
+            _saved.tell(recipe.run(options.recipe, options.data, options.out, **said), options.out)
+            return
+        for place, found in recipe.run_seeds(options.recipe, options.data, options.out, options.seeds, **said):
+            _saved.tell(found, place)
 
 
 def _prepare(options: Any) -> None:
@@ -70,7 +71,8 @@ def _prepare(options: Any) -> None:
         functions["fetch"](options.raw, **said)
     if options.set:
         said["sets"] = tuple(options.set)
-    counts = functions["prepare"](options.raw, options.out, n_jobs=options.jobs, **said)
+    with jobs.on(options.backend, options.jobs if options.jobs > 1 else -1):
+        counts = functions["prepare"](options.raw, options.out, n_jobs=options.jobs, **said)
     verb = "would be prepared" if options.dry_run else "prepared"
     for key, n_trials in counts.trials.items():
         print(f"{key}: {n_trials} trials {verb}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, store
+from braindec import jobs as jobs_of
 from braindec.data import download, layout, staging
 from braindec.data.catalogue import Counts, counts
 from braindec.data.dataset import NeuralDataset
@@ -155,20 +156,14 @@ class Whole:
         return self._counts(out)
 
     def _write_recordings(self, out: Path, made: Path, n_jobs: int) -> None:
-        import joblib
-
         marks = {
             s.key: {"settings": dict(self.settings), "stamps": staging.stamps(s.files)} for s in self.sources
         }
         missing = [s for s in self.sources if not _is_done(made, self.raw, s, marks[s.key])]
         jobs = {s.key: _session_jobs(s, marks[s.key]) for s in missing if s.by_session}
         paths = staging.stage(out, [job for own in jobs.values() for job in own], n_jobs)
-        joblib.Parallel(n_jobs=n_jobs)(
-            joblib.delayed(_write)(
-                made, self.raw, s, marks[s.key], [(paths[job.name], job.index) for job in jobs.get(s.key, [])]
-            )
-            for s in missing
-        )
+        sessions = {s.key: [(paths[job.name], job.index) for job in jobs.get(s.key, [])] for s in missing}
+        jobs_of.each(_write, ((made, self.raw, s, marks[s.key], sessions[s.key]) for s in missing), n_jobs)
         for path in made.glob("*.h5"):  # of an earlier choice of subjects
             if not any(source.key in path.name for source in self.sources):
                 path.unlink()

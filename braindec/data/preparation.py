@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from braindec import __version__, checks, store
+from braindec import __version__, checks, jobs, store
 from braindec.data import download, layout, staging
 from braindec.data.catalogue import Counts, counts, raw_folder
 from braindec.data.dataset import NeuralDataset
@@ -138,14 +138,12 @@ class Preparation:
         return Counts({t.key: t.n_trials for t in content.trials}, len(content.ids))
 
     def _prepare(self, raw: Path, out: Path, subjects: tuple[int, ...], n_jobs: int, made_by: str) -> None:
-        import joblib
-
         staged = staging.folder_of(out)
         homes = {
             subject: staged / f"sub-{subject:02d}-{self._made_by((subject,))[:16]}" for subject in subjects
         }
         missing = [s for s, home in homes.items() if not _is_done(home, raw)]
-        joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(self._read_into)(homes[s], raw, s) for s in missing)
+        jobs.each(self._read_into, ((homes[s], raw, s) for s in missing), n_jobs)
         made = staged / "made"
         shutil.rmtree(made, ignore_errors=True)
         self._join(raw, made, list(homes.values()), made_by)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, store
+from braindec import jobs as jobs_of
 from braindec.data import layout
 
 PIECE_BYTES = 32 << 20  # responses are copied in pieces of about this size
@@ -145,15 +146,13 @@ def stage(out: str | Path, jobs: Sequence[Task], n_jobs: int = 1) -> dict[str, P
     DataFileError
         Of the first session that cannot be read; those that were stay.
     """
-    import joblib
-
     checks.unique("names of jobs", [job.name for job in jobs])
     folder = folder_of(out)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {job.name: folder / f"{job.name}.h5" for job in jobs}
     missing = [job for job in jobs if not _is_done(paths[job.name], job)]
     try:
-        joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_do)(paths[job.name], job) for job in missing)
+        jobs_of.each(_do, ((paths[job.name], job) for job in missing), n_jobs)
     except BaseException:
         with contextlib.suppress(OSError):  # it holds what was done
             folder.rmdir()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import checks
+from braindec import checks, jobs
 from braindec.encoding.model import VoxelwiseEncoding
 from braindec.maths import folds as fold_rules
 from braindec.maths import ridge
@@ -84,16 +84,21 @@ def fit_factorised(
     space: Space | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> VoxelwiseEncoding:
-    """`fit` for further responses to the same features (other subjects, permuted pairings)."""
-    fits = [
-        ridge.solve(factors, part, alphas, per_target=True, score=score)
-        for part in _parts(responses, factors)
-    ]
+    """`fit` for further responses to the same features (other subjects, permuted pairings).
+
+    Pieces of the voxels are jobs of their own where `jobs.on` (or `joblib.parallel_config`) asks for several.
+    """
+    fits = jobs.each(_solved, ((factors, part, alphas, score) for part in _parts(responses, factors)))
     weights, intercept, alpha = (
         torch.cat([getattr(f, name) for f in fits], -1) for name in ("weights", "intercept", "alpha")
     )
     best = torch.cat([_best(f) for f in fits])
     return VoxelwiseEncoding(weights, intercept, alpha, best, score, len(factors.x), space, about or {})
+
+
+def _solved(factors: RidgeFactors, part: Tensor, alphas: ridge.Alphas, score: str) -> ridge.RidgeFit:
+    """Some voxels; a job of its own."""
+    return ridge.solve(factors, part, alphas, per_target=True, score=score)
 
 
 def _best(fit: ridge.RidgeFit) -> Tensor:
@@ -106,7 +111,8 @@ def _parts(responses: Tensor | np.ndarray, factors: RidgeFactors) -> list[Tensor
     checks.n_axes("responses", responses, ("sample", "voxel"))
     if isinstance(responses, Tensor):
         checks.finite("responses", responses)
-        return [responses]
+        n_jobs = jobs.chosen()
+        return [responses] if n_jobs < 2 else list(responses.split(-(-responses.shape[1] // n_jobs), 1))
     return (_read(responses, start, factors) for start in range(0, responses.shape[1], VOXELS_AT_ONCE))
 
 

@@ -1,4 +1,4 @@
-"""Independent refits, several at a time: a forked process each, where the machine allows it."""
+"""Independent refits, several at a time: a forked process each, or wherever `joblib.parallel_config` wants them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from braindec import checks
+from braindec import checks, jobs
 
 _task: Callable[[int], Any] | None = None  # what a forked process finds of its parent
 
@@ -27,11 +28,14 @@ def refits(task: Callable[[int], Any], n: int, *, n_jobs: int, said: str, progre
         A function of its number alone: nothing that it changes outlives it. Its result can be pickled.
     n_jobs : int
         Processes; 0 for as many as there are processor cores. One, and no process at all, where forking is not safe:
-        on other systems than Linux, and once a GPU is in use.
+        on other systems than Linux, and once a GPU is in use. Where the caller chose a backend of joblib for more than
+        one job (`braindec.jobs.on`), that backend's jobs, and as many as it says.
     said : str
         Beside the progress bar.
     """
     checks.at_least("n_jobs", n_jobs, 0)
+    if n > 1 and jobs.chosen():
+        return jobs.each(partial(_elsewhere, task), ((number,) for number in range(n)))
     n_jobs = min(n, n_jobs or os.cpu_count() or 1)
     forks = sys.platform == "linux" and not torch.cuda.is_initialized()
     found = _forked(task, n, n_jobs) if forks and n_jobs > 1 else map(task, range(n))
@@ -52,6 +56,17 @@ def _alone() -> None:
     """One thread for each process: together they fill the machine, and a forked OpenMP pool would hang."""
     torch.set_num_threads(1)
     threadpool_limits(1)  # numpy's and scipy's BLAS
+
+
+def _elsewhere(task: Callable[[int], Any], number: int) -> Any:
+    """One task with one thread, as a forked process would do it."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            return task(number)
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _run(number: int) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import checks
+from braindec import checks, jobs
 from braindec.rdm import distances as measures
 from braindec.rdm import noise as noises
 from braindec.rdm.left_out import left_out_distances
@@ -83,6 +83,10 @@ def searchlight(
     -------
     RDM or Tensor
         Axes ("centre",) or ("time", "centre"); or values (centre, k) or (time, centre, k).
+
+    Notes
+    -----
+    Pieces of the brain are jobs of their own where `jobs.on` (or `joblib.parallel_config`) asks for several.
     """
     checks.one_of("measure", measure, MEASURES)
     checks.one_of("noise", noise, ("shrinkage", "diagonal", None))
@@ -131,18 +135,26 @@ def _all(
     order = where.sizes.argsort(stable=True)
     n_rows = patterns.values[..., 0].numel() + (0 if rows is None else rows.residuals.values[..., 0].numel())
     step = max(1, NUMBERS_AT_ONCE // (n_rows * where.members.shape[1]))
-    parts = []
-    for some in order.split(step):
-        width = int(where.sizes[some].max())
-        members, present = (
-            t[some, :width].to(patterns.values.device) for t in (where.members, where.present)
-        )
-        found = _batch(patterns.values, rows, members, present, measure, noise)
-        parts.append(found if score is None else score(found))
+    n_jobs = jobs.chosen()  # two pieces a job at least
+    step = step if n_jobs == 0 else min(step, -(-len(order) // (2 * n_jobs)))
+    parts = jobs.each(
+        _piece, ((patterns.values, rows, where, some, measure, noise, score) for some in order.split(step))
+    )
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order))
     joined = torch.cat(parts, dim=-2)
     return joined.index_select(-2, back.to(joined.device))
+
+
+def _piece(
+    values: Tensor, rows: _Rows | None, where: Neighbourhoods, some: Tensor, measure: str, noise: str | None,
+    score: Score | None,
+) -> Tensor:  # fmt: skip
+    """Distances of some neighbourhoods, or what is made of them; a job of its own."""
+    width = int(where.sizes[some].max())
+    members, present = (t[some, :width].to(values.device) for t in (where.members, where.present))
+    found = _batch(values, rows, members, present, measure, noise)
+    return found if score is None else score(found)
 
 
 def _batch(
