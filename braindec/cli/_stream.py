@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from braindec.stream import Decoded, LiveDecoder, LivePage
     from braindec.types import Embeddings
 
-Response = tuple[np.ndarray, str, bool]
-"""One response, the name of its event, and whether that is the stimulus that was presented."""
+Response = tuple[np.ndarray, str, str | None]
+"""One response, the name of its event, and the session, where the event is what was presented (else None)."""
 
 
 def add_options(parser: Any) -> None:
@@ -55,6 +55,10 @@ def add_options(parser: Any) -> None:
         metavar="SECONDS",
         help="seconds from one answer to the next (1); 0: none",
     )
+    parser.add_argument(
+        "--session", type=str, default="live", metavar="NAME",
+        help="with --lsl: the training session whose statistics are used, where preprocessing has some for each",
+    )  # fmt: skip
     parser.add_argument("--n", type=int, default=None, help="stop after so many answers")
     parser.add_argument("--k", type=int, default=5, help="stimuli retrieved for each (5)")
     parser.add_argument(
@@ -78,7 +82,7 @@ def run(options: Any) -> None:
     dataset = _saved.read_dataset(chosen, options.data)
     gallery = _gallery(dataset, chosen.embed(dataset, options.data))
     key, responses = _responses(options, decoder, gallery.ids)
-    live = LiveDecoder(decoder, key, gallery, k=options.k)
+    live = LiveDecoder(decoder, key, gallery, k=options.k, session=options.session)
     page = LivePage(f"{key}, live", _pictures(dataset))
     artist = _Artist(live, page, chosen.build_generator() if options.pictures else None)
     with page.serve(options.port) as server:
@@ -101,13 +105,14 @@ def _decode(
     options: Any, live: LiveDecoder, page: LivePage, artist: _Artist, responses: Iterator[Response]
 ) -> None:
     due = time.monotonic()
-    for number, (response, event, known) in enumerate(responses):
+    for number, (response, event, session) in enumerate(responses):
         if options.n is not None and number >= options.n:
             break
         due += options.every
-        decoded = live.decode(response, event)
-        page.show(decoded, known=known and event in live.gallery.ids)
-        artist.take(decoded)
+        decoded = live.decode(response, event, session=session)
+        artist.take(
+            page.show(decoded, known=session is not None), decoded, None if session is None else event
+        )
         time.sleep(max(0.0, due - time.monotonic()))
     artist.close()
 
@@ -119,11 +124,13 @@ class _Artist:
         self._live, self._page, self._generator = live, page, generator
         self._busy: threading.Thread | None = None
 
-    def take(self, decoded: Decoded) -> None:
+    def take(self, number: int, decoded: Decoded, event: str | None) -> None:
         """Begins to draw, unless there is nothing to draw with or another picture is being made."""
         if self._generator is None or (self._busy is not None and self._busy.is_alive()):
             return
-        self._busy = threading.Thread(target=self._draw, args=(decoded, self._generator), daemon=True)
+        self._busy = threading.Thread(
+            target=self._draw, args=(number, decoded, event, self._generator), daemon=True
+        )
         self._busy.start()
 
     def close(self) -> None:
@@ -131,8 +138,8 @@ class _Artist:
         if self._busy is not None:
             self._busy.join()
 
-    def _draw(self, decoded: Decoded, generator: Generator) -> None:
-        self._page.drawn(decoded, self._live.draw(decoded, generator))
+    def _draw(self, number: int, decoded: Decoded, event: str | None, generator: Generator) -> None:
+        self._page.drawn(number, self._live.draw(decoded, generator), event=event)
 
 
 def _gallery(dataset: NeuralDataset, embeddings: Embeddings) -> Embeddings:
@@ -168,7 +175,9 @@ def _responses(options: Any, decoder: BrainDecoder, gallery: Sequence[str]) -> t
             "holds no response to a stimulus of the gallery",
             "Name --data of its dataset, whose test part is shown.",
         )
-    return trials.key, ((np.asarray(trials.responses[[i]])[0], str(ids[i]), True) for i in order.tolist())
+    sessions = trials.table["session"]
+    played = ((np.asarray(trials.responses[[i]])[0], str(ids[i]), str(sessions[i])) for i in order.tolist())
+    return trials.key, played
 
 
 def _heard(options: Any, signal: Any) -> Iterator[Response]:
@@ -184,7 +193,7 @@ def _heard(options: Any, signal: Any) -> Iterator[Response]:
     windows = SlidingWindows(signal.sfreq, n_times / signal.sfreq, step)
     for block in from_lsl(options.lsl, sfreq=signal.sfreq, n_channels=n_channels):
         for window in windows.push(block.signal)[-1:]:  # what is older has passed
-            yield window.signal, f"{window.end_s:.2f} s", False
+            yield window.signal, f"{window.end_s:.2f} s", None
 
 
 def _pictures(dataset: NeuralDataset) -> Callable[[str], np.ndarray]:

@@ -16,6 +16,8 @@ from braindec.types import UNKNOWN, Embeddings, Table, Trials
 if TYPE_CHECKING:
     from braindec.decoder import BrainDecoder, Prediction
 
+ALONE = ("train", "unit_train_rows")  # scopes whose statistics one response needs no others for
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -53,15 +55,28 @@ class LiveDecoder:
         Among which stimuli to retrieve, of the decoder's target space.
     k : int
         How many.
+    session : str
+        Of what is being recorded. Where preprocessing has statistics of each session or run, those of one that it was
+        fitted on are used: name it.
 
     Raises
     ------
     ConfigError
-        If the decoder does not know the subject, or the gallery is of another space or smaller than `k`.
+        If the decoder does not know the subject, its preprocessing looks at trials that come later or came before
+        (scopes ``"unit_unlabelled"`` and ``"causal"``), or the gallery is of another space or smaller than `k`.
     """
 
-    def __init__(self, decoder: BrainDecoder, key: str, gallery: Embeddings, k: int = 5):
+    def __init__(
+        self, decoder: BrainDecoder, key: str, gallery: Embeddings, k: int = 5, *, session: str = "live"
+    ):
         self.signal = checks.known_key("subject", key, dict(decoder.info.signals))
+        for step in decoder.preprocessing[key].steps:
+            if step.scope not in ALONE:
+                raise checks.ConfigError(
+                    f"{type(step).__name__} of {key} has the scope {step.scope!r} and needs further trials; one "
+                    f"response at a time can be decoded where steps have one of {list(ALONE)}. Fit such a decoder."
+                )
+        self._session = session
         checks.same_space(
             "gallery", gallery.space, decoder.outputs[decoder.main].space, "Embed it by that target."
         )
@@ -69,7 +84,7 @@ class LiveDecoder:
         self.decoder, self.gallery, self._k = decoder.eval(), gallery, k
         self.candidates = np.asarray(gallery.values[:], dtype=np.float32)
 
-    def decode(self, response: np.ndarray, event: str = UNKNOWN) -> Decoded:
+    def decode(self, response: np.ndarray, event: str = UNKNOWN, *, session: str | None = None) -> Decoded:
         """What one response is decoded to.
 
         Parameters
@@ -78,9 +93,11 @@ class LiveDecoder:
             As measured: the decoder's fitted preprocessing is applied here.
         event : str
             Its name, for whoever looks at the answer; decoding does not see it.
+        session : str, optional
+            Of this response, where that is another than the one told before.
         """
         began = time.perf_counter()
-        prediction = self.decoder.predict(self.trial(response, event))
+        prediction = self.decoder.predict(self.trial(response, event, session))
         scores = self.decoder.similarity(prediction, self.candidates)[0]
         best = scores.topk(self._k)
         found = tuple(self.gallery.ids[i] for i in best.indices.tolist())
@@ -97,8 +114,9 @@ class LiveDecoder:
         )[0]
         return picture
 
-    def trial(self, response: np.ndarray, event: str = UNKNOWN) -> Trials:
+    def trial(self, response: np.ndarray, event: str = UNKNOWN, session: str | None = None) -> Trials:
         """The response as the one trial of a table."""
+        where = self._session if session is None else session
         values = np.asarray(response, dtype=np.float32)
         if values.shape != tuple(self.signal.shape):
             raise ValueError(
@@ -106,8 +124,8 @@ class LiveDecoder:
             )
         one = np.zeros(1, dtype=np.int64)
         table = Table({
-            "stimulus_id": np.array([event]), "session": np.array(["live"]), "run": np.array(["live"]), "repeat": one,
-            "onset_s": np.zeros(1), "acquisition_order": one - 1, "exchangeability_block": np.array(["live"]),
+            "stimulus_id": np.array([event]), "session": np.array([where]), "run": np.array([where]), "repeat": one,
+            "onset_s": np.zeros(1), "acquisition_order": one - 1, "exchangeability_block": np.array([where]),
         })  # fmt: skip
         s = self.signal
         return Trials(values[None], table, s.space, s.units, s.subject, s.modality, s.sfreq, s.tmin)

@@ -3,7 +3,7 @@
 const EVERY_MS = 200, N_TIMES = 200;
 const of = (id) => document.getElementById(id);
 const times = [];
-let number = 0, drawn = false;
+let number = 0, drawn = 0;
 
 function picture(id) { return "/stimulus.png?id=" + encodeURIComponent(id); }
 
@@ -11,7 +11,7 @@ function figure(name, source, label) {
   of(name + "-box").hidden = source === null;
   if (source === null) return;
   of(name).src = source;
-  if (label !== null) { of(name).alt = label; of(name + "-name").textContent = label; }
+  of(name).alt = of(name + "-name").textContent = label;
 }
 
 function row(id, value, share) {
@@ -45,10 +45,12 @@ function show(state) {
     figure("first", picture(state.found[0]), state.found[0]);
     figure("shown", state.event === null ? null : picture(state.event), state.event);
   }
-  if (state.number !== number || state.drawn !== drawn)
-    figure("drawn", state.drawn ? "/picture.png?n=" + state.number : null, null);
+  if (state.drawn !== null && state.drawn.number !== drawn) {
+    drawn = state.drawn.number;
+    figure("drawn", "/picture.png?n=" + drawn, "answer " + drawn +
+      (state.drawn.event === null ? "" : ", of " + state.drawn.event));
+  }
   number = state.number;
-  drawn = state.drawn;
   of("said").textContent = "Answer " + state.number + (state.hits === null ? "" :
     ": " + state.hits + " of " + state.n_known + " were retrieved first");
   of("numbers").textContent = "last " + state.took_ms.toFixed(1) + ", median " + state.p50_ms.toFixed(1) +

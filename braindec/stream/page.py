@@ -29,7 +29,13 @@ class _Shown:
     number: int
     decoded: Decoded
     known: bool
-    picture: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    number: int
+    event: str | None
+    picture: np.ndarray
 
 
 class LivePage:
@@ -46,33 +52,39 @@ class LivePage:
         self.title, self._pictures = title, pictures
         self._lock = threading.Lock()
         self._shown: _Shown | None = None
+        self._drawn: _Drawn | None = None
         self._took: list[float] = []
         self._hits: list[bool] = []
 
-    def show(self, decoded: Decoded, *, known: bool = False, picture: np.ndarray | None = None) -> None:
-        """Puts an answer on the page.
+    def show(self, decoded: Decoded, *, known: bool = False) -> int:
+        """Puts an answer on the page, and gives its number.
 
         Parameters
         ----------
         decoded : Decoded
         known : bool
             Whether its event names what was presented: it is then shown beside, and hits are counted.
-        picture : uint8 array, shape (height, width, 3), optional
-            Drawn from it. Without one the last drawn picture is not kept: it was another answer's.
         """
         with self._lock:
             self._took.append(decoded.took_ms)
             if known:
                 self._hits.append(decoded.found[0] == decoded.event)
-            self._shown = _Shown(len(self._took), decoded, known, picture)
+            self._shown = _Shown(len(self._took), decoded, known)
+            return self._shown.number
 
-    def drawn(self, decoded: Decoded, picture: np.ndarray) -> bool:
-        """Adds the picture of an answer, if that is still the one that is shown; whether it was."""
+    def drawn(self, number: int, picture: np.ndarray, *, event: str | None = None) -> None:
+        """Puts the picture of an answer on the page, which says of which one: drawing takes longer than decoding.
+
+        Parameters
+        ----------
+        number : int
+            What `show` gave.
+        picture : uint8 array, shape (height, width, 3)
+        event : str, optional
+            What was presented, where that is known.
+        """
         with self._lock:
-            if self._shown is None or self._shown.decoded is not decoded:
-                return False
-            self._shown = _Shown(self._shown.number, decoded, self._shown.known, picture)
-            return True
+            self._drawn = _Drawn(number, event, picture)
 
     def serve(self, port: int = 0) -> Server:
         """The page on this machine's loopback, see `braindec.serving.serve`."""
@@ -84,7 +96,7 @@ class LivePage:
             dynamic={
                 **static,
                 "/state.json": self._state,
-                "/picture.png": self._drawn,
+                "/picture.png": self._picture,
                 "/stimulus.png": self._stimulus,
             },
             port=port,
@@ -93,7 +105,7 @@ class LivePage:
     def state(self) -> dict[str, Any]:
         """What the page shows, as JSON values."""
         with self._lock:
-            shown, took, hits = self._shown, list(self._took), list(self._hits)
+            shown, drawn, took, hits = self._shown, self._drawn, list(self._took), list(self._hits)
         if shown is None:
             return {"title": self.title, "number": 0}
         p50, p99 = np.quantile(took, [0.5, 0.99], method="higher").tolist()
@@ -101,7 +113,8 @@ class LivePage:
         return {
             "title": self.title, "number": shown.number, "event": d.event if shown.known else None,
             "found": list(d.found), "similarity": [float(v) for v in d.similarity], "took_ms": d.took_ms,
-            "drawn": shown.picture is not None, "p50_ms": p50, "p99_ms": p99, "n": len(took),
+            "drawn": None if drawn is None else {"number": drawn.number, "event": drawn.event},
+            "p50_ms": p50, "p99_ms": p99, "n": len(took),
             "hits": sum(hits) if hits else None, "n_known": len(hits),
         }  # fmt: skip
 
@@ -112,12 +125,12 @@ class LivePage:
     def _state(self, _: Mapping[str, str]) -> Reply:
         return json_reply(self.state())
 
-    def _drawn(self, _: Mapping[str, str]) -> Reply:
+    def _picture(self, _: Mapping[str, str]) -> Reply:
         with self._lock:
-            picture = None if self._shown is None else self._shown.picture
-        if picture is None:
-            raise KeyError("no picture has been drawn of what is shown.")
-        return Reply(_png(picture), "image/png")
+            drawn = self._drawn
+        if drawn is None:
+            raise LookupError("no picture has been drawn yet.")
+        return Reply(_png(drawn.picture), "image/png")
 
     def _stimulus(self, query: Mapping[str, str]) -> Reply:
         return Reply(_png(self._pictures(query.get("id", ""))), "image/png")

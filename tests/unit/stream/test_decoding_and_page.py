@@ -94,14 +94,35 @@ def test_the_page_shows_the_last_answer_and_nothing_to_strangers(fitted, planted
 
         assert json.loads(get(f"/state.json{token}")[1]) == {"title": "a <b>run</b>", "number": 0}
         assert get(f"/picture.png{token}")[0] == 404
-        page.show(decoded, known=True)
+        number = page.show(decoded, known=True)
         said = json.loads(get(f"/state.json{token}")[1])
         assert said["found"] == list(decoded.found) and said["event"] == name and said["n"] == 1
-        assert said["hits"] == int(decoded.found[0] == name) and not said["drawn"]
-        assert page.drawn(decoded, np.full((4, 4, 3), 9, np.uint8))
+        assert said["hits"] == int(decoded.found[0] == name) and said["drawn"] is None
+        page.show(live.decode(np.asarray(test_trials.responses[[1]])[0]))
+        page.drawn(number, np.full((4, 4, 3), 9, np.uint8), event=name)
+        assert page.state()["drawn"] == {"number": 1, "event": name} and page.state()["number"] == 2
         assert get(f"/picture.png{token}")[1].startswith(b"\x89PNG")
         assert get(f"/stimulus.png{token}&id={name}")[0] == 200
         assert get(f"/stimulus.png{token}&id=../secret")[0] == 404
         assert b"<script" in get(f"/{token}")[1] and get("/state.json")[0] == 403
-        page.show(live.decode(np.asarray(test_trials.responses[[1]])[0]))
-        assert not page.drawn(decoded, np.zeros((4, 4, 3), np.uint8))  # that answer is no longer shown
+
+
+def test_statistics_that_need_other_trials_are_refused_and_those_of_a_session_are_named(planted, test_trials):
+    def fit(scope: str) -> BrainDecoder:
+        settings = Settings(
+            adapter.Config(shared_dim=8), mlp.Config(width=8, n_blocks=1), clip.Config(),
+            preprocessing=(Standardise("session", scope),), train=Train(n_steps=1),
+        )  # fmt: skip
+        decoder = BrainDecoder.build(settings, planted.dataset.info, planted.embeddings.info)
+        return decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+
+    with pytest.raises(checks.ConfigError, match="Standardise of sub-01_fmri has the scope 'causal'"):
+        LiveDecoder(fit("causal"), "sub-01_fmri", planted.embeddings)
+    response = np.asarray(test_trials.responses[[0]])[0]
+    decoder = fit("unit_train_rows")
+    live = LiveDecoder(decoder, "sub-01_fmri", planted.embeddings)
+    with pytest.raises(ValueError, match="session 'live' has no training rows"):
+        live.decode(response)
+    session = str(test_trials.table["session"][0])
+    ids, _ = decoder.retrieve(test_trials, planted.embeddings, repeats="none")
+    assert live.decode(response, session=session).found == ids[0]
