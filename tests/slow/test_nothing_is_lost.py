@@ -107,7 +107,7 @@ def test_a_preparation_that_is_killed_and_started_again_writes_the_same_bytes(
     end = runs.fit(tmp_path / "whole", work="prepare")
     expected, draw, equal = forked.digests(tmp_path / "whole", "prepared"), random.Random(3), 0
     assert end["codes"] == [0] and len(expected) >= 3, end
-    for i in range(5):
+    for i in range(3):
         place, killed = tmp_path / f"run-{i}", {"codes": [0]}
         while killed["codes"] == [0]:
             killed = runs.fit(place, work="prepare", after=draw.uniform(0.1, 0.9) * end["seconds"])
@@ -115,5 +115,5 @@ def test_a_preparation_that_is_killed_and_started_again_writes_the_same_bytes(
                 (place / "prepared").rename(tmp_path / f"late-{draw.random()}")
         assert runs.fit(place, work="prepare")["codes"] == [0]
         equal += forked.digests(place, "prepared") == expected
-    record_property("prepare, killed", f"{equal}/5 equal")
-    assert equal == 5
+    record_property("prepare, killed", f"{equal}/3 equal")
+    assert equal == 3

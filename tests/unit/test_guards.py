@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import signal
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -181,7 +186,12 @@ CAUSES = {
     "embeddings": ({"given": spoilt("second/sub-01_fmri", 8)}, "second/sub-01_fmri", "sub-01_fmri", 9),
     "loss": ({"aim": exploding}, "", None, 1),
     "gradients": ({"aim": backwards}, None, None, 1),
-    "weights": ({"lr": 1e39, "clip_norm": 0.0, "weight_decay": 1.0, "schedule": "constant"}, None, "sub-01_fmri", 2),
+    "weights": (
+        {"lr": 1e39, "clip_norm": 0.0, "weight_decay": 1.0, "schedule": "constant"},
+        None,
+        "sub-01_fmri",
+        2,
+    ),
 }
 
 
@@ -295,6 +305,53 @@ def test_a_checkpoint_that_has_no_room_is_an_error_and_the_one_before_is_whole(t
     names = sorted(p.name for p in (tmp_path / "full" / "checkpoints").iterdir())
     assert names == [f"train-{step:08d}.{end}" for step in (3, 6) for end in ("json", "pt")]
     again, _ = fitted(folder=tmp_path / "full", checkpoint_every=3)
+    assert torch.equal(weights(whole), weights(again))
+
+
+@pytest.fixture
+def forbid(monkeypatch):
+    """Makes a folder one that may not be written, in either way."""
+    allowed = []
+
+    def forbidden(folder):
+        folder.chmod(0o555)
+        allowed.append(lambda: folder.chmod(0o755))
+        if os.geteuid() == 0:  # whom no permission stops
+            allowed.insert(0, lambda: os.seteuid(0))
+            os.seteuid(65534)
+
+    def read_only(folder):
+        def refuse(**told):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(told["dir"] / (told["prefix"] + "x")))
+
+        monkeypatch.setattr(tempfile, "mkstemp", refuse)
+        allowed.append(monkeypatch.undo)
+
+    def allow():
+        while allowed:
+            allowed.pop(0)()
+
+    yield SimpleNamespace(forbidden=forbidden, read_only=read_only, allow=allow)
+    allow()
+
+
+@pytest.mark.parametrize(("how", "said"), [("forbidden", "Permission denied"), ("read_only", "Read-only")])
+def test_a_folder_that_may_not_be_written_is_an_error_and_the_checkpoint_before_is_whole(how, said, forbid):
+    whole, _ = fitted()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+
+        def forbidding(step):
+            if step == 7:
+                getattr(forbid, how)(folder / "checkpoints")
+            return batch(step)
+
+        with pytest.raises(checks.SaveError, match=rf"00000009.*{said}.*train-00000006\.pt is whole"):
+            fitted(given=forbidding, folder=folder, checkpoint_every=3)
+        forbid.allow()
+        assert len([*(folder / "checkpoints").iterdir()]) == 4
+        again, _ = fitted(folder=folder, checkpoint_every=3)
     assert torch.equal(weights(whole), weights(again))
 
 
