@@ -5,8 +5,8 @@ pictures; then it is told decoded ones. With a folder of GIT or BLIP: captioners
 
 Systems    A7 Brain Captioning (Ferrante et al. 2023, arXiv:2305.11560)
 Run        braindec run brain_captioning --out runs/brain_captioning
-Smoke      braindec run brain_captioning --smoke: ROUGE-L 0.600 [0.57, 0.64] (n 20, null 0.501 of 19 refits, p 0.05),
-           nearest training caption 0.610
+Smoke      braindec run brain_captioning --smoke: ROUGE-L 0.60 [0.56, 0.64] (n 20, shuffled 0.51), depth 0.57 (0.14),
+           pictures two-way 0.66 [0.56, 0.74] (0.54), pixel correlation 0.51 (0.08)
 Needs      nothing: data are generated, weights are shipped (extras models, captions); minutes on 2 cores
 Published  NSD, one person, notebook output of the authors: METEOR 0.304, BLEU-4 0.112 against GIT's captions of the
            pictures
@@ -51,7 +51,7 @@ RECIPE = Recipe(
 SMOKE = (
     "data.subjects=[1]",
     "plan.n_null=1",
-    "settings.world=smoke",
+    "settings.world=small_fmri",
     "settings.captioner.width=48",
     "settings.captioner.depth=1",
     "settings.captioner.n_steps=100",

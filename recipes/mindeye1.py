@@ -5,14 +5,15 @@ that pictures are drawn from is regressed and passes a diffusion prior; a third 
 
 Systems    A1 MindEye
 Run        braindec run mindeye1 --out runs/mindeye1
-Smoke      braindec run mindeye1 --smoke: 0.40 [0.22, 0.61] of 20 scenes (chance 0.05, refitted to shuffled scenes
-           0.10), regressed output 0.60, ridge 0.55
+Smoke      braindec run mindeye1 --smoke: 0.80 [0.58, 0.92] of 20 scenes by the contrasted output (chance 0.05,
+           refitted to shuffled scenes 0.10, ridge 0.95), 1.00 by the regressed one; 12 pictures two-way 0.67
+           (shuffled 0.41), pixel correlation 0.42 (0.06)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  NSD, 982 images, mean of four people: image and brain retrieval 93.6 and 90.1 % of 300, two-way CLIP 94.1
            %, pixel correlation 0.309
 Measured   not measured: needs NSD, CLIP ViT-L/14, and an autoencoder and image generator of that size; retrieval in
            LAION needs its index; simulated people not run in full
-Tried      nothing else yet
+Tried      calibration on few scenes takes retrieval from 0.95 to 0.30
 """
 
 from braindec import evaluate
@@ -58,19 +59,20 @@ SMOKE = (
     "data.subjects=[1]",
     "backbone.width=64",
     "backbone.n_blocks=1",
-    "train.n_steps=60",
+    "train.n_steps=40",
     "train.batch_size=90",
     "train.lr=2e-3",
-    "train.validate_every=60",
-    "prior_train.n_steps=10",
-    "prior_samples=4",
+    "train.validate_every=40",
+    "prior_train.n_steps=20",
+    "prior_samples=8",
     "prior.width=32",
     "prior.depth=1",
     "n_folds=2",
     "generator.n_steps=2",
     "plan.n_null=1",
-    "settings.world=smoke",
-    "settings.n_images=6",
+    "settings.world=small_fmri",
+    "settings.n_images=12",
+    "calibrate=false",
 )
 
 

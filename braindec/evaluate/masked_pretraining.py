@@ -66,8 +66,8 @@ def pretraining_gain(
     plan, protocol, progress = recipe.plan, protocol_named(recipe.protocol), recipe.plan.progress
     if dataset.split is None:
         raise ValueError("the dataset has no split; give it one with with_split(...).")
-    exam = Exam(in_memory(dataset), embeddings, [dataset.split], protocol, recipe.seed, n_jobs=plan.n_jobs,
-                progress=progress)  # fmt: skip
+    exam = Exam(in_memory(dataset), embeddings, [dataset.split], protocol, recipe.seed, recipe.label_column,
+                plan.n_jobs, progress)  # fmt: skip
     first = BrainDecoder.build(recipe, dataset.info, embeddings.info)
     trunk = first.pretrain(dataset.part("train"), settings, out_dir, progress=progress).pretrained
     made: list[BrainDecoder] = []
