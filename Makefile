@@ -18,7 +18,7 @@ endif
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow soak bench bench-gpu recipes-readme clean screenshots
+.PHONY: help demo check test test-slow soak bench bench-gpu recipes-readme clean screenshots notebooks
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: .venv/.ready  ## the fast tests
 test-slow: .venv/.ready  ## the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
 
+notebooks: .venv/.ready  ## run the notebooks and store what they show
+	OMP_NUM_THREADS=1 $(BIN)/python notebooks/_run.py
+
 soak: .venv/.ready  ## 5,000 damaged files of every container: refused or read, never a crash or a hang
 	$(BIN)/python -m pytest -q -m soak
 
@@ -50,7 +53,6 @@ docs: .venv/.ready  ## the documentation site; writes site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 screenshots: .venv/.ready  ## docs/img/*.png, of the runs below runs/ (make demo first) and of the site
-	test -d $(RUNS)/whole_cortex || $(BIN)/braindec run whole_cortex --smoke --out $(RUNS)/whole_cortex
 	$(BIN)/python docs/_screenshots.py --runs $(RUNS)
 
 figures: .venv/.ready  ## the figures of docs/figures.md; writes docs/images/figure-*.png

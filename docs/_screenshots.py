@@ -62,7 +62,7 @@ SHOTS = (
     Shot("explorer-latent", "explorer:demo", "#view=latents&sort=auc", does=OPEN.format(0)),
     Shot("explorer-distances", "explorer:demo", "#view=distances",
          does="open(0); document.querySelector('dialog[open] .asked').scrollIntoView({behavior: 'instant'})"),
-    Shot("explorer-maps", "explorer:whole_cortex", "#view=maps"),
+    Shot("explorer-maps", "explorer:demo", "#view=maps"),
     Shot("explorer-time", "explorer:demo", "#view=time", dark=True),
     Shot("explorer-scores", "explorer:demo", "#view=scores&q=image+retrieval+top-1&sort=value"),
     Shot("explorer-phone", "explorer:demo", "#view=pictures&sort=two_way_identification", PHONE),

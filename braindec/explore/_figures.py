@@ -42,7 +42,7 @@ LACKS = {
     ),
     "maps": (
         "This run mapped nothing onto a brain. Encoding models predict every voxel or vertex from a network's layers:",
-        "braindec run whole_cortex --smoke --out runs/whole_cortex",
+        "braindec run encoding_layers --smoke --out runs/encoding_layers",
     ),
     "time": (
         "This run followed nothing over time: recordings with a time course are EEG and MEG. For one:",

@@ -61,7 +61,7 @@ class List {
   }
 
   card(item, place) {
-    const button = el("button", { type: "button", class: "open", tabindex: place === this.at ? 0 : -1,
+    const button = el("button", { type: "button", class: "press", tabindex: place === this.at ? 0 : -1,
       "aria-haspopup": "dialog" }, this.draw(this.view, item));
     button.addEventListener("click", () => this.open(this.items, place));
     const card = el("li", { class: "item", "data-place": place, "aria-setsize": this.items.length,
@@ -96,9 +96,9 @@ class List {
   }
 
   mark(place) {
-    this.made.get(this.at)?.querySelector(".open").setAttribute("tabindex", -1);
+    this.made.get(this.at)?.querySelector(".press").setAttribute("tabindex", -1);
     this.at = place;
-    this.made.get(place)?.querySelector(".open").setAttribute("tabindex", 0);
+    this.made.get(place)?.querySelector(".press").setAttribute("tabindex", 0);
   }
 
   // Moves to an item: to where it stands first, as it may not exist yet.
@@ -111,7 +111,7 @@ class List {
     else if (top + this.height > innerHeight) scrollBy({ top: top + this.height - innerHeight + GAP, behavior: "instant" });
     this.render();
     this.mark(goal);
-    this.made.get(goal)?.querySelector(".open").focus({ preventScroll: true });
+    this.made.get(goal)?.querySelector(".press").focus({ preventScroll: true });
   }
 
   key(event) {
