@@ -51,6 +51,11 @@ def navigation(repository: Path, folder: str) -> list[Any]:
     return [f"{folder}/{name}.md" for name in ("index", *found)]
 
 
+def recipes() -> dict[str, str]:
+    """Address of each recipe's page, in the repository, by its name."""
+    return {name: f"../recipes/{name}.py" for name in headers.names()}
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table in Markdown; cells are taken as they are."""
     head = list(head)

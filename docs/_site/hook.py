@@ -20,6 +20,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NAMING = ("systems.md", "choose-a-recipe.md")  # pages whose names of recipes and modules are links
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -77,7 +78,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page with tables made of objects, and with links that lead to pages of the site."""
-    filled = tables.filled(markdown)
-    address = page.file.src_uri
+    filled, address = tables.filled(markdown), page.file.src_uri
+    if address in NAMING:
+        filled = links.named(filled, {**gathered.recipes(), **reference.modules_of(REPOSITORY)})
     source = gathered.SOURCES.get(address) or links.source_of(address)
     return links.rewritten(filled, posixpath.dirname(source), address, REPOSITORY)

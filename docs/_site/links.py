@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 # Files of the root that are pages of the site.
@@ -16,9 +17,9 @@ ROOT = {
     "recipes/README.md": "recipes/measured.md",
 }
 FOLDERS = {"datasets": "datasets/index.md", "recipes": "recipes/index.md", "notebooks": "notebooks/index.md"}
-CODE = re.compile(r"(^```.*?^```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(
-    r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<to>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)"
+    r"(?P<code>`[^`\n]*\]\([^`\n]*`)|(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<to>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)"
 )
 
 
@@ -46,6 +47,21 @@ def address_of(path: str, repository: Path) -> str | None:
     return None
 
 
+def named(markdown: str, pages: Mapping[str, str]) -> str:
+    """The text with names in code, where a page is about them, led to that page.
+
+    Parameters
+    ----------
+    markdown : str
+    pages : mapping of str to str
+        Name to address, from where the text is shown.
+    """
+    pieces = FENCED.split(markdown)
+    found = re.compile(r"(?<!\[)`([\w.]+)`(?!\])")
+    led = [found.sub(lambda m: f"[{m[0]}]({pages[m[1]]})" if m[1] in pages else m[0], p) for p in pieces]
+    return "".join(piece if i % 2 else led[i] for i, piece in enumerate(pieces))
+
+
 def rewritten(markdown: str, folder: str, address: str, repository: Path) -> str:
     """The text with each link to a file of the repository led to its page; where it has none, its words stay.
 
@@ -61,7 +77,7 @@ def rewritten(markdown: str, folder: str, address: str, repository: Path) -> str
 
     def led(match: re.Match[str]) -> str:
         to, anchor = match["to"], match["anchor"] or ""
-        if not to or re.match(r"[a-z]+:", to):
+        if match["code"] or not to or re.match(r"[a-z]+:", to):
             return match[0]
         path = posixpath.normpath(posixpath.join(folder, to))
         page = address_of(path, repository)
@@ -72,5 +88,5 @@ def rewritten(markdown: str, folder: str, address: str, repository: Path) -> str
         relative = posixpath.relpath(page, posixpath.dirname(address) or ".")
         return f"{match['image']}[{match['text']}]({relative}{anchor})"
 
-    pieces = CODE.split(markdown)
+    pieces = FENCED.split(markdown)
     return "".join(piece if i % 2 else LINK.sub(led, piece) for i, piece in enumerate(pieces))

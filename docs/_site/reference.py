@@ -35,6 +35,15 @@ def modules(repository: Path, room: str) -> list[str]:
     return sorted(p.stem for p in (repository / "braindec" / room).glob("*.py") if not p.stem.startswith("_"))
 
 
+def modules_of(repository: Path) -> dict[str, str]:
+    """Address of each room's and module's page by its dotted name, from the top of the site."""
+    found = {}
+    for room in rooms(repository):
+        found[f"braindec.{room}"] = f"reference/{room}.md"
+        found |= {f"braindec.{room}.{m}": f"reference/{room}/{m}.md" for m in modules(repository, room)}
+    return found
+
+
 def navigation(repository: Path) -> list[object]:
     """The rooms that there are, by what they are for."""
     listed = [{head: [f"reference/{r}.md" for r in names]} for head, names in _placed(repository).items()]
