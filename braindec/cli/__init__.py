@@ -48,6 +48,8 @@ VERBS = {
     ),
     "pull": ("[NAME]", "fetch published weights at a commit, every byte verified"),
     "push": ("DIR OWNER/NAME", "share a decoder or a prepared dataset on the hub, in one commit"),
+    "new": ("KIND NAME", "write the file of a new dataset, recipe or part, and its test"),
+    "completion": ("SHELL", "print what lets bash, zsh or fish complete verbs, options and names"),
     "doctor": ("", "say what this machine has, and what it can run"),
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),

@@ -21,7 +21,9 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--system", type=str, default="ridge", help="run in every universe: 'ridge' (default) or 'braindec'"
     )
-    parser.add_argument("--metric", type=str, default=None, help="one of the protocol's; its first by default")
+    parser.add_argument(
+        "--metric", type=str, default=None, help="one of the protocol's; its first by default"
+    )
 
 
 def run(options: Any) -> None:

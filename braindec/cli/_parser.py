@@ -13,17 +13,33 @@ from braindec.cli import (
     VERBS,
     _audit,
     _compare,
+    _completion,
     _convert,
     _doctor,
     _encoding,
     _explore,
     _multiverse,
+    _new,
     _pull,
     _push,
     _sae,
     _stream,
     _twin,
 )
+
+
+def built(verb: str) -> Any:
+    """The parser of a verb's options."""
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(
+        prog=f"braindec {verb}",
+        description=VERBS[verb][1],
+        exit_on_error=False,
+        formatter_class=argparse.HelpFormatter,
+    )
+    OPTIONS[verb](parser)
+    return parser
 
 
 def parse(verb: str, words: Sequence[str]) -> Any:
@@ -36,13 +52,7 @@ def parse(verb: str, words: Sequence[str]) -> Any:
     """
     import jsonargparse
 
-    parser = jsonargparse.ArgumentParser(
-        prog=f"braindec {verb}",
-        description=VERBS[verb][1],
-        exit_on_error=False,
-        formatter_class=argparse.HelpFormatter,
-    )
-    OPTIONS[verb](parser)
+    parser = built(verb)
     known = [option for action in parser._actions for option in action.option_strings]
     for word in words:
         name = word.partition("=")[0]
@@ -245,6 +255,8 @@ OPTIONS: dict[str, Callable[[Any], None]] = {
     "convert": _convert.add_options,
     "pull": _pull.add_options,
     "push": _push.add_options,
+    "new": _new.add_options,
+    "completion": _completion.add_options,
     "doctor": _doctor.add_options,
     "list": _list,
     "info": _info,

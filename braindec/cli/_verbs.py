@@ -10,11 +10,13 @@ from braindec import checks, headers, jobs
 from braindec.cli import (
     _audit,
     _compare,
+    _completion,
     _convert,
     _doctor,
     _encoding,
     _explore,
     _multiverse,
+    _new,
     _parser,
     _pull,
     _push,
@@ -51,7 +53,9 @@ def _run(options: Any) -> None:
         if options.seeds == 1:
             _saved.tell(recipe.run(options.recipe, options.data, options.out, **said), options.out)
             return
-        for place, found in recipe.run_seeds(options.recipe, options.data, options.out, options.seeds, **said):
+        for place, found in recipe.run_seeds(
+            options.recipe, options.data, options.out, options.seeds, **said
+        ):
             _saved.tell(found, place)
 
 
@@ -159,6 +163,8 @@ _ACTIONS: dict[str, Callable[[Any], int | None]] = {
     "convert": _convert.run,
     "pull": _pull.run,
     "push": _push.run,
+    "new": _new.run,
+    "completion": _completion.run,
     "doctor": _doctor.run,
     "list": _list,
     "info": _info,
