@@ -53,7 +53,8 @@ class Shot:
 OPEN = "open({})"  # the item of this place in the list
 SHOTS = (
     Shot("report-demo", "report:demo"),
-    Shot("report-demo-pictures", "report:demo", "#pictures"),
+    Shot("report-demo-pictures", "report:demo",
+         does="document.querySelector('#pictures').scrollIntoView({behavior: 'instant'})"),
     Shot("explorer-overview", "explorer:demo"),
     Shot("explorer-pictures", "explorer:demo", "#view=pictures&sort=two_way_identification&order=turn"),
     Shot("explorer-picture", "explorer:demo", "#view=pictures&sort=ssim", does=OPEN.format(2)),
