@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from braindec import checks, hub, train
 from braindec.data import NeuralDataset
 from braindec.data.gallery import Gallery
+from braindec.data.gallery_index import Index
 from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import adapting, decoding, learning, masked, saving
 from braindec.decoder.adaptation import Method, Mode
@@ -227,16 +228,16 @@ class BrainDecoder(nn.Module):
         return decoding.similarity(self, prediction, candidates, direction)
 
     def retrieve(
-        self, trials: Trials, gallery: Embeddings | Gallery, k: int = 5, *, repeats: Repeats = "after"
+        self, trials: Trials, gallery: Embeddings | Gallery | Index, k: int = 5, *, repeats: Repeats = "after"
     ) -> tuple[list[tuple[str, ...]], np.ndarray]:
         """The `k` gallery stimuli most similar to each prediction.
 
         Parameters
         ----------
         trials : Trials
-        gallery : Embeddings or data.gallery.Gallery
+        gallery : Embeddings, data.gallery.Gallery or data.gallery_index.Index
             Of the decoder's target space; another space is refused. A `Gallery` may hold millions: it is searched where
-            it lies, with the same answer.
+            it lies, with the same answer. Of an `Index`, for tens of millions, what it lists is compared.
         k : int
 
         Returns

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from braindec import checks, seeding
 from braindec.data.gallery import Gallery
+from braindec.data.gallery_index import Index
 from braindec.decoder import large_galleries, new_subject, rows
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.spread import spread_of
@@ -80,16 +81,17 @@ def similarity(
 
 
 def retrieve(
-    decoder: BrainDecoder, trials: Trials, gallery: Embeddings | Gallery, k: int, repeats: Repeats
+    decoder: BrainDecoder, trials: Trials, gallery: Embeddings | Gallery | Index, k: int, repeats: Repeats
 ) -> tuple[list[tuple[str, ...]], np.ndarray]:
     """See `BrainDecoder.retrieve`."""
+    if isinstance(gallery, Gallery | Index):
+        stored = gallery.gallery if isinstance(gallery, Index) else gallery
+        _check_space(decoder, "gallery", stored.space, "Embed it with the decoder's target.")
+        checks.in_range("k", k, 1, len(stored))
+        prediction = decoder.predict(trials, repeats=repeats)
+        similarity, rows = large_galleries.nearest(decoder, prediction, gallery, k)
+        return [tuple(stored.ids(row)) for row in rows.tolist()], similarity.numpy()
     _check_space(decoder, "gallery", gallery.space, "Embed it with the decoder's target.")
-    if isinstance(gallery, Gallery):
-        checks.in_range("k", k, 1, len(gallery))
-        similarity, rows = large_galleries.nearest(
-            decoder, decoder.predict(trials, repeats=repeats), gallery, k
-        )
-        return [tuple(gallery.ids(row)) for row in rows.tolist()], similarity.numpy()
     checks.in_range("k", k, 1, len(gallery.ids))
     prediction = decoder.predict(trials, repeats=repeats)
     found = decoder.similarity(prediction, np.asarray(gallery.values[:], dtype=np.float32)).sort(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from braindec.data import gallery as galleries
+from braindec.data.gallery_index import Index
 from braindec.decoder.calibration import WAYS
 from braindec.decoder.prediction import Prediction
 
@@ -29,9 +31,15 @@ class Form(NamedTuple):
 
 
 def nearest(
-    decoder: BrainDecoder, prediction: Prediction, gallery: galleries.Gallery, k: int
+    decoder: BrainDecoder, prediction: Prediction, gallery: galleries.Gallery | Index, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Similarities and rows (n, k) of the gallery, as `BrainDecoder.similarity` compares, the most similar first."""
+    """Similarities and rows (n, k) of the gallery, as `BrainDecoder.similarity` compares, the most similar first.
+
+    An index lists rows that point where the decoded embedding points; those alone are compared.
+    """
+    if isinstance(gallery, Index):
+        asked = torch.from_numpy(np.asarray(prediction.values, np.float32)).flatten(1)
+        return gallery.top_k(asked, k, lambda values: decoder.similarity(prediction, values))
     form = _form(decoder, prediction)
 
     def terms(rows: Tensor) -> tuple[Tensor, Tensor]:
