@@ -68,6 +68,13 @@ SHOTS = (
     Shot("explorer-scores", "explorer:demo", "#view=scores&q=image+retrieval+top-1&sort=value"),
     Shot("explorer-phone", "explorer:demo", "#view=pictures&sort=two_way_identification", PHONE),
     Shot("site-home", "site", "index.html"),
+    Shot("site-home-phone", "site", "index.html", PHONE),
+    Shot("site-notebook", "site", "notebooks/01_quickstart.html"),
+    Shot("site-systems", "site", "systems.html"),
+    Shot("site-systems-phone", "site", "systems.html", PHONE),
+    Shot("site-reference", "site", "reference/rdm/ceilings.html"),
+    Shot("site-dataset", "site", "datasets/haxby2001.html"),
+    Shot("site-recipe", "site", "recipes/mindeye1.html", dark=True),
 )  # fmt: skip
 
 
