@@ -1,7 +1,7 @@
 """Trains everything in braindec/weights from seeded scenes; resumable, one checkpoint a stage.
 
 Run     python datasets/simulated/train_weights.py --cache CACHE [--stage network clip ...]
-Needs   about 75 minutes on two cores with bf16 (AVX-512), 4 GB of memory and 2 GB in CACHE
+Needs   about 90 minutes on two cores with bf16 (AVX-512), 4 GB of memory and 2 GB in CACHE
 Writes  braindec/weights: *.safetensors (fp16), *.json, training.json, SHA256SUMS
 
 Stages run in this order; clip and vae do not need each other and may run as two processes, and unclip may be shared by
