@@ -46,7 +46,7 @@ test-slow: .venv/.ready  ## the tests that take minutes
 notebooks: .venv/.ready  ## run the notebooks and store what they show
 	OMP_NUM_THREADS=1 $(BIN)/python notebooks/_run.py
 
-soak: .venv/.ready  ## 5,000 damaged files of every container: refused or read, never a crash or a hang
+soak: .venv/.ready  ## hours: damaged files, fuzzed parsers, two hundred fits killed again and again
 	$(BIN)/python -m pytest -q -m soak
 
 docs: .venv/.ready  ## the documentation site; writes site/index.html

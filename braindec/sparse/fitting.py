@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from braindec import checkpoints, config
+from braindec import checkpoints, config, stopping
 from braindec.maths.order import Order
 from braindec.ranks import Ranks
 from braindec.sparse import starting
@@ -119,17 +119,27 @@ def train(
         disable=not progress,
         leave=False,
     )
-    for step in bar:
-        mine = ranks.part(order.rows(step))
-        terms = further(step) if further is not None else [None] * len(states)
-        for state, term in zip(states, terms, strict=True):
-            values = state.step(step, rows.read, mine, ranks, term)
-            if (step + 1) % 10 == 0 or step + 1 == last:
-                bar.set_postfix(state.note(step, values))
-        if keeps and folder is not None and (step + 1) % settings.checkpoint_every == 0 and ranks.first:
+
+    def keep(done: int) -> None:
+        if keeps and folder is not None and ranks.first:
             for state in states:
-                state.done.fill_(step + 1)
-            checkpoints.keep(folder, "sparse", run, step + 1, {"tensors": changing, "rows": _logs(states)})
+                state.done.fill_(done)
+            checkpoints.keep(folder, "sparse", run, done, {"tensors": changing, "rows": _logs(states)})
+
+    with stopping.deferred() as asked:
+        for step in bar:
+            mine = ranks.part(order.rows(step))
+            terms = further(step) if further is not None else [None] * len(states)
+            for state, term in zip(states, terms, strict=True):
+                values = state.step(step, rows.read, mine, ranks, term)
+                if (step + 1) % 10 == 0 or step + 1 == last:
+                    bar.set_postfix(state.note(step, values))
+            signal = stopping.agreed(asked, ranks.anywhere)
+            if signal is not None or (keeps and (step + 1) % settings.checkpoint_every == 0):
+                keep(step + 1)
+            if signal is not None:
+                bar.close()
+                asked.obey(signal)
 
 
 @torch.no_grad()

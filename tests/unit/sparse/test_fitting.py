@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
 
-from braindec import sparse
+from braindec import sparse, stopping
 from braindec.checks import ConfigError
 from braindec.sparse import losses, starting, steps
 from braindec.sparse.rows import Rows
@@ -44,6 +46,24 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
     resumed = sparse.fit(*arguments, seed=0, folder=tmp_path, progress=False)
     assert same(weights(resumed), whole)
     assert [r["step"] for r in resumed.rows] == [10, 20, 30, 40]
+
+
+def test_a_signal_lets_the_step_end_and_keeps_it(tmp_path, monkeypatch):
+    arguments = (samples(), CONFIG, settings(checkpoint_every=10))
+    whole = weights(sparse.fit(*arguments, seed=0, progress=False))
+    step = steps.State.step
+
+    def signalled(self, number, *rest):
+        if number == 16:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, number, *rest)
+
+    monkeypatch.setattr(steps.State, "step", signalled)
+    with pytest.raises(stopping.Stopped):
+        sparse.fit(*arguments, seed=0, folder=tmp_path, progress=False)
+    monkeypatch.undo()
+    assert sorted(p.name for p in (tmp_path / "checkpoints").glob("*.pt"))[-1] == "sparse-00000017.pt"
+    assert same(weights(sparse.fit(*arguments, seed=0, folder=tmp_path, progress=False)), whole)
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
