@@ -219,7 +219,7 @@ class NeuralDataset:
         mask : path
             NIfTI (x, y, z) on the same grid.
         stimulus_column : str
-            The column of the events that names what was shown (``"stim_file"``, ``"trial_type"``).
+            Column of the events that names what was shown; one with ``n/a`` there is modelled, and is no trial.
         subject, method, t_r
             1 is sub-01; ``"lss"`` or ``"lsa"``; seconds a volume, where the headers are wrong.
         confounds, sessions : sequences, optional

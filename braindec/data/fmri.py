@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -254,15 +255,17 @@ def _design(
         }
     )
     confounds = recording.confounds
-    frame = make_first_level_design_matrix(
-        np.arange(recording.signal.shape[1]) / recording.sfreq,
-        events,
-        hrf_model=hrf_model,
-        drift_model=drift_model,
-        high_pass=high_pass,
-        add_regs=None if confounds is None else np.stack(list(confounds.values()), axis=1),
-        add_reg_names=None if confounds is None else list(confounds),
-    )
+    with warnings.catch_warnings():  # a button press lasts no time
+        warnings.filterwarnings("ignore", "The following conditions contain events with null duration")
+        frame = make_first_level_design_matrix(
+            np.arange(recording.signal.shape[1]) / recording.sfreq,
+            events,
+            hrf_model=hrf_model,
+            drift_model=drift_model,
+            high_pass=high_pass,
+            add_regs=None if confounds is None else np.stack(list(confounds.values()), axis=1),
+            add_reg_names=None if confounds is None else list(confounds),
+        )
     names = [n for n in frame.columns if n in set(trial_names)] + [
         n for n in frame.columns if n not in set(trial_names)
     ]

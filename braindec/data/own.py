@@ -13,8 +13,7 @@ from braindec.data import fmri, meeg, nifti
 from braindec.data.tables import complete_table
 from braindec.types import ArraySpace, Space, StimulusSet, Table, Trials, VoxelSpace
 
-AXES = ("trial", "voxel or channel", "time")
-KNOWN_COLUMNS = ("session", "run", "onset_s", "acquisition_order", "exchangeability_block")
+NO_STIMULUS = ("n/a", "")  # of a column of events: modelled, and no trial
 
 
 def array_trials(
@@ -194,7 +193,8 @@ def bold_trials(
                 confounds=None if confounds is None else confounds[number],
             )
         )  # fmt: skip
-    return fmri.glm_betas(runs, method=method)
+    found = fmri.glm_betas(runs, method=method)
+    return found.take(~np.isin(found.table["stimulus_id"], NO_STIMULUS))
 
 
 def _column(table: Table, name: str, path: str | Path) -> np.ndarray:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
-
-import pytest
 
 from braindec import headers
 from braindec.cli import _parser
@@ -60,17 +56,3 @@ def test_every_link_to_a_file_leads_to_one(repository):
         prose = re.sub(r"`[^`\n]*`|^    .*$", "", BLOCK.sub("", text), flags=re.MULTILINE)
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", prose):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
-
-
-def test_the_python_of_the_readme_runs_and_prints_what_it_says(repository, tmp_path):
-    text = (repository / "README.md").read_text()  # the pages of docs/: tests/slow/test_docs.py
-    blocks = [code for language, code in BLOCK.findall(text) if language == "python"]
-    assert blocks
-    result = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", "\n".join(blocks)],
-        capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    printed = [float(word) for word in re.findall(r"-?\d+(?:\.\d+)?", result.stdout)]
-    for number in SAID.findall("\n".join(blocks)):
-        assert any(one == pytest.approx(float(number), abs=0.05) for one in printed), (number, result.stdout)

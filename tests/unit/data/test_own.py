@@ -96,7 +96,7 @@ def test_planted_betas_are_recovered_from_runs_and_events(tmp_path, rng):
         nibabel.save(image, bold[-1])
         events.append(tmp_path / f"run{run}.tsv")
         rows = "".join(f"{onset}\t2\tpicture-{i}\n" for i, onset in enumerate(onsets))
-        events[-1].write_text("onset\tduration\tstim_file\n" + rows)
+        events[-1].write_text("onset\tduration\tstim_file\n" + rows + "230\t0\tn/a\n")
     dataset = NeuralDataset.from_bold(bold, events, tmp_path / "mask.nii.gz", stimulus_column="stim_file")
     (trials,) = dataset.trials.values()
     assert trials.table["stimulus_id"].tolist() == [f"picture-{i}" for i in range(4)] * 2
