@@ -10,7 +10,6 @@ from braindec.cli import _parser
 from braindec.data import catalogue
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SAID = re.compile(r"^print\(.*\)\s*# ([0-9.]+)", re.MULTILINE)
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "datasets", "recipes")
 
 
