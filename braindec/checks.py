@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+MOST_SHOWN = 24  # allowed values in a message
+
 
 class BraindecError(Exception):
     """Base of the errors that braindec words itself."""
@@ -72,7 +74,7 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
     """The value itself when it is allowed; else a ValueError that lists what is."""
     if value in allowed:
         return value
-    raise ConfigError(f"{name} must be one of {list(allowed)}, got {value!r}.{suggest(value, allowed)}")
+    raise ConfigError(f"{name} must be one of {_shown(allowed)}, got {value!r}.{suggest(value, allowed)}")
 
 
 def known_key(name: str, key: str, mapping: Mapping[str, Any]) -> Any:
@@ -80,8 +82,15 @@ def known_key(name: str, key: str, mapping: Mapping[str, Any]) -> Any:
     if key in mapping:
         return mapping[key]
     raise ConfigError(
-        f"{name} must be one of {sorted(map(str, mapping))}, got {key!r}.{suggest(key, mapping)}"
+        f"{name} must be one of {_shown(sorted(map(str, mapping)))}, got {key!r}.{suggest(key, mapping)}"
     )
+
+
+def _shown(allowed: Sequence[Any]) -> str:
+    """The allowed values, or the first of them where nobody would read them all."""
+    if len(allowed) <= MOST_SHOWN:
+        return str(list(allowed))
+    return f"{str(list(allowed[:MOST_SHOWN]))[:-1]}, ... {len(allowed) - MOST_SHOWN} more]"
 
 
 def in_range(name: str, value: float, low: float, high: float, *, unit: str = "") -> float:
@@ -154,6 +163,8 @@ def existing_file(path: str | Path, way_out: str) -> Path:
     path = Path(path)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder, and a file is needed. {way_out}")
     near = suggest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
     raise FileNotFoundError(f"{path} does not exist. {way_out}{near}")
 
@@ -163,7 +174,12 @@ def existing_folder(path: str | Path, way_out: str) -> Path:
     path = Path(path)
     if path.is_dir():
         return path
-    raise FileNotFoundError(f"folder {path} does not exist. {way_out}")
+    if path.exists():
+        raise FileNotFoundError(f"{path} is a file, and a folder is needed. {way_out}")
+    near = suggest(
+        path.name, [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    )
+    raise FileNotFoundError(f"folder {path} does not exist. {way_out}{near}")
 
 
 def needs_package(package: str, extra: str | None, feature: str) -> MissingPackageError:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from braindec import checks, registry
 
 T = TypeVar("T")
+DEVICES = {"auto", "cpu"}
 
 
 def to_json(value: Any) -> Any:
@@ -61,6 +62,11 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin in (typing.Union, types.UnionType):
         return _coerce_union(value, typing.get_args(hint), where)
+    if origin is typing.Literal and set(typing.get_args(hint)) == DEVICES and value not in DEVICES:
+        raise checks.ConfigError(
+            f"{where} must be 'auto' (the GPU where torch finds one) or 'cpu', got {value!r}. What torch finds here is "
+            "told by: braindec doctor."
+        )
     if origin is typing.Literal:
         return checks.one_of(where, value, typing.get_args(hint))
     if origin in (tuple, list) or hint in (tuple, list):

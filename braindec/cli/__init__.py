@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb runs: `braindec --help` must answer with
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -54,6 +55,22 @@ VERBS = {
     "list": ("[KIND]", "names of datasets, recipes and parts"),
     "info": ("NAME", "what a dataset, recipe or part is, and its settings"),
 }
+# What the operating system says, in words and with the way out.
+SYSTEM = {
+    errno.ENOSPC: "the disk is full. Make room, or name another disk with --out.",
+    errno.EDQUOT: "your quota of the disk is used up. Make room, or name another disk with --out.",
+    errno.EACCES: "may not be read or written by you. Change its permissions, or name another place.",
+    errno.EPERM: "may not be changed by you. Change its owner or permissions, or name another place.",
+    errno.EROFS: "lies on a disk that cannot be written. Name another place with --out.",
+    errno.EEXIST: "is there already, and is no folder. Name another place with --out.",
+    errno.ENOTDIR: "lies below a file, where a folder is needed. Name another place.",
+    errno.EISDIR: "is a folder, where a file is needed. Name a file in it.",
+    errno.ENAMETOOLONG: "has too long a name for this file system. Name a shorter one.",
+    errno.EMFILE: "cannot be opened: too many files are open. Raise the limit: ulimit -n 4096.",
+    errno.EADDRINUSE: "cannot listen: the port is in use. Name another one with --port, or 0 for any that is free.",
+    errno.ENOMEM: "There is not enough memory: use smaller batches (--set train.batch_size=...; pieces of a batch with "
+    "--set train.pieces=...), fewer subjects or a smaller region, or a machine with more.",
+}
 FAILED = 2  # exit code when the input was wrong; Python's own, 1, when braindec was
 INTERRUPTED = 130
 
@@ -88,13 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (checks.BraindecError, ValueError, TypeError, OSError) as error:
+    except (checks.BraindecError, ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
         if isinstance(error, BrokenPipeError):  # `braindec list datasets | head -1`
             sys.stderr.close()
             return 0
         if debug or not _is_worded(error):
             raise
-        print(f"braindec: {printable(str(error))}", file=sys.stderr)
+        print(f"braindec: {printable(_worded(error))}", file=sys.stderr)
         return FAILED
 
 
@@ -123,12 +140,28 @@ def _run(words: list[str]) -> int:
     return _verbs.run(words[0], words[1:])
 
 
+def _worded(error: Exception) -> str:
+    """The message; of what the system itself refused, with the file and the way out."""
+    if _is_memory(error):
+        first = (str(error).strip().splitlines() or ["out of memory"])[0]
+        return f"{first.rstrip('.')}. {SYSTEM[errno.ENOMEM]}"
+    if not isinstance(error, OSError) or isinstance(error, checks.BraindecError):
+        return str(error)
+    said = SYSTEM.get(error.errno or 0)
+    return str(error) if said is None else f"{'a file' if error.filename is None else error.filename}: {said}"
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory was short, of the machine or of a GPU (torch has a class of its own for that)."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def _is_worded(error: Exception) -> bool:
     """Whether the message is meant for the user: our own errors, files, and what our own lines refuse.
 
     A ValueError out of another library is a fault of braindec, and shows where it happened.
     """
-    if isinstance(error, checks.BraindecError | OSError):
+    if isinstance(error, checks.BraindecError | OSError) or _is_memory(error):
         return True
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

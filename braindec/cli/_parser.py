@@ -27,6 +27,8 @@ from braindec.cli import (
     _twin,
 )
 
+TYPES = {"list": "a list such as '[1,2]'", "int": "a whole number", "float": "a number"}
+
 
 def built(verb: str) -> Any:
     """The parser of a verb's options."""
@@ -62,8 +64,17 @@ def parse(verb: str, words: Sequence[str]) -> Any:
     try:
         return parser.parse_args(list(words))
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
-        said = " ".join(str(error).split())
+        said = _said(" ".join(str(error).split()))
         raise checks.ConfigError(f"{said.rstrip('.')}. See: braindec {verb} --help") from error
+
+
+def _said(text: str) -> str:
+    """What the parser says, with the option as it is typed and types in words."""
+    found = re.search(r"""[Pp]arser key "(\w+)": .*?(?:[Gg]ot value|[Vv]alue): (\S+)""", text)
+    if found is None:
+        return text
+    kind = next((word for mark, word in TYPES.items() if mark in text), "something else")
+    return f"--{found[1].replace('_', '-')} must be {kind}, got {found[2].strip(chr(39))!r}"
 
 
 def _demo(parser: Any) -> None:

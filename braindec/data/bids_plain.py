@@ -16,6 +16,7 @@ from braindec.data.sensors import sensor_space
 from braindec.data.tables import complete_table
 from braindec.types import ArraySpace, Space, Trials, VertexSpace
 
+MOST_VOLTS = 0.1  # median size of what electrodes measure, with their offsets
 EVENTS, ABOUT = "events.csv", "about.json"
 KEYS = ("modality", "units", "sfreq", "tmin", "channels", "montage", "mesh")
 
@@ -60,9 +61,10 @@ def read_trials(folder: Path, subject: int) -> Trials:
     columns = _events(folder / EVENTS)
     if len(columns["stimulus_id"]) != len(responses):
         found = f"has {len(columns['stimulus_id'])} rows but {path.name} has {len(responses)}"
-        raise checks.DataFileError(
-            folder / EVENTS, found, "Write a row for each trial, in the order of the array."
-        )
+        way_out = "Write a row for each trial, in the order of the array."
+        if responses.shape[-1] == len(columns["stimulus_id"]) and responses.ndim == 2:
+            way_out = "The array seems to be transposed, a column a trial: save array.T."
+        raise checks.DataFileError(folder / EVENTS, found, way_out)
     about = _about(folder, responses)
     session = "1"
     return Trials(
@@ -110,7 +112,20 @@ def _about(folder: Path, responses: np.ndarray) -> dict[str, Any]:
     n_channels = len(about.get("channels", range(responses.shape[1])))
     if n_channels != responses.shape[1]:
         raise checks.DataFileError(path, f"names {n_channels} channels of {responses.shape[1]}", COPY_AGAIN)
+    _check_units(path, about, responses)
     return about
+
+
+def _check_units(path: Path, about: dict[str, Any], responses: np.ndarray) -> None:
+    """Refuses potentials of a tenth of a volt, which no electrode measures: they are in other units than they say."""
+    if about["modality"] not in ("eeg", "ieeg") or about.get("units") != "V":
+        return
+    size = float(np.median(np.abs(np.asarray(responses[:20], dtype=np.float64))))
+    if size > MOST_VOLTS:
+        found = f"says units V, but the values are about {size:.3g}; electrodes measure some 0.00001 V"
+        raise checks.DataFileError(
+            path, found, 'Scale the array to volts, or say which units it has: "units": "uV".'
+        )
 
 
 def _space(about: dict[str, Any], held: plain_arrays.Found) -> Space:

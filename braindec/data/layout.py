@@ -217,6 +217,10 @@ def write_manifest(
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The content of dataset.json; a folder without one is refused with the command that prepares it."""
     folder = checks.existing_folder(folder, WAY_OUT)
+    if not (folder / MANIFEST).is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {MANIFEST}, so it is no prepared dataset{_what_it_is(folder)}. {WAY_OUT}"
+        )
     manifest = store.read_json(folder / MANIFEST, WAY_OUT)
     keys = ("schema", "name", "recordings", "stimuli", "splits")
     missing = [key for key in keys if not isinstance(manifest, dict) or key not in manifest]
@@ -226,6 +230,20 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         found = f"has schema {manifest['schema']}, this version reads {SCHEMA}"
         raise checks.DataFileError(folder / MANIFEST, found, "Prepare it again.")
     return manifest
+
+
+def _what_it_is(folder: Path) -> str:
+    """What else a folder seems to be that was given for a prepared one; empty where it cannot be told."""
+    known = {
+        "config.json": "a saved decoder",
+        "report.json": "the folder of a run",
+        "dataset_description.json": "a raw BIDS dataset",
+        "arrays.npy": "raw arrays",
+    }
+    said = next((what for name, what in known.items() if (folder / name).exists()), "")
+    return (
+        f" (but {said})" if said else f" (it has {sorted(p.name for p in folder.iterdir())[:4] or 'nothing'})"
+    )
 
 
 def content_of(stored: store.Stored) -> str:

@@ -49,7 +49,8 @@ class StimulusSet:
         """uint8 (n, height, width, 3) for these ids; of a clip its middle frame."""
         if self.read is None or self.kind not in ("image", "video"):
             raise ValueError(
-                f"this stimulus set holds no images (kind {self.kind!r}); labels are in its table."
+                f"this stimulus set holds no images (kind {self.kind!r}); labels are in its table. Choose a target of "
+                "labels or texts, or prepare the dataset again with its pictures."
             )
         found = self.read(ids)
         return found if self.kind == "image" else np.ascontiguousarray(found[:, found.shape[1] // 2])
