@@ -64,7 +64,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom_and_prints_what_is_shown(
     namespace, printed = {"__name__": "tests.page"}, ""
     for language, code, follows in blocks((REPOSITORY / "docs" / name).read_text()):
         if language == "python":
-            exec(compile(code, f"docs/{name}", "exec"), namespace)
+            exec(compile(code, f"docs/{name}", "exec", dont_inherit=True), namespace)
             printed = capsys.readouterr().out
             said = [float(n) for n in NUMBER.findall(printed)]
             for number in SAID.findall(code):
