@@ -268,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
                 shutil.copyfileobj(file, self.wfile)
 
     def _refuse(self, status: HTTPStatus, why: str, **headers: str) -> None:
-        self.close_connection = True  # a body that nobody reads must not be taken for the next request
+        # Closed: a body that nobody reads must not be taken for the next request.
         body = why.encode()
         self._head(status, MEDIA[".txt"], len(body), False, Connection="close", **headers)
         if self.command != "HEAD":
