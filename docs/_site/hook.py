@@ -16,6 +16,7 @@ import reference
 import tables
 from cells import notebook_pages
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -83,3 +84,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         filled = links.named(filled, {**gathered.recipes(), **reference.modules_of(REPOSITORY)})
     source = gathered.SOURCES.get(address) or links.source_of(address)
     return links.rewritten(filled, posixpath.dirname(source), address, REPOSITORY)
+
+
+@event_priority(-100)  # after the search has written its index
+def on_post_build(config: MkDocsConfig) -> None:
+    """The index of the search as a script too: pages opened from the disk may read no other file."""
+    index = Path(config.site_dir) / "search" / "search_index.json"
+    index.with_suffix(".js").write_text(f"var __index = {index.read_text()}")
