@@ -107,12 +107,15 @@ class Ranks:
     # --------------------------------------------------------------------------------------------- what is shared
 
     def mean_of_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """In place: every rank gets the mean gradient of all; one that has none counts as zero."""
+        """In place: every rank gets the mean gradient of all; one that has none counts as zero.
+
+        Shares of a tensor (FSDP) have the mean already.
+        """
         if self.n == 1:
             return
         bucket: list[Tensor] = []
         for parameter in parameters:
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or hasattr(parameter, "placements"):
                 continue
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -96,6 +96,8 @@ def _repeat_table(stimuli: Tensor) -> Tensor:
 class Trainee(nn.Module):
     """Encoder and losses together, so that a learned temperature is trained with the weights."""
 
+    shardable = ("encoder.backbone",)  # what all ranks reach in every step
+
     def __init__(
         self,
         encoder: Encoder,

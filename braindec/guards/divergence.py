@@ -129,7 +129,9 @@ def _bad_activation(module: nn.Module, again: Callable[[], object]) -> str | Non
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    """Parameters and buffers; of shares what lies on this rank."""
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: v.to_local() if hasattr(v, "to_local") else v for name, v in named.items()}
 
 
 def _bad(tensors: Mapping[str, Tensor]) -> Iterator[str]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from braindec.train.shards import local, share_of, whole
+
 
 class Average:
     """An exponential moving average of what training moves; of nothing where no decay is given.
@@ -34,7 +36,7 @@ class Average:
         self.n += 1
         if self.decay is not None and self.kept:
             decay = min(self.decay, (1 + self.n) / (10 + self.n))
-            torch._foreach_lerp_(self.kept, [p.detach() for p in self._moved], 1 - decay)
+            torch._foreach_lerp_([local(k) for k in self.kept], [local(p) for p in self._moved], 1 - decay)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -49,19 +51,22 @@ class Average:
     def settle_(self) -> None:
         """Leaves the averaged weights in the module for good."""
         for parameter, kept in zip(self._moved, self.kept, strict=True):
-            parameter.copy_(kept)
+            local(parameter).copy_(local(kept))
 
     def state(self) -> dict[str, object]:
-        """For a checkpoint."""
-        return {"n": self.n, "kept": [values.cpu() for values in self.kept]}
+        """For a checkpoint; all ranks ask together."""
+        return {"n": self.n, "kept": whole(self.kept)}
 
     @torch.no_grad()
     def resume_(self, state: dict[str, object]) -> None:
         """Goes on from what `state` gave."""
         self.n = int(state["n"])  # type: ignore[call-overload]  # as `state` wrote it
         for values, saved in zip(self.kept, state["kept"], strict=True):  # type: ignore[call-overload]  # likewise
-            values.copy_(saved)
+            local(values).copy_(local(share_of(saved, values)))
 
+    @torch.no_grad()
     def _swap(self) -> None:
-        for i, parameter in enumerate(self._moved):
-            parameter.data, self.kept[i] = self.kept[i], parameter.data
+        for parameter, kept in zip(self._moved, self.kept, strict=True):
+            own = local(parameter).clone()
+            local(parameter).copy_(local(kept))
+            local(kept).copy_(own)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from braindec.train.settings import Config
+from braindec.train.shards import clip_, is_share
 
 
 def accelerator_of(settings: Config) -> Any:
@@ -30,8 +31,12 @@ def optimizer_of(module: nn.Module, settings: Config) -> torch.optim.AdamW:
 def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
     rest = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return [g for g in groups if g["params"]]
+    groups = [(matrices, weight_decay), (rest, 0.0)]
+    # One step of a group updates whole tensors or shares, not both.
+    parts = [
+        ([p for p in some if is_share(p) == of], decay) for some, decay in groups for of in (False, True)
+    ]
+    return [{"params": some, "weight_decay": decay} for some, decay in parts if some]
 
 
 def rate(settings: Config, step: int) -> float:
@@ -49,6 +54,8 @@ def rate(settings: Config, step: int) -> float:
 
 def norm_of_gradients(accelerator: Any, module: nn.Module, settings: Config) -> Tensor:
     """Clips the gradients where that is asked for; gives the norm that they had."""
+    if any(is_share(p) for p in module.parameters()):
+        return clip_(module, settings.clip_norm)
     if settings.clip_norm > 0:
         clipped: Tensor = accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
         return clipped

@@ -17,6 +17,7 @@ from braindec.ranks import Ranks
 from braindec.train import optimise
 from braindec.train.average import Average
 from braindec.train.settings import Config, Log
+from braindec.train.shards import Shards, share_out_, whole
 
 Objective = Callable[[nn.Module, Mapping[str, Any], float, torch.Generator], dict[str, Tensor]]
 Batch = Callable[[int], Mapping[str, Any]]
@@ -46,19 +47,24 @@ class Run:
         self.validate, self.gathered, self.ranks = validate, gathered, Ranks.here()
         self.accelerator = optimise.accelerator_of(settings)
         self.log, self.best, self.first = Log(), (-float("inf"), _weights(module)), 0
-        optimizer = optimise.optimizer_of(module, settings)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: optimise.rate(settings, s))
         self.pieces = settings.pieces
         if self.pieces > 1:
             guards.divide(module, self.pieces)
+        saved = self._saved()
+        if saved is not None:
+            module.load_state_dict(saved["module"])
         module.to(self.accelerator.device)
+        self.ranks.copy_first_([*module.state_dict().values()])
+        self.shards = Shards(module, settings, self.accelerator.device)
+        optimizer = optimise.optimizer_of(module, settings)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: optimise.rate(settings, s))
         self.average = Average(module, settings.ema)
-        self._resume(optimizer)
+        if saved is not None:
+            self._resume(saved, optimizer)
         # Gradients are averaged here and not by a wrapper, which would wait for parameters that a step does not reach.
         self.prepared = self.accelerator.prepare_model(module, evaluation_mode=True)
         self.optimizer = self.accelerator.prepare(optimizer)
         self.optimizer.zero_grad(set_to_none=True)
-        self.ranks.copy_first_([*module.state_dict().values(), *self.average.kept])
 
     @property
     def lr(self) -> float:
@@ -150,30 +156,35 @@ class Run:
     # ---------------------------------------------------------------------------------------- what is kept of it
 
     def keep(self, step: int) -> None:
-        """Writes a checkpoint; the first rank does."""
-        if self.folder is None or not self.ranks.first:
+        """Writes a checkpoint; the first rank does, and the others give their shares."""
+        if self.folder is None or not (self.ranks.first or self.shards):
             return
         guards.refuse_weights(self.module, partial(self._where, step))
-        scaler = self.accelerator.scaler
-        checkpoints.keep(self.folder, self.name, self.identity, step, {
-            "module": _weights(self.module), "rows": self.log.rows, "pieces": self.pieces,
-            "average": self.average.state(),
-            "optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict(),
+        scaler, state = self.accelerator.scaler, self.optimizer.state_dict()
+        kept = {
+            "module": _weights(self.module), "average": self.average.state(),
+            "optimizer": whole(state) if self.shards else state,
+        }  # fmt: skip
+        if not self.ranks.first:
+            return
+        checkpoints.keep(self.folder, self.name, self.identity, step, kept | {
+            "rows": self.log.rows, "pieces": self.pieces, "scheduler": self.scheduler.state_dict(),
             "scaler": {} if scaler is None else scaler.state_dict(), "gathered": self.gathered or [],
             "best_step": self.log.best_step, "best_value": self.best[0], "best_weights": self.best[1],
         })  # fmt: skip
 
-    def _resume(self, optimizer: torch.optim.Optimizer) -> None:
-        """Goes on from the newest whole checkpoint, if there is one."""
+    def _saved(self) -> dict[str, Any] | None:
+        """The newest whole checkpoint, if there is one."""
         if self.folder is None:
-            return
+            return None
         if self.ranks.first:
             checkpoints.sweep(self.folder, self.name)
-        saved = checkpoints.newest(self.folder, self.name, self.identity)
-        if saved is None:
-            return
-        self.module.load_state_dict(saved["module"])
+        return checkpoints.newest(self.folder, self.name, self.identity)
+
+    def _resume(self, saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        """Goes on from a checkpoint whose weights are in the module."""
         optimizer.load_state_dict(saved["optimizer"])
+        share_out_(optimizer)
         self.scheduler.load_state_dict(saved["scheduler"])
         self.average.resume_(saved["average"])
         self.log = Log(saved["rows"], saved["best_step"])
@@ -200,12 +211,13 @@ class Run:
     def end(self, last: int) -> Log:
         """The module on the CPU with the weights that are kept, and the log."""
         guards.refuse_weights(self.module, partial(self._where, last))
+        if self.validate is None:
+            self.average.settle_()
+            self.log.best_step = last
+        self.shards.end()
         self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False).to("cpu")
         if self.validate is not None:
             self.module.load_state_dict(self.best[1])
-        else:
-            self.average.settle_()
-            self.log.best_step = last
         self.module.eval()
         asked_for = self.settings.checkpoint_every and self.gathered is None
         if self.folder is not None and self.ranks.first and not asked_for:
@@ -237,4 +249,5 @@ def _own(ranks: Ranks) -> tuple[object, ...]:
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+    found: dict[str, Tensor] = whole(dict(module.state_dict()))
+    return found

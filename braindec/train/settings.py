@@ -20,7 +20,9 @@ class Config:
     `ridge_start` begins an encoder as the closed-form solution, where its members have a place for one. `pieces`: a
     step's rows go through the network in so many parts, for less memory and more time, with the same loss over all of
     them; where memory runs out, their number is doubled by itself. `ema`: what is validated and kept is a running
-    average of the weights with this decay, e.g. 0.999 (see `train.average`), not the weights of a step.
+    average of the weights with this decay, e.g. 0.999 (see `train.average`), not the weights of a step. `shard`: under
+    torchrun each rank holds a share of the backbone's weights, gradients and optimiser state (FSDP): for models that
+    are too large for one device.
     """
 
     n_steps: int = 1000
@@ -39,6 +41,7 @@ class Config:
     device: Literal["auto", "cpu"] = "auto"
     pieces: int = 1
     ema: float | None = None
+    shard: bool = False
 
     def __post_init__(self) -> None:
         checks.at_least("train.n_steps", self.n_steps, 0)
@@ -47,6 +50,8 @@ class Config:
         checks.in_range("train.warmup_fraction", self.warmup_fraction, 0.0, 1.0)
         checks.at_least("train.validate_every", self.validate_every, 1)
         checks.at_least("train.pieces", self.pieces, 1)
+        if self.shard and (self.precision == "fp16" or self.pieces > 1):
+            raise checks.ConfigError("train.shard goes with precision 'no' or 'bf16', and with pieces=1.")
         if self.ema is not None:
             checks.in_range("train.ema", self.ema, 0.0, 0.999_999)
 

@@ -66,10 +66,14 @@ if task == "gradient":
 else:
     if ranks.rank == 1:  # unlike first weights must not stay unlike
         torch.nn.init.normal_(encoder.adapter("sub-01_fmri").linear.weight)
-    settings = train.Config(n_steps=8, lr=1e-3, checkpoint_every=2, device="cpu")
+    shard = task.startswith("shard")
+    settings = train.Config(n_steps=8, lr=1e-3, checkpoint_every=2, device="cpu", shard=shard, ema=0.9)
     looks = []
+    stop_at = 4 if task == "shard-half" else None
     log = train.fit(trainee, batch, objective, settings, seed=0, folder=__import__("pathlib").Path(out), progress=False,
-                    validate=lambda m: looks.append(1) or -len(looks) - ranks.rank)
+                    validate=lambda m: looks.append(1) or -len(looks) - ranks.rank, stop_at=stop_at)
+    shares = [hasattr(p, "placements") for p in trainee.parameters()]
+    assert not any(shares)  # whole again
     kept = trainee.state_dict() | {"best": torch.tensor(log.best_step)}
 torch.save(kept, f"{out}/{task}-{ranks.n}-{ranks.rank}.pt")
 ranks.wait()
@@ -114,6 +118,30 @@ def test_two_ranks_train_to_the_weights_of_one_and_decide_alike(tmp_path):
         assert torch.allclose(two[0][name].double(), expected.double(), atol=1e-5), name
     files = sorted(p.name for p in (tmp_path / "two").rglob("train*.pt") if "checkpoints" in str(p))
     assert files == ["train-00000006.pt", "train-00000008.pt"]
+
+
+def losses(folder):
+    """Rows of the log."""
+    lines = [line.split(",") for line in (folder / "train.csv").read_text().splitlines()]
+    return [{name: float(v) for name, v in zip(lines[0], line, strict=True) if v} for line in lines[1:]]
+
+
+def test_shares_of_the_weights_train_to_what_whole_weights_do_and_go_on_where_they_stopped(tmp_path):
+    whole, shared, halved = (tmp_path / name for name in ("whole", "shared", "halved"))
+    for folder in (whole, shared, halved):
+        folder.mkdir()
+    (expected, _), found = results(whole, 2, "train"), results(shared, 2, "shard")
+    for name, value in expected.items():
+        assert torch.equal(found[0][name], found[1][name]), name
+        assert torch.allclose(found[0][name].double(), value.double(), atol=1e-5), name
+    for one, other in zip(losses(whole), losses(shared), strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    kept = torch.load(shared / "checkpoints" / "train-00000008.pt", weights_only=True)
+    assert {n: v.shape for n, v in kept["module"].items()} == {
+        n: v.shape for n, v in expected.items() if n != "best"
+    }
+    results(halved, 2, "shard-half")
+    assert all(torch.equal(found[0][n], v) for n, v in results(halved, 2, "shard")[0].items())
 
 
 def test_a_killed_rank_stops_the_others_with_a_message_and_the_run_goes_on_afterwards(tmp_path):
