@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, hub, train
+from braindec import checks, hub, outlines, train
 from braindec.data import NeuralDataset
 from braindec.data.gallery import Gallery
 from braindec.data.gallery_index import Index
@@ -19,6 +19,7 @@ from braindec.decoder import adapting, decoding, learning, masked, saving
 from braindec.decoder.adaptation import Method, Mode
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.held_out import HeldOut
+from braindec.decoder.outlined import outlined
 from braindec.decoder.prediction import Direction, Prediction, Repeats
 from braindec.decoder.scaling import TargetScaler
 from braindec.decoder.settings import Settings, build_losses, build_prior, settings_of
@@ -442,6 +443,9 @@ class BrainDecoder(nn.Module):
     def raw(self, key: str, signals: Tensor, output: str | None = None) -> Tensor:
         """What a head of the encoder puts out for one subject's prepared signals: (n, n_tokens, n_dims)."""
         return decoding.raw(self, key, signals, output or self.main)
+
+    def _repr_html_(self) -> str:
+        return outlines.pairs("BrainDecoder", outlined(self))
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """An array on the decoder's device."""

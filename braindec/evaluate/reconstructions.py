@@ -33,7 +33,7 @@ from braindec.evaluate.scoring import Judged, scores_of
 from braindec.evaluate.selection import best_of, nearest_to_prediction
 from braindec.evaluate.texts_and_clips import caption_values, captions_left_out, measure_captions, said
 from braindec.generators import Generator
-from braindec.types import Embeddings, Score
+from braindec.types import Embeddings, Score, score_table
 
 ROWS = {
     "braindec": "reconstructed",
@@ -95,7 +95,7 @@ class Gallery:
         return {system: ([[text] for text in true], self.captions[key]) for system, key in made.items()}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reconstructions:
     """Galleries by signal key, their scores, and why metrics of the protocol are not among them, by metric."""
 
@@ -103,6 +103,13 @@ class Reconstructions:
     measured: Mapping[str, Mapping[str, Mapping[str, Measured]]]
     scores: tuple[Score, ...]
     not_computed: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        drawn = ", ".join(f"{len(g.ids)} pictures of {key}" for key, g in self.galleries.items())
+        return f"Reconstructions({drawn})"
+
+    def _repr_html_(self) -> str:
+        return score_table.as_html(repr(self), self.scores)
 
 
 def reconstructions(

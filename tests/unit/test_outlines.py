@@ -57,3 +57,27 @@ def test_a_report_is_one_line_a_metric_with_chance_and_null_beside_all_systems()
 def test_long_values_are_cut_off():
     assert len(outlines.words("x" * 1000)) == outlines.MAX_CHARACTERS
     assert outlines.words((1.23456, 2)) == "1.23, 2"
+
+
+def test_a_decoder_says_what_it_decodes_and_whether_it_is_fitted():
+    from braindec import BrainDecoder, Embeddings
+    from braindec.quick import first_settings
+
+    rng = np.random.default_rng(0)
+    dataset = NeuralDataset.from_arrays(rng.standard_normal((40, 5)), range(40), modality="fmri", units=EVIL)
+    embeddings = Embeddings.from_arrays(range(40), rng.standard_normal((40, 3)), EVIL)
+    decoder = BrainDecoder.build(first_settings(embeddings, 40), dataset.info, embeddings.info)
+    before = decoder._repr_html_()
+    after = decoder.fit(dataset, embeddings, prior=False, progress=False)._repr_html_()
+    assert "sub-01_fmri" in before and "call fit" in before and "closed form, seed 0" in after
+    assert "1 x 3" in after and "linear" in after and "<script" not in after
+
+
+def test_drawn_pictures_say_of_whom_they_are():
+    from types import SimpleNamespace
+
+    from braindec.evaluate.reconstructions import Reconstructions
+
+    found = Reconstructions({f"sub-01{EVIL}": SimpleNamespace(ids=("a", "b"))}, {}, (score(),))
+    assert "2 pictures of sub-01" in repr(found) and "top1" in found._repr_html_()
+    assert "<script" not in found._repr_html_()

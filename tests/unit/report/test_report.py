@@ -255,6 +255,8 @@ def test_the_picture_of_a_report_is_a_png_of_its_first_panel(rng):
     assert found.startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no panel of pictures"):
         picture(Report((), {}))
+    with pytest.raises(ValueError, match="'eeg'"):
+        picture(Report((), {}, (("fmri", "image_grid", {"rows": rows}),)), panels=("fmri", "eeg"))
 
 
 def test_a_list_of_records_in_the_settings_folds_like_any_other_branch():
