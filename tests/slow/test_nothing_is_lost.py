@@ -81,7 +81,7 @@ def test_two_ranks_killed_one_or_both_end_with_the_same_bytes(runs, tmp_path, re
     assert equal == 5 and slowest <= 30
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "4711"])
+@pytest.mark.parametrize("hash_seed", ["4711"])
 def test_another_process_with_another_hash_seed_writes_the_same_bytes(
     hash_seed, whole, tmp_path, record_property
 ):

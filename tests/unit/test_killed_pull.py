@@ -19,7 +19,7 @@ PULL = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize("after", [0.2])
 def test_a_pull_that_is_killed_is_given_again_and_brings_every_byte(after, loopback_hub, record_property):
     commit = loopback_hub.add("someone/model", {"config.json": b"{}", "model.safetensors": WEIGHTS})
     loopback_hub.faults["model.safetensors"] = ["stall"]  # half of it, then silence
