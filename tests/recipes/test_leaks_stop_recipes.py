@@ -36,7 +36,8 @@ def with_a_response_twice(dataset: NeuralDataset) -> NeuralDataset:
     responses = np.array(trials.responses[:])
     if dataset.split is None or dataset.split.unit == "run":
         runs = trials.table["run"]
-        shown, hidden = (int(np.flatnonzero(runs == r)[0]) for r in np.unique(runs)[:2])
+        # the first run is trained on and the last one tested, in folds by run and in a split of its own
+        shown, hidden = (int(np.flatnonzero(runs == r)[0]) for r in np.unique(runs)[[0, -1]])
     else:
         shown, hidden = (
             int(np.flatnonzero(dataset.split.members(trials, dataset.stimuli, part))[0])
