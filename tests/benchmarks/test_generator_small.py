@@ -1,0 +1,26 @@
+"""The benchmark of the shipped generator runs small: what looks at what it draws embeds nearer to what it is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.slow
+def test_pictures_that_were_looked_at_embed_nearer_and_every_share_has_its_n(repository):
+    script = repository / "benchmarks" / "generator.py"
+    run = subprocess.run(
+        [sys.executable, script, "--small"], capture_output=True, text=True, timeout=300, check=True
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    noiseless = found["noiseless"]
+    assert noiseless["the demo's"]["cosine"] > noiseless["10 steps"]["cosine"] + 0.01
+    assert noiseless["the scenes"]["shape"]["n"] >= 12
+    for subject in found["brains"].values():
+        assert set(subject) == {"embedding", *(name for name in noiseless if not name.startswith("the "))} | {
+            "the demo's"
+        }
+        assert all(0 <= one["value"] <= 1 for one in subject["embedding"].values())
