@@ -64,9 +64,9 @@ class MissingPackageError(BraindecError, ImportError):
     """An optional package that the asked feature needs."""
 
 
-def suggest(value: str, allowed: Iterable[str]) -> str:
+def suggest(value: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
     """' Did you mean X?' for the closest allowed name, else nothing."""
-    close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
@@ -165,7 +165,7 @@ def existing_file(path: str | Path, way_out: str) -> Path:
         return path
     if path.is_dir():
         raise FileNotFoundError(f"{path} is a folder, and a file is needed. {way_out}")
-    near = suggest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
+    near = _beside(path, [p for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else [])
     raise FileNotFoundError(f"{path} does not exist. {way_out}{near}")
 
 
@@ -176,10 +176,13 @@ def existing_folder(path: str | Path, way_out: str) -> Path:
         return path
     if path.exists():
         raise FileNotFoundError(f"{path} is a file, and a folder is needed. {way_out}")
-    near = suggest(
-        path.name, [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-    )
+    near = _beside(path, [p for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else [])
     raise FileNotFoundError(f"folder {path} does not exist. {way_out}{near}")
+
+
+def _beside(path: Path, there: Iterable[Path]) -> str:
+    """The name that was meant, where what lies beside it has nearly the same."""
+    return suggest(path.name, [p.name for p in there], cutoff=0.75)
 
 
 def needs_package(package: str, extra: str | None, feature: str) -> MissingPackageError:

@@ -153,7 +153,8 @@ def _worded(error: Exception) -> str:
 
 def _is_memory(error: Exception) -> bool:
     """Whether memory was short, of the machine or of a GPU (torch has a class of its own for that)."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    told = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _is_worded(error: Exception) -> bool:

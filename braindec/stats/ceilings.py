@@ -84,7 +84,11 @@ def variance_components(
     groups = torch.from_numpy(as_labels("stimulus", stimulus, n_trials)).to(responses.device)
     counts = torch.bincount(groups).to(responses.dtype)
     repeated = counts > 1
-    checks.at_least("number of stimuli with repeats", int(repeated.sum()), 1)
+    if not repeated.any():
+        raise ValueError(
+            f"no stimulus of {len(repeated)} was shown more than once, so noise is not told from signal: there is no "
+            "ceiling. Take recordings with repeats, or leave the ceiling out."
+        )
     zeros = torch.zeros(len(counts), responses.shape[1], dtype=responses.dtype, device=responses.device)
     means = zeros.index_add(0, groups, responses) / counts[:, None]
     squares = zeros.index_add(0, groups, (responses - means[groups]).square())

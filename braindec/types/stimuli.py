@@ -152,7 +152,13 @@ class Embeddings:
         row: dict[str, int] = self._row  # type: ignore[attr-defined]  # set in __post_init__ of a frozen dataclass
         missing = [i for i in ids if i not in row]
         if missing:
-            raise ValueError(f"{len(missing)} of {len(ids)} stimuli have no embedding, first {missing[0]!r}.")
+            first = f"{len(missing)} of {len(ids)} stimuli have no embedding, first {missing[0]!r}"
+            if not isinstance(missing[0], str):
+                raise ValueError(
+                    f"{first}: ids are text, not {type(missing[0]).__name__}. Name them as strings."
+                )
+            known = ", ".join(repr(i) for i in self.ids[:3])
+            raise ValueError(f"{first}. Those embedded are {known}, ...: embed this dataset's own stimuli.")
         return np.array([row[i] for i in ids], dtype=np.int64)
 
     def of(self, ids: Sequence[str]) -> np.ndarray:

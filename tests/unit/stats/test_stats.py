@@ -217,7 +217,7 @@ def test_refusals_name_the_argument(rng):
         noise_ceiling(torch.tensor([1.0]), 0)
     with pytest.raises(ValueError, match="smallest ncsnr"):
         noise_ceiling(torch.tensor([-1.0]), 1)
-    with pytest.raises(ValueError, match="stimuli with repeats"):
+    with pytest.raises(ValueError, match="shown more than once"):
         estimate_ncsnr(torch.zeros(3, 2), [0, 1, 2])
     with pytest.raises(ValueError, match="kind must be one of"):
         summarise([1.0], 0.5, generator=rng, kind="share")
