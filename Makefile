@@ -18,7 +18,7 @@ endif
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow soak bench bench-gpu recipes-readme clean screenshots notebooks
+.PHONY: help demo check test test-slow soak bench bench-gpu recipes-readme clean docs figures screenshots notebooks
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
