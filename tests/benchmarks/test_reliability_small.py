@@ -47,5 +47,5 @@ def test_every_line_names_tests_that_there_are(script, repository):
 def test_what_failed_or_was_skipped_is_not_counted_as_passed(script):
     row = script.row_of(script.LINES[0], list(ElementTree.fromstring(CASES).iter("testcase")), 1.0)
     assert (row["passed"], row["failed"], row["skipped"]) == (1, ["b"], 1)
-    assert row["measured"] == "39/40 equal (71 kills)"
+    assert row["measured"] == "39/40 equal (71 kills); 1 of 3 tests, 1 skipped"
     assert "**1 failed**" in script.table({"values": [row]})
