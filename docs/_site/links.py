@@ -19,7 +19,7 @@ ROOT = {
 FOLDERS = {"datasets": "datasets/index.md", "recipes": "recipes/index.md", "notebooks": "notebooks/index.md"}
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(
-    r"(?P<code>`[^`\n]*\]\([^`\n]*`)|(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<to>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)"
+    r"(?P<code>`[^`\n]*`)|(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<to>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)"
 )
 
 
