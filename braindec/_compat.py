@@ -34,13 +34,20 @@ def ensure_torchvision() -> None:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.submodule_search_locations is None:
         return
-    if any(_loads(file) for folder in spec.submodule_search_locations for file in _extension_files(Path(folder))):
+    if torchvision_loads():
         return
     # FRAGMENT, not DEF: a namespace may be defined once in a process, and others may have the same cure.
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in _MISSING_OPERATORS:
         library.define(operator)
     _kept_alive.append(library)
+
+
+def torchvision_loads() -> bool:
+    """Whether the C++ extension of torchvision is there and can be loaded beside this torch."""
+    spec = importlib.util.find_spec("torchvision")
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return any(_loads(file) for folder in folders for file in _extension_files(Path(folder)))
 
 
 def _extension_files(folder: Path) -> list[Path]:

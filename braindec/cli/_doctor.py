@@ -9,6 +9,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+from braindec.cli import _health
+
 # import name -> (distribution, what needs it); those without a note are needed by everything
 PACKAGES = {
     "torch": ("torch", ""),
@@ -65,6 +67,7 @@ def examine() -> dict[str, Any]:
         "disk": {"place": str(place), "free_gb": free_gb},
         "hub": hub,
         "weights": [_can_run(entry, free_gb, gpus) for entry in _table()],
+        **_health.examine(packages, place),
     }
 
 
@@ -149,6 +152,8 @@ def _can_run(entry: Any, free_gb: float, gpus: list[dict[str, Any]]) -> dict[str
 def _lines(found: dict[str, Any]) -> list[str]:
     machine, disk, hub = found["machine"], found["disk"], found["hub"]
     memory = "unknown memory" if machine["memory_gb"] is None else f"{machine['memory_gb']} GB of memory"
+    if found["free_memory_gb"] is not None:
+        memory += f" ({found['free_memory_gb']} free)"
     lines = [
         f"machine   {machine['system']}, {machine['cores']} cores, {memory}, Python {machine['python']}",
         *(f"gpu       {g['name']}, {g['memory_gb']} GB, {g['free_gb']} GB free" for g in found["gpus"]),
@@ -162,6 +167,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         note = PACKAGES[name][1]
         said = version or ("absent" if note else "MISSING, and needed by everything")
         lines.append(f"  {name:<16} {said:<12} {note}".rstrip())
+    lines += _health.lines(found)
     lines += ["", f"weights{'disk GB':>39} {'GPU GB':>7}  state"]
     lines += [_weights_line(row, hub["reachable"]) for row in found["weights"]]
     lines += [

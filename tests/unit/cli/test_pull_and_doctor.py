@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from braindec import cli
-from braindec.cli import _doctor
+from braindec.cli import _doctor, _health
 from braindec.weights import published
 from braindec.weights.published import File, Published
 
@@ -154,3 +154,38 @@ def test_the_doctor_names_what_is_missing_and_fails(monkeypatch, capsys):
     assert cli.main(["doctor"]) == 2
     said = capsys.readouterr().out
     assert "h5py             MISSING" in said and "out of reach, HF_HUB_OFFLINE is set" in said
+
+
+def test_the_doctor_shows_what_is_set_and_no_secret(monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:password@proxy.example:80")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "HF_TOKEN=(set)" in said and "HTTPS_PROXY=http://(user)@proxy.example:80" in said
+    assert "secret" not in said and "password" not in said
+    assert "OMP_WAIT_POLICY lets threads spin" in said
+
+
+def test_the_doctor_names_known_problems_and_the_way_out(monkeypatch, tmp_path):
+    small = type("Usage", (), {"free": 1e9})
+    monkeypatch.setattr(_health.shutil, "disk_usage", lambda _: small)
+    monkeypatch.setattr(_health, "free_memory_gb", lambda: 0.5)
+    monkeypatch.setattr(_health, "_torchvision_is_foreign", lambda: True)
+    found = _health.examine({"torch": "2.5.1+cu121"}, tmp_path / "not" / "there")
+    told = "\n".join(found["problems"])
+    for part in ("CVE-2025-32434", "operator torchvision::nms", "1.0 GB free", "0.5 GB of memory are free"):
+        assert part in told
+    monkeypatch.setattr(_health.util, "find_spec", lambda name: None if name == "mne" else object())
+    tasks = _health.examine({"torch": "2.13.0"}, tmp_path)["tasks"]
+    assert tasks["prepare EEG, MEG, iEEG"] == ["mne"] and tasks["prepare fMRI"] == []
+
+
+def test_nothing_is_found_wrong_where_nothing_is(monkeypatch, tmp_path):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(_health, "_torchvision_is_foreign", lambda: False)
+    monkeypatch.setattr(_health.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1e12}))
+    monkeypatch.setattr(_health, "free_memory_gb", lambda: 64.0)
+    monkeypatch.setattr(_health.sys, "version_info", (3, 12, 9))
+    assert _health.examine({"torch": "2.13.0+cpu"}, tmp_path)["problems"] == []
