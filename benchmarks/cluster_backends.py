@@ -63,7 +63,9 @@ def encoding_folds(n: int) -> Any:
     return folds.folds_by_count(n, 5)
 
 
-def measured(backend: str | None, n_jobs: int, place: Path, raw: Path, sizes: dict[str, int]) -> dict[str, Any]:
+def measured(
+    backend: str | None, n_jobs: int, place: Path, raw: Path, sizes: dict[str, int]
+) -> dict[str, Any]:
     """Seconds of each kind of job, and what they came to."""
     settings = {"folder": str(place / "jobs")} if backend == "submitit" else {}
     found: dict[str, Any] = {"backend": backend or "serial"}
@@ -99,14 +101,20 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
-    sizes = {"voxels": 500, "cube": 6, "refits": 4} if options.smoke else {"voxels": 20_000, "cube": 20, "refits": 16}
+    sizes = (
+        {"voxels": 500, "cube": 6, "refits": 4}
+        if options.smoke
+        else {"voxels": 20_000, "cube": 20, "refits": 16}
+    )
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         catalogue.load("haxby2001")["synthetic"](place / "raw")
         serial = measured(None, options.jobs, place, place / "raw", sizes)
         for backend in (None, *options.backends):
-            found = serial if backend is None else measured(backend, options.jobs, place, place / "raw", sizes)
+            found = (
+                serial if backend is None else measured(backend, options.jobs, place, place / "raw", sizes)
+            )
             names = ("prepare", "encoding", "searchlight", "refits")
             line = {"backend": found["backend"], "start_s": round(found["start_s"], 2)}
             line |= {f"{n}_s": round(found[f"{n}_s"], 2) for n in names}

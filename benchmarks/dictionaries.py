@@ -36,7 +36,9 @@ CODES = Path("things_spose") / "spose_embedding_49d_sorted.txt"
 def main() -> None:
     """Every method on every number of samples and dims; prints a table and writes it."""
     options = parse()
-    torch.set_num_threads(1)  # products as small as these gain nothing from more, and lose where others compute
+    torch.set_num_threads(
+        1
+    )  # products as small as these gain nothing from more, and lose where others compute
     codes, origin = load(options.codes)
     print(
         f"{origin}: {codes.shape[1]} atoms, {float((codes > 0).sum(1).float().mean()):.1f} active a concept"

@@ -56,7 +56,9 @@ def worker(hidden: int, batch_size: int, n_steps: int, *, shard: bool) -> None:
     settings = train.Config(n_steps=n_steps, batch_size=batch_size, lr=1e-4, device="cpu", shard=shard)
     train.fit(trainee, at, objective, settings, seed=0, progress=False)
     if ranks.first:
-        took = [after - before for before, after in itertools.pairwise(began)][2:]  # the first steps make room
+        took = [after - before for before, after in itertools.pairwise(began)][
+            2:
+        ]  # the first steps make room
         print(json.dumps({"ranks": ranks.n, "shard": shard, "n": len(took), "s_a_step": statistics.median(took),
                           "range": [min(took), max(took)]}))  # fmt: skip
 

@@ -9,7 +9,10 @@ from typing import Any
 def add_options(parser: Any) -> None:
     """The options of the verb."""
     parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="of a run, a saved decoder, an autoencoder or a prepared dataset"
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="of a run, a saved decoder, an autoencoder or a prepared dataset",
     )
     parser.add_argument("repository", type=str, help="owner/name; made where it does not exist")
     parser.add_argument(

@@ -176,7 +176,9 @@ def _fold(
     further = [output for output in further if _target_bytes(held, output) <= MAX_HELD_BYTES]
 
     def make() -> Looks:
-        gathered: list[Any] = []  # a look each, where it is and, for a fold that was stopped, in its checkpoint
+        gathered: list[
+            Any
+        ] = []  # a look each, where it is and, for a fold that was stopped, in its checkpoint
 
         def look(module: nn.Module) -> float:
             made, beside = _predict(trainee.encoder, held, main, also)

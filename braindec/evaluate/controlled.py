@@ -109,7 +109,12 @@ def controlled(
         null[key] = {name: np.array([v[name] for v in values]) for name in measured["steered"]}
         found[key] = Compared(ids, presented, drawn, measured)
         gains += differences(
-            found[key], key, recipe.seed, ("steered", ROWS["steered"]), ("plain", ROWS["plain"]), ("steered", key)
+            found[key],
+            key,
+            recipe.seed,
+            ("steered", ROWS["steered"]),
+            ("plain", ROWS["plain"]),
+            ("steered", key),
         )
     return found, scores(found, null, protocol, "steered"), tuple(gains)
 
@@ -202,4 +207,3 @@ def _pictures(
         generator=seeding.torch_generator(seed, "picture"),
         guides=guides,
     )
-

@@ -103,7 +103,9 @@ def two_paths(
         found[key] = Compared(shown.ids, presented, pictures, measured)
         for other in ("semantic", "low_level"):
             alone = (other, f"{ROWS[other]} alone")
-            rows += differences(found[key], key, recipe.seed, ("both", "both paths"), alone, ("paths", key, other))
+            rows += differences(
+                found[key], key, recipe.seed, ("both", "both paths"), alone, ("paths", key, other)
+            )
     return found, scores(found, null, protocol, "both"), tuple(rows)
 
 
@@ -153,4 +155,3 @@ def _sized(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
     resized = interpolate(values, tuple(size), mode="bilinear", align_corners=False, antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-

@@ -165,7 +165,9 @@ class Client:
                     resume.bring(self._url(listed.path, commit), self._headers(), part, listed.n_bytes)
             except self.problems as error:
                 said = f"came not: {line(error)}"
-                n_failed = 1 if _size(part) > max(before, 0) else n_failed + 1  # what goes on is no failure in a row
+                n_failed = (
+                    1 if _size(part) > max(before, 0) else n_failed + 1
+                )  # what goes on is no failure in a row
                 time.sleep(2.0**n_failed)
                 continue
             found = store.sha256_of(part if part.is_file() else blob)

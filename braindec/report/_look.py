@@ -5,10 +5,12 @@ LIGHT = """--paper: #fbfbfa; --card: #ffffff; --ink: #22262b; --quiet: #6a717b; 
 DARK = """--paper: #15181c; --card: #1d2126; --ink: #e6e8eb; --quiet: #9aa2ad; --line: #2f353c; --accent: #5aa5e2;
   --link: #5aa5e2; --accent-soft: #5aa5e233; --gold: #d9b95c; --base: #f09038; --bar: #2b3138; --shade: #000000aa;"""
 
-CSS = f"""
+CSS = (
+    f"""
 :root {{ color-scheme: light dark; --label: 7.6rem; {LIGHT} }}
 @media (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}
-""" + """* { box-sizing: border-box; }
+"""
+    + """* { box-sizing: border-box; }
 html { scroll-behavior: smooth; scroll-padding-top: 3.6rem; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 15.5px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Helvetica Neue", Arial, sans-serif; }
@@ -169,3 +171,4 @@ footer { color: var(--quiet); font-size: 0.85rem; margin: 3rem 0 2.5rem; }
   .panel > svg.figure.small { max-width: 720px; } }
 @media print { nav { display: none; } .panel { break-inside: avoid; } }
 """
+)

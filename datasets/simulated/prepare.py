@@ -75,8 +75,8 @@ def synthetic(
         Added to the world's own seed.
     world : path, optional
         JSON of a world; None is the demo's (about 20 s), ``"development"`` the same but for the gallery, to develop
-        decoders with, ``"smoke"`` the small one for tests (about 3 s), ``"lessons"`` that of the notebooks (about 4 s), ``"meg"`` a
-        small one with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read,
+        decoders with, ``"smoke"`` the small one for tests (about 3 s), ``"lessons"`` that of the notebooks (about 4 s),
+        ``"meg"`` a small one with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read,
         ``"new_subject"`` one with three people who have one session each, ``"modalities"`` one of fMRI, EEG and MEG
         and ``"modalities_smoke"`` a small one of these; ``"small_fmri"``, ``"small_people"``, ``"small_eeg"`` and
         ``"small_meg"`` are those of recipes' smoke runs: few people of little noise.

@@ -73,7 +73,13 @@ def test_a_path_that_does_not_exist_is_no_repository(tmp_path):
 
 
 def test_a_download_is_pinned_and_takes_no_file_that_could_run_code(loopback_hub, tmp_path):
-    files = {"config.json": b"{}", "weights.safetensors": b"x", "code.py": b"", "more.pkl": b"", "README.md": b""}
+    files = {
+        "config.json": b"{}",
+        "weights.safetensors": b"x",
+        "code.py": b"",
+        "more.pkl": b"",
+        "README.md": b"",
+    }
     commit = loopback_hub.add("someone/decoder", files)
     folder = hub.local_or_download("someone/decoder", commit)
     assert folder.name == commit

@@ -6,12 +6,26 @@ import subprocess
 import sys
 import time
 
-HEAVY = ("torch", "numpy", "scipy", "sklearn", "h5py", "nibabel", "nilearn", "mne", "diffusers", "open_clip", "pandas")
+HEAVY = (
+    "torch",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "h5py",
+    "nibabel",
+    "nilearn",
+    "mne",
+    "diffusers",
+    "open_clip",
+    "pandas",
+)
 N_RUNS = 5  # the fastest counts: a busy machine adds time, nothing takes any away
 
 
 def answer(*arguments: str) -> str:
-    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -22,7 +22,9 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def rooms_of(repository: Path) -> list[str]:
     """Every room that the layers contract names."""
-    contracts = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
     layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
     return [room.strip(" ()") for layer in layers for room in layer.split("|")]
 
@@ -86,14 +88,22 @@ def test_imports_for_type_checking_and_through_a_wall_s_door_are_allowed(empty_h
 
 def test_only_the_joints_load_members_by_name(repository):
     library = repository / "braindec"
-    users = {file.relative_to(library).parts[0].removesuffix(".py") for file in library.rglob("*.py") if _loads(file)}
+    users = {
+        file.relative_to(library).parts[0].removesuffix(".py")
+        for file in library.rglob("*.py")
+        if _loads(file)
+    }
     assert users - {"registry"} <= LOADERS
 
 
 def _loads(file: Path) -> bool:
     """Whether a file reaches for `registry.load`, by attribute or by name."""
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Attribute) and node.attr == "load" and ast.unparse(node.value).endswith("registry"):
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr == "load"
+            and ast.unparse(node.value).endswith("registry")
+        ):
             return True
         if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("registry"):
             if any(alias.name == "load" for alias in node.names):

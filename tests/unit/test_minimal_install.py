@@ -36,7 +36,9 @@ def test_the_block_really_hides_the_packages():
 
 
 def test_braindec_and_its_nouns_import():
-    result = without_packages("import braindec, braindec.types, braindec.store, braindec.config, braindec.registry")
+    result = without_packages(
+        "import braindec, braindec.types, braindec.store, braindec.config, braindec.registry"
+    )
     assert result.returncode == 0, result.stderr
 
 

@@ -80,7 +80,9 @@ def test_a_fault_that_stays_leaves_nothing_that_could_be_taken_for_the_weights(l
 def test_what_was_cut_off_is_resumed_and_not_begun_again(loopback_hub, commit, monkeypatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)  # the client keeps whole parts, of 10 MB else
+    monkeypatch.setattr(
+        constants, "DOWNLOAD_CHUNK_SIZE", 50_000
+    )  # the client keeps whole parts, of 10 MB else
     loopback_hub.faults["model.safetensors"] = ["cut"]
     hub.pull(NAME, revision=commit)
     ranges = [r for m, path, r in loopback_hub.asked if m == "GET" and path.endswith("model.safetensors")]
@@ -282,5 +284,7 @@ def test_an_empty_file_comes_too_and_the_hubs_own_client_finds_what_was_pulled(l
     commit = loopback_hub.add(NAME, FILES | {"config.json": b""})
     folder = hub.pull(NAME, revision=commit).snapshot.folder
     assert (folder / "config.json").read_bytes() == b""
-    found = try_to_load_from_cache(NAME, "model.safetensors", cache_dir=published.hub_cache(), revision=commit)
+    found = try_to_load_from_cache(
+        NAME, "model.safetensors", cache_dir=published.hub_cache(), revision=commit
+    )
     assert found == str(folder / "model.safetensors")

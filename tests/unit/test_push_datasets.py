@@ -104,7 +104,9 @@ def test_every_card_is_either_shared_under_a_licence_of_the_hub_or_refused_with_
     for name in catalogue.names():
         facts = catalogue.card(name).facts
         try:
-            shared[name] = _datasets._licence(folder, layout.read_manifest(folder) | {"name": name}, facts, None)
+            shared[name] = _datasets._licence(
+                folder, layout.read_manifest(folder) | {"name": name}, facts, None
+            )
         except ConfigError as error:
             refused[name] = str(error)
     assert {"nsd", "algonauts2023", "pereira2018", "raider", "sherlock"} <= set(refused)

@@ -8,8 +8,7 @@ import torch
 
 from braindec.data.simulated import scenes
 from braindec.generators import embedded_unclip, guided
-from braindec.targets import tiny_openclip
-from braindec.targets import differentiable
+from braindec.targets import differentiable, tiny_openclip
 
 
 @pytest.fixture(scope="module")

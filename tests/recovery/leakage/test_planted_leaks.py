@@ -299,6 +299,7 @@ def test_a_small_object_of_another_shape_is_not_a_copy_and_a_noisy_picture_is():
     noise = np.random.default_rng(0).normal(0, 5, cross.shape)
     noisy = np.clip(cross + noise, 0, 255).astype(np.uint8)
     a, same, other = (
-        torch.from_numpy(i).permute(2, 0, 1)[None].float() for i in (cross, noisy, _one_small_object("square"))
+        torch.from_numpy(i).permute(2, 0, 1)[None].float()
+        for i in (cross, noisy, _one_small_object("square"))
     )
     assert worst_difference(a, same) < APART < worst_difference(a, other)

@@ -204,7 +204,9 @@ def test_a_time_that_reads_little_weighs_little():
     generator = seeded(10)
     region, time, _ = profiles(generator)
     quiet = time.z.clone()
-    quiet[0] = 0.05 * (region.z[0] - region.z.mean(0))  # next to nothing is read, and by chance region 0's latents
+    quiet[0] = 0.05 * (
+        region.z[0] - region.z.mean(0)
+    )  # next to nothing is read, and by chance region 0's latents
     told = (region, replace(time, z=quiet), torch.rand(60, generator=generator), generator)
     plain, weighed = (places.shared(*told, weighed=w, n_draws=2).similarity for w in (False, True))
     assert float(plain[0, 0]) > 0.5

@@ -94,9 +94,7 @@ def test_a_safetensors_file_gives_the_same_folder(tmp_path, tensors):
     save_file(tensors, tmp_path / "last.safetensors")
     convert("mindeye2", tmp_path / "last.safetensors", tmp_path / "a")
     convert("mindeye2", saved(tmp_path / "last.pth", {"model_state_dict": tensors}), tmp_path / "b")
-    assert (tmp_path / "a/model.safetensors").read_bytes() == (
-        tmp_path / "b/model.safetensors"
-    ).read_bytes()
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
 
 
 def test_a_published_system_that_is_pulled_arrives_converted_and_is_there_without_network(

@@ -48,7 +48,9 @@ def test_it_is_solved_below_full_rank_without_a_step_and_retrieves(decoder, plan
     assert stopping_of(decoder.settings) == {"rule": "solved in closed form: no steps"}
 
 
-def test_mindeye2s_published_mixer_is_affine_and_its_solution_is_that_of_the_linear_backbone(decoder, planted):
+def test_mindeye2s_published_mixer_is_affine_and_its_solution_is_that_of_the_linear_backbone(
+    decoder, planted
+):
     mixed = fit(planted, replace(SETTINGS, backbone=mixer.Config("published")))
     trials = planted.dataset.part("test").trials["sub-01_fmri"]
     assert mixed.log.best_step == 0

@@ -17,8 +17,7 @@ from braindec.data.simulated import rendering, scenes
 from braindec.decoder import BrainDecoder, Settings
 from braindec.evaluate import granular, guided, multiple_inputs, structure
 from braindec.losses import mse
-from braindec.targets import tiny_openclip, vae
-from braindec.targets import differentiable
+from braindec.targets import differentiable, tiny_openclip, vae
 from braindec.types import Embeddings
 
 RECIPE = SimpleNamespace(protocol="heldout_stimuli", seed=0, preprocessing=(Standardise(),))

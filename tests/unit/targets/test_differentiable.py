@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from braindec import checks
-from braindec.targets import efficientnet_lite0, pixels, tiny_openclip
-from braindec.targets import differentiable
+from braindec.targets import differentiable, efficientnet_lite0, pixels, tiny_openclip
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from braindec import _compat, checks, weights
-from braindec.targets import openclip, tiny_openclip
-from braindec.targets import differentiable
+from braindec.targets import differentiable, openclip, tiny_openclip
 from braindec.targets._views import View
 
 VISION = {"image_size": 64, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16}
