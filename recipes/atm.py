@@ -7,8 +7,7 @@ time, and sensors by their place on the head.
 Systems    C2 ATM
 Run        braindec run atm --out runs/atm
 Smoke      braindec run atm --smoke: 0.45 [0.26, 0.66] of 20 new scenes (chance 0.05, refitted to shuffled scenes
-           0.05, ridge 0.85); 10 pictures two-way 0.56 (shuffled 0.46), pixel correlation 0.14 (-0.03): no difference
-           that an interval shows
+           0.05, ridge 0.85); 10 pictures are not told from those of shuffled scenes (two-way 0.50, shuffled 0.50)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  THINGS-EEG2, 200 new concepts, ten people: 28.5 and 60.4 % top-1 and top-5, its step chosen on the test
            set; pixel correlation 0.160, two-way CLIP 0.786 (one person)

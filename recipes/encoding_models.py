@@ -6,7 +6,9 @@ Smoke      braindec run encoding_models --smoke: a trained network predicts held
            people, refitted to shuffled scenes it does not
 Needs      nothing: data are generated, weights are shipped; three minutes on 2 cores
 Published  none to compare with: on BOLD5000, Pereira and stories
-Measured   not measured: not run in full yet
+Measured   mean r 0.568, 0.556, 0.578 of three simulated people (200 held-out scenes, refitted to shuffled scenes
+           0.000, -0.003, -0.009, p 0.05 of 19); the same network before training 0.478, 0.457, 0.477; 115 s of
+           processor time on 2 cores
 Tried      nothing else yet
 """
 
