@@ -50,10 +50,6 @@ def converted(path):
     return ["convert", "mindeye2", str(path), "--out", str(path.parent / "out")]
 
 
-def decoded(path):
-    return ["decode", str(path.parent), str(path)]
-
-
 def unpacked_by_command(path):
     return ["unpack", str(path), "--out", str(path.parent / "out")]
 
@@ -66,7 +62,7 @@ WEIGHTS = (
     converted,
 )
 PACKED = (unpacked, unpacked_by_command)
-HDF5 = (store.open_readonly, lambda p: hdf5.require(p, "x"))
+HDF5 = (store.open_readonly, store.Stored, lambda p: hdf5.require(p, "x"))
 XML = (plain_arrays.read_surface,)
 
 # payload -> the ways in that take such a file
@@ -245,6 +241,22 @@ def test_a_saved_decoder_cannot_name_an_import(decoder, tmp_path, what, capsys):
         BrainDecoder.from_pretrained(folder)
     assert cli.main(["decode", str(folder), str(tmp_path / "sub-01_fmri.h5")]) == cli.FAILED
     assert "Traceback" not in capsys.readouterr().err
+
+
+REACHING = (made.hdf5_external_link, made.hdf5_external_storage, made.hdf5_view, made.hdf5_filter)
+
+
+@pytest.mark.parametrize("payload", REACHING, ids=lambda x: x.__name__)
+def test_a_saved_decoder_and_what_it_is_given_reach_into_no_other_file(
+    decoder, payload, tmp_path, canary, capsys
+):
+    folder, evil = decoder.save_pretrained(tmp_path / "decoder"), payload(tmp_path, canary)
+    assert cli.main(["decode", str(folder), str(evil)]) == cli.FAILED
+    assert str(evil) in capsys.readouterr().err
+    (folder / "preprocessing.h5").write_bytes(evil.read_bytes())
+    hub.write_manifest(folder)
+    with pytest.raises(checks.DataFileError, match=r"preprocessing\.h5"):
+        BrainDecoder.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("name", ["../weights", "/etc/hostname", "a/../../x", "..\\x"])

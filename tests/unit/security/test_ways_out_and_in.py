@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from braindec import checks, cli, report
+from braindec import checks, cli, explore, report
 from braindec.cli import _saved
 from braindec.data import archives, download
 from braindec.types import Report, Score
@@ -191,3 +191,27 @@ def test_a_report_shows_html_and_does_not_run_it(tmp_path):
     page = report.write(Report((score,), run, panels), tmp_path).read_text()
     assert "<script>alert" not in page and "<img src=x" not in page
     assert page.count("alert(1)") > 12, "little of it was shown, so little was tried"
+
+
+def test_an_explorer_carries_text_as_data_and_not_as_markup(tmp_path):
+    score = Score("roc_auc", "braindec", "p", 1, "fmri", 0.7, (0.6, 0.8), 0.5, 0.5, 100)
+    pictures = np.zeros((1, 8, 8, 3), np.uint8)
+    rows = {"presented": pictures, EVIL: pictures}
+    panels = (
+        (
+            EVIL,
+            "image_grid",
+            {"rows": rows, "captions": [EVIL], "names": [EVIL], "scores": {"ssim": np.ones(1)}},
+        ),
+    )
+    report.write(Report((score,), {"title": EVIL, "summary": EVIL}, panels), tmp_path / "run")
+    explore.write(tmp_path / "run", tmp_path / "out")
+    told = 0
+    for path in (p for p in (tmp_path / "out").rglob("*") if p.suffix in (".html", ".svg")):
+        text = path.read_text()
+        assert "<script>alert" not in text and "<img src=x" not in text, path.name
+    for path in (tmp_path / "out").rglob("*"):
+        if path.suffix in (".html", ".js", ".json"):
+            told += path.read_text().count("alert(1)")
+            assert "</script><script>" not in path.read_text(), path.name
+    assert told, "nothing of it was written, so nothing was tried"
