@@ -117,7 +117,7 @@ def parse(text: str) -> Any:
     """The value written on a command line: JSON when it is JSON, else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also of numbers of thousands of digits, and of thousands of brackets
         return {"None": None, "True": True, "False": False}.get(text, text)
 
 
