@@ -88,14 +88,19 @@ def captioner_of(config: Any, dataset: NeuralDataset, embeddings: Embeddings, se
             "captioner", made.space, embeddings.space, "Give the captioner the target's own folder."
         )
         return made
+    ids, texts = training_captions(dataset)
+    draw = seeding.torch_generator(seed, "captioner")
+    return module.build(config, embeddings.of(ids), texts, embeddings.space, generator=draw)
+
+
+def training_captions(dataset: NeuralDataset) -> tuple[list[str], list[str]]:
+    """Training stimuli of the split that have a caption, and their captions."""
     if dataset.split is None:
         raise ValueError("the dataset has no split; give it one with with_split(...).")
     known = dataset.stimuli.captions
     ids = [i for i in dataset.split.parts["train"] if i in known]
     checks.at_least("training stimuli with a caption", len(ids), 1)
-    draw = seeding.torch_generator(seed, "captioner")
-    texts = [known[i] for i in ids]
-    return module.build(config, embeddings.of(ids), texts, embeddings.space, generator=draw)
+    return ids, [known[i] for i in ids]
 
 
 def predictors(

@@ -28,12 +28,21 @@ class Compared:
         ``shuffled`` among them.
     measured : mapping of str to mapping of str to Measured
         By system and metric.
+    texts : tuple of str
+        What a captioner wrote of each, where one did.
     """
 
     ids: tuple[str, ...]
     presented: np.ndarray
     pictures: Mapping[str, np.ndarray]
     measured: Mapping[str, Mapping[str, Measured]]
+    texts: tuple[str, ...] = ()
+
+    def names(self, n: int) -> list[str]:
+        """Of the first stimuli, with what was written of them."""
+        if not self.texts:
+            return list(self.ids[:n])
+        return [f"{one}: {text}" for one, text in zip(self.ids[:n], self.texts[:n], strict=True)]
 
 
 def scores(
@@ -83,7 +92,7 @@ def panels(
         payload = {
             "rows": {"presented": one.presented[:n]}
             | {words[name]: one.pictures[name][:n] for name in words},
-            "captions": list(one.ids[:n]),
+            "captions": one.names(n),
             "caption": "The first test stimuli by name, not chosen. The last row is a decoder of shuffled pairs.",
         }
         made.append((f"{key.replace('_', ' ')}: {grid}", "image_grid", payload))

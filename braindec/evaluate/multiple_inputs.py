@@ -20,6 +20,7 @@ from braindec.evaluate.scoring import Judged, scores_of
 from braindec.evaluate.structure import Settings, optimised_latents
 from braindec.generators import Guides
 from braindec.maths.correlation import standardise
+from braindec.maths.gap import Gap
 from braindec.stats.paired import paired_difference
 from braindec.targets import differentiable
 from braindec.types import Embeddings, Score
@@ -70,7 +71,7 @@ class Inputs:
         """By row of `ROWS`: uint8 (n, height, width, 3) of what these parts say of test stimuli."""
         said = {name: parts.values(name, key, ids) for name in parts.systems}
         started = drawn_of(said["latents"], self.embeddings["latents"].space, size)
-        told, maps = self._as_picture(said["main"]), as_maps(said["depth"])
+        told, maps = self._gap.as_pictures(said["main"]), as_maps(said["depth"])
         shaped, written = self._shaped(said, size), self._captioned(said["tokens"])
         return {
             "latents alone": started,
@@ -85,7 +86,7 @@ class Inputs:
     def whole(self, parts: Parts, key: str, ids: Sequence[str], size: Sequence[int]) -> np.ndarray:
         """The row ``"all"`` of `pictures` alone."""
         said = {name: parts.values(name, key, ids) for name in parts.systems}
-        both = (self._as_picture(said["main"]) + self._captioned(said["tokens"])) / 2
+        both = (self._gap.as_pictures(said["main"]) + self._captioned(said["tokens"])) / 2
         return self._chosen(both, self._shaped(said, size), as_maps(said["depth"]))
 
     def _shaped(self, said: Mapping[str, np.ndarray], size: Sequence[int]) -> np.ndarray:
@@ -93,24 +94,17 @@ class Inputs:
         return drawn_of(moved, self.embeddings["latents"].space, size)
 
     @cached_property
-    def _means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean text and mean picture of the training stimuli: they lie apart in a space that both share."""
-        return tuple(self.embeddings[n].of(self.training).mean(0) for n in ("main", "pictures"))
+    def _gap(self) -> Gap:
+        """Between texts and pictures of the training stimuli."""
+        return Gap.between(*(self.embeddings[n].of(self.training) for n in ("main", "pictures")))
 
     @cached_property
     def _spreads(self) -> tuple[np.ndarray, np.ndarray]:
         return tuple(self.embeddings[n].of(self.training).std(0) for n in ("latents", "features"))
 
-    def _as_picture(self, texts: np.ndarray) -> np.ndarray:
-        """Text embeddings (n, 1, dim) moved to where pictures lie, as long about the mean as pictures are."""
-        text, picture = self._means
-        away = texts - text
-        length = np.linalg.norm(self.embeddings["pictures"].of(self.training) - picture, axis=2).mean()
-        return picture + away * length / np.maximum(np.linalg.norm(away, axis=2, keepdims=True), 1e-8)
-
     def _captioned(self, tokens: np.ndarray) -> np.ndarray:
         texts = self.captioner.caption(tokens, generator=seeding.torch_generator(self.seed, "caption"))
-        return self._as_picture(self.words.embed_text(list(texts))[:, None])
+        return self._gap.as_pictures(self.words.embed_text(list(texts))[:, None])
 
     def _structured(self, latents: np.ndarray, features: np.ndarray) -> np.ndarray:
         _, _, _, size, layout = self.embeddings["latents"].space.split("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def adapt_outputs(
     mode: Mode = "all",
     n_null: int = 1,
 ) -> tuple[BrainDecoder, list[BrainDecoder], BrainDecoder]:
-    """A decoder of several subjects adapted to a new one; the same to permuted stimuli; and the recipe from scratch.
+    """A decoder of several subjects adapted to a new one; the same to permuted stimuli; and the outputs from scratch.
 
     Parameters
     ----------
@@ -175,7 +175,9 @@ def adapt_outputs(
 
     draws = (seeding.numpy_generator(recipe.seed, "null", number) for number in range(n_null))
     nulls = [adapted(permuted(in_memory(part), draw, protocol)) for draw in draws]
-    return adapted(part), nulls, fit_outputs(recipe, part, embeddings, progress=False)
+    # From scratch it retrieves by cosines alone: no prior and no calibration, and none of the fits on folds for these.
+    plain = replace(recipe, prior=None, calibrate=False)
+    return adapted(part), nulls, fit_outputs(plain, part, embeddings, progress=False)
 
 
 def _always(system: System) -> Fitter:

@@ -19,6 +19,7 @@ from braindec.evaluate.low_level import in_order
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.pictures import first, measure_pictures, picture_values, render
 from braindec.evaluate.published_pictures import blended
+from braindec.evaluate.refinement import Refinement
 from braindec.generators import Generator, Guides
 from braindec.types import Score
 
@@ -27,9 +28,13 @@ LOW_LEVEL_SHARE = 0.25  # of a blend; MindEye2's code, Scotti et al. 2024, arXiv
 ROWS = {
     "low_level": "low level",
     "semantic": "semantic",
+    "refined": "refined by a caption",
     "both": "both",
+    "shuffled refined": "shuffled brain, refined",
     "shuffled": "shuffled brain",
 }
+# What refined pictures are set against.
+REFINED_AGAINST = {"semantic": "before refinement", "shuffled refined": "a shuffled brain's, refined"}
 
 
 def two_paths(
@@ -42,6 +47,7 @@ def two_paths(
     rough: Generator,
     n_images: int,
     merge: Merge,
+    refinement: Refinement | None = None,
 ) -> tuple[dict[str, Compared], tuple[Score, ...], tuple[dict[str, Any], ...]]:
     """Pictures by signal key, scores of both paths together, and what each path adds to the other.
 
@@ -64,6 +70,9 @@ def two_paths(
     merge : ``"img2img"`` or ``"blend"``
         The generator starts from the low-level picture, where it takes one; or a quarter of the low-level picture is
         laid over the drawn one, as MindEye2 does with its last pictures.
+    refinement : Refinement, optional
+        What writes captions of decoded embeddings and refines the semantic pictures by them, before a blend; of the
+        nulls' embeddings and pictures likewise.
 
     Returns
     -------
@@ -72,6 +81,8 @@ def two_paths(
     """
     checks.one_of("merge", merge, ("img2img", "blend"))
     checks.one_of("output", output, list(decoder.outputs))
+    if refinement is not None and merge != "blend":
+        raise checks.ConfigError(f"merge must be 'blend' where pictures are refined, got {merge!r}.")
     checks.same_space(
         "rough", rough.space, decoder.outputs[output].space, "Choose the generator of this output."
     )
@@ -88,30 +99,47 @@ def two_paths(
         shown = first(decoder.predict(test.trials[key], repeats=protocol.repeats), n_images)
         size = test.stimuli.images(shown.ids[:1]).shape[1:3]
         told = _Told(
-            generator, rough, recipe.seed, test, key, output, shown.ids, size, merge, protocol.repeats
+            generator,
+            rough,
+            recipe.seed,
+            test,
+            key,
+            output,
+            shown.ids,
+            size,
+            merge,
+            protocol.repeats,
+            refinement,
         )
-        drawn = told.pictures(decoder)
-        others = [told.pictures(one) for one in nulls]
+        texts, drawn = told.pictures(decoder)
+        others = [told.pictures(one)[1] for one in nulls]
         presented = test.stimuli.images(shown.ids)
         draw = seeding.numpy_generator(recipe.seed, "two paths", key)
         pictures = drawn | {"shuffled": others[0]["both"]}
+        if refinement is not None:
+            pictures["shuffled refined"] = others[0]["refined"]
         measured = {
             name: measure_pictures(presented, made, protocol, draw, stake) for name, made in pictures.items()
         }
         values = [picture_values(presented, o["both"], protocol, stake) for o in others]
         null[key] = {name: np.array([v[name] for v in values]) for name in measured["both"]}
-        found[key] = Compared(shown.ids, presented, pictures, measured)
+        found[key] = Compared(shown.ids, presented, pictures, measured, texts)
         for other in ("semantic", "low_level"):
             alone = (other, f"{ROWS[other]} alone")
             rows += differences(
                 found[key], key, recipe.seed, ("both", "both paths"), alone, ("paths", key, other)
             )
+        for other, said in REFINED_AGAINST.items() if refinement is not None else ():
+            own = ("refined", ROWS["refined"])
+            rows += differences(found[key], key, recipe.seed, own, (other, said), ("refined", key, other))
     return found, scores(found, null, protocol, "both"), tuple(rows)
 
 
 def panels(found: Mapping[str, Compared], n: int = 10) -> list[tuple[str, str, dict[str, Any]]]:
     """A table of every path's scores, and pictures by row for each subject."""
-    return compared_pictures.panels(found, ROWS, "Pictures by path", "low level, semantic, both", n)
+    some = next(iter(found.values())).pictures
+    words = {name: said for name, said in ROWS.items() if name in some}
+    return compared_pictures.panels(found, words, "Pictures by path", "low level, semantic, both", n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,14 +156,20 @@ class _Told:
     size: tuple[int, ...]
     merge: Merge
     repeats: Any
+    refinement: Refinement | None = None
 
-    def pictures(self, decoder: BrainDecoder) -> dict[str, np.ndarray]:
-        """By path: uint8 (n, height, width, 3)."""
+    def pictures(self, decoder: BrainDecoder) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+        """Captions, where pictures are refined, and by path uint8 (n, height, width, 3)."""
         trials = self.test.trials[self.key]
         shown = first(decoder.predict(trials, repeats=self.repeats), len(self.ids))
         rough = in_order(decoder.predict(trials, repeats=self.repeats, output=self.output), self.ids)
         low_level = _sized(render(self.rough, rough, self.seed), self.size)
         embedding = decoder.image_embedding(shown, seed=self.seed)
+        if self.refinement is not None:
+            texts, *drawn = self.refinement.passes(embedding, self.seed)
+            semantic, refined = (_sized(one, self.size) for one in drawn)  # a pipeline has a size of its own
+            both = blended(refined, low_level, LOW_LEVEL_SHARE)
+            return texts, {"low_level": low_level, "semantic": semantic, "refined": refined, "both": both}
         semantic = render(self.generator, embedding, self.seed)
         if self.merge == "blend":
             both = blended(semantic, low_level, LOW_LEVEL_SHARE)
@@ -145,7 +179,7 @@ class _Told:
                 generator=seeding.torch_generator(self.seed, "picture"),
                 guides=Guides(low_level=low_level),
             )
-        return {"low_level": low_level, "semantic": semantic, "both": both}
+        return (), {"low_level": low_level, "semantic": semantic, "both": both}
 
 
 def _sized(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from braindec import checks
 from braindec.generators import NOTHING, Generator, Guides, _folder, accepted
 from braindec.generators._condition import Condition
 from braindec.generators._latent import LatentDiffusion, Settings, networks
@@ -53,11 +54,18 @@ def build(config: Config, first: Generator) -> Refined:
         Of the pipeline that draws on them.
     first : Generator
     """
-    return Refined(config, first)
+    return Refined(first, _Captioned(config))
 
 
 class Refined(Generator):
     """Pictures of a first generator, refined by captions.
+
+    Parameters
+    ----------
+    first : Generator
+    second : Generator
+        That takes a picture to start from and a caption: a text-to-image pipeline (`build`), or `in_words`. It is told
+        the image embeddings too where it has a space.
 
     Notes
     -----
@@ -68,15 +76,22 @@ class Refined(Generator):
     name = "refined"
     needs = frozenset({"texts"})
 
-    def __init__(self, config: Config, first: Generator) -> None:
-        self.first, self.second = first, _Captioned(config)
-        self.config, self.space = config, first.space
-        self.takes = first.takes | self.second.takes - {"low_level"}
-        self.needs = self.needs | self.second.needs
+    def __init__(self, first: Generator, second: Generator) -> None:
+        if lacking := sorted({"low_level", "texts"} - second.takes):
+            raise checks.ConfigError(
+                f"generator {second.name} cannot refine a picture: it takes no {lacking}."
+            )
+        if second.space:
+            checks.same_space(
+                "second", second.space, first.space, "Refine with a generator of the first one's space."
+            )
+        self.first, self.second, self.space = first, second, first.space
+        self.takes = first.takes | second.takes - {"low_level"}
+        self.needs = self.needs | getattr(second, "needs", frozenset())
 
     def identity(self) -> dict[str, Any]:
         """Both generators'."""
-        return self.second.identity() | {"generator": self.name, "first": self.first.identity()}
+        return {"generator": self.name, "first": self.first.identity(), "second": self.second.identity()}
 
     def generate(
         self,
@@ -88,23 +103,30 @@ class Refined(Generator):
         progress: bool = False,
     ) -> np.ndarray:
         """Pictures of embeddings and captions; see `Generator.generate`. Both passes make `n_steps`."""
+        return self.passes(
+            image_embeddings, generator=generator, guides=guides, n_steps=n_steps, progress=progress
+        )[1]
+
+    def passes(
+        self,
+        image_embeddings: np.ndarray,
+        *,
+        generator: torch.Generator,
+        guides: Guides = NOTHING,
+        n_steps: int | None = None,
+        progress: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `generate`: the pictures before and after they were refined, each uint8 (n, height, width, 3)."""
         guides = accepted(self, guides, len(image_embeddings), self.needs)
         # Two seeds before anything is drawn: what the first one draws depends on the number of rows.
         seeds = torch.randint(SEEDS, (2,), generator=generator, device=generator.device).tolist()
         sources = [torch.Generator().manual_seed(seed) for seed in seeds]
         asked: dict[str, Any] = {"n_steps": n_steps, "progress": progress}
-        drawn = self.first.generate(
-            image_embeddings,
-            generator=sources[0],
-            guides=guides.without(*guides.told() - self.first.takes),
-            **asked,
-        )
-        told = Guides(
-            low_level=drawn, texts=guides.texts, control=guides.control if self.config.control else None
-        )
-        return self.second.generate(
-            np.empty((len(drawn), 0, 0), np.float32), generator=sources[1], guides=told, **asked
-        )
+        own = guides.without(*guides.told() - self.first.takes)
+        drawn = self.first.generate(image_embeddings, generator=sources[0], guides=own, **asked)
+        told = replace(guides.without(*guides.told() - self.second.takes), low_level=drawn)
+        embeddings = image_embeddings if self.second.space else np.empty((len(drawn), 0, 0), np.float32)
+        return drawn, self.second.generate(embeddings, generator=sources[1], guides=told, **asked)
 
 
 class _Captioned(LatentDiffusion):
@@ -117,6 +139,7 @@ class _Captioned(LatentDiffusion):
     def __init__(self, config: Config) -> None:
         folder = _folder.opened(config.folder, PIPELINES)
         super().__init__(config, folder, networks(folder, config))
+        self.space = ""  # it is told captions alone
         self.texts: Texts = texts(folder, config.device, config.dtype, config.variant)
         self.takes |= {"texts"}
 

@@ -17,6 +17,7 @@ import torch
 
 from braindec import checks, registry
 from braindec.generators import NOTHING, Generator, Guides, _control
+from braindec.maths.gap import Gap
 
 NAMES = registry.names("generators")
 N_FEATURES = 7  # of a brain
@@ -70,6 +71,15 @@ def twice(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
     return module.build(
         module.Config(folder=str(folder), batch_size=8), gallery("nearest_image", folder, tiny)
     )
+
+
+def worded(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
+    module = registry.load("generators", name)
+
+    def embed(texts: list[str]) -> np.ndarray:
+        return np.concatenate([unit(1, seed=sum(map(ord, text)))[0] for text in texts])
+
+    return module.build(module.Config(), embed, Gap.between(unit(20, seed=2), unit(20, seed=3)))
 
 
 def steered(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
@@ -134,6 +144,7 @@ CASES = {
     "guided": Case(bent),
     "reranked": Case(chosen, (5, 16), 16, True),
     "optimised": Case(searched, (1, 48), 16, True),
+    "in_words": Case(worded, needs=frozenset({"texts"})),
     "refined": Case(twice, side=16, needs=frozenset({"texts"})),
 }
 
