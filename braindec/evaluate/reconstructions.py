@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from braindec import checks, seeding
+from braindec.captioners import nearest_caption
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, Prediction
 from braindec.evaluate import hallucination, hallucination_draws
@@ -237,11 +237,8 @@ class _Known:
     def __init__(self, training: NeuralDataset, test: NeuralDataset, embeddings: Embeddings, target: Any):
         self.training, self.test, self.embeddings, self.target = training, test, embeddings, target
         stimuli = test.stimuli
-        self.captioned = [i for i in training.stimulus_ids if i in stimuli.captions]
-        texts = [stimuli.captions[i] for i in self.captioned]
-        self.caption_values = (
-            target.embed_text(texts)[:, None] if texts else np.empty((0, *embeddings.info.shape))
-        )
+        self.texts = [stimuli.captions[i] for i in training.stimulus_ids if i in stimuli.captions]
+        self.text_values = target.embed_text(self.texts)[:, None] if self.texts else None
 
     def caption(self, stimulus: str) -> str:
         return str(self.test.stimuli.captions.get(stimulus, ""))
@@ -252,12 +249,12 @@ class _Known:
 
     def nearest_caption(self, decoder: BrainDecoder, prediction: Prediction) -> tuple[str, ...]:
         """Caption of a training stimulus whose text embedding lies nearest (texts centred on their own mean)."""
-        if not len(self.caption_values):
+        if self.text_values is None:
             return ("",) * len(prediction.ids)
-        query = torch.nn.functional.normalize(decoder.centred(prediction.values), dim=1)
-        texts = torch.from_numpy(self.caption_values - self.caption_values.mean(0)).flatten(1)
-        rows = (query @ torch.nn.functional.normalize(texts, dim=1).T).argmax(1)
-        return tuple(self.caption(self.captioned[i]) for i in rows.tolist())
+        mean = decoder.scaler(decoder.main).mean.cpu().numpy()
+        config, space = nearest_caption.Config(), self.embeddings.space
+        known = nearest_caption.build(config, self.text_values, self.texts, space, mean=mean)
+        return tuple(self.texts[row] for row in known.nearest(prediction.values).tolist())
 
 
 @dataclass(frozen=True, eq=False)
