@@ -18,7 +18,8 @@ def prepare():
 
 def write(folder, rng, *, shape=(24, 10), about=None, runs=3):
     folder.mkdir(parents=True, exist_ok=True)
-    x = rng.standard_normal(shape).astype(np.float32)
+    scale = 1e-5 if (about or {}).get("units") == "V" else 1.0  # what electrodes measure
+    x = (scale * rng.standard_normal(shape)).astype(np.float32)
     np.save(folder / "arrays.npy", x)
     rows = [f"s{i % 8},{i // (len(x) // runs) + 1},{3.0 * (i % 8)},{'ab'[i % 2]}" for i in range(len(x))]
     (folder / "events.csv").write_text("stimulus_id,run,onset_s,trial_type\n" + "\n".join(rows) + "\n")

@@ -237,6 +237,15 @@ def signalling(step, name="SIGTERM"):
     return made
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT is Python's own: what runs in the background of a shell inherits that it is ignored."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("name", "code"), stopping.EXIT_CODES.items())
 def test_a_signal_lets_the_step_end_and_keeps_it(name, code, tmp_path, capfd):
     whole, whole_log = fitted()
@@ -267,6 +276,7 @@ def test_a_cluster_that_handles_the_signal_itself_gets_it_once_all_is_saved(tmp_
     assert heard == [1]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_does_not_wait():
     with pytest.raises(KeyboardInterrupt), stopping.deferred():
         signal.raise_signal(signal.SIGINT)
@@ -274,6 +284,7 @@ def test_a_second_interrupt_does_not_wait():
         pytest.fail("the second one was not obeyed")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_that_nobody_looked_at_is_sent_again():
     with pytest.raises(KeyboardInterrupt), stopping.deferred() as asked:
         signal.raise_signal(signal.SIGINT)

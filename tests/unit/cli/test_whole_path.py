@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from braindec import cli, evaluate, recipe, report, store
+from braindec import cli, evaluate, headers, recipe, report, store
 from braindec.cli import _show
 from braindec.data import NeuralDataset, Split, layout
 from braindec.decoder import BrainDecoder
@@ -124,6 +124,7 @@ def toy(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "toy.py").write_text(TOY)
     (folder / "folds.py").write_text(FOLDS)
+    monkeypatch.setattr(headers, "folder", lambda: folder)
     monkeypatch.setattr(recipe, "folder", lambda: folder)
     monkeypatch.setattr(_show, "_beside", lambda kind: folder)
     return folder
