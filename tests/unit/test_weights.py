@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 import torch
@@ -44,3 +45,27 @@ def test_a_changed_byte_is_noticed(tmp_path, monkeypatch):
 def test_an_unknown_file_is_refused_by_name():
     with pytest.raises(checks.ConfigError, match="scene_network"):
         weights.verified("scene_network")
+
+
+def test_what_their_page_says_of_the_generator_is_what_was_measured(repository):
+    page = (repository / "braindec" / "weights" / "README.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page if line.startswith("| ")]
+    head = next(row for row in cells if row[:2] == ["", "shape"])
+    shown = {row[0]: dict(zip(head[1:-1], row[1:-1], strict=True)) for row in cells if len(row) == len(head)}
+    found = json.loads((repository / "benchmarks" / "results" / "generator.json").read_text())["values"]
+    rows = {
+        "the scenes themselves": "the scenes", "through the autoencoder": "the autoencoder's",
+        "of embeddings: 10 steps, not looking": "10 steps", "as in the demo": "the demo's",
+        "10 steps, looking at each": "10 steps, looking at each",
+    }  # fmt: skip
+    for said, measured in rows.items():
+        values = found["noiseless"][measured]
+        for column, cell in shown[said].items():
+            one = values["shape of small ones" if column == "of small ones" else column]
+            assert float(cell) == pytest.approx(one["value"], abs=0.00501), (said, column)
+    spent = [
+        found["noiseless"][way]["processor_milliseconds_a_picture"] for way in ("the demo's", "10 steps")
+    ]
+    times = f"{spent[0] / spent[1]:.1f} times"
+    for place in ("braindec/weights/README.md", "recipes/notes/demo.md"):
+        assert times in (repository / place).read_text(), place
