@@ -17,7 +17,7 @@ from braindec.decoder import versions
 from braindec.decoder.cycle import Config as CycleConfig
 from braindec.decoder.settings import PRIOR_TRAIN, TRAIN
 from braindec.evaluate import Plan
-from braindec.headers import folder, names
+from braindec.headers import folder, names, read
 from braindec.ranks import Ranks
 from braindec.targets._embedding import embed
 from braindec.train import Config as TrainConfig
@@ -231,6 +231,7 @@ def run(
             "seconds": round(time.time() - started, 1),
             "smoke": smoke,
             "sets": list(overrides),
+            "command": _command(loaded),
             "config": recipe_to_json(recipe),
             "versions": versions(),
         }
@@ -274,6 +275,13 @@ def run_seeds(
     for seed in range(n):
         place = Path(out) / f"seed-{seed}"
         yield place, run(name, data, place, sets=[*sets, f"seed={seed}"], smoke=smoke, made_in=out)
+
+
+def _command(loaded: Loaded) -> str:
+    """How it is run, as its header says; a file elsewhere needs none."""
+    if loaded.path.parent == folder():
+        return read(loaded.path).run[-1]
+    return f"braindec run {loaded.path.name} --out runs/{loaded.name}"
 
 
 def _needed(smoke: bool, path: Path) -> Path:

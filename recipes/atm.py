@@ -125,7 +125,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Pictures from EEG in two stages",
             "summary": "Channels that attend to each other and to a subject's token, a diffusion prior, a generator; "
             "when after onset the decoder reads, and which sensors it needs.",
-            "command": "braindec run atm --out runs/atm",
             "comparisons": list(judged.comparisons),
             "sliding windows": moving.to_json(),
             "growing windows": longer.to_json(),
@@ -142,9 +141,7 @@ def main(recipe, data_dir, out_dir):
             network_ablation.panel(costs),
             panels.comparisons(judged.comparisons, "The decoder against closed-form ridge"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

@@ -94,7 +94,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Brain Captioning: words written from vision tokens",
             "summary": "Ridge to the vision tokens of a captioner, to depth and to an autoencoder's latents; captions "
             "are written from the decoded tokens, beside what the captioner writes of true ones.",
-            "command": "braindec run brain_captioning --out runs/brain_captioning",
             "comparisons": list(found.comparisons),
             "not_computed": dict(found.not_computed),
             "captioner": captioner.identity(),
@@ -104,8 +103,6 @@ def main(recipe, data_dir, out_dir):
             *captioned.panels(found),
             *grids,
             panels.comparisons(found.comparisons, "Captions written from the brain against controls"),
-            panels.limits(
-                "The brains and pictures of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )

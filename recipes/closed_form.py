@@ -63,7 +63,6 @@ def main(recipe, data_dir, out_dir):
             "title": "What gradient steps add to the closed form",
             "summary": "One decoder fitted in closed form, by gradient steps after it, and by the same steps from "
             "random weights; retrieval of held-out scenes, with paired intervals.",
-            "command": "braindec run closed_form --out runs/closed_form",
             "comparisons": list(found.comparisons),
             "training": found.record,
             **lap.record(),
@@ -71,8 +70,6 @@ def main(recipe, data_dir, out_dir):
         (
             panels.comparisons(found.comparisons, "Three ways to fit, on the same queries"),
             curve_panel(found),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )

@@ -88,7 +88,6 @@ def main(recipe, data_dir, out_dir):
             "title": "CMVDM: semantics, and a silhouette that steers",
             "summary": "An image embedding and a silhouette are decoded apart; the silhouette steers the frozen "
             "generator through a control branch.",
-            "command": "braindec run cmvdm --out runs/cmvdm",
             "comparisons": [*judged.comparisons, *gains],
             **judged.record,
             **lap.record(),
@@ -98,9 +97,7 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(judged.comparisons, "Retrieval against others"),
             panels.comparisons(gains, "What the control branch adds to the same generator"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

@@ -159,7 +159,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Decoding a simulated world",
             "summary": "Scenes that simulated brains watched, decoded from fMRI and EEG; the truth behind every brain "
             "is known, so every score stands beside what an ideal observer would reach.",
-            "command": "braindec demo --out runs/demo",
             "pages": {"Inside the brains": "inside/report.html"},
             "comparisons": [*judged.comparisons, *adapted.comparisons],
             "adaptation": adapted.record,
@@ -181,7 +180,7 @@ def main(recipe, data_dir, out_dir):
             panels.regions(by_region, metric),
             panels.volume(dataset.trials[key].space, where, f"Where {key} carries the embedding"),
             *panels.curves(decoder),
-            panels.limits("The brains of this page are simulated: its scores say nothing about real recordings."),
+            panels.limits(panels.SIMULATED),
         ),
     )  # fmt: skip
     decoder.save_pretrained(out_dir / "decoder", made)

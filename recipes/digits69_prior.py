@@ -77,7 +77,6 @@ def main(recipe, data_dir, out_dir):
         {
             "title": "Handwritten digits through a prior",
             "summary": "One person, fifty sixes and fifty nines; a prior learnt from the others what digits look like.",
-            "command": "braindec run digits69_prior --data prepared/digits69 --out runs/digits69_prior",
             "comparisons": list(found.comparisons),
             **found.record,
         },

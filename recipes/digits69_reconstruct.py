@@ -88,7 +88,6 @@ def main(recipe, data_dir, out_dir):
         {
             "title": "Handwritten digits from visual cortex",
             "summary": "One person, fifty sixes and fifty nines; each digit is decoded by a decoder that never saw it.",
-            "command": "braindec run digits69_reconstruct --data prepared/digits69 --out runs/digits69",
             "comparisons": list(found.comparisons),
             **found.record,
         },

@@ -90,7 +90,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Words from electrodes: filled in, then told apart",
             "summary": "A transformer that learnt to fill in patches of sEEG, tuned on words, against the same from "
             "random weights and ridge, on a run that none of them saw.",
-            "command": "braindec run du_in_words --data prepared/du_in --out runs/du_in_words",
             "comparisons": list(found.comparisons),
             **found.record,
             **lap.record(),

@@ -89,7 +89,6 @@ def main(recipe, data_dir, out_dir):
         {
             "title": "Face or house, from four electrodes",
             "summary": "One person, six runs; every trial of a run is scored by a decoder that never saw the run.",
-            "command": "braindec run faces_houses_eeg --data prepared/faces_houses_eeg --out runs/faces_houses_eeg",
             "comparisons": list(found.comparisons),
             "roc_auc_of_averages": {
                 "n_averaged": n_averaged,

@@ -83,7 +83,6 @@ def main(recipe, data_dir, out_dir):
         {
             "title": "Eight categories from one slice of visual cortex",
             "summary": "One person, twelve runs of eight blocks; each run is decoded by decoders that never saw it.",
-            "command": "braindec run haxby2001_category --data prepared/haxby2001 --out runs/haxby2001",
             "comparisons": list(found.comparisons),
             **found.record,
         },

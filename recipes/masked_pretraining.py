@@ -87,7 +87,6 @@ def main(recipe, data_dir, out_dir):
             "title": "What trials without labels are worth",
             "summary": "A trunk that learnt to fill in masked patches, trained further on few labelled trials, "
             "against the same from random weights and ridge; retrieval of held-out scenes, with paired intervals.",
-            "command": "braindec run masked_pretraining --out runs/masked_pretraining",
             "comparisons": list(found.comparisons),
             **found.record,
             **lap.record(),
@@ -97,9 +96,7 @@ def main(recipe, data_dir, out_dir):
                 found.comparisons, "The pretrained trunk against the others, on the same queries"
             ),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

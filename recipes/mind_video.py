@@ -102,7 +102,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Films from fMRI, a frame at a time",
             "summary": "A transformer over windows of volumes, pretrained by masked patches and contrasted with every "
             "frame of a clip; frames drawn from one noise; motion beside its permutation nulls.",
-            "command": "braindec run mind_video --data prepared/cc2017 --out runs/mind_video",
             "masked_error": decoder.main.pretrained.error,
             "apart": apart,
             **found.record(),

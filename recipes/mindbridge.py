@@ -84,7 +84,6 @@ def main(recipe, data_dir, out_dir):
             "title": "MindBridge: one model for several people, and a new one by reset-tuning",
             "summary": "Signals of different lengths are pooled to one and tied by a cycle; a new person's adapter and "
             "the first layers are learnt anew, against the same recipe from scratch and ridge.",
-            "command": "braindec run mindbridge --out runs/mindbridge",
             "comparisons": list(judged.comparisons),
             **judged.record,
             **lap.record(),
@@ -92,9 +91,7 @@ def main(recipe, data_dir, out_dir):
         (
             panels.comparisons(judged.comparisons, "Retrieval for the new person, on the same queries"),
             *panels.curves(adapted),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     adapted.save_pretrained(out_dir / "decoder", report)

@@ -103,7 +103,6 @@ def main(recipe, data_dir, out_dir):
             "title": "MindEye: retrieve by one output, reconstruct from another",
             "summary": "One residual MLP with an output for retrieval, one for reconstruction through a diffusion "
             "prior, and one for how the picture roughly looked; each beside what it adds.",
-            "command": "braindec run mindeye1 --out runs/mindeye1",
             "comparisons": [*judged.comparisons, *gains],
             **judged.record,
             **lap.record(),
@@ -113,9 +112,7 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(judged.comparisons, "Retrieval by the contrasted output against others"),
             panels.comparisons(gains, "What each path adds to the pictures"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

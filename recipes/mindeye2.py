@@ -128,7 +128,6 @@ def main(recipe, data_dir, out_dir):
             "title": "MindEye2: a shared model, then little data of a new person",
             "summary": "Adapters of all subjects end in one space; the rest is pretrained on other people and adapted "
             "to a new one, against the same recipe from scratch and ridge.",
-            "command": "braindec run mindeye2 --out runs/mindeye2",
             "comparisons": [*judged.comparisons, *gains],
             **judged.record,
             **second.identity(),
@@ -139,9 +138,7 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(judged.comparisons, "Retrieval for the new person, on the same queries"),
             panels.comparisons(gains, "What each path and the captions add to the pictures"),
             *panels.curves(adapted),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     adapted.save_pretrained(out_dir / "decoder", report)

@@ -71,7 +71,6 @@ def main(recipe, data_dir, out_dir):
         {
             "title": "Classes of trials from EEG, by plain convolutions",
             "summary": "Each run is decoded by a network that never saw it, beside closed-form ridge.",
-            "command": "braindec run motor_imagery --data prepared/imagery --out runs/motor_imagery",
             "comparisons": list(found.comparisons),
             **found.record,
         },

@@ -85,7 +85,6 @@ def main(recipe, data_dir, out_dir):
             "title": "EEG foreseen, then told apart",
             "summary": "A transformer that learnt to foresee segments of EEG from earlier ones, tuned on classes, "
             "against the same from random weights and ridge, on a run that neither saw.",
-            "command": "braindec run neuro_gpt --data prepared/imagery --out runs/neuro_gpt",
             "comparisons": list(found.comparisons),
             **found.record,
             **lap.record(),

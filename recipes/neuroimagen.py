@@ -85,7 +85,6 @@ def main(recipe, data_dir, out_dir):
             "title": "NeuroImagen: pixels and semantics from EEG",
             "summary": "Rough pictures and image embeddings are decoded apart from one person's EEG; the generator "
             "starts from the ones, told the others.",
-            "command": "braindec run neuroimagen --out runs/neuroimagen",
             "comparisons": [*judged.comparisons, *gains],
             **judged.record,
             **lap.record(),
@@ -95,10 +94,7 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(judged.comparisons, "Retrieval against others"),
             panels.comparisons(gains, "What each path adds to the pictures"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brain of this page is simulated: its scores say nothing about real recordings. The published "
-                "ones are of EEG-CVPR40, where class and time are confounded: slow drift alone tells the class."
-            ),
+            panels.limits(panels.SIMULATED, panels.IN_BLOCKS),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

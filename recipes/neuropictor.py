@@ -81,7 +81,6 @@ def main(recipe, data_dir, out_dir):
             "title": "NeuroPictor: a shared space that steers the diffusion model",
             "summary": "One space for all subjects; it is decoded into an image embedding, and it steers the frozen "
             "generator through a control branch.",
-            "command": "braindec run neuropictor --out runs/neuropictor",
             "comparisons": [*judged.comparisons, *gains],
             **judged.record,
             **lap.record(),
@@ -91,9 +90,7 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(judged.comparisons, "Retrieval against others"),
             panels.comparisons(gains, "What the control branch adds to the same generator"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

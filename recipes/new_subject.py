@@ -76,7 +76,6 @@ def main(recipe, data_dir, out_dir):
             "title": "A new person's first minutes",
             "summary": "Other people's weights over the embedding as a prior: what a new person's first trials then "
             "tell, in closed form and without an image in common, beside fine-tuning and a ridge of their own.",
-            "command": "braindec run new_subject --out runs/new_subject",
             "comparisons": list(found.comparisons),
             "learning_curve": found.record,
             **lap.record(),
@@ -86,9 +85,7 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(
                 found.comparisons, "Empirical Bayes against each other way, on the same queries"
             ),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     adapted.save_pretrained(out_dir / "decoder", report)

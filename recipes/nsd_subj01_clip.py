@@ -72,7 +72,6 @@ def main(recipe, data_dir, out_dir):
         {
             "title": "Photographs from visual cortex: NSD, subject 1",
             "summary": "The image that one person saw, looked for among shared images that the decoder never met.",
-            "command": "braindec run nsd_subj01_clip --data prepared/nsd --out runs/nsd_subj01_clip",
             "comparisons": list(found.comparisons),
             **found.record,
         },

@@ -77,7 +77,6 @@ def main(recipe, data_dir, out_dir):
             "title": "fMRI, EEG and MEG in one space",
             "summary": "One decoder for brains measured by fMRI, EEG and MEG: adapters end in one vector, experts are "
             "shared; scenes are retrieved, and one brain's predictions among another's.",
-            "command": "braindec run one_space --out runs/one_space",
             "comparisons": list(judged.comparisons),
             "experts": use,
             **judged.record,
@@ -88,9 +87,7 @@ def main(recipe, data_dir, out_dir):
             one_space.use_panel(use),
             *evaluate.neighbours(judged.judged["braindec"], dataset),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

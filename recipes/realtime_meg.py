@@ -115,7 +115,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Pictures from MEG as time goes on",
             "summary": "Contrast and regression on MEG, several targets from one trunk, windows that slide over time, "
             "and pictures of the whole epoch.",
-            "command": "braindec run realtime_meg --out runs/realtime_meg",
             "comparisons": [*judged.comparisons, *gains],
             "sliding windows": slid.to_json(),
             **judged.record,
@@ -127,9 +126,7 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(judged.comparisons, "Retrieval by the contrasted output against others"),
             panels.comparisons(gains, "What each path adds to the pictures"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

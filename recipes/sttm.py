@@ -92,7 +92,6 @@ def main(recipe, data_dir, out_dir):
             "title": "See Through Their Minds: two paths, the low one guided by the high one",
             "summary": "Shallow adapters and a shared deep decoder, taught pictures, captions and latents; what "
             "guidance adds to the low level, and the low level to the high one.",
-            "command": "braindec run sttm --out runs/sttm",
             "comparisons": [*judged.comparisons, *gains],
             **judged.record,
             **lap.record(),
@@ -101,9 +100,7 @@ def main(recipe, data_dir, out_dir):
             *pages,
             panels.comparisons(gains, "What guidance and the low level add"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains and pictures of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

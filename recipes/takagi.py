@@ -112,7 +112,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Latents, conditioning, and what else is decoded",
             "summary": "Ridge to an autoencoder's latents and to text conditioning, drawn by one generator; captions, "
             "structure and depth added one by one, with paired intervals.",
-            "command": "braindec run takagi --out runs/takagi",
             "comparisons": gains,
             "captioner": captioner.identity(),
             **lap.record(),
@@ -121,8 +120,8 @@ def main(recipe, data_dir, out_dir):
             *pages,
             panels.comparisons(gains, "What each input adds to latents and conditioning"),
             panels.limits(
-                "The brains and pictures of this page are simulated: its scores say nothing about real recordings. "
-                "Depth chooses among drawings here; a generator with a control branch is told it."
+                panels.SIMULATED,
+                "Depth chooses among drawings here; a generator with a control branch is told it.",
             ),
         ),
     )

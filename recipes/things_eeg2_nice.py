@@ -73,7 +73,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Two hundred new objects from EEG",
             "summary": "One person; the test objects are of concepts of which training showed no picture. Responses to "
             "all repeats of a picture are averaged before the decoder.",
-            "command": "braindec run things_eeg2_nice --data prepared/things_eeg2 --out runs/things_eeg2_nice",
             "comparisons": list(judged.comparisons),
             **judged.record,
         },

@@ -103,7 +103,6 @@ def main(recipe, data_dir, out_dir):
             "title": "UMBRAE: brain tokens for a language model",
             "summary": "A perceiver from every subject's voxels to image tokens; captions written from them, and "
             "retrieval of the picture, its category, its background and its number of objects.",
-            "command": "braindec run umbrae --out runs/umbrae",
             "comparisons": list(found.comparisons),
             "not_computed": dict(found.not_computed),
             "captioner": captioner.identity(),
@@ -113,9 +112,7 @@ def main(recipe, data_dir, out_dir):
             *captioned.panels(found),
             panels.comparisons(found.comparisons, "Captions written from the brain against controls"),
             *panels.curves(decoder),
-            panels.limits(
-                "The brains and pictures of this page are simulated: its scores say nothing about real recordings."
-            ),
+            panels.limits(panels.SIMULATED),
         ),
     )
     decoder.save_pretrained(out_dir / "decoder", report)

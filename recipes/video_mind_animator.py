@@ -92,7 +92,6 @@ def main(recipe, data_dir, out_dir):
             "title": "Films from fMRI: seen, looked, moved",
             "summary": "Meaning, rough look and motion of clips decoded apart from windows of volumes, then drawn "
             "frame by frame; motion beside its permutation nulls.",
-            "command": "braindec run video_mind_animator --data prepared/cc2017 --out runs/video_mind_animator",
             "apart": apart,
             **found.record(),
             **lap.record(),

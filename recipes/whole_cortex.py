@@ -98,7 +98,6 @@ def main(recipe, data_dir, out_dir):
             "title": "A model of whole brains",
             "summary": "A trunk that learnt to fill in masked patches of whole brains, tuned by contrast of images and "
             "responses; which network's removal costs what; and imagery, which it was never trained on.",
-            "command": "braindec run whole_cortex --out runs/whole_cortex",
             "comparisons": list(found.comparisons),
             "ablation": list(costs),
             **found.record,
@@ -110,8 +109,8 @@ def main(recipe, data_dir, out_dir):
             imagery.panel(seen),
             *panels.curves(decoder),
             panels.limits(
-                "The brains of this page are simulated: its scores say nothing about real recordings. That imagery is "
-                "a weaker copy of seeing, least so where vision ends, is this world's assumption."
+                panels.SIMULATED,
+                "That imagery is a weaker copy of seeing, least so where vision ends, is this world's assumption."
             ),
         ),
     )  # fmt: skip

@@ -30,6 +30,13 @@ LIMITS = (
     "Decoding what a cooperating person sees is not reading thoughts. Recordings, and decoders fitted on them, are "
     "personal data.",
 )
+# What single recipes add to it.
+SIMULATED = (
+    "The brains and pictures of this page are simulated: its scores say nothing about real recordings."
+)
+IN_BLOCKS = (
+    "The published scores are of EEG-CVPR40, where class and time are confounded: slow drift tells the class."
+)
 
 
 def pictures(gallery: Gallery, measured: Mapping[str, Measured], metric: str, title: str) -> Panel:
@@ -258,5 +265,5 @@ def inverse_crime(honest: float, easy: float, key: str) -> Panel:
 
 
 def limits(*more: str) -> Panel:
-    """What the numbers do not show."""
+    """What the numbers do not show; `more` is what a recipe adds, `SIMULATED` where its brains are."""
     return "What this does not show", "text", {"text": [*LIMITS, *more], "section": "limits"}

@@ -41,6 +41,7 @@ def test_it_decodes_what_was_planted_better_than_its_null_and_its_shuffled_twin(
     ours, twin = means(report, report.scores[0].name)
     null = np.mean([s.null for s in report.scores if s.name == report.scores[0].name and is_ours(s)])
     assert report.run["smoke"] is True
+    assert report.run["command"] in recipe.load(name).header
     assert ours > null
     assert ours > twin
     for metric in sorted({s.name for s in report.scores} & set(MADE) - set(UNLIKE.get(name, ()))):
