@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -53,7 +54,10 @@ def _forked(task: Callable[[int], Any], n: int, n_jobs: int) -> Iterator[Any]:
 
 
 def _alone() -> None:
-    """One thread for each process: together they fill the machine, and a forked OpenMP pool would hang."""
+    """One thread and no handlers: processes fill the machine together, a forked OpenMP pool would hang."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        # the command's own handlers raise; a process that waits for work may swallow that, and its pool wait for ever
+        signal.signal(number, signal.SIG_DFL)
     torch.set_num_threads(1)
     threadpool_limits(1)  # numpy's and scipy's BLAS
 
