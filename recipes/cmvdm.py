@@ -5,7 +5,7 @@ The branch reads the decoded silhouette as it is, with its errors, and so learns
 Systems    A9 CMVDM
 Run        braindec run cmvdm --out runs/cmvdm
 Smoke      braindec run cmvdm --smoke: 0.95 [0.76, 0.99] of 20 scenes (chance 0.05, refitted to shuffled scenes 0.05,
-           ridge 0.95); 12 pictures two-way 0.59 (shuffled 0.51), pixel correlation 0.38 (0.24); six steps teach a
+           ridge 0.95); 12 pictures two-way 0.60 (shuffled 0.51), pixel correlation 0.39 (0.23); six steps teach a
            branch nothing
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  none at hand: on GOD and BOLD5000

@@ -6,8 +6,8 @@ that pictures are drawn from is regressed and passes a diffusion prior; a third 
 Systems    A1 MindEye
 Run        braindec run mindeye1 --out runs/mindeye1
 Smoke      braindec run mindeye1 --smoke: 0.80 [0.58, 0.92] of 20 scenes by the contrasted output (chance 0.05,
-           refitted to shuffled scenes 0.10, ridge 0.95), 1.00 by the regressed one; 12 pictures two-way 0.67
-           (shuffled 0.41), pixel correlation 0.42 (0.06)
+           refitted to shuffled scenes 0.10, ridge 0.95), 1.00 by the regressed one; 12 pictures two-way 0.66
+           (shuffled 0.45), pixel correlation 0.43 (0.06)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  NSD, 982 images, mean of four people: image and brain retrieval 93.6 and 90.1 % of 300, two-way CLIP 94.1
            %, pixel correlation 0.309

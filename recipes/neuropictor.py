@@ -6,7 +6,7 @@ control branch, a trained copy of the frozen UNet's first half, reads it too (th
 Systems    A6 NeuroPictor
 Run        braindec run neuropictor --out runs/neuropictor
 Smoke      braindec run neuropictor --smoke: 0.95 [0.76, 0.99] of 20 scenes (chance 0.05, refitted to shuffled scenes
-           0.05, ridge 0.95); 12 pictures two-way 0.61 (shuffled 0.51), pixel correlation 0.38 (0.24); six steps teach
+           0.05, ridge 0.95); 12 pictures two-way 0.64 (shuffled 0.51), pixel correlation 0.39 (0.24); six steps teach
            a branch nothing
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  none at hand: on NSD, with Stable Diffusion 2.1

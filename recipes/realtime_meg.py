@@ -7,7 +7,7 @@ slide over time, before onset included; prior and generator draw what the whole 
 Systems    C3 real-time MEG decoding (Benchetrit et al.)
 Run        braindec run realtime_meg --out runs/realtime_meg
 Smoke      braindec run realtime_meg --smoke: 0.45 [0.26, 0.66] of 20 scenes (chance 0.05, refitted to shuffled scenes
-           0.00, ridge 0.95); 12 pictures two-way 0.61 (shuffled 0.53), pixel correlation 0.30 (0.14)
+           0.00, ridge 0.95); 12 pictures two-way 0.60 (shuffled 0.55), pixel correlation 0.29 (0.13)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  THINGS-MEG: seven times the linear decoder's retrieval
 Measured   not measured: needs THINGS-MEG, DINOv2, CLIP and a latent diffusion model; simulated MEG not run in full

@@ -6,7 +6,7 @@ autoencoder; the low-level path is guided by the high-level one, and the picture
 Systems    A5 See Through Their Minds (Wang et al. 2024, arXiv:2403.06361, code unpublished)
 Run        braindec run sttm --out runs/sttm
 Smoke      braindec run sttm --smoke: 0.60 [0.39, 0.78] of 20 scenes (chance 0.05, refitted to shuffled scenes 0.05,
-           ridge 1.00); 12 pictures two-way 0.56 (shuffled 0.49), pixel correlation 0.28 (0.21)
+           ridge 1.00); 12 pictures two-way 0.58 (shuffled 0.52), pixel correlation 0.29 (0.22)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  none at hand: on NSD
 Measured   not measured: needs NSD, CLIP and an image generator of that size; simulated people not run in full
