@@ -117,7 +117,10 @@ def parse(text: str) -> Any:
     """The value written on a command line: JSON when it is JSON, else the text itself."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # also of numbers of thousands of digits, and of thousands of brackets
+    except (
+        ValueError,
+        RecursionError,
+    ):  # also of numbers of thousands of digits, and of thousands of brackets
         return {"None": None, "True": True, "False": False}.get(text, text)
 
 
@@ -130,7 +133,8 @@ def override(settings: T, assignments: Iterable[str], load: Callable[[str, str],
         Left unchanged.
     assignments : iterable of str
         ``"train.n_steps=30"``; an entry of a tuple by its place, ``"preprocessing.0.scale=false"``; a component is
-        replaced by another member of its kind with ``"backbone=linear"``.
+        replaced by another member of its kind with ``"backbone=linear"``, or, with settings of its own, by
+        ``'generator={"kind": "generators", "name": "refined", "folder": "sdxl-base"}'``.
     load : callable, optional
         ``registry.load``; needed only to replace a component by name.
 
@@ -175,7 +179,9 @@ def _assign(
     head, *rest = path
     if isinstance(node, dict):
         current = checks.known_key(where, head, node)
-        return node | {head: _assign(current, rest, value, where, load) if rest else value}
+        if rest:
+            return node | {head: _assign(current, rest, value, where, load)}
+        return node | {head: _member(current, value, load)}
     if isinstance(node, tuple):
         checks.one_of(f"place in {where}", head, [str(i) for i in range(len(node))])
         i = int(head)
@@ -193,8 +199,16 @@ def _assign(
         new = _assign(current, rest, value, where, load)
         if isinstance(current, tuple):
             new = coerce(new, typing.get_type_hints(type(node))[head], where)
-    elif dataclasses.is_dataclass(current) and isinstance(value, str) and load is not None:
-        new = load(registry.name_of(current)[0], value).Config()
     else:
-        new = coerce(value, typing.get_type_hints(type(node))[head], where)
+        new = coerce(_member(current, value, load), typing.get_type_hints(type(node))[head], where)
     return dataclasses.replace(node, **{head: new})
+
+
+def _member(current: Any, value: Any, load: Callable[[str, str], Any] | None) -> Any:
+    """The component that a name, or a kind and a name with settings, stand for where one is already; else the value."""
+    if load is None or not dataclasses.is_dataclass(current) or isinstance(current, type):
+        return value
+    if isinstance(value, dict) and {"kind", "name"} <= set(value):
+        checks.one_of("kind", value["kind"], (registry.name_of(current)[0],))
+        return component_from_json(value, load)
+    return load(registry.name_of(current)[0], value).Config() if isinstance(value, str) else value

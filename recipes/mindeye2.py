@@ -65,7 +65,7 @@ RECIPE = Recipe(
         "merge": "blend",
         "low_level": vae_latents.Config(),
         "captioner": prefix.Config(noise=0.5, writing=Writing(n_tokens=48)),
-        "second": in_words.Config(share=1.0),  # with SDXL: refined.Config(folder="sdxl-base")
+        "second": in_words.Config(share=1.0),  # or generators.refined: SDXL
     },
 )
 SMOKE = (

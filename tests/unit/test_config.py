@@ -140,3 +140,30 @@ def test_settings_that_go_together_may_come_in_any_order():
         checks.ConfigError, match="needs within"
     ):  # the later of two for one setting wins, or none
         config.override(Together(), ["split=stimulus", "within=true", "split=run"])
+
+
+def test_a_component_is_replaced_by_a_name_with_settings_also_among_a_recipes_own_numbers():
+    from braindec.generators import embedded_unclip, in_words
+
+    @dataclass(frozen=True)
+    class Two:
+        generator: Any = field(default_factory=embedded_unclip.Config)
+        settings: dict[str, Any] = field(default_factory=lambda: {"second": embedded_unclip.Config(), "n": 3})
+
+    said = '{"kind": "generators", "name": "in_words", "share": 1.0, "base": {"n_steps": 5}}'
+    both = [f"generator={said}", f"settings.second={said}", "settings.second.base.guidance=3", "settings.n=4"]
+    made = config.override(Two(), both, registry.load)
+    assert made.generator == in_words.Config(1.0, embedded_unclip.Config(n_steps=5))
+    assert made.settings["second"].base == embedded_unclip.Config(n_steps=5, guidance=3.0)
+    assert made.settings["n"] == 4
+    assert isinstance(
+        config.override(Two(), ["settings.second=in_words"], registry.load).settings["second"],
+        in_words.Config,
+    )
+    for wrong in (
+        '{"kind": "losses", "name": "mse"}',
+        '{"kind": "generators", "name": "in_words", "n": 1}',
+        "unclip",
+    ):
+        with pytest.raises(checks.ConfigError):
+            config.override(Two(), [f"settings.second={wrong}"], registry.load)
