@@ -49,7 +49,7 @@ RECIPE = Recipe(
     prior_train=Train(n_steps=300, batch_size=256, lr=1e-3, validate_every=100),
     n_folds=3,
     protocol="heldout_stimuli",
-    plan=evaluate.Plan(n_null=19, n_null_baselines=19, n_null_pictures=5, n_jobs=0),
+    plan=evaluate.Plan(n_null=19, n_null_baselines=19, n_null_pictures=3, n_jobs=0),
     settings={
         "newcomer": 4,
         "n_null_newcomer": 5,
