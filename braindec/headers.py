@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _parts(path: Path) -> tuple[str, str, dict[str, list[str]]]:
     lines = (said or "").splitlines()
     starts = [i for i, line in enumerate(lines) if _FIELD.match(line)]
     fields: dict[str, list[str]] = {}
-    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, stop in itertools.pairwise([*starts, len(lines)]):
         key, first = _FIELD.match(lines[start]).groups()  # type: ignore[union-attr]  # it matched above
         if key in fields:
             raise checks.DataFileError(path, f"says {key!r} twice", "Say every field once.")

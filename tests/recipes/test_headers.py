@@ -97,3 +97,9 @@ def test_a_measured_number_stands_beside_its_chance_or_null(one):
 def test_the_page_of_all_recipes_is_as_their_headers_and_notes_say():
     page = (headers.folder() / "README.md").read_text(encoding="utf-8")
     assert page == headers.markdown(), "recipes/README.md is stale; make it again with: make recipes-readme"
+
+
+def test_a_file_without_any_field_is_refused_by_name(tmp_path):
+    (tmp_path / "bare.py").write_text('"""A recipe in the making."""\n')
+    with pytest.raises(DataFileError, match=r"bare\.py.*says nothing of"):
+        headers.read(tmp_path / "bare.py")
