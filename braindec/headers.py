@@ -119,17 +119,17 @@ def _parts(path: Path) -> tuple[str, str, dict[str, list[str]]]:
     except (SyntaxError, UnicodeDecodeError) as error:
         raise checks.DataFileError(path, f"cannot be read ({error})", "Restore the recipe.") from error
     lines = (said or "").splitlines()
-    starts = [i for i, line in enumerate(lines) if _FIELD.match(line)]
+    begun = {i: found for i, line in enumerate(lines) if (found := _FIELD.match(line))}
     fields: dict[str, list[str]] = {}
-    for start, stop in itertools.pairwise([*starts, len(lines)]):
-        key, first = _FIELD.match(lines[start]).groups()  # type: ignore[union-attr]  # it matched above
+    for start, stop in itertools.pairwise([*begun, len(lines)]):
+        key, first = begun[start].groups()
         if key in fields:
             raise checks.DataFileError(path, f"says {key!r} twice", "Say every field once.")
         fields[key] = [first.strip(), *(line.strip() for line in lines[start + 1 : stop] if line.strip())]
     missing = [key for key in FIELDS if key not in fields]
     if missing or not lines:
         raise checks.DataFileError(path, f"says nothing of {missing}", f"Its docstring has {list(FIELDS)}.")
-    return lines[0], "\n".join(lines[1 : starts[0]]).strip(), fields
+    return lines[0], "\n".join(lines[1 : next(iter(begun))]).strip(), fields
 
 
 def _systems(path: Path, said: str) -> tuple[System, ...]:

@@ -113,7 +113,7 @@ def _decode(
         artist.take(
             page.show(decoded, known=session is not None), decoded, None if session is None else event
         )
-        time.sleep(max(0.0, due - time.monotonic()))
+        time.sleep(max(0.0, due - time.monotonic()))  # answers come as often as was asked, not at once
     artist.close()
 
 

@@ -56,7 +56,7 @@ def play(recording: Recording, block_s: float, *, speed: float | None = None) ->
         block = Block(np.asarray(recording.signal[:, first : first + n]), first)
         if speed is not None:
             due = began + (first + block.signal.shape[1]) / recording.sfreq / speed
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - time.monotonic()))  # samples have a time: that is what playing is
         yield block
 
 

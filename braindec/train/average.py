@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,15 +54,15 @@ class Average:
         for parameter, kept in zip(self._moved, self.kept, strict=True):
             local(parameter).copy_(local(kept))
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """For a checkpoint; all ranks ask together."""
         return {"n": self.n, "kept": whole(self.kept)}
 
     @torch.no_grad()
-    def resume_(self, state: dict[str, object]) -> None:
+    def resume_(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `state` gave."""
-        self.n = int(state["n"])  # type: ignore[call-overload]  # as `state` wrote it
-        for values, saved in zip(self.kept, state["kept"], strict=True):  # type: ignore[call-overload]  # likewise
+        self.n = int(state["n"])
+        for values, saved in zip(self.kept, state["kept"], strict=True):
             local(values).copy_(local(share_of(saved, values)))
 
     @torch.no_grad()

@@ -297,9 +297,10 @@ def loopback_hub(monkeypatch, tmp_path):
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.delenv("HF_HUB_CACHE", raising=False)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        monkeypatch.setattr(
-            constants, "HF_HUB_DISABLE_XET", True
-        )  # a storage of its own, which no loopback serves
+        # what another test's environment said when the client was first imported stays in its constants
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        # Xet is a storage of its own, which no loopback serves
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(time, "sleep", lambda _seconds: None)
         yield hub
 
