@@ -6,15 +6,15 @@ Writes  benchmarks/results/loader.json
 
 One pass over all trials (cut off after --seconds) by, in the same order of trials:
   preloaded       indexing a tensor that is in memory (and copying its rows into one buffer)
-  braindec        `braindec.data.loader`: the memory map of a prepared file, into a buffer used again, copied by one
-                  thread, or two for large batches; its first pass checks the sha256 of every block that it meets,
-                  later ones do not
+  braindec        `braindec.data.loader`: the memory map of a prepared file, into a buffer used again; its first pass
+                  checks the sha256 of every block that it meets, later ones do not
   h5py            torch's DataLoader over rows of the same file, read by h5py (no worker, and two)
   h5py chunked    the same over a file with h5py's automatic chunks
   tars            torch's DataLoader over shards of .npy members, read in sequence and shuffled in a buffer (no worker)
   disk            (cold) the file's bytes in their order, asked for ahead, into one buffer: what the disk gives
-Torch has one thread; "all threads" are the same with a thread for each core. The loader is held against the fastest
-DataLoader over contiguous rows, be it with workers or threads, and the fastest way of indexing the preloaded tensor.
+A row is a trial, as in prepared files. Torch has one thread; "all threads" are the same with a thread for each core, as
+training has them. The loader is held against the fastest DataLoader over contiguous rows, be it with workers or
+threads, and the fastest way of indexing the preloaded tensor.
 
 Cold means that the system was told to forget the files' pages (POSIX_FADV_DONTNEED); `disk_mb` says what was then read
 from the disk, of which the host of a virtual machine may have a cache of its own.
@@ -24,12 +24,11 @@ the same pages. Each system's first batch is compared with the rows that were as
 
 `limits` says how many times faster than the DataLoader over contiguous rows anything can be here that fills a buffer:
 warm, what copies the same rows from a tensor in memory into one buffer, and does nothing else; cold, the disk alone.
-A batch of 64 THINGS-EEG2 rows is 16 MB, which h5py too reads with one copy a row: on two cores that share a memory bus
-no way of filling a float32 buffer is five times as fast (limit 3.1), and the loader is at that limit.
 
-Tried and not kept: reading into the buffer instead of mapping (preadv: 1.3 to 1.6 times the processor's time of the
-map), and rows stored as float16 (as long on NSD, at most 1.4 times faster on THINGS-EEG2, where what is not read is
-spent on converting; the map keeps every bit).
+Tried and not kept: a second thread of Python's beside numpy's own copying (0.20 to 0.25 ms a batch for 0.13 to 0.17 of
+torch's two threads, which wait for each other in less); reading into the buffer instead of mapping (preadv: 1.3 to 1.6
+times the processor's time of the map), and rows stored as float16 (as long on NSD, at most 1.4 times faster on
+THINGS-EEG2, where what is not read is spent on converting; the map keeps every bit).
 """
 
 from __future__ import annotations
@@ -57,11 +56,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from braindec import store
-from braindec.data.loader import Ahead, MappedRows
+from braindec.data.loader import Ahead, MappedRows, buffer
 
 BATCH, SHARD = 64, 500
-SIZES = {"nsd": (30_000, 15_724), "things_eeg2": (16_540, 4, 63, 250)}
-SMALL = {"nsd": (600, 200), "things_eeg2": (300, 4, 5, 10)}
+SIZES = {"nsd": (30_000, 15_724), "things_eeg2": (16_540 * 4, 63, 250)}
+SMALL = {"nsd": (600, 200), "things_eeg2": (300 * 4, 5, 10)}
 LIBRARIES = ("torch", "numpy", "h5py")
 CONTIGUOUS = ("h5py", "h5py, 2 workers", "h5py, all threads")
 INDEXED = ("preloaded", "preloaded, all threads")
@@ -174,8 +173,8 @@ class TarRows(IterableDataset):
 
 def braindec(rows: MappedRows) -> System:
     """Batches in buffers that are used again."""
-    buffers = [np.empty((BATCH, *rows.shape[1:]), np.float32) for _ in range(2)]
-    tensors = [torch.from_numpy(buffer) for buffer in buffers]
+    buffers = [buffer((BATCH, *rows.shape[1:])) for _ in range(2)]
+    tensors = [torch.from_numpy(values) for values in buffers]
 
     def batches(order: np.ndarray) -> Iterator[torch.Tensor]:
         def make(step: int, slot: int) -> torch.Tensor:
@@ -268,7 +267,8 @@ def measure(name: str, folder: Path, shape: tuple[int, ...], options: argparse.N
     kept = fresh()
     found["warm", "braindec, first pass"] = [run(braindec(kept), order, 10 * options.seconds)]
     del systems["braindec"], systems["disk"]
-    made = {"braindec": braindec(kept)} | {system: make() for system, make in systems.items()}
+    made = {"braindec": braindec(kept), "braindec, all threads": all_threads(braindec(kept))}
+    made |= {system: make() for system, make in systems.items()}
     grown = rss_anon_mb() - anonymous
     warmed = {s: run(m, order, options.seconds) for s, m in made.items()}  # those of the other files
     made |= preloaded(prepared)

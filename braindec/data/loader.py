@@ -1,16 +1,15 @@
 """Rows of arrays larger than memory, in the sampler's order: a memory map of the block that `store` wrote as a whole.
 
-HDF5 lays a bulk array down as one contiguous block, so its rows need no HDF5 to be read: one thread, or two for large
-batches, copies them from the map into a buffer that is used again, at the speed of an array in memory once the file is
-in the page cache. Mapped pages belong to the file and are given back when memory is short; they are no anonymous
-memory. Copying is bound by memory: what shortens it is a second core, and pages of 2 MiB, whose addresses the processor
-keeps at hand.
+HDF5 lays a bulk array down as one contiguous block, so its rows need no HDF5 to be read: torch's threads copy them from
+the map into a buffer that is used again, at the speed of an array in memory once the file is in the page cache. Mapped
+pages belong to the file and are given back when memory is short; they are no anonymous memory. Copying is bound by
+memory: what shortens it is a second core, and pages of 2 MiB, whose addresses the processor keeps at hand.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
+import math
 import mmap
 import os
 import time
@@ -20,57 +19,91 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
 
 from braindec import checks, store
 
 T = TypeVar("T")
 N_HASHING = 4  # threads that check blocks
-ALONE_BYTES = 2 << 20  # copied by the caller alone: waking a second thread costs what it saves
-PART_BYTES = 512 << 10  # of rows, that one thread copies at a time
 HUGE_SHARE = 0.5  # of the machine's memory: a larger file is read by its rows, not by pages of 2 MiB
 WAITS_S = 1e-3  # a read of this length or more waits for the disk (or is long enough to be done ahead)
 
 
-_beside: tuple[int, ThreadPoolExecutor] | None = None
+_HERE = os.getpid()
+_WORDS = tuple(np.dtype(name) for name in ("int64", "int32", "int16", "uint8"))
+_HUGE: int | None = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux has it
+_HUGE_BYTES = 2 << 20
+
+
+def buffer(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """Memory to be filled again and again: in pages of 2 MiB where it is large and the system has them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+
+    Returns
+    -------
+    array
+        What is in it is undefined.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if _HUGE is None or n_bytes < _HUGE_BYTES:
+        return np.empty(shape, dtype)
+    memory = mmap.mmap(-1, (n_bytes // _HUGE_BYTES + 2) * _HUGE_BYTES)
+    memory.madvise(_HUGE)
+    content = np.frombuffer(memory, np.uint8)
+    start = -_address(content) % _HUGE_BYTES
+    return content[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 def gather(values: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
-    """Copies rows of an array into a buffer; another thread takes a share where the machine has a core for it.
-
-    The caller never waits for a thread that has not begun, so that a busy machine costs nothing.
+    """Copies rows of an array into a buffer, by as many threads as torch has.
 
     Parameters
     ----------
     values : array, shape (n_rows, ...)
+        Contiguous; may be read-only.
     rows : int array, shape (n,)
         In [0, n_rows).
     out : array, shape (n, ...)
         Of the same type, contiguous.
     """
-    # mode "raise" would copy twice; numpy leaves Python's lock meanwhile
-    step = max(1, PART_BYTES * len(rows) // max(1, out.nbytes))
-    starts = itertools.count(0, step)  # next() is one step for all threads
-
-    def copy() -> None:
-        while (start := next(starts)) < len(rows):
-            part = slice(start, start + step)
-            np.take(values, rows[part], axis=0, out=out[part], mode="clip")
-
-    if out.nbytes <= ALONE_BYTES or len(os.sched_getaffinity(0)) < 2:
-        np.take(values, rows, axis=0, out=out, mode="clip")
-        return
-    other = _second_thread().submit(copy)
-    copy()
-    if not other.cancel():
-        other.result()
+    if out.size:
+        word = _word(out.nbytes // len(out), _address(values), _address(out))
+        _copy(_words(values, word), rows, _words(out, word))
 
 
-def _second_thread() -> ThreadPoolExecutor:
-    """The thread of this process that copies beside others; a fork has none of its parent's."""
-    global _beside
-    if _beside is None or _beside[0] != os.getpid():
-        _beside = (os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="braindec-copy"))
-    return _beside[1]
+def _copy(source: torch.Tensor, rows: np.ndarray, target: torch.Tensor) -> None:
+    if os.getpid() == _HERE:
+        torch.index_select(source, 0, torch.from_numpy(rows.astype(np.int64, copy=False)), out=target)
+    else:  # torch's threads do not survive a fork; mode "raise" would copy twice
+        np.take(source.numpy(), rows, axis=0, out=target.numpy(), mode="clip")
+
+
+def _address(values: np.ndarray) -> int:
+    return int(values.__array_interface__["data"][0])
+
+
+def _word(*numbers: int) -> np.dtype:
+    """The longest type whose size divides them all."""
+    return next(word for word in _WORDS if not any(number % word.itemsize for number in numbers))
+
+
+def _words(values: np.ndarray, word: np.dtype) -> torch.Tensor:
+    """The same memory as rows of integers: one copying routine for every type, and long ones are copied faster."""
+    writable = values if values.flags.writeable else np.asarray(_Seen(values))
+    return torch.from_numpy(writable.view(np.uint8).reshape(len(values), -1).view(word))
+
+
+class _Seen:
+    """Read-only memory as torch wants to see it, which knows of no such thing; nobody writes to it."""
+
+    def __init__(self, values: np.ndarray):
+        self.values = values
+        known = values.__array_interface__
+        self.__array_interface__ = known | {"data": (known["data"][0], False)}
 
 
 class MappedRows:
@@ -195,9 +228,10 @@ class MappedRows:
                 os.close(descriptor)
                 raise checks.DataFileError(self.path, f"ends within {self.name!r}", "Prepare it again.")
             mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-            self._huge = len(mapped) < HUGE_SHARE * os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
-            if self._huge:
-                mapped.madvise(mmap.MADV_HUGEPAGE)
+            small = len(mapped) < HUGE_SHARE * os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+            self._huge = _HUGE is not None and small
+            if _HUGE is not None and small:
+                mapped.madvise(_HUGE)
             values = np.frombuffer(mapped, self.dtype, n_values, self._offset).reshape(self.shape)
             self._open = (os.getpid(), descriptor, values)
         return self._open[1], self._open[2]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from braindec import checks, guards, seeding, train
-from braindec.data.loader import Ahead
+from braindec.data.loader import Ahead, buffer
 from braindec.decoder.cycle import NAMES, Cycle
 from braindec.decoder.cycle import Config as CycleConfig
 from braindec.decoder.fitting import SubjectSet
@@ -61,10 +61,10 @@ class Batches:
         if not isinstance(values, RowTensor):
             return values[rows]
         shape = (rows.numel(), *values.shape[1:])
-        buffer = self._buffers.get((name, slot))
-        if buffer is None or buffer.shape != shape:
-            buffer = self._buffers[name, slot] = torch.empty(shape, dtype=values.dtype)
-        return values.read(rows, buffer)
+        held = self._buffers.get((name, slot))
+        if held is None or held.shape != shape:
+            held = self._buffers[name, slot] = torch.from_numpy(buffer(shape))  # float32
+        return values.read(rows, held)
 
     def _responses(self, key: str, rows: Tensor, generator: torch.Generator, slot: int) -> Tensor:
         """Single responses, or each averaged with a random subset of its stimulus' other repeats."""

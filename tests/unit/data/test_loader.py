@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from braindec import checks, store
 from braindec.data import loader
@@ -91,71 +92,55 @@ def test_mapped_rows_travel_to_other_processes(path, values):
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.fixture
-def in_small_parts(monkeypatch):
-    """Rows of 84 bytes are copied four at a time; the second thread ends with the test."""
-    monkeypatch.setattr(loader, "ALONE_BYTES", 0)
-    monkeypatch.setattr(loader, "PART_BYTES", 4 * 84)
-    monkeypatch.setattr(loader, "_beside", None)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    yield
-    if loader._beside is not None:
-        loader._beside[1].shutdown()
+@pytest.mark.parametrize("kind", ["float16", "uint8", "bool", "uint16", "float32", "complex64", "float64"])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 5), (4, 2, 2)])
+@pytest.mark.parametrize("writable", [True, False])
+def test_rows_of_any_type_and_shape_are_copied_to_the_bit(rng, kind, shape, writable):
+    values = rng.integers(0, 2, (50, *shape)).astype(kind) * np.asarray(1, dtype=kind)
+    values.flags.writeable = writable
+    chosen, out = rng.integers(0, 50, 23), np.empty((23, *shape), dtype=kind)
+    loader.gather(values, chosen, out)
+    assert out.tobytes() == values[chosen].tobytes()
 
 
-@pytest.mark.parametrize(("cores", "n_threads"), [({0, 1}, 2), ({0}, 1)])
-def test_rows_are_copied_by_two_threads_where_there_are_two_cores(
-    path, values, rng, in_small_parts, monkeypatch, cores, n_threads
-):
-    seen, take = set(), np.take
-
-    def slow(*args, **options):
-        seen.add(threading.current_thread().name)
-        time.sleep(0.002)
-        return take(*args, **options)
-
-    rows, chosen = mapped(path), rng.permutation(N)[:103]
-    rows[:]
-    seen.clear()
-    monkeypatch.setattr(np, "take", slow)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
-    assert np.array_equal(rows.read(chosen), values[chosen])
-    assert len(seen) == n_threads
+def test_rows_that_begin_anywhere_in_a_file_are_copied(rng):
+    content = rng.integers(0, 255, 4 * 84 + 3).astype(np.uint8)
+    for start in range(4):
+        values = np.frombuffer(content.tobytes(), np.uint8, 4 * 84, start).reshape(4, 84)
+        out = np.empty((3, 84), dtype=np.uint8)
+        loader.gather(values, np.array([3, 0, 3]), out)
+        assert np.array_equal(out, values[[3, 0, 3]])
 
 
-def test_a_small_batch_wakes_no_second_thread(path, values, in_small_parts, monkeypatch):
-    monkeypatch.setattr(loader, "ALONE_BYTES", 103 * 84)
+@pytest.mark.parametrize("shape", [(3,), (64, 5), (2_000_003,), (70, 63, 251)])
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_a_buffer_holds_what_is_written_whatever_its_pages(rng, shape, kind):
+    first, second = loader.buffer(shape, kind), loader.buffer(shape, kind)
+    assert first.shape == shape
+    assert first.dtype == np.dtype(kind)
+    assert first.flags.c_contiguous
+    first[...] = written = rng.integers(0, 9, shape)
+    second[...] = 0
+    assert np.array_equal(first, written)
+
+
+def test_a_large_buffer_begins_where_a_large_page_does(monkeypatch):
+    assert loader.buffer((1 << 20,)).ctypes.data % (2 << 20) == 0
+    monkeypatch.setattr(loader, "_HUGE", None)  # a system without them
+    assert loader.buffer((1 << 20,)).shape == (1 << 20,)
+
+
+def test_nothing_of_no_rows_and_no_values_is_copied():
+    loader.gather(np.empty((4, 0)), np.array([1, 2]), np.empty((2, 0)))
+    loader.gather(np.ones((4, 2)), np.array([], dtype=int), np.empty((0, 2)))
+
+
+def test_a_fork_of_a_process_with_threads_copies_alone(path, values, monkeypatch):
     rows = mapped(path)
+    rows[:]
+    monkeypatch.setattr(loader, "_HERE", -1)
+    monkeypatch.setattr(torch, "index_select", None)
     assert np.array_equal(rows.read(np.arange(103)), values[:103])
-    assert loader._beside is None
-    rows.read(np.arange(104))
-    assert loader._beside is not None
-
-
-def test_a_second_thread_that_is_busy_is_not_waited_for(path, values, rng, in_small_parts):
-    rows, chosen, free = mapped(path), rng.integers(0, N, 77), threading.Event()
-    busy = loader._second_thread().submit(free.wait, 60)
-    try:
-        assert np.array_equal(rows.read(chosen), values[chosen])
-        assert not busy.done()
-    finally:
-        free.set()
-
-
-def test_an_error_of_the_second_thread_is_raised(path, in_small_parts, monkeypatch):
-    rows = mapped(path)
-    rows[:]
-    take = np.take
-
-    def fails_beside(*args, **options):
-        time.sleep(0.002)
-        if threading.current_thread() is not threading.main_thread():
-            raise MemoryError("beside")
-        return take(*args, **options)
-
-    monkeypatch.setattr(np, "take", fails_beside)
-    with pytest.raises(MemoryError, match="beside"):
-        rows.read(np.arange(N))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
