@@ -1,4 +1,4 @@
-"""BrainDecoder: what is fitted, what it predicts, how it meets a new subject, and how it is saved and loaded."""
+"""BrainDecoder: what is fitted, what it predicts, and how it meets a new subject."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, hub, outlines, train
+from braindec import checks, outlines, train
 from braindec.data import NeuralDataset
 from braindec.data.gallery import Gallery
 from braindec.data.gallery_index import Index
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import adapting, decoding, learning, masked, saving
+from braindec.decoder import adapting, decoding, learning, masked
 from braindec.decoder.adaptation import Method, Mode
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.held_out import HeldOut
@@ -23,6 +23,7 @@ from braindec.decoder.outlined import outlined
 from braindec.decoder.prediction import Direction, Prediction, Repeats
 from braindec.decoder.scaling import TargetScaler
 from braindec.decoder.settings import Settings, build_losses, build_prior, settings_of
+from braindec.decoder.sharing import Sharing
 from braindec.encoder import Encoder
 from braindec.generators import NOTHING, Generator, Guides
 from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
@@ -30,10 +31,11 @@ from braindec.types import Embeddings, EmbeddingsInfo, SignalInfo, Trials
 MASKED = masked.Config()
 
 
-class BrainDecoder(nn.Module):
+class BrainDecoder(Sharing, nn.Module):
     """Decodes brain signals into a model's embedding space.
 
-    Make one with `BrainDecoder.build`, or load one with `BrainDecoder.from_pretrained`.
+    Make one with `BrainDecoder.build`, or load one with `BrainDecoder.from_pretrained`; how it is saved, shared and
+    loaded stands in `decoder.sharing`.
 
     Attributes
     ----------
@@ -328,96 +330,7 @@ class BrainDecoder(nn.Module):
         """Embeddings (n, n_tokens, n_dims) flattened about the training stimuli's mean: (n, n_tokens * n_dims)."""
         return self.flat(embeddings, output).cpu()
 
-    # --------------------------------------------------------------------------------------------- saving and loading
-
-    def save_pretrained(self, folder: str | Path, report: Any = None, *, licence: str | None = None) -> Path:
-        """Writes the fitted decoder as a folder that `from_pretrained` loads bit-equal.
-
-        Parameters
-        ----------
-        folder : path
-        report : Report, optional
-            Its scores go into the model card.
-        licence : str, optional
-            Of the weights, as the hub spells it (``"cc-by-4.0"``); for the card.
-        """
-        return saving.save(self, Path(folder), report, licence)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        report: Any = None,
-        licence: str | None = None,
-        commit_message: str = "Push decoder using braindec",
-        private: bool = True,
-        token: str | None = None,
-        branch: str | None = None,
-        create_pr: bool = False,
-    ) -> str:
-        """Saves the decoder and commits its whole folder to the hub at once; see `hub.push`.
-
-        Parameters
-        ----------
-        repo_id : str
-            ``owner/name``; made where it does not exist.
-        report : Report, optional
-            Its scores go into the model card.
-        licence : str, optional
-            Of the weights; needed where everybody may see them.
-        commit_message : str
-        private : bool
-            Whether the owner alone sees it. Everybody sees it where this is False: a decoder of people's recordings.
-        token : str, optional
-            Of a hub account; the one that ``hf auth login`` keeps by default.
-        branch : str, optional
-            ``"main"`` by default.
-        create_pr : bool
-            Propose it in place of committing it.
-
-        Returns
-        -------
-        str
-            Address of the commit, which ends in the 40 digits that `from_pretrained` takes as `revision`.
-
-        Raises
-        ------
-        DownloadError
-            If the hub refuses or does not answer; then nothing of it is to be seen there.
-        """
-        return saving.push(
-            self, repo_id, report, licence, message=commit_message, private=private, token=token, branch=branch,
-            create_pr=create_pr,
-        )  # fmt: skip
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | None = None,
-        local_files_only: bool = False,
-        force_download: bool = False,
-    ) -> BrainDecoder:
-        """Loads a saved decoder: a folder, or ``owner/name`` on the hub at a 40-hex `revision`.
-
-        Parameters
-        ----------
-        name : path or str
-        revision : str, optional
-            Commit of 40 hex digits; a download needs one, so that the same line is the same decoder tomorrow.
-        cache_dir, token, local_files_only, force_download
-            As huggingface_hub names them; see `hub.Access`.
-
-        Raises
-        ------
-        DataFileError
-            If a file is missing, damaged or holds other weights than the config says; nothing is loaded then.
-        """
-        access = hub.Access(token, cache_dir, local_files_only, force_download)
-        return saving.load(cls, str(name), revision, access)
+    # -------------------------------------------------------------------------------------------------- its parts
 
     def build_encoder(self) -> Encoder:
         """A fresh encoder for the signals this decoder was fitted on."""
