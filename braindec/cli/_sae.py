@@ -41,7 +41,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument("--active", type=int, default=16, help="fit: latents a picture (16)")
     parser.add_argument(
         "--activation", type=str, default="batch_topk",
-        help="fit: topk, batch_topk, jump_relu or relu (batch_topk)",
+        help="fit: topk, batch_topk, matching_pursuit, jump_relu or relu (batch_topk)",
     )  # fmt: skip
     parser.add_argument("--steps", type=int, default=2000, help="fit: of training (2000)")
     parser.add_argument("--batch", type=int, default=256, help="fit: samples a step (256)")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from braindec import checks
-from braindec.sparse import codes
+from braindec.sparse import codes, gates, influence, pursuit
 from braindec.sparse.codes import Code
 
-Activation = Literal["topk", "batch_topk", "jump_relu", "relu"]
+Activation = Literal["topk", "batch_topk", "gradient_topk", "matching_pursuit", "jump_relu", "relu", "gated"]
+COUNTED = ("topk", "batch_topk", "gradient_topk", "matching_pursuit")  # told how many latents are active
 # Of JumpReLU, for inputs of mean norm sqrt(n_dims). From SAELens' 0.01 and window of 0.05 no threshold moved within 800
 # steps at a rate of 4e-3, and as many latents stayed active as at the start; from here planted atoms are found.
 START_THRESHOLD = 0.1
@@ -30,15 +31,19 @@ class Config:
     activation : str
         ``"topk"`` keeps the `n_active` largest of every sample, ``"batch_topk"`` the n_active * n_samples largest of a
         training batch and, once fitted, all above one threshold; ``"jump_relu"`` what exceeds a learned threshold a
-        latent; ``"relu"`` what is positive.
+        latent; ``"relu"`` what is positive; ``"gated"`` says by one reading whether and by another how much (`gates`);
+        ``"gradient_topk"`` keeps what is large and moves an effect (`influence`); ``"matching_pursuit"`` takes atom
+        after atom (`pursuit`), and its atoms are its encoder.
     n_active : int
-        Latents a sample, for the two TopK kinds.
+        Latents a sample, for TopK of all kinds; steps of matching pursuit.
     prefixes : tuple of int
         Matryoshka: numbers of first latents that must reconstruct alone, ascending, below n_latents. The whole
         dictionary is always among them.
     bandwidth : float
         Width of the window in which JumpReLU's threshold feels a gradient, in units of pre-activations of inputs of
         mean norm sqrt(n_dims), > 0.
+    emphasis : float
+        What an effect's gradient adds to the choice of ``"gradient_topk"``; 0 is TopK.
     """
 
     n_latents: int = 4096
@@ -46,11 +51,13 @@ class Config:
     n_active: int = 32
     prefixes: tuple[int, ...] = ()
     bandwidth: float = 0.5
+    emphasis: float = 1.0
 
     def __post_init__(self) -> None:
         checks.at_least("n_latents", self.n_latents, 1)
-        checks.one_of("activation", self.activation, ("topk", "batch_topk", "jump_relu", "relu"))
-        if self.activation in ("topk", "batch_topk"):
+        checks.one_of("activation", self.activation, get_args(Activation))
+        checks.at_least("emphasis", self.emphasis, 0.0)
+        if self.activation in COUNTED:
             checks.in_range("n_active", self.n_active, 1, self.n_latents)
         for low, high in zip((0, *self.prefixes), (*self.prefixes, self.n_latents), strict=True):
             if low >= high:
@@ -80,6 +87,8 @@ class SparseAutoencoder(nn.Module):
         Subtracted before encoding and added after decoding.
     log_threshold : Parameter, shape (n_latents,)
         Of JumpReLU alone.
+    log_scale, magnitude_bias : Parameter, shape (n_latents,)
+        Of Gated alone: how much an open gate lets through.
     threshold : buffer, scalar float64
         Of BatchTopK, outside training: the running mean of the smallest value a training batch kept.
     """
@@ -92,12 +101,17 @@ class SparseAutoencoder(nn.Module):
         self.n_dims, self.config = n_dims, config
         atoms = nn.functional.normalize(torch.randn(config.n_latents, n_dims), dim=1)
         self.atoms = nn.Parameter(atoms)
-        self.encoder = nn.Parameter(atoms.clone())
-        self.encoder_bias = nn.Parameter(torch.zeros(config.n_latents))
+        # Matching pursuit looks for what it takes away: one parameter under two names, and no bias.
+        tied = config.activation == "matching_pursuit"
+        self.encoder = self.atoms if tied else nn.Parameter(atoms.clone())
+        self.encoder_bias = nn.Parameter(torch.zeros(config.n_latents), requires_grad=not tied)
         self.bias = nn.Parameter(torch.zeros(n_dims))
         if config.activation == "jump_relu":
             start = torch.full((config.n_latents,), START_THRESHOLD)
             self.log_threshold = nn.Parameter(start.log())
+        if config.activation == "gated":
+            self.log_scale = nn.Parameter(torch.zeros(config.n_latents))
+            self.magnitude_bias = nn.Parameter(torch.zeros(config.n_latents))
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
 
     @property
@@ -117,15 +131,34 @@ class SparseAutoencoder(nn.Module):
         self._check(inputs)
         return nn.functional.linear(inputs - self.bias, self.encoder, self.encoder_bias)
 
-    def encode(self, inputs: Tensor) -> Code:
+    def encode(self, inputs: Tensor, slopes: Tensor | None = None) -> Code:
         """The active latents of each sample: (n_samples, n_dims) to a `Code` whose values are >= 0.
 
         In training mode BatchTopK selects over the whole batch; in eval mode it compares with its threshold, so that a
-        sample's code does not depend on its neighbours.
+        sample's code does not depend on its neighbours. `slopes` (n_samples, n_dims), an effect's gradients, are for
+        ``"gradient_topk"`` alone, which without them is TopK.
         """
-        places, centred = self._selected(inputs)
+        self._check(inputs)
+        centred, kind = inputs - self.bias, self.config.activation
+        if kind == "matching_pursuit":
+            return pursuit.encode(centred, self.atoms, self.config.n_active)
+        places = self._selected(centred, slopes)
+        if kind == "gated":
+            biases = self.encoder_bias, self.log_scale, self.magnitude_bias
+            return gates.magnitudes(places, centred, self.encoder, *biases)
         values = codes.differentiable(places, centred, self.encoder, self.encoder_bias)
         return self._activated(values)
+
+    def gates(self, inputs: Tensor, code: Code) -> Code:
+        """Pre-activations (W_e (x - b_d) + b_e) at the places of a code of these inputs, differentiable.
+
+        Of Gated they are what opened its gates, and above 0.
+        """
+        self._check(inputs)
+        centred = inputs - self.bias
+        with torch.no_grad():
+            pre = codes.products(centred, self.encoder, code) + self.encoder_bias[code.latents]
+        return codes.differentiable(code.with_values(pre), centred, self.encoder, self.encoder_bias)
 
     def decode(self, code: Code) -> Tensor:
         """Inputs rebuilt from codes: (n_samples, n_dims)."""
@@ -146,19 +179,21 @@ class SparseAutoencoder(nn.Module):
             first = width
             yield total
 
-    def _selected(self, inputs: Tensor) -> tuple[Code, Tensor]:
-        self._check(inputs)
-        centred = inputs - self.bias
+    def _selected(self, centred: Tensor, slopes: Tensor | None) -> Code:
         weights = (centred.detach(), self.encoder.detach(), self.encoder_bias.detach())
-        kind = self.config.activation
-        if kind == "topk":
-            return codes.top_of_sample(*weights, self.config.n_active), centred
+        kind, n_active = self.config.activation, self.config.n_active
+        if kind == "gradient_topk" and slopes is not None:
+            return influence.top_of_influence(
+                *weights, self.atoms.detach(), slopes, n_active, self.config.emphasis
+            )
+        if kind in ("topk", "gradient_topk"):
+            return codes.top_of_sample(*weights, n_active)
         if kind == "batch_topk" and self.training:
-            return codes.top_of_batch(*weights, self.config.n_active), centred
+            return codes.top_of_batch(*weights, n_active)
         # JumpReLU's thresholds feel what lies a little below them too.
         margin = self.config.bandwidth / 2 if kind == "jump_relu" and self.training else 0.0
         floor = self.thresholds().detach() - margin
-        return codes.above(*weights, floor), centred
+        return codes.above(*weights, floor)
 
     def _activated(self, pre: Code) -> Code:
         if self.config.activation != "jump_relu":

@@ -17,6 +17,7 @@ from braindec.maths.order import Order
 from braindec.ranks import Ranks
 from braindec.sparse import starting
 from braindec.sparse.autoencoder import Config as ModelConfig
+from braindec.sparse.influence import Effect
 from braindec.sparse.rows import Rows
 from braindec.sparse.steps import Config, Fitted, State, Term
 
@@ -31,6 +32,7 @@ def fit(
     progress: bool = True,
     about: str = "",
     stop_at: int | None = None,
+    effect: Effect | None = None,
 ) -> Fitted:
     """Trains a sparse autoencoder on rows.
 
@@ -49,6 +51,9 @@ def fit(
         Names the inputs; a checkpoint of other inputs is refused.
     stop_at : int, optional
         End after this step of the same schedule.
+    effect : callable, optional
+        For activation ``"gradient_topk"``, and needed there: from inputs (n, n_dims) to the loss of what comes after
+        them, (n,) or its sum. `about` must name it, or a checkpoint of another effect is not told apart.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def fit(
     """
     rows, ranks = Rows(inputs), Ranks.here()
     start = starting.measure(rows, seed)
-    state = State(model, settings, rows.n_dims, start, seed, ranks.device(settings.device))
+    state = State(model, settings, rows.n_dims, start, seed, ranks.device(settings.device), effect)
     run = identity(model, settings, rows, seed, about)
     train(
         [state], rows, settings, ranks, seed=seed, run=run, folder=folder, progress=progress, stop_at=stop_at

@@ -21,8 +21,9 @@ class Config:
     Parameters
     ----------
     sparsity : str
-        For ReLU and JumpReLU: ``"l1"`` sums activations times the norm of their atom, ``"tanh"`` saturates them
+        For ReLU, Gated and JumpReLU: ``"l1"`` sums activations times the norm of their atom, ``"tanh"`` saturates them
         (tanh(4 f ||d||)), ``"l0"`` counts them (JumpReLU alone: its thresholds feel the count).
+        Of Gated they are those of its gates.
     sparsity_weight : float
         Times the mean over samples of the above; 0 for the TopK kinds, whose sparsity is exact.
     aux_weight : float
@@ -58,8 +59,9 @@ class Terms:
 
 
 def terms(
-    model: SparseAutoencoder, inputs: Tensor, config: Config, *, variance: Tensor, dead: Tensor | None = None
-) -> Terms:
+    model: SparseAutoencoder, inputs: Tensor, config: Config, *, variance: Tensor, dead: Tensor | None = None,
+    slopes: Tensor | None = None,
+) -> Terms:  # fmt: skip
     """The terms of one batch.
 
     Parameters
@@ -72,19 +74,25 @@ def terms(
         of it that is left (fvu), averaged over the prefixes of a Matryoshka dictionary.
     dead : Tensor of bool, shape (n_latents,), optional
         Latents that have not been active for long.
+    slopes : Tensor, shape (n_samples, n_dims), optional
+        Gradients of an effect, for ``"gradient_topk"``.
 
     Returns
     -------
     Terms
-        ``reconstruction``; ``sparsity`` where it has a weight; ``aux`` where latents are dead. `error` is what the
-        whole dictionary leaves, inputs - reconstruction, without a gradient.
+        ``reconstruction``; ``sparsity`` where it has a weight; ``gate`` of Gated; ``aux`` where latents are dead.
+        `error` is what the whole dictionary leaves, inputs - reconstruction, without a gradient.
     """
-    code = model.encode(inputs)
+    code = model.encode(inputs, slopes)
     rebuilt = list(model.prefixes_of(code))
     left = torch.stack([(inputs - r).square().sum() for r in rebuilt]).mean()
     values = {"reconstruction": left / (len(inputs) * variance)}
+    gates = model.gates(inputs, code) if model.config.activation == "gated" else None
     if config.sparsity_weight > 0:
-        values["sparsity"] = config.sparsity_weight * sparsity(model, code, inputs, config.sparsity)
+        penalised = code if gates is None else gates
+        values["sparsity"] = config.sparsity_weight * sparsity(model, penalised, inputs, config.sparsity)
+    if gates is not None:
+        values["gate"] = gate(model, gates, inputs) / (len(inputs) * variance)
     error = (inputs - rebuilt[-1]).detach()
     if config.aux_weight > 0 and dead is not None and bool(dead.any()):
         values["aux"] = config.aux_weight * aux(model, inputs, error, dead, config.n_aux)
@@ -104,6 +112,16 @@ def sparsity(model: SparseAutoencoder, code: Code, inputs: Tensor, kind: str) ->
         return exceeded(pre, model.thresholds()[code.latents], model.config.bandwidth).sum() / code.n_samples
     weighted = code.values * model.atoms.norm(dim=1)[code.latents]
     return (torch.tanh(4 * weighted) if kind == "tanh" else weighted).sum() / code.n_samples
+
+
+def gate(model: SparseAutoencoder, gates: Code, inputs: Tensor) -> Tensor:
+    """Squared error of what open gates alone would rebuild, summed, a scalar: all that trains them but the penalty.
+
+    Atoms and bias are held: gates learn to tell the inputs, and the atoms do not lean towards gates.
+    Rajamanoharan et al. 2024, arXiv:2404.16014, equation 8.
+    """
+    rebuilt = codes.decode(gates, model.atoms.detach()) + model.bias.detach()
+    return (inputs - rebuilt).square().sum()
 
 
 def aux(model: SparseAutoencoder, inputs: Tensor, error: Tensor, dead: Tensor, n_aux: int = 0) -> Tensor:

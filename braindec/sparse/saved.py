@@ -13,7 +13,10 @@ from braindec import __version__, checks, config, store
 from braindec.sparse.autoencoder import Config, SparseAutoencoder
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-ARCHITECTURES = {"topk": "topk", "batch_topk": "jumprelu", "jump_relu": "jumprelu", "relu": "standard"}
+ARCHITECTURES = {
+    "topk": "topk", "gradient_topk": "topk", "batch_topk": "jumprelu", "jump_relu": "jumprelu", "relu": "standard",
+    "gated": "gated", "matching_pursuit": "matching_pursuit",
+}  # fmt: skip
 
 
 def save(model: SparseAutoencoder, folder: str | Path, about: Mapping[str, Any] | None = None) -> Path:
@@ -22,8 +25,8 @@ def save(model: SparseAutoencoder, folder: str | Path, about: Mapping[str, Any] 
     Parameters
     ----------
     model : SparseAutoencoder
-        A BatchTopK model is written as JumpReLU with its one threshold, as SAELens does; `load` makes it BatchTopK
-        again.
+        A BatchTopK model is written as JumpReLU with its one threshold, as SAELens does, and one of gradient TopK as
+        TopK; `load` makes them what they were.
     folder : path
         Made where it does not exist.
     about : mapping, optional
@@ -38,15 +41,8 @@ def save(model: SparseAutoencoder, folder: str | Path, about: Mapping[str, Any] 
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        "W_enc": model.encoder.T,
-        "b_enc": model.encoder_bias,
-        "W_dec": model.atoms,
-        "b_dec": model.bias,
-    }
     architecture = ARCHITECTURES[model.config.activation]
-    if architecture == "jumprelu":
-        tensors["threshold"] = model.thresholds().expand(model.n_latents)
+    tensors = _named(model, architecture)
     with store.atomic_path(folder / WEIGHTS) as temporary:
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary)
     own = {"version": __version__, "config": config.to_json(model.config)}
@@ -63,8 +59,28 @@ def save(model: SparseAutoencoder, folder: str | Path, about: Mapping[str, Any] 
     }
     if architecture == "topk":
         data |= {"k": model.config.n_active, "rescale_acts_by_decoder_norm": False}
+    if architecture == "matching_pursuit":
+        data |= {
+            "max_iterations": model.config.n_active,
+            "residual_threshold": 0.0,
+            "stop_on_duplicate_support": False,
+        }
     store.write_json(folder / CONFIG, data)
     return folder
+
+
+def _named(model: SparseAutoencoder, architecture: str) -> dict[str, Tensor]:
+    """Its tensors by SAELens' names, as SAELens shapes them."""
+    named = {"W_enc": model.encoder.T, "W_dec": model.atoms, "b_dec": model.bias}
+    if architecture == "gated":
+        gates = {"b_gate": model.encoder_bias, "r_mag": model.log_scale, "b_mag": model.magnitude_bias}
+        return named | gates
+    if architecture == "matching_pursuit":
+        return {"W_dec": model.atoms, "b_dec": model.bias}
+    named["b_enc"] = model.encoder_bias
+    if architecture == "jumprelu":
+        named["threshold"] = model.thresholds().expand(model.n_latents)
+    return named
 
 
 def load(folder: str | Path) -> SparseAutoencoder:
@@ -124,6 +140,17 @@ def _settings(path: Path, data: Mapping[str, Any]) -> Config:
     # Before version 6 SAELens wrote TopK as "standard" with the activation beside it: read as ReLU it would run.
     _refuse(path, data, "activation_fn_str", ("relu", None), "Load it in SAELens 6 and save it again.")
     _refuse(path, data, "activation_fn", ("relu", None), "Load it in SAELens 6 and save it again.")
+    # A pursuit that may stop early is another code of the same sample.
+    _refuse(
+        path, data, "residual_threshold", (0.0, None), "Save one that makes a fixed number of iterations."
+    )
+    _refuse(
+        path,
+        data,
+        "stop_on_duplicate_support",
+        (False, None),
+        "Save one that makes a fixed number of iterations.",
+    )
     own = data.get("metadata", {}).get("braindec")
     if own is not None:
         return config.from_json(Config, own["config"], f"{path} metadata.braindec.config")
@@ -131,6 +158,10 @@ def _settings(path: Path, data: Mapping[str, Any]) -> Config:
         "topk": lambda: Config(int(data["d_sae"]), "topk", int(data["k"])),
         "jumprelu": lambda: Config(int(data["d_sae"]), "jump_relu"),
         "standard": lambda: Config(int(data["d_sae"]), "relu"),
+        "gated": lambda: Config(int(data["d_sae"]), "gated"),
+        "matching_pursuit": lambda: Config(
+            int(data["d_sae"]), "matching_pursuit", int(data.get("max_iterations") or data["d_in"])
+        ),
     }
     return kinds[data["architecture"]]()
 
@@ -141,14 +172,7 @@ def _refuse(path: Path, data: Mapping[str, Any], key: str, allowed: tuple[Any, .
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], model: SparseAutoencoder, architecture: str) -> None:
-    wanted = {
-        "W_enc": (model.n_dims, model.n_latents),
-        "b_enc": (model.n_latents,),
-        "W_dec": (model.n_latents, model.n_dims),
-        "b_dec": (model.n_dims,),
-    }
-    if architecture == "jumprelu":
-        wanted["threshold"] = (model.n_latents,)
+    wanted = {name: tuple(value.shape) for name, value in _named(model, architecture).items()}
     lines = [f"missing: {k} {wanted[k]}" for k in sorted(wanted.keys() - tensors.keys())]
     lines += [f"unexpected: {k} {tuple(tensors[k].shape)}" for k in sorted(tensors.keys() - wanted.keys())]
     lines += [
@@ -166,19 +190,31 @@ def _check(path: Path, tensors: Mapping[str, Tensor], model: SparseAutoencoder, 
 def _fill_(
     model: SparseAutoencoder, tensors: Mapping[str, Tensor], data: Mapping[str, Any], path: Path
 ) -> None:
-    encoder, bias, atoms = tensors["W_enc"].T, tensors["b_enc"], tensors["W_dec"]
+    atoms, tied = tensors["W_dec"], "W_enc" not in tensors
+    encoder = atoms if tied else tensors["W_enc"].T
+    bias = torch.zeros(len(atoms)) if tied else tensors["b_gate" if "b_gate" in tensors else "b_enc"]
     if data.get("rescale_acts_by_decoder_norm", False):  # the same function with atoms of norm 1
         norms = atoms.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
         encoder, bias, atoms = encoder * norms[:, None], bias * norms, atoms / norms[:, None]
+    added = torch.zeros_like(bias)  # what a bias that is not subtracted from inputs adds to pre-activations
     if not data.get("apply_b_dec_to_input", True):
-        bias = bias + encoder @ tensors["b_dec"]
+        if tied:
+            raise checks.DataFileError(
+                path,
+                "says of a pursuit that it begins at zero, which is not read",
+                "Save one that begins at b_dec.",
+            )
+        added = encoder @ tensors["b_dec"]
     for parameter, value in (
         (model.encoder, encoder),
-        (model.encoder_bias, bias),
+        (model.encoder_bias, bias + added),
         (model.atoms, atoms),
         (model.bias, tensors["b_dec"]),
     ):
         parameter.copy_(value)
+    if "r_mag" in tensors:
+        model.log_scale.copy_(tensors["r_mag"])
+        model.magnitude_bias.copy_(tensors["b_mag"] + tensors["r_mag"].exp() * added)
     if "threshold" not in tensors:
         return
     threshold = tensors["threshold"].float()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from braindec import seeding
-from braindec.sparse.autoencoder import SparseAutoencoder
+from braindec.sparse.autoencoder import COUNTED, SparseAutoencoder
 
 if TYPE_CHECKING:
     from braindec.sparse.rows import Rows
@@ -85,6 +85,8 @@ def folded(model: SparseAutoencoder, scale: float) -> SparseAutoencoder:
     model.threshold.div_(scale)
     if model.config.activation == "jump_relu":
         model.log_threshold.sub_(torch.tensor(scale).log())
+    if model.config.activation == "gated":
+        model.magnitude_bias.div_(scale)
     return model
 
 
@@ -120,7 +122,7 @@ def resample_(
     drawn = torch.multinomial(odds, len(which), replacement=len(which) > len(odds), generator=generator)
     atoms = torch.nn.functional.normalize(inputs[drawn.to(inputs.device)] - model.bias, dim=1)
     model.atoms[which] = atoms
-    share = 1.0 if model.config.activation in ("topk", "batch_topk") else 0.2
+    share = 1.0 if model.config.activation in COUNTED else 0.2
     model.encoder[which] = share * model.encoder[~dead].norm(dim=1).mean() * atoms
     model.encoder_bias[which] = 0.0
     for parameter in (model.atoms, model.encoder, model.encoder_bias):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from braindec import checks, seeding
 from braindec.ranks import Ranks
-from braindec.sparse import losses, starting
+from braindec.sparse import influence, losses, starting
 from braindec.sparse.autoencoder import Config as ModelConfig
 from braindec.sparse.autoencoder import SparseAutoencoder
 
@@ -105,7 +105,14 @@ class State:
         start: starting.Start,
         seed: int,
         device: torch.device,
+        effect: influence.Effect | None = None,
     ):
+        if (effect is not None) != (model.activation == "gradient_topk"):
+            raise checks.ConfigError(
+                f"activation 'gradient_topk' and no other is trained with an effect; got {model.activation!r} "
+                f"{'without one' if effect is None else 'with one'}. Give fit(..., effect=) or choose 'topk'."
+            )
+        self._effect = effect
         self.settings, self.seed, self._scale, self.device = settings, seed, start.scale, device
         with seeding.seeded(seed, "sparse", "weights"):
             self.model = starting.begun(SparseAutoencoder(n_dims, model), start).to(device).train()
@@ -216,7 +223,13 @@ class State:
 
     def _terms(self, inputs: Tensor, weights: losses.Config, dead: Tensor) -> losses.Terms:
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            return losses.terms(self.model, inputs, weights, variance=self._variance, dead=dead)
+            return losses.terms(
+                self.model, inputs, weights, variance=self._variance, dead=dead, slopes=self._slopes(inputs)
+            )
+
+    def _slopes(self, inputs: Tensor) -> Tensor | None:
+        """Gradients of the effect at inputs as they were before scaling; which latents matter does not depend on it."""
+        return None if self._effect is None else influence.gradients(self._effect, inputs / self._scale)
 
     def _weights(self, step: int) -> losses.Config:
         risen = min(1.0, (step + 1) / max(1.0, self.settings.warmup_fraction * self.settings.n_steps))

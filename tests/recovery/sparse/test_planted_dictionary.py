@@ -42,6 +42,8 @@ def similarity(model, atoms):
         (sparse.Config(N_ATOMS, "batch_topk", 3), None, 0.9),
         (sparse.Config(N_ATOMS, "jump_relu"), losses.Config("l0", 0.1), 0.8),
         (sparse.Config(N_ATOMS, "relu"), losses.Config("l1", 0.1), 0.8),
+        pytest.param(sparse.Config(N_ATOMS, "gated"), losses.Config("l1", 0.25), 0.8, marks=pytest.mark.slow),
+        pytest.param(sparse.Config(N_ATOMS, "matching_pursuit", 3), None, 0.9, marks=pytest.mark.slow),
     ],
 )
 def test_planted_atoms_are_found(config, loss, least):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from braindec import sparse, stopping
 from braindec.checks import ConfigError
 from braindec.sparse import losses, starting, steps
+from braindec.sparse.autoencoder import Activation
 from braindec.sparse.rows import Rows
 
 CONFIG = sparse.Config(32, "batch_topk", 4)
@@ -109,10 +111,14 @@ def test_atoms_keep_norm_one_and_the_model_is_on_the_scale_of_its_inputs():
     assert left < 0.6
 
 
-@pytest.mark.parametrize("activation", ["topk", "batch_topk", "jump_relu", "relu"])
+@pytest.mark.parametrize("activation", get_args(Activation))
 def test_folding_the_scale_changes_what_goes_in_and_out_alone(activation):
     torch.manual_seed(0)
     model = sparse.SparseAutoencoder(10, sparse.Config(32, activation, 4)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape))
     model.threshold.fill_(0.4)
     x = samples(50)
     expected = model(3.0 * x) / 3.0
@@ -134,6 +140,17 @@ def test_the_geometric_median_resists_what_moves_the_mean():
     assert (points.mean(0) - 2).norm() > 1000
     corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
     torch.testing.assert_close(starting.geometric_median(corners), corners.mean(0), atol=1e-4, rtol=1e-4)
+
+
+def test_an_effect_is_given_to_gradient_topk_and_to_no_other():
+    told = {"seed": 0, "progress": False}
+    with pytest.raises(ConfigError, match="effect="):
+        sparse.fit(samples(), sparse.Config(32, "gradient_topk", 4), settings(), **told)
+    with pytest.raises(ConfigError, match="'batch_topk' with one"):
+        sparse.fit(samples(), CONFIG, settings(), effect=lambda x: x.sum(1), **told)
+    with pytest.raises(ValueError, match="gradient of the effect"):
+        wrong = lambda x: (x.sum(1) - x.sum(1)).sqrt()  # noqa: E731
+        sparse.fit(samples(), sparse.Config(32, "gradient_topk", 4), settings(), effect=wrong, **told)
 
 
 def test_constant_inputs_and_a_run_that_diverges_are_told():

@@ -12,7 +12,8 @@ from braindec import sparse
 from braindec.checks import DataFileError
 from braindec.sparse import saved
 
-KINDS = ["topk", "batch_topk", "jump_relu", "relu"]
+KINDS = ["topk", "batch_topk", "gradient_topk", "matching_pursuit", "jump_relu", "relu", "gated"]
+READ_AS = {"batch_topk": "jump_relu", "gradient_topk": "topk"}  # by who knows no metadata of ours
 
 
 def model(activation="topk", **more):
@@ -20,7 +21,8 @@ def model(activation="topk", **more):
     out = sparse.SparseAutoencoder(6, sparse.Config(20, activation, 3, **more)).eval()
     with torch.no_grad():
         for parameter in out.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape))
         out.threshold.fill_(0.25)
     return out
 
@@ -55,7 +57,7 @@ def test_a_folder_that_names_no_braindec_is_read_as_saelens_reads_it(activation,
     forget_us(tmp_path)
     found = saved.load(tmp_path)
     torch.testing.assert_close(found(inputs()), original(inputs()), atol=1e-6, rtol=1e-6)
-    assert found.config.activation == ("jump_relu" if activation == "batch_topk" else activation)
+    assert found.config.activation == READ_AS.get(activation, activation)
 
 
 def test_activations_scaled_by_the_norm_of_atoms_are_the_same_function_of_unit_atoms(tmp_path):
@@ -67,6 +69,18 @@ def test_activations_scaled_by_the_norm_of_atoms_are_the_same_function_of_unit_a
     pre = original.pre_activations(inputs()) * norms
     kept = torch.relu(pre) * (pre >= pre.topk(3, dim=1).values[:, -1:])
     torch.testing.assert_close(found(inputs()), (kept / norms) @ original.atoms + original.bias)
+
+
+def test_a_gated_one_is_read_by_the_names_of_its_gates_whatever_its_bias_is_subtracted_from(tmp_path):
+    original = model("gated")
+    saved.save(original, tmp_path)
+    forget_us(tmp_path)
+    change(tmp_path, apply_b_dec_to_input=False)
+    t = load_file(tmp_path / saved.WEIGHTS)
+    assert set(t) == {"W_enc", "W_dec", "b_dec", "b_gate", "r_mag", "b_mag"}
+    opened = inputs() @ t["W_enc"] + t["b_gate"] > 0
+    much = torch.relu(inputs() @ (t["W_enc"] * t["r_mag"].exp()) + t["b_mag"])
+    torch.testing.assert_close(saved.load(tmp_path)(inputs()), (opened * much) @ t["W_dec"] + t["b_dec"])
 
 
 def test_a_bias_that_is_not_subtracted_from_inputs_is_the_same_function(tmp_path):
@@ -83,7 +97,9 @@ def test_a_bias_that_is_not_subtracted_from_inputs_is_the_same_function(tmp_path
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ({"architecture": "gated"}, "gated"),
+        ({"architecture": "temporal"}, "temporal"),
+        ({"architecture": "gated", "metadata": {}}, "missing: b_gate"),
+        ({"residual_threshold": 0.01}, "residual_threshold"),
         ({"normalize_activations": "layer_norm"}, "layer_norm"),
         ({"activation_fn_str": "topk"}, "SAELens 6"),
         ({"d_sae": 21, "metadata": {}}, "differs: W_dec"),
