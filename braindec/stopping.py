@@ -12,7 +12,7 @@ from typing import Any
 # A scheduler that gets 75 ("temporary failure", sysexits.h) may start the same command again; 128 + n is a shell's own
 # code for a process that signal n ended.
 EXIT_CODES = {"SIGTERM": 143, "SIGUSR1": 75, "SIGINT": 130}
-NAMES = tuple(EXIT_CODES)
+NAMES = tuple(name for name in EXIT_CODES if hasattr(signal, name))  # Windows has no SIGUSR1
 
 
 class Stopped(SystemExit):
@@ -92,14 +92,14 @@ def deferred() -> Iterator[Asked]:
 
 @contextlib.contextmanager
 def obeyed() -> Iterator[None]:
-    """Inside, SIGTERM and SIGUSR1 raise `Stopped`, so that files that are half written are removed."""
+    """Inside, SIGTERM (and SIGUSR1) raise `Stopped`, so that files that are half written are removed."""
 
     def leave(number: int, frame: Any) -> None:
         raise Stopped(signal.Signals(number).name)
 
     earlier: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.Signals[name] for name in NAMES if name != "SIGINT"):
             if signal.getsignal(number) == signal.SIG_DFL:
                 earlier[number] = signal.signal(number, leave)
     try:

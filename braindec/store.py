@@ -144,6 +144,17 @@ def writer(path: str | Path) -> Iterator[Writer]:
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
+def _sync_names(folder: Path) -> None:
+    """What was renamed in a folder stays so when the power fails; Windows opens no folder, and needs it not."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`; renamed over it, synced to disk, when the block ends without an error."""
@@ -156,15 +167,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         with _refusal_named(path):
             yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs nothing that is open for reading
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_names(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

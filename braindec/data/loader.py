@@ -33,6 +33,7 @@ _HERE = os.getpid()
 _WORDS = tuple(np.dtype(name) for name in ("int64", "int32", "int16", "uint8"))
 _HUGE: int | None = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux has it
 _HUGE_BYTES = 2 << 20
+_ADVISED = hasattr(os, "posix_fadvise")  # Linux; elsewhere the disk is asked row by row
 
 
 def buffer(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
@@ -190,7 +191,8 @@ class MappedRows:
 
     def _fetch(self, descriptor: int, start: int, stop: int) -> None:
         place = self._offset + start * self._row_bytes
-        os.posix_fadvise(descriptor, place, (stop - start) * self._row_bytes, os.POSIX_FADV_WILLNEED)
+        if _ADVISED:
+            os.posix_fadvise(descriptor, place, (stop - start) * self._row_bytes, os.POSIX_FADV_WILLNEED)
 
     def _verify(self, rows: np.ndarray) -> None:
         blocks = np.unique(rows // self._block_rows)
@@ -228,10 +230,11 @@ class MappedRows:
                 os.close(descriptor)
                 raise checks.DataFileError(self.path, f"ends within {self.name!r}", "Prepare it again.")
             mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-            small = len(mapped) < HUGE_SHARE * os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
-            self._huge = _HUGE is not None and small
-            if _HUGE is not None and small:
-                mapped.madvise(_HUGE)
+            self._huge = False
+            if _HUGE is not None:
+                self._huge = len(mapped) < HUGE_SHARE * os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+                if self._huge:
+                    mapped.madvise(_HUGE)
             values = np.frombuffer(mapped, self.dtype, n_values, self._offset).reshape(self.shape)
             self._open = (os.getpid(), descriptor, values)
         return self._open[1], self._open[2]

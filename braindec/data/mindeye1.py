@@ -6,13 +6,12 @@ Sessions, runs and order are not distributed: every trial is of one session, and
 from __future__ import annotations
 
 import io
-import os
 import re
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -139,7 +138,7 @@ class Rows:
             with reading(path), path.open("rb") as file:
                 for place in np.flatnonzero([self._samples[i].path == path for i in of.tolist()]).tolist():
                     out[place] = _row(
-                        file.fileno(), self._samples[of[place]], int(wanted[place] - self._first[of[place]])
+                        file, self._samples[of[place]], int(wanted[place] - self._first[of[place]])
                     )
         return out
 
@@ -149,14 +148,16 @@ def picture(sample: Sample) -> np.ndarray:
 
     start, n_bytes = sample.picture
     with reading(sample.path), sample.path.open("rb") as file:
-        content = os.pread(file.fileno(), n_bytes, start)
+        file.seek(start)
+        content = file.read(n_bytes)
         with image_files.opened(sample.path, content) as image:
             return np.asarray(image.convert("RGB"))
 
 
-def _row(descriptor: int, sample: Sample, repeat: int) -> np.ndarray:
+def _row(file: BinaryIO, sample: Sample, repeat: int) -> np.ndarray:
     n_bytes = sample.n_voxels * np.dtype(sample.dtype).itemsize
-    content = os.pread(descriptor, n_bytes, sample.offset + repeat * n_bytes)
+    file.seek(sample.offset + repeat * n_bytes)
+    content = file.read(n_bytes)
     if len(content) != n_bytes:
         raise checks.DataFileError(
             sample.path, f"ends within {RESPONSES!r} of image {sample.image}", COPY_AGAIN
