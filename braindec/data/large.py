@@ -16,6 +16,7 @@ from braindec.data import download, layout, staging
 from braindec.data.catalogue import Counts, counts
 from braindec.data.dataset import NeuralDataset
 from braindec.data.rows import RowsView
+from braindec.data.sounds import Sounds
 from braindec.data.splits import Split
 from braindec.types import StimulusSet, Table, Trials
 
@@ -61,6 +62,8 @@ class Pictures:
         Where the pictures are read from.
     shape : (height, width)
         Of what `batches` gives, to say how much is written.
+    sounds : Sounds or None
+        In the order of `ids`, where stimuli are heard.
     """
 
     ids: tuple[str, ...]
@@ -68,6 +71,7 @@ class Pictures:
     batches: Callable[[], Iterable[np.ndarray]] | None = None
     files: tuple[Path, ...] = ()
     shape: tuple[int, int] = (0, 0)
+    sounds: Sounds | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +122,8 @@ class Whole:
         n_read = sum(path.stat().st_size for path in self._files())
         if self.pictures.batches is not None:
             written += 3 * len(self.pictures.ids) * int(np.prod(self.pictures.shape))
+        if self.pictures.sounds is not None:
+            written += 2 * len(self.pictures.ids) * self.pictures.sounds.n_samples
         size = (
             f"Reads {n_read / GIGABYTE:.1f} GB in {len(self._files())} files; writes {written / GIGABYTE:.1f} GB; "
             "needs less than 2 GB of memory a job."
@@ -147,9 +153,12 @@ class Whole:
         made = staging.folder_of(out) / "made"
         made.mkdir(parents=True, exist_ok=True)
         self._write_recordings(out, made, n_jobs)
-        batches = None if self.pictures.batches is None else self.pictures.batches()
-        kind = "none" if batches is None else "image"
-        layout.write_stimuli(made, self.pictures.ids, kind=kind, images=batches, table=self.pictures.table)
+        shown = self.pictures
+        batches = None if shown.batches is None else shown.batches()
+        kind = "audio" if shown.sounds is not None else "none" if batches is None else "image"
+        layout.write_stimuli(
+            made, shown.ids, kind=kind, images=batches, sounds=shown.sounds, table=shown.table
+        )
         self._write_manifest(made)
         out.parent.mkdir(parents=True, exist_ok=True)
         staging.finish(out, made)

@@ -10,12 +10,14 @@ import numpy as np
 
 from braindec import checks, store
 from braindec.data import spaces
+from braindec.data.sounds import Sounds, StoredSounds
 from braindec.data.splits import Split
 from braindec.types import StimulusSet, Table, Trials
 
 MANIFEST = "dataset.json"
 STIMULI = "stimuli.h5"
 SCHEMA = 1
+BULK = ("responses", "images", "sounds")  # arrays that are read by row
 WAY_OUT = "Prepare it with: braindec prepare NAME --raw DIR --out DIR."
 CHUNK_BYTES = 64 << 20  # responses and images are copied in pieces of about this size
 
@@ -85,6 +87,7 @@ def write_stimuli(
     *,
     kind: str,
     images: Any = None,
+    sounds: Sounds | None = None,
     captions: Mapping[str, str] | None = None,
     table: Table | Mapping[str, Any] | None = None,
 ) -> Path:
@@ -96,9 +99,11 @@ def write_stimuli(
     ids : sequence of str
         Unique.
     kind : str
-        ``"image"``, ``"video"``, or ``"none"`` when only labels are known.
+        ``"image"``, ``"video"``, ``"audio"``, or ``"none"`` when only labels are known.
     images : uint8 array (n_stimuli, height, width, 3), or an iterable of such batches, or None
         0..255, in the order of `ids`; of video (n_stimuli, n_frames, height, width, 3).
+    sounds : Sounds, optional
+        In the order of `ids`.
     captions : mapping of str to str, optional
         By id, where known.
     table : Table or mapping of columns, optional
@@ -106,9 +111,10 @@ def write_stimuli(
     """
     path = Path(folder) / STIMULI
     ids = checks.unique("stimulus ids", [str(i) for i in ids])
-    checks.one_of("kind", kind, ("image", "video", "none"))
-    if (kind != "none") != (images is not None):
-        raise ValueError(f"kind {kind!r} {'takes no' if kind == 'none' else 'needs'} images.")
+    checks.one_of("kind", kind, ("image", "video", "audio", "none"))
+    for media, given, kinds in (("images", images, ("image", "video")), ("sounds", sounds, ("audio",))):
+        if (kind in kinds) != (given is not None):
+            raise ValueError(f"kind {kind!r} {'needs' if kind in kinds else 'takes no'} {media}.")
     columns = table if isinstance(table, Table) else Table(table or {})
     if columns and columns.n_rows != len(ids):
         raise ValueError(
@@ -118,17 +124,20 @@ def write_stimuli(
         out.array("ids", np.array(ids, dtype=str))
         if images is not None:
             _write_images(out, len(ids), images, kind)
+        if sounds is not None:
+            sounds.write(out, len(ids))
         if captions:
             known = [i for i in ids if i in captions]
             out.array("captions/ids", np.array(known, dtype=str))
             out.array("captions/text", np.array([captions[i] for i in known], dtype=str))
         _write_table(out, columns)
-        out.attributes({"content": "stimuli", "kind": kind, "columns": list(columns)})
+        rate = {} if sounds is None else {"sfreq": float(sounds.sfreq)}
+        out.attributes({"content": "stimuli", "kind": kind, "columns": list(columns)} | rate)
     return path
 
 
 def read_stimuli(path: str | Path) -> StimulusSet:
-    """The stimuli of one file; images are read by id on demand."""
+    """The stimuli of one file; images and sounds are read by id on demand."""
     stored = _stored(path, "stimuli")
     ids = tuple(str(i) for i in stored.array("ids"))
     captions = stored.group("captions")
@@ -137,10 +146,17 @@ def read_stimuli(path: str | Path) -> StimulusSet:
     return StimulusSet(
         ids=ids,
         kind=stored.attributes["kind"],
-        read=StoredImages(ids, stored.rows("images")) if "images" in stored.names else None,
+        read=_reader(stored, ids),
         captions=dict(known),
         table=_read_table(stored, columns) if columns else None,
     )
+
+
+def _reader(stored: store.Stored, ids: Sequence[str]) -> Any:
+    """What reads the media by id; None where only labels are known."""
+    if "sounds" in stored.names:
+        return StoredSounds(ids, stored.rows("sounds"), float(stored.attributes["sfreq"]))
+    return StoredImages(ids, stored.rows("images")) if "images" in stored.names else None
 
 
 class StoredImages:
@@ -248,11 +264,9 @@ def _what_it_is(folder: Path) -> str:
 
 def content_of(stored: store.Stored) -> str:
     """sha256 over attributes, small arrays and the digests of the bulk arrays: cheap even for large files."""
-    small = {n: stored.array(n) for n in stored.names if n not in ("responses", "images")}
+    small = {n: stored.array(n) for n in stored.names if n not in BULK}
     with store.open_readonly(stored.path) as file, store.damage_named(stored.path):
-        digests = {
-            f"{n}.sha256": file[f"{n}.sha256"][()] for n in ("responses", "images") if n in stored.names
-        }
+        digests = {f"{n}.sha256": file[f"{n}.sha256"][()] for n in BULK if n in stored.names}
     return store.content_hash(**{"json of the file": stored.attributes}, **small, **digests)
 
 

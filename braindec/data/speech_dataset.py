@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from braindec import checks
-from braindec.data import large, speech, speech_runs
+from braindec.data import large, sounds, speech, speech_runs
 from braindec.data.speech import Segments, Windows
 from braindec.data.speech_runs import Run
 from braindec.types import Table
@@ -30,10 +30,13 @@ class SpeechChoice:
         See `braindec.data.speech.Windows`.
     bad_channels : str
         What is done about channels that are constant or hold NaN: ``"refuse"`` or ``"drop"``.
+    keep_sound : bool
+        Keep the sound of every segment beside the responses, 16 kHz; the sound files must be there.
     """
 
     every_word: bool = False
     bad_channels: str = "refuse"
+    keep_sound: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("bad_channels", self.bad_channels, speech_runs.POLICIES)
@@ -45,7 +48,7 @@ class ResampledChoice(SpeechChoice):
 
     Parameters
     ----------
-    every_word, bad_channels
+    every_word, bad_channels, keep_sound
         See `SpeechChoice`.
     sfreq : float or None
         Hz after resampling; None keeps the recordings' own. 120: Defossez et al. 2023, doi:10.1038/s42256-023-00714-5.
@@ -70,6 +73,7 @@ def whole(
     missing: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     bad_channels: str = "refuse",
+    keep_sound: bool = False,
 ) -> large.Whole:
     """The dataset about to be prepared.
 
@@ -94,6 +98,8 @@ def whole(
         Further JSON values that decide what is written.
     bad_channels : str
         ``"refuse"`` or ``"drop"``.
+    keep_sound : bool
+        See `SpeechChoice`.
     """
     checks.one_of("bad_channels", bad_channels, speech_runs.POLICIES)
     every = [run for subject in runs.values() for run in subject]
@@ -107,6 +113,9 @@ def whole(
         files = tuple(dict.fromkeys(path for run in its for path in run.files))
         sources.append(large.Source(f"sub-{subject:02d}_{modality}", files, read, by_session=True))
         said += _outside(subject, its, heard, windows)
+    kept = sounds.windows(raw, heard.table) if keep_sound else None
+    if kept is not None:
+        script_files = [*script_files, *sounds.files(raw, heard.table)]
     selected = "all_unlabelled" if bad_channels == "drop" else "none"
     about: dict[str, Any] = {
         "epochs": {"whitened_on": "none", "ica_fitted_on": "none", "z_scored_on": "none"},
@@ -119,9 +128,9 @@ def whole(
     }  # fmt: skip
     return large.Whole(
         name=name, licence=licence, source=source, raw=raw, sources=tuple(sources),
-        pictures=large.Pictures(heard.ids, heard.table, files=tuple(script_files)), splits=speech.splits,
+        pictures=large.Pictures(heard.ids, heard.table, files=tuple(script_files), sounds=kept), splits=speech.splits,
         notes=about | dict(notes), missing=tuple(said),
-        settings={**about["windows"], "bad_channels": bad_channels, **(settings or {})},
+        settings={**about["windows"], "bad_channels": bad_channels, "keep_sound": keep_sound, **(settings or {})},
     )  # fmt: skip
 
 

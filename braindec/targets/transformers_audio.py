@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.targets import AudioTarget, _layers, _pretrained
+from braindec.targets import AudioTarget, _layers, _pretrained, _sound
 from braindec.targets._tokens import unit
 from braindec.targets._views import map_identity, map_label, map_of
 
@@ -216,11 +215,7 @@ class TransformersAudio(AudioTarget):
         if self.config.pooling == "mean":
             hidden, _ = self._hidden(samples, sfreq, device)
             return self._finished(hidden).mean(0, keepdim=True)
-        if abs(len(samples) / sfreq - self.seconds) > 1 / self.config.rate:
-            raise ValueError(
-                f"a sound must last {self.seconds:.3f} s ({self.config.n_times} steps at {self.config.rate:g} Hz), "
-                f"got {len(samples) / sfreq:.3f} s; cut it, or change n_times."
-            )
+        _sound.check_length(samples, sfreq, self.config.n_times, self.config.rate)
         times = (np.arange(self.config.n_times) + 0.5) / self.config.n_times * (len(samples) / sfreq)
         return self._finished(self._at(samples, sfreq, times, device))
 
@@ -242,7 +237,7 @@ class TransformersAudio(AudioTarget):
     @torch.inference_mode()
     def _hidden(self, samples: np.ndarray, sfreq: float, device: str) -> tuple[Tensor, float]:
         """(mean of the layers (frame, dim), seconds that the frames cover)."""
-        sound = self._resampled(samples, sfreq)
+        sound = _sound.resampled(samples, sfreq, self.sfreq)
         inputs = self._extractor(sound, sampling_rate=int(self.sfreq), return_tensors="pt").to(device)
         values = inputs["input_values"] if "input_values" in inputs else inputs["input_features"]
         out = self._network.to(device)(values, output_hidden_states=bool(self.config.layers))
@@ -266,7 +261,7 @@ class TransformersAudio(AudioTarget):
             raise checks.ConfigError(
                 f"a {type(self._whole).__name__} has no embedding of a sound of its own; use pooling='mean'."
             )
-        heard = [self._resampled(samples, sfreq) for samples, sfreq in sounds]
+        heard = [_sound.resampled(samples, sfreq, self.sfreq) for samples, sfreq in sounds]
         longest = getattr(self._extractor, "nb_max_samples", None)
         for sound in heard:  # a longer one would be cut at a random place
             if longest is not None:
@@ -276,16 +271,6 @@ class TransformersAudio(AudioTarget):
             inputs["is_longer"] = torch.zeros_like(torch.as_tensor(inputs["is_longer"]), dtype=torch.bool)
         found = self._whole.to(device).get_audio_features(**inputs)
         return found if isinstance(found, Tensor) else found.pooler_output
-
-    def _resampled(self, samples: np.ndarray, sfreq: float) -> np.ndarray:
-        from scipy import signal
-
-        checks.finite("sound", checks.n_axes("sound", samples, ("sample",)))
-        if sfreq == self.sfreq:
-            return np.asarray(samples, np.float32)
-        ratio = Fraction(self.sfreq / sfreq).limit_denominator(10_000)
-        heard = signal.resample_poly(np.asarray(samples, np.float64), ratio.numerator, ratio.denominator)
-        return heard.astype(np.float32)
 
 
 def segments(

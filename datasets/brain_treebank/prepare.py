@@ -50,6 +50,8 @@ class Choice(ResampledChoice):
         See `braindec.data.speech.Windows`.
     bad_channels : str
         ``"refuse"`` or ``"drop"``, of electrodes that are not on the authors' list of corrupted ones.
+    keep_sound : bool
+        Of the films, which you have to own: a WAV file each, called what the column wav says.
     """
 
     sfreq: float | None = SFREQ
@@ -90,6 +92,7 @@ def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole
         "brain_treebank", "CC BY 4.0", "https://braintreebank.dev; arXiv:2411.08343", raw, runs, windows,
         modality="ieeg", units="as distributed", missing=said, scripts=films,
         script_files=[_transcript_file(raw, film) for film in films], bad_channels=choice.bad_channels,
+        keep_sound=choice.keep_sound,
         notes={
             "transductive": "nothing; recordings were only low-passed and resampled",
             "localisation": {"axes": list(LOCATED), "unit": "mm", **located},

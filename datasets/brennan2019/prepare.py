@@ -67,6 +67,7 @@ def prepare(raw: Path, subjects: public.Subjects, choice: ResampledChoice) -> la
         "brennan2019", "CC BY 4.0", "https://doi.org/10.7302/Z29C6VNH; doi:10.1371/journal.pone.0207741", raw, runs,
         Windows(sfreq=choice.sfreq, every_word=choice.every_word), modality="eeg", units="V", missing=said,
         scripts=_scripts(story), script_files=(raw / STORY,), bad_channels=choice.bad_channels,
+        keep_sound=choice.keep_sound,
         notes={"transductive": "nothing; recordings were only low-passed and resampled"},
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ class Choice(SpeechChoice):
     ----------
     reference : str
         ``"mastoids"`` subtracts their mean; ``"none"`` leaves the recording as it is.
-    every_word, bad_channels
+    every_word, bad_channels, keep_sound
         See `braindec.data.speech_dataset.SpeechChoice`.
     """
 
@@ -83,6 +83,7 @@ def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole
             "reference": choice.reference,
         },
         settings={"reference": choice.reference}, bad_channels=choice.bad_channels,
+        keep_sound=choice.keep_sound,
     )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ ADC_RANGE, ADC_BITS, GAIN = 20.0, 24, 1.0e-9  # V, bits, T/V
 STEP_T = ADC_RANGE / 2**ADC_BITS * GAIN  # tesla of one count
 AXIAL_GRADIOMETER, REFERENCE_MAGNETOMETER, TRIGGER = 2, 0x101, -1
 N_REFERENCE, N_TRIGGER = 2, 2
+N_BANDS = 6  # of sound that a recording responds to
+STEADY = 25  # samples that noise stays the same for
 N_ENTRIES = 29  # of the directory; entries that readers know are set
 
 
@@ -31,21 +33,31 @@ def synthetic(
     tasks: tuple[str, ...],
     n_channels: int,
     seconds: float,
+    noise: float | None,
 ) -> Truth:
     """See prepare.py."""
     raw = Path(raw)
-    signals, spoken = {}, {}
+    signals, spoken, heard = {}, {}, {}
     for task in tasks:
-        spoken[task] = _story(seeding.numpy_generator(seed, "gwilliams2022", "story", task), task, seconds)
+        rng = seeding.numpy_generator(seed, "gwilliams2022", "story", task)
+        spoken[task], parts = _story(rng, task, seconds)
+        heard[task] = None if noise is None else _loudness(raw, rng, task, parts, seconds)
     for subject in subjects:
+        own = seeding.numpy_generator(seed, "gwilliams2022", subject, "mixing")
+        mixing = own.standard_normal((n_channels, N_BANDS))
         for session in ("0", "1"):
             for task in tasks:
                 generator = seeding.numpy_generator(seed, "gwilliams2022", subject, session, task)
                 folder = raw / f"sub-{subject:02d}" / f"ses-{session}" / "meg"
                 stem = f"sub-{subject:02d}_ses-{session}_task-{task}"
                 folder.mkdir(parents=True, exist_ok=True)
-                n_times = round((LEAD_S + seconds + 2 * GAP_S + 3) * SFREQ)
-                planted = speech_miniature.waves(generator, n_channels, n_times, SFREQ, 1e-12)
+                n_times = round(_duration(seconds) * SFREQ)
+                if noise is None:
+                    planted = speech_miniature.waves(generator, n_channels, n_times, SFREQ, 1e-12)
+                else:
+                    planted = 1e-12 * speech_miniature.evoked(heard[task], mixing, n_times, SFREQ)
+                    rough = generator.standard_normal((n_channels, n_times // STEADY + 1))
+                    planted += noise * 1e-12 * rough.repeat(STEADY, axis=1)[:, :n_times]
                 counts = np.round(planted / STEP_T).astype(np.int32)
                 write_kit(folder / f"{stem}_meg.con", counts)
                 _write_events(folder / f"{stem}_events.tsv", task, spoken[task])
@@ -55,12 +67,17 @@ def synthetic(
     return Truth({}, {}, {"signals": signals, "words": spoken})
 
 
-def _story(rng: np.random.Generator, task: str, seconds: float) -> list[dict[str, Any]]:
-    """Words of two sound files, half of the story each, with their onset in the recording and in the file."""
-    said = []
+def _story(
+    rng: np.random.Generator, task: str, seconds: float
+) -> tuple[list[dict[str, Any]], list[speech_miniature.Spoken]]:
+    """Words of two sound files, half of the story each, with their onset in the recording and in the file; and each
+    file's own.
+    """
+    said, parts = [], []
     for part in (0, 1):
-        begins = LEAD_S + part * (seconds / 2 + GAP_S)
+        begins = _begin(part, seconds)
         spoken = speech_miniature.spoken(rng, seconds / 2)
+        parts.append(spoken)
         said += [
             {
                 "word": spoken.word[i], "start": float(on), "onset": round(begins + float(on), 3), "part": part,
@@ -71,7 +88,28 @@ def _story(rng: np.random.Generator, task: str, seconds: float) -> list[dict[str
                 zip(spoken.onset_s, spoken.offset_s, spoken.index, spoken.sentence, strict=True)
             )
         ]  # fmt: skip
-    return said
+    return said, parts
+
+
+def _duration(seconds: float) -> float:
+    return LEAD_S + seconds + 2 * GAP_S + 3
+
+
+def _begin(part: int, seconds: float) -> float:
+    return LEAD_S + part * (seconds / 2 + GAP_S)
+
+
+def _loudness(
+    raw: Path, rng: np.random.Generator, task: str, parts: list[speech_miniature.Spoken], seconds: float
+) -> np.ndarray:
+    """Writes the two sound files of a story; how loud it is in bands during a recording."""
+    begun = []
+    for part, said in enumerate(parts):
+        samples = speech_miniature.sound(rng, said, seconds / 2)
+        folder = raw / "stimuli" / "audio"
+        speech_miniature.write_sound(folder / f"{STORIES[task].lower()}_{part}.wav", samples)
+        begun.append((_begin(part, seconds), samples))
+    return speech_miniature.loudness(begun, _duration(seconds), N_BANDS)
 
 
 def _write_events(path: Path, task: str, said: list[dict[str, Any]]) -> None:

@@ -60,7 +60,7 @@ def prepare(raw: Path, subjects: public.Subjects, choice: ResampledChoice) -> la
         "https://osf.io/ag3kj; doi:10.1038/s41597-023-02752-5", raw, runs,
         Windows(sfreq=choice.sfreq, every_word=choice.every_word), modality="meg", units="T", missing=said,
         notes={"transductive": "nothing; recordings were only low-passed and resampled"},
-        bad_channels=choice.bad_channels,
+        bad_channels=choice.bad_channels, keep_sound=choice.keep_sound,
     )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def synthetic(
     tasks: tuple[str, ...] = ("0", "1"),
     n_channels: int = 6,
     seconds: float = 70.0,
+    noise: float | None = None,
 ) -> Truth:
     """A small dataset in its own containers: KIT recordings of 1000 Hz, 32 bits, and events with dictionaries.
 
@@ -87,6 +88,9 @@ def synthetic(
         Sensors; the recordings hold two reference and two trigger channels besides.
     seconds : float
         Of each story.
+    noise : float, optional
+        Sounds are written, and recordings respond to how loud they are in six bands, each of 1 pT; noise of so many
+        pT is added. None: no sound, and waves alone.
 
     Returns
     -------
@@ -94,7 +98,13 @@ def synthetic(
         `details["signals"]` by (subject, session, task): (n_channels, n_times) tesla as written.
     """
     made: Truth = runpy.run_path(str(HERE / "_synthetic.py"))["synthetic"](
-        raw, seed=seed, subjects=tuple(subjects), tasks=tasks, n_channels=n_channels, seconds=seconds
+        raw,
+        seed=seed,
+        subjects=tuple(subjects),
+        tasks=tasks,
+        n_channels=n_channels,
+        seconds=seconds,
+        noise=noise,
     )
     return made
 

@@ -47,7 +47,7 @@ class Choice(ResampledChoice):
     ----------
     anchors : str
         ``"fixed"`` cuts every 3 s from the beginning of a sound; ``"words"`` needs forced alignments.
-    every_word, bad_channels, sfreq
+    every_word, bad_channels, keep_sound, sfreq
         See `braindec.data.speech_dataset.ResampledChoice`; `every_word` is for ``"words"``.
     """
 
@@ -107,6 +107,7 @@ def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole
             "transductive": "nothing; recordings were only low-passed and resampled", "compensation": compensation,
         },
         settings={"anchors": choice.anchors}, bad_channels=choice.bad_channels,
+        keep_sound=choice.keep_sound,
     )  # fmt: skip
 
 

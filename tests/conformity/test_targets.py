@@ -27,6 +27,7 @@ from braindec.targets import (
 
 # What a target's Config needs here beyond its defaults: class names, or weights that are on this machine.
 NEEDS = {
+    "mel": {"n_times": 30},
     "category_prototypes": {"classes": ("face", "house", "shoe")},
     "openclip": {
         "model": str(weights.FOLDER / "openclip.json"),

@@ -233,3 +233,25 @@ def test_a_real_kit_recording_is_read_channel_group_by_channel_group(real_data):
     picks = mne.pick_types(raw.info, meg=True, ref_meg=False)
     assert found.space.n_features == 157 and found.sfreq == 1000
     assert np.array_equal(found.load(np.array([3, 150])), raw.get_data(picks=picks[[3, 150]]))
+
+
+def test_sound_is_kept_beside_the_responses_that_follow_it(functions, tmp_path):
+    functions["synthetic"](tmp_path / "raw", tasks=("0",), seconds=40.0, noise=0.0)
+    functions["prepare"](tmp_path / "raw", tmp_path / "out", keep_sound=True, sfreq=100.0)
+    dataset = NeuralDataset.read(tmp_path / "out")
+    trials = dataset.trials[KEY]
+    assert dataset.stimuli.kind == "audio"
+    best = []
+    for response, i in zip(trials.responses[:], trials.table["stimulus_id"].tolist(), strict=True):
+        ((sound, rate),) = dataset.stimuli.read([i])
+        assert rate == 16_000.0 and sound.shape == (48_000,)
+        loud = np.log(1e-4 + (sound.reshape(300, 160) ** 2).mean(1))
+        lags = [np.corrcoef(np.abs(response - response.mean(1, keepdims=True)).sum(0)[lag:], loud[: 300 - lag])[0, 1]
+                for lag in range(0, 30, 2)]  # fmt: skip
+        best.append(2 * int(np.argmax(lags)))
+    assert np.median(best) == pytest.approx(10, abs=4)  # hundredths of a second
+
+
+def test_sound_that_is_not_there_is_asked_for(functions, small, tmp_path):
+    with pytest.raises(FileNotFoundError, match="keep_sound"):
+        functions["prepare"](small[0], tmp_path / "out", keep_sound=True)
