@@ -128,6 +128,31 @@ class LinearMap:
         return x + parts["bias"] if "bias" in parts else x
 
 
+def save_map(
+    path: str | Path, *, mean: Tensor, std: float | Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Path:
+    """Writes a file that targets take as `aligned`, float32, whole or not at all; see `LinearMap`.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .safetensors.
+    mean, std, weight, bias
+        As in `LinearMap`.
+    """
+    from safetensors.torch import save_file
+
+    given = {"mean": mean, "std": torch.as_tensor(std), "weight": weight}
+    given |= {} if bias is None else {"bias": bias}
+    for name, value in given.items():
+        checks.finite(name, value)
+    with store.atomic_path(path) as temporary:
+        save_file(
+            {name: value.detach().cpu().float().contiguous() for name, value in given.items()}, temporary
+        )
+    return Path(path)
+
+
 def map_of(file: str | None) -> LinearMap | None:
     """The map of a setting, if there is one."""
     return None if file is None else LinearMap(file)

@@ -20,7 +20,7 @@ class Config:
     ----------
     normalised : bool
         Divide embeddings by their length.
-    tokens, layer, view
+    tokens, layer, view, aligned
         As of the target `openclip`. Layers are 1 (the stem) to 5 (the last stage); their "pooled" is a mean over
         positions, and "patches" has a token a position.
     """
@@ -29,6 +29,7 @@ class Config:
     tokens: Literal["pooled", "all", "patches", "mean"] = "pooled"
     layer: int | None = None
     view: View = VIEW
+    aligned: str | None = None
 
 
 def build(config: Config) -> openclip.OpenClip:
@@ -41,5 +42,6 @@ def build(config: Config) -> openclip.OpenClip:
             normalised=config.normalised,
             layer=config.layer,
             view=config.view,
+            aligned=config.aligned,
         )
     )
