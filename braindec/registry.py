@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -14,9 +15,13 @@ KINDS = ("adapters", "backbones", "targets", "losses", "priors", "generators", "
 
 def names(kind: str) -> list[str]:
     """The members of a kind, sorted: every file of its folder that does not start with `_`."""
-    checks.one_of("kind", kind, KINDS)
+    return list(_members(checks.one_of("kind", kind, KINDS)))
+
+
+@cache
+def _members(kind: str) -> tuple[str, ...]:
     folder = Path(__file__).parent / kind
-    return sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+    return tuple(sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")))
 
 
 def load(kind: str, name: str) -> ModuleType:

@@ -66,7 +66,7 @@ def measured_among(
     name = WITHIN_CLASS[metric] if option == OF_CLASS else metric
     if option == ALL_FOLDS:
         decoded = replace(decoded, fold=torch.zeros_like(decoded.fold))
-    return measure(decoded, replace(protocol, metrics=(name,), chance=()), labels, generator)[name]
+    return measure(decoded, protocol, labels, generator, (name,))[name]
 
 
 def _size(option: str) -> int | None:

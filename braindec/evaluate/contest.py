@@ -247,7 +247,12 @@ def _choose(
     training = _training(exam, fold, validation)
     # Other stimuli than a frozen list names are judged here, in the same way.
     within = replace(
-        exam, dataset=training, folds=[validation], protocol=exam.protocol.miniature(), seed=seed
+        exam,
+        dataset=training,
+        folds=[validation],
+        protocol=exam.protocol.miniature(),
+        seed=seed,
+        only=(metric,),
     )
     values = []
     for choice in choices:

@@ -34,6 +34,8 @@ class Exam:
     n_jobs : int
         Refits at once; see `jobs.refits`.
     progress : bool
+    only : tuple of str, optional
+        Metrics of the protocol that are asked for, where not all are: intervals of the others take their time.
     """
 
     dataset: NeuralDataset
@@ -44,6 +46,7 @@ class Exam:
     label_column: str | None = None
     n_jobs: int = 1
     progress: bool = True
+    only: tuple[str, ...] | None = None
 
     def decode(
         self, fit: Fitter, also: Callable[[System, NeuralDataset], None] | None = None

@@ -39,4 +39,4 @@ def _ridge(recipe: Any, dataset: NeuralDataset, embeddings: Embeddings, key: str
     fit = RidgeFitter(signal_features(recipe.preprocessing))
     splits = [dataset.split] if dataset.split is not None else []
     decoded = cross_decode(fit, dataset, embeddings, splits, protocol, recipe.seed)[key]
-    return measure(decoded, protocol, None, np.random.default_rng(0))[metric].value
+    return measure(decoded, protocol, None, np.random.default_rng(0), (metric,))[metric].value

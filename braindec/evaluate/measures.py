@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,22 +46,28 @@ class Measured:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def metric_table() -> dict[str, Metric]:
+@cache
+def metric_table() -> Mapping[str, Metric]:
     """Every metric of every member, by name."""
-    return {
-        k: m
-        for member in registry.names("metrics")
-        for k, m in registry.load("metrics", member).METRICS.items()
-    }
+    return MappingProxyType(
+        {
+            k: m
+            for member in registry.names("metrics")
+            for k, m in registry.load("metrics", member).METRICS.items()
+        }
+    )
 
 
-def protocol_table() -> dict[str, Protocol]:
+@cache
+def protocol_table() -> Mapping[str, Protocol]:
     """Every protocol of every member, by name."""
-    return {
-        k: p
-        for member in registry.names("protocols")
-        for k, p in registry.load("protocols", member).PROTOCOLS.items()
-    }
+    return MappingProxyType(
+        {
+            k: p
+            for member in registry.names("protocols")
+            for k, p in registry.load("protocols", member).PROTOCOLS.items()
+        }
+    )
 
 
 def protocol_named(name: str) -> Protocol:
@@ -70,9 +78,10 @@ def protocol_named(name: str) -> Protocol:
 
 
 def measure(
-    decoded: Decoded, protocol: Protocol, labels: np.ndarray | None, generator: np.random.Generator
-) -> dict[str, Measured]:
-    """All metrics of a protocol.
+    decoded: Decoded, protocol: Protocol, labels: np.ndarray | None, generator: np.random.Generator,
+    only: Sequence[str] | None = None,
+) -> dict[str, Measured]:  # fmt: skip
+    """All metrics of a protocol, or only some of them.
 
     Parameters
     ----------
@@ -80,11 +89,12 @@ def measure(
         Class of each row, where the protocol compares classes.
     generator : numpy Generator
         Resamples units for intervals.
+    only : sequence of str, optional
+        Of the protocol's metrics, those that are asked for.
     """
     table = metric_table()
-    found = {
-        name: _measure(table[name], decoded, labels, generator) for name in metrics_of(protocol, decoded)
-    }
+    names = metrics_of(protocol, decoded) if only is None else only
+    found = {name: _measure(table[name], decoded, labels, generator) for name in names}
     if COLLAPSE in found:
         told = collapse(decoded.prediction, decoded.truth)
         ranks = {"predictions": told.rank_predicted, "truths": told.rank_target}
@@ -92,10 +102,13 @@ def measure(
     return found
 
 
-def values(decoded: Decoded, protocol: Protocol, labels: np.ndarray | None) -> dict[str, float]:
-    """The bare values of a protocol's metrics, for nulls."""
+def values(
+    decoded: Decoded, protocol: Protocol, labels: np.ndarray | None, only: Sequence[str] | None = None
+) -> dict[str, float]:
+    """The bare values of a protocol's metrics, for nulls; `only` as in `measure`."""
     table = metric_table()
-    return {name: _value(table[name], decoded, labels) for name in metrics_of(protocol, decoded)}
+    names = metrics_of(protocol, decoded) if only is None else only
+    return {name: _value(table[name], decoded, labels) for name in names}
 
 
 def metrics_of(protocol: Protocol, decoded: Decoded) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def network_ablation(
     if dataset.split is None:
         raise ValueError("the dataset has no split; give it one with with_split(...).")
     exam = Exam(in_memory(dataset), embeddings, [dataset.split], protocol_named(recipe.protocol), recipe.seed,
-                progress=False)  # fmt: skip
+                progress=False, only=(metric,))  # fmt: skip
     means = {key: session_means(trials) for key, trials in dataset.part("train").trials.items()}
     ridge = RidgeFitter(signal_features(recipe.preprocessing))
     intact = judge("intact", lambda *_: system, exam, 0)

@@ -36,7 +36,7 @@ def null_values(
         known = ready[number] if number < len(ready) else None
         decoded = exam.decode(_permuted_fit(fit, exam, number) if known is None else lambda *_: known)
         labels = exam.labels(decoded)
-        return {key: values(d, exam.protocol, labels[key]) for key, d in decoded.items()}
+        return {key: values(d, exam.protocol, labels[key], exam.only) for key, d in decoded.items()}
 
     found = refits(refit, n_null, n_jobs=exam.n_jobs, said=f"null of {system}", progress=exam.progress)
     keys = found[0] if found else {}

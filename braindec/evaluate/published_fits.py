@@ -155,7 +155,7 @@ def half_range(
     if not found or split is None:
         return []
     embeddings = embedded_as(target, dataset, in_half_range)
-    exam = Exam(dataset, embeddings, [split], protocol, recipe.seed, progress=progress)
+    exam = Exam(dataset, embeddings, [split], protocol, recipe.seed, progress=progress, only=protocol.metrics)
     systems = fitters or {"ridge": RidgeFitter(signal_features(recipe.preprocessing))}
     rows = []
     for system, fit in systems.items():

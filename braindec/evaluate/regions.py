@@ -42,7 +42,9 @@ def by_region(
         fit = RidgeFitter(signal_features(recipe.preprocessing))
         decoded = cross_decode(fit, part, embeddings, [split] if split else [], protocol, recipe.seed)
         generator = seeding.numpy_generator(recipe.seed, "region", region)
-        out[region] = {key: measure(d, protocol, None, generator)[metric] for key, d in decoded.items()}
+        out[region] = {
+            key: measure(d, protocol, None, generator, (metric,))[metric] for key, d in decoded.items()
+        }
     return out
 
 

@@ -66,10 +66,12 @@ def judge(system: str, fit: Fitter, exam: Exam, n_null: int, ready: Sequence[Sys
         The first refits of the null, where they exist already; see `null_values`.
     """
     as_published = AsPublished(exam)
-    decoded = exam.decode(fit, as_published)
+    decoded = exam.decode(fit, as_published if exam.only is None else None)
     labels = exam.labels(decoded)
     generator = seeding.numpy_generator(exam.seed, "intervals", system)
-    measured = {key: measure(d, exam.protocol, labels[key], generator) for key, d in decoded.items()}
+    measured = {
+        key: measure(d, exam.protocol, labels[key], generator, exam.only) for key, d in decoded.items()
+    }
     return Judged(
         system, decoded, measured, null_values(system, fit, exam, n_null, ready), as_published.found
     )

@@ -101,7 +101,7 @@ def by_window(
     if dataset.split is None:
         raise ValueError("the dataset has no split; give it one with with_split(...).")
     exam = Exam(in_memory(dataset), embeddings, [dataset.split], protocol_named(recipe.protocol), recipe.seed,
-                progress=False)  # fmt: skip
+                progress=False, only=(metric,))  # fmt: skip
     means = {key: session_means(trials) for key, trials in dataset.part("train").trials.items()}
     fitted: dict[str, list[Measured]] = {key: [] for key in dataset.trials}
     told: dict[str, list[Measured]] = {key: [] for key in dataset.trials}

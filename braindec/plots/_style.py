@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -129,6 +130,7 @@ def svg(made: Figure, alt: str) -> str:
         What the figure shows, for readers who do not see it.
     """
     out = io.BytesIO()
+    _lay_out_(made)
     made.savefig(
         out,
         format="svg",
@@ -148,6 +150,17 @@ def svg(made: Figure, alt: str) -> str:
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width * 4 / 3:.0f}" height="{height * 4 / 3:.0f}"'
     said = escape(alt, quote=True)
     return f'<svg class="figure{small}" role="img" aria-label="{said}" {size}>{text[text.index(">") + 1 :]}'
+
+
+def _lay_out_(made: Figure) -> None:
+    """Places everything as a saved SVG would, once: `savefig` alone draws the whole figure twice for it."""
+    engine = made.get_layout_engine()
+    if engine is None:
+        return
+    FigureCanvasSVG(made)  # its text is measured
+    made.set_dpi(72)  # of every SVG
+    engine.execute(made)
+    made.set_layout_engine(None)
 
 
 def _for_a_page(text: str) -> str:

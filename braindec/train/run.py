@@ -104,7 +104,7 @@ class Run:
         values = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in given.items()}
 
         def forward() -> dict[str, Tensor]:
-            torch.manual_seed(seeding.derive(self.seed, "step", self.name, step, *_own(self.ranks)))
+            seeding.start_global_(device, self.seed, "step", self.name, step, *_own(self.ranks))
             generator = torch.Generator(device).manual_seed(
                 seeding.derive(self.seed, "draw", self.name, step)
             )

@@ -50,3 +50,14 @@ def test_derived_seeds_look_uniform():
     assert abs(seeds.mean() - 0.5) < 0.03 and abs(seeds.std() - 12**-0.5) < 0.02
     draw = torch.randn(3, generator=seeding.torch_generator(0, "x"))
     assert torch.equal(draw, torch.randn(3, generator=seeding.torch_generator(0, "x")))
+
+
+def test_a_training_step_on_the_cpu_leaves_nothing_for_accelerators_that_are_not_there():
+    cpu, waiting = torch.device("cpu"), len(torch.cuda._queued_calls)
+    seeding.start_global_(cpu, 0, "step", 1)
+    drawn = torch.randn(3)
+    seeding.start_global_(cpu, 0, "step", 2)
+    other = torch.randn(3)
+    seeding.start_global_(cpu, 0, "step", 1)
+    assert torch.equal(torch.randn(3), drawn) and not torch.equal(drawn, other)
+    assert len(torch.cuda._queued_calls) == waiting

@@ -154,6 +154,19 @@ def exam(planted, **settings):
     )
 
 
+def test_where_one_metric_is_asked_for_no_other_is_computed(planted):
+    top1 = "image_retrieval_top1"
+    whole, some = (
+        evaluate.scoring.judge("mean", evaluate.fit_mean, exam(planted, only=only), 1)
+        for only in (None, (top1,))
+    )
+    for key, found in some.measured.items():
+        assert list(found) == list(some.null[key]) == [top1]
+        assert len(whole.measured[key]) > 1
+        assert found[top1].value == whole.measured[key][top1].value
+        assert some.null[key][top1] == whole.null[key][top1]
+
+
 def test_the_null_refits_on_permuted_training_pairs_only(planted):
     """Test pairs are never permuted, and each refit sees another pairing."""
     seen: list[tuple[str, ...]] = []
