@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import checks
+from braindec import checks, jobs
 from braindec.maths.correlation import pearson, standardise
 from braindec.stats import corrections, permutation
 
 SHIFTS = ("circular", "block")
+VOXELS_OF_A_SUM = (
+    64  # torch sums columns by vectors of processors: pieces that cut one are summed to other bits
+)
 
 
 def r2(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -162,13 +166,51 @@ def significance(
 
     Notes
     -----
-    Voxels are moved together, so that the maximum over voxels keeps their dependence (Nichols & Holmes 2002).
+    Voxels are moved together, so that the maximum over voxels keeps their dependence (Nichols & Holmes 2002). Pieces of
+    the voxels are jobs of their own where `jobs.on` (or `joblib.parallel_config`) asks for several, to the same bits.
     """
     checks.one_of("shift", shift, SHIFTS)
     checks.at_least("n_permutations", n_permutations, 1)
     n = checks.same_length("sample", prediction=prediction, truth=truth)
     run = np.zeros(n, dtype=int) if blocks is None else np.unique(np.asarray(blocks), return_inverse=True)[1]
     a, b = standardise(prediction, 0), standardise(truth, 0)
+    orders = (run, n_permutations, shift, block_length)
+    parts = [(*part, *orders, copy.deepcopy(generator)) for part in zip(_parts(a), _parts(b), strict=True)]
+    nulls = jobs.each(_null, parts)
+    generator.bit_generator.state = nulls[0].generator.bit_generator.state  # as if it had drawn here
+    observed, reached, total = (np.concatenate([getattr(x, k) for x in nulls]) for k in _Null._fields[:3])
+    largest = np.max([x.largest for x in nulls], 0)
+    p = (reached + 1) / (n_permutations + 1)
+    p_max = permutation.max_statistic_p(
+        observed, np.broadcast_to(largest[:, None], (n_permutations, len(observed)))
+    )
+    return Significance(observed, p, corrections.fdr(p), p_max, total / n_permutations, n_permutations)
+
+
+class _Null(NamedTuple):
+    """Of some voxels: correlation, permutations at least as large and their sum, each (n_voxels,); the largest of each
+    permutation (n_permutations,); the generator that drew them."""
+
+    observed: np.ndarray
+    reached: np.ndarray
+    total: np.ndarray
+    largest: np.ndarray
+    generator: np.random.Generator
+
+
+def _parts(values: Tensor) -> tuple[Tensor, ...]:
+    """Pieces of the voxels for as many jobs as are wanted; all at once where nobody wants several, and on a GPU."""
+    n_jobs = 1 if values.is_cuda else max(jobs.chosen(), 1)
+    blocks = values.shape[1] // VOXELS_OF_A_SUM  # what is left over stays with the last
+    edges = [VOXELS_OF_A_SUM * (blocks * i // n_jobs) for i in range(1, n_jobs)]
+    return tuple(piece.contiguous() for piece in values.tensor_split(sorted({*edges} - {0}), 1))
+
+
+def _null(
+    a: Tensor, b: Tensor, run: np.ndarray, n_permutations: int, shift: str, block_length: int,
+    generator: np.random.Generator,
+) -> _Null:  # fmt: skip
+    """Some voxels under every permutation, the same for all pieces; a job of its own."""
     observed = (a * b).sum(0).cpu().numpy()
     reached, total = np.zeros(observed.shape), np.zeros(observed.shape)
     largest = np.empty(n_permutations)
@@ -176,11 +218,7 @@ def significance(
         order = torch.from_numpy(moved(run, generator, shift, block_length)).to(a.device)
         null = (a[order] * b).sum(0).cpu().numpy()
         reached, total, largest[number] = reached + (null >= observed), total + null, null.max()
-    p = (reached + 1) / (n_permutations + 1)
-    p_max = permutation.max_statistic_p(
-        observed, np.broadcast_to(largest[:, None], (n_permutations, len(observed)))
-    )
-    return Significance(observed, p, corrections.fdr(p), p_max, total / n_permutations, n_permutations)
+    return _Null(observed, reached, total, largest, generator)
 
 
 def moved(run: np.ndarray, generator: np.random.Generator, shift: str, block_length: int) -> np.ndarray:

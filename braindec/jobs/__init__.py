@@ -1,18 +1,24 @@
 """Independent jobs through joblib, on whatever its caller chose: processes here, dask, ray, or SLURM through submitit.
 
-There is no engine in braindec: `joblib.parallel_config(backend=...)` around a call decides where its jobs run.
+There is no engine in braindec: `joblib.parallel_config(backend=...)` around a call decides where its jobs run. Without
+one, jobs whose data are too large to send run on joblib's multiprocessing backend (`numbered`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from braindec import checks
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 T = TypeVar("T")
 BACKENDS = ("loky", "dask", "ray", "submitit")
@@ -32,6 +38,40 @@ def each(function: Callable[..., T], arguments: Iterable[tuple[Any, ...]], n_job
     from joblib import Parallel, delayed
 
     return list(Parallel(n_jobs=None if n_jobs == 1 else n_jobs)(delayed(function)(*a) for a in arguments))
+
+
+def numbered(task: Callable[[int], T], n: int, n_jobs: int, bar: tqdm[Any]) -> list[T]:
+    """``[task(0), ..., task(n - 1)]`` of a task that may be a function within a function, over arrays of any size.
+
+    Parameters
+    ----------
+    task : callable
+        A function of its number alone: nothing that it changes outlives it. Its result can be pickled.
+    n_jobs : int
+        At once; 0 for as many as there are processor cores. By default they are joblib's, on its multiprocessing
+        backend: processes that are forked share their parent's memory, so that neither the task nor its data are sent,
+        and each computes with one thread. One after the other, and in no process of their own, where forking is not
+        safe: on other systems than Linux, once a GPU is in use, and within a job. Where `on` or
+        `joblib.parallel_config` asks for several jobs, as many as it says; on another backend than multiprocessing
+        the task is sent to each of them, pickled by cloudpickle.
+    bar : tqdm
+        Moves by one a job; at the end where another backend runs them.
+    """
+    wanted = chosen()
+    if n > 1 and wanted and not _multiprocessing_chosen():
+        found = each(partial(_with_one_thread, task), ((number,) for number in range(n)))
+        bar.update(n)
+        return found
+    at_once = min(n, wanted or n_jobs or os.cpu_count() or 1)
+    if at_once > 1 and _may_fork():
+        from braindec.jobs import _forked
+
+        return _forked.each(task, n, at_once, bar)
+    found = []
+    for number in range(n):
+        found.append(task(number))
+        bar.update()
+    return found
 
 
 def chosen() -> int:
@@ -93,6 +133,35 @@ def register_submitit() -> None:
     from braindec.jobs._submitit import Submitit
 
     register_parallel_backend("submitit", Submitit)
+
+
+def _multiprocessing_chosen() -> bool:
+    """Whether the chosen backend is joblib's own pool of processes; ray's backend inherits from it and is another."""
+    from joblib._parallel_backends import MultiprocessingBackend
+    from joblib.parallel import get_active_backend
+
+    return type(get_active_backend()[0]) is MultiprocessingBackend
+
+
+def _may_fork() -> bool:
+    import torch
+
+    inside = multiprocessing.current_process().daemon  # of another pool, which may have no children
+    return sys.platform == "linux" and not torch.cuda.is_initialized() and not inside
+
+
+def _with_one_thread(task: Callable[[int], T], number: int) -> T:
+    """One task as a forked process would do it."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            return task(number)
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 @contextlib.contextmanager

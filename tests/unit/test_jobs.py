@@ -68,6 +68,22 @@ def test_voxels_are_fitted_in_jobs_to_the_same_weights(counted, rng):
     assert torch.equal(many.alpha, whole.alpha)
 
 
+@pytest.mark.parametrize("n_voxels", [65, 130, 300, 1001])
+@pytest.mark.parametrize("shift", ["block", "circular"])
+def test_voxels_are_permuted_in_jobs_to_the_same_bits(counted, rng, shift, n_voxels):
+    x, y = (torch.from_numpy(rng.standard_normal((60, n_voxels)).astype("float32")) for _ in range(2))
+    given = {"blocks": np.arange(60) // 20, "shift": shift, "block_length": 3}
+    one, other = np.random.default_rng(1), np.random.default_rng(1)
+    many = encoding.significance(x, x + 9 * y, 29, one, **given)
+    assert counted() == {65: 1, 130: 2}.get(n_voxels, 3)
+    with joblib.parallel_config(backend="sequential"):
+        whole = encoding.significance(x, x + 9 * y, 29, other, **given)
+    for name in ("observed", "p", "p_fdr", "p_max", "null_mean"):
+        np.testing.assert_array_equal(getattr(many, name), getattr(whole, name))
+    assert one.integers(1 << 60) == other.integers(1 << 60), "what is drawn next depends on the jobs"
+    assert len(set(whole.p)) > 1
+
+
 def test_neighbourhoods_are_searched_in_jobs_to_the_same_distances(counted, rng):
     x = torch.from_numpy(rng.standard_normal((24, 60)))
     where = neighbourhoods.spheres(np.ones((3, 4, 5), bool), np.eye(4), 1.5)
