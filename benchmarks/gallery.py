@@ -6,8 +6,9 @@ Fails   where the exact search does not find what a comparison with all rows fin
 
 Rows are drawn: 768 dims whose variance falls as a power of their rank, of unit length; a query is a row with noise of
 twice its length, about what a decoder makes of one. `--folder` needs 3.1 GB of disk for a million rows kept to the
-bit and 15.4 GB for ten million rounded to bfloat16. A part is left out where its number is 0; its results in the file,
-where there are some, stay there.
+bit and 17 GB for ten million rounded to bfloat16 with their index. A part is left out where its number is 0; its
+results in the file, where there are some, stay there beside the command and the machine that made them. The index is
+asked with fewer and more cells, and with a shorter shortlist.
 """
 
 from __future__ import annotations
@@ -47,14 +48,18 @@ def main() -> None:
     """Prints and writes what was measured, with the machine, the versions and the command."""
     options = parse()
     path = options.out or Path(__file__).parent / "results" / "gallery.json"
-    values: dict[str, Any] = json.loads(path.read_text())["values"] if path.is_file() else {}
+    found = json.loads(path.read_text()) if path.is_file() else {"values": {}, "runs": {}}
+    values: dict[str, Any] = found["values"]
+    runs: dict[str, Any] = found["runs"]
     for name, n, part in (("exact", options.n, exact_part), ("index", options.index_n, index_part)):
         if n:
             with tempfile.TemporaryDirectory(dir=options.folder, prefix="gallery-") as folder:
                 values[name] = part(Path(folder), n, options)
+            runs[name] = run_of(options)
             print(name, json.dumps(values[name], indent=1))
     values["arithmetic"] = arithmetic(values)
-    write(path, values, options)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"measured": True, "runs": runs, "values": values}, indent=1) + "\n")
 
 
 def parse() -> argparse.Namespace:
@@ -159,13 +164,12 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
     asked, own = queries(made, BATCH)
     exact_runs, exact = timed(lambda: made.top_k(asked, K, compared(asked)), 1)
     rows = []
-    for n_probed in sorted(
-        {max(1, settings.n_probed // 4), settings.n_probed, min(4 * settings.n_probed, settings.n_cells)}
-    ):
-        asking = index.with_(n_probed=n_probed)
+    for n_listed, n_probed in asked_with(settings):
+        asking = index.with_(n_probed=n_probed, n_listed=n_listed)
         runs, found = timed(lambda asking=asking: asking.top_k(asked, K, compared(asked)), options.repeats)
         rows.append({
-            "n_probed": n_probed, **runs, "milliseconds_a_query": round(1000 * runs["seconds_a_batch"] / BATCH, 2),
+            "n_probed": n_probed, "n_listed_a_shard": n_listed, **runs,
+            "milliseconds_a_query": round(1000 * runs["seconds_a_batch"] / BATCH, 2),
             "recall_at_10": round(gallery_index.recall(found[1], exact[1]), 4),
             "own_row_among_k": share_found(found[1], own),
         })  # fmt: skip
@@ -176,6 +180,14 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
         "gallery_gb": round(disk(folder / "gallery") / 1e9, 2), "seconds_to_write": round(written, 1),
         "seconds_to_build": round(built, 1), "peak_memory_gb": peak(),
     }  # fmt: skip
+
+
+def asked_with(settings: Any) -> list[tuple[int, int]]:
+    """(rows listed of a shard, cells looked at): a fifth of the rows and all, a quarter of the cells and four times."""
+    listed = sorted({max(K, settings.n_listed // 5), settings.n_listed})
+    most = min(4 * settings.n_probed, settings.n_cells)
+    probed = sorted({max(1, settings.n_probed // 4), settings.n_probed, most})
+    return [(some, cells) for some in listed for cells in probed]
 
 
 def timed(run: Any, repeats: int) -> tuple[dict[str, Any], Any]:
@@ -239,13 +251,12 @@ def peak() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
 
-def write(path: Path, values: dict[str, Any], options: argparse.Namespace) -> None:
-    """The result file."""
+def run_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Command, machine and versions behind a part of the results."""
     threads = os.environ.get("OMP_NUM_THREADS")
     before = f"OMP_NUM_THREADS={threads} " if threads else ""
-    names = ("torch", "numpy", *(("faiss-cpu",) if "index" in values else ()))
-    record = {
-        "measured": True,
+    names = ("torch", "numpy", *(("faiss-cpu",) if options.index_n else ()))
+    return {
         "command": f"{before}python benchmarks/gallery.py {_asked()}".rstrip(),
         "options": {k: None if isinstance(v, Path) else v for k, v in vars(options).items()},
         "machine": {
@@ -257,10 +268,7 @@ def write(path: Path, values: dict[str, Any], options: argparse.Namespace) -> No
         },
         "load_average": list(os.getloadavg()),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in names},
-        "values": values,
     }
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ Writes  benchmarks/results/hallucination.json
 
 worlds  Simulated brains of one subject; a fifth of them sees everything, the others do not see the colour, the texture,
         the shape of objects, or the background (`World.unseen`: to them all scenes are alike in it). Readouts, decoder,
-        prior and calibration know training scenes alone; numbers are of 300 scenes a world that nothing was fitted on.
-        Each world is one file in F, found again when the command is given again.
+        and prior know 800 training scenes alone; numbers are of 300 scenes a world that nothing was fitted on. Each
+        decoder is calibrated twice: on 160 further scenes that were set aside before it was fitted, and on training
+        scenes out of fold. Each world is one file in F, found again when the command is given again.
 digits  A hundred digits that a person saw, ten held out at a time; intervals by jackknife+ over the other ninety; and
         the same with the digits shuffled. Left out, and said so, where BRAINDEC_REAL_DATA is not set.
 """
@@ -18,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +64,9 @@ def main() -> None:
         row for found in refits(one, n, n_jobs=options.jobs, said="worlds", progress=True) for row in found
     ]
     values = {"worlds": rows, "digits": digits_part(small=options.small)}
-    summary = summary_of(rows) | {"worlds": n}
+    summary = {
+        way: summary_of([r for r in rows if r["calibration"] == way]) for way in ("aside", "out of fold")
+    } | {"worlds": n}
     print(json.dumps(summary | {"digits": values["digits"]}))
     if options.small:
         return
@@ -101,18 +105,30 @@ def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         own = [r for r in rows if r["attribute"] == name]
         seen = [r for r in own if r["encoded"]]
         by_attribute[name] = {
-            "coverage": share(own, "covered"), "never_empty": share(own, "covered_never_empty"),
+            "coverage": share(own, "covered"), "standard_error_over_worlds": spread_over_worlds(own),
+            "never_empty": share(own, "covered_never_empty"),
             "from_the_brain_where_encoded": share(seen, FROM_BRAIN), "undecidable": share(seen, UNDECIDABLE),
             "from_the_prior": share(seen, FROM_PRIOR), "carried": sum(r["carried"] for r in seen) / max(len(seen), 1),
         }  # fmt: skip
     return {
-        "coverage": share(rows, "covered"), "coverage_of_classes": share(classes, "covered"),
+        "coverage": share(rows, "covered"), "standard_error_over_worlds": spread_over_worlds(rows),
+        "coverage_of_classes": share(classes, "covered"),
         "coverage_where_not_encoded": share(not_encoded, "covered"),
         "not_encoded_from_the_prior": share(not_encoded, FROM_PRIOR),
         "encoded_from_the_brain": share(encoded, FROM_BRAIN),
         "wrong_claims": ratio(sum(r["wrong_claims"] for r in rows), sum(r["claims"] for r in rows)),
         "by_attribute": by_attribute,
     }  # fmt: skip
+
+
+def spread_over_worlds(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Standard error of the coverage over worlds, each of which has its own calibration; None of one world."""
+    by_world = [
+        [r["covered"] / r["n"] for r in rows if r["seed"] == seed] for seed in {r["seed"] for r in rows}
+    ]
+    if len(by_world) < 2:
+        return None
+    return round(statistics.stdev(map(statistics.fmean, by_world)) / len(by_world) ** 0.5, 4)
 
 
 def share(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ from braindec.data.simulated import scenes
 from braindec.data.simulated.simulate import simulate_subject, trials_of
 from braindec.data.simulated.stimuli import draw_stimuli
 from braindec.data.simulated.world import Subject, World
-from braindec.decoder import BrainDecoder
+from braindec.decoder import BrainDecoder, Prediction
 from braindec.decoder.settings import Settings as DecoderSettings
 from braindec.evaluate import hallucination as meter
 from braindec.evaluate import inside_fitting
 from braindec.evaluate.hallucination_beliefs import belief_of
+from braindec.evaluate.hallucination_draws import ASIDE
 from braindec.evaluate.hallucination_draws import meter as calibrated
 from braindec.evaluate.hallucination_readouts import attributes_of, latent_attributes
 from braindec.losses import mse
@@ -49,6 +51,7 @@ class Size:
 
     n_voxels: int = 200
     n_images: int = 800
+    n_aside: int = 160  # further images, of which nothing but the meter's calibration knows
     n_gallery: int = 300
     n_reference: int = 400
     n_prior_steps: int = 150
@@ -58,13 +61,20 @@ class Size:
 
 
 SMALL = Size(
-    n_voxels=60, n_images=240, n_gallery=60, n_reference=150, n_prior_steps=40, n_samples=8, n_folds=5
+    n_voxels=60,
+    n_images=240,
+    n_aside=60,
+    n_gallery=60,
+    n_reference=150,
+    n_prior_steps=40,
+    n_samples=8,
+    n_folds=5,
 )
 
 
 def world(seed: int, plant: str, size: Size) -> tuple[NeuralDataset, Embeddings]:
     """One brain's recording and the embeddings of what it was shown; `plant` is what it does not see."""
-    one = Subject(1, "fmri", size.n_images, 3, 3, 4, 6, size.n_voxels)
+    one = Subject(1, "fmri", size.n_images + size.n_aside, 3, 3, 4, 6, size.n_voxels)
     unseen = () if plant == "nothing" else (plant,)
     told = World(
         "meter",
@@ -82,7 +92,8 @@ def world(seed: int, plant: str, size: Size) -> tuple[NeuralDataset, Embeddings]
         ids, "image", lambda names: stimuli.images[[row[n] for n in names]],
         table=Table(scenes.factor_table(stimuli.scenes)),
     )  # fmt: skip
-    parts = {"train": ids[size.n_gallery :], "test": ids[: size.n_gallery]}
+    test, others = ids[: size.n_gallery], ids[size.n_gallery :]
+    parts = {"train": others[: size.n_images], ASIDE: others[size.n_images :], "test": test}
     trials = trials_of(simulate_subject(told, one, stimuli), ids)
     dataset = NeuralDataset.from_trials([trials], shown, Split("default", "stimulus", parts))
     target = tiny_openclip.build(tiny_openclip.Config())
@@ -91,7 +102,7 @@ def world(seed: int, plant: str, size: Size) -> tuple[NeuralDataset, Embeddings]
 
 
 def measured(seed: int, plant: str, size: Size) -> list[dict[str, Any]]:
-    """A row an attribute: coverage, verdicts and claims on pictures that nothing was fitted on."""
+    """A row an attribute and way to calibrate: coverage, verdicts and claims on pictures that nothing was fitted on."""
     dataset, embeddings = world(seed, plant, size)
     training, test = dataset.part("train"), dataset.part("test")
     decoder = BrainDecoder.build(_decoder(size, seed), dataset.info, embeddings.info)
@@ -101,18 +112,27 @@ def measured(seed: int, plant: str, size: Size) -> list[dict[str, Any]]:
         *_latents(dataset, embeddings, size, seed),
     ]
     told = meter.Settings(n_samples=size.n_samples)
-    gauges = calibrated(decoder, attributes, embeddings, settings=told, seed=seed)
     prediction = decoder.predict(test.trials["sub-01_fmri"], repeats="after")
     draws = decoder.imagine(prediction, seed=seed, n_samples=told.n_samples)
-    readings = meter.judge(gauges["sub-01_fmri"], draws)
     rows = []
-    for gauge, reading in zip(gauges["sub-01_fmri"], readings, strict=True):
+    for way, aside in (("aside", dataset.part(ASIDE)), ("out of fold", None)):
+        gauges = calibrated(decoder, attributes, embeddings, aside=aside, settings=told, seed=seed)
+        about = {"seed": seed, "unseen": plant, "calibration": way}
+        rows += [about | row for row in _rows(gauges["sub-01_fmri"], prediction, draws, plant)]
+    return rows
+
+
+def _rows(
+    gauges: Sequence[meter.Gauge], prediction: Prediction, draws: np.ndarray, plant: str
+) -> list[dict[str, Any]]:
+    rows = []
+    for gauge, reading in zip(gauges, meter.judge(gauges, draws), strict=True):
         truth = gauge.attribute.of(prediction.ids)
         belief = belief_of(gauge.attribute.readings(draws))
         made, wrong = meter.false_claims(reading, truth, gauge.prior)
         name = gauge.attribute.name
         rows.append({
-            "seed": seed, "unseen": plant, "attribute": "latent" if name.startswith("latent") else name,
+            "attribute": "latent" if name.startswith("latent") else name,
             "encoded": PLANTS[plant] != name, "n": len(truth), "n_calibration": len(gauge.truth),
             "covered": int(gauge.covered(belief, truth).sum()),
             "covered_never_empty": int(reading.sets.holds(truth).sum()),
@@ -139,5 +159,7 @@ def _latents(dataset: NeuralDataset, embeddings: Embeddings, size: Size, seed: i
     told = inside_fitting.Settings(
         n_latents=N_LATENTS, n_active=4, n_steps=size.n_prior_steps, lr=3e-3, seed=seed
     )
-    model = inside_fitting.fit_dictionary(embeddings, told, dataset).model
+    spare = [*dataset.part(ASIDE).stimulus_ids, *dataset.part("test").stimulus_ids]
+    unseen = dataset.hold_out("stimulus", spare)
+    model = inside_fitting.fit_dictionary(embeddings, told, unseen).model
     return list(latent_attributes(model, embeddings, N_JUDGED_LATENTS))

@@ -200,6 +200,7 @@ def _learnt(gallery: Gallery, settings: Config) -> Any:
     cells = faiss.downcast_index(faiss.extract_index_ivf(made))
     cells.cp.seed = cells.pq.cp.seed = settings.seed + 1
     cells.cp.niter, cells.pq.cp.niter = 10, 8
+    cells.do_polysemous_training = False  # orders codes for a search by bits that is not made: minutes
     cells.cp.min_points_per_centroid = 1  # few rows a cell are no error
     cells.pq.cp.max_points_per_centroid = (
         64  # codes of two dims are learnt from 16,384 rows as well as from all

@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 
 from braindec import checks, seeding
+from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder, Prediction
 from braindec.decoder.held_out import HeldOut
+from braindec.decoder.prediction import Repeats
 from braindec.evaluate.hallucination import SETTINGS, Gauge, Reading, Settings, calibrate, judge
 from braindec.evaluate.hallucination_readouts import Attribute
+from braindec.evaluate.saved import seen_trials
 from braindec.types import Embeddings, Table
 
+ASIDE = "calibration"  # part of a split whose stimuli nothing is fitted on: the meter is calibrated on them
 N_MAPS = 5  # parts of the hidden stimuli, each mapped by a map of all other stimuli
 
 
@@ -32,6 +36,8 @@ def meter(
     attributes: Sequence[Attribute],
     embeddings: Embeddings,
     *,
+    aside: NeuralDataset | None = None,
+    repeats: Repeats = "after",
     settings: Settings = SETTINGS,
     seed: int = 0,
 ) -> dict[str, tuple[Gauge, ...]]:
@@ -40,14 +46,24 @@ def meter(
     Parameters
     ----------
     decoder : BrainDecoder
-        Fitted here, in two folds or more: it holds what it predicted out of fold.
+        Without `aside`, fitted here in two folds or more: it holds what it predicted out of fold.
     attributes : sequence of Attribute
         Whose readouts were fitted on training stimuli.
     embeddings : Embeddings
         Of the training stimuli: they stand for the prior where the decoder has none that can be drawn from.
+    aside : NeuralDataset, optional
+        Trials of stimuli that neither the decoder nor the readouts were fitted on, and that are not judged. They then
+        pass the very decoder that the judged ones pass, and sets hold the truth as often as they say. Without, training
+        stimuli are predicted out of fold, by encoders of fewer stimuli: sets come out somewhat too large.
+    repeats : ``"none"``, ``"before"`` or ``"after"``
+        Where repeats in `aside` are averaged: as in what is judged.
     """
-    drawn = calibration_draws(decoder, settings, seed)
-    prior = prior_draws(decoder, embeddings, settings.n_prior, seed)
+    if aside is None:
+        drawn = calibration_draws(decoder, settings, seed)
+    else:
+        drawn = aside_draws(decoder, aside, repeats, settings, seed)
+    spare = sorted({i for found in drawn.values() for i in found.ids})
+    prior = prior_draws(decoder, embeddings, settings.n_prior, seed, spare)
     return {
         key: calibrate(attributes, found.ids, found.values, prior, settings=settings, seed=seed)
         for key, found in drawn.items()
@@ -78,16 +94,57 @@ def judged(
     return judge(own, draws, pictures)
 
 
-def prior_draws(decoder: BrainDecoder, embeddings: Embeddings, n: int, seed: int) -> np.ndarray:
+def prior_draws(
+    decoder: BrainDecoder, embeddings: Embeddings, n: int, seed: int, spare: Sequence[str] = ()
+) -> np.ndarray:
     """What is likely without any brain, (n, n_tokens, n_dims).
 
-    Samples of the prior; where there is none, or one that knows no spread, training stimuli drawn at random.
+    Samples of the prior; where there is none, or one that knows no spread, training stimuli drawn at random, or of
+    those in `spare` where the decoder does not hold its training stimuli.
     """
     if decoder.prior is not None and not decoder.prior.closed_form:
         return decoder.imagine_nothing(n, seed=seed)
-    known = sorted({i for held in decoder.held_out.values() for i in held.ids})
+    known = sorted({i for held in decoder.held_out.values() for i in held.ids}) or list(spare)
     rows = seeding.numpy_generator(seed, "prior draws").integers(len(known), size=n)
     return embeddings.of([known[i] for i in rows])
+
+
+def aside_of(dataset: NeuralDataset) -> NeuralDataset | None:
+    """The stimuli that a split sets aside for the meter, in its part ``calibration``; None where there are none."""
+    if dataset.split is None or ASIDE not in dataset.split.parts:
+        return None
+    return dataset.part(ASIDE)
+
+
+def aside_draws(
+    decoder: BrainDecoder,
+    aside: NeuralDataset,
+    repeats: Repeats = "after",
+    settings: Settings = SETTINGS,
+    seed: int = 0,
+) -> dict[str, Draws]:
+    """Draws for stimuli that were set aside before anything was fitted, by signal key.
+
+    Raises
+    ------
+    LeakageError
+        If the decoder was fitted on some of their trials, or does not say on which it was.
+    """
+    shared = {key: seen for key, seen in seen_trials(decoder, aside).items() if seen.n_seen}
+    if shared:
+        said = ", ".join(f"{seen.n_seen} of {seen.n_trials} trials of {key}" for key, seen in shared.items())
+        raise checks.LeakageError(
+            f"the decoder was fitted on {said} that were to calibrate it: sets would come out too small. Set stimuli "
+            "aside before it is fitted."
+        )
+    own = seeding.derive(seed, "aside")  # other noise than that of the pictures that are judged
+    found = {}
+    for key, trials in aside.trials.items():
+        prediction = decoder.predict(trials, repeats=repeats)
+        found[key] = Draws(
+            prediction.ids, decoder.imagine(prediction, seed=own, n_samples=settings.n_samples)
+        )
+    return found
 
 
 def calibration_draws(
@@ -108,7 +165,7 @@ def calibration_draws(
     if not decoder.held_out:
         raise ValueError(
             "this decoder holds no out-of-fold predictions to calibrate on: fit it here with n_folds of at least 2 "
-            "(they are not saved, and not kept above 64 MB)."
+            "(they are not saved, and not kept above 64 MB), or name trials that it was not fitted on (aside)."
         )
     parts: dict[str, list[Draws]] = {}
     for number, hidden in enumerate(_hidden(decoder, settings.n_folds, seed)):

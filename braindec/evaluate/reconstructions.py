@@ -146,7 +146,8 @@ def reconstructions(
         Draws of the prior that are made pictures one by one, each a score, with other noise each. Of them the one
         nearest to the decoded embedding is a further system: chosen without the truth.
     attributes : sequence of Attribute
-        What the hallucination meter is asked about (`hallucination_readouts.attributes_of`).
+        What the hallucination meter is asked about (`hallucination_readouts.attributes_of`). Where the split has a part
+        ``calibration``, the meter is calibrated on its stimuli; else on training stimuli out of fold.
     meter : hallucination.Settings
     generator : Generator, optional
         What draws; the recipe's own where none is given.
@@ -158,7 +159,8 @@ def reconstructions(
     known = _Known(training, test, embeddings, target)
     draw = _Draw(recipe.build_generator() if generator is None else generator, recipe.seed, n_steps)
     stake = {"target": embeddings.space, "generator": draw.generator.space}
-    look = _Look(known, draw, protocol.repeats, n_images, n_samples, attributes, meter)
+    aside = hallucination_draws.aside_of(dataset)
+    look = _Look(known, draw, protocol.repeats, n_images, n_samples, attributes, meter, aside)
     gauges = look.gauges(decoder)
 
     def drawn(number: int) -> tuple[Gallery, dict[str, dict[str, Measured]]]:
@@ -268,14 +270,16 @@ class _Look:
     n_samples: int
     attributes: Sequence[Attribute]
     meter: hallucination.Settings
+    aside: NeuralDataset | None
 
     def gauges(self, decoder: BrainDecoder) -> dict[str, tuple[Gauge, ...]]:
         """Calibrated on training stimuli; of subjects that were held out of nothing there are none."""
         if not self.attributes:
             return {}
         return hallucination_draws.meter(
-            decoder, self.attributes, self.known.embeddings, settings=self.meter, seed=self.draw.seed
-        )
+            decoder, self.attributes, self.known.embeddings, aside=self.aside, repeats=self.repeats,
+            settings=self.meter, seed=self.draw.seed,
+        )  # fmt: skip
 
     def gallery(
         self, decoder: BrainDecoder, shuffled: BrainDecoder, gauges: Mapping[str, Sequence[Gauge]], key: str

@@ -9,14 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from braindec import train
+from braindec import checks, train
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear
+from braindec.data import Split
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder
 from braindec.decoder.settings import Settings
 from braindec.evaluate import hallucination as meter
-from braindec.evaluate.hallucination_draws import calibration_draws, judged, prior_draws
+from braindec.evaluate.hallucination_draws import (
+    ASIDE,
+    aside_draws,
+    aside_of,
+    calibration_draws,
+    judged,
+    prior_draws,
+)
 from braindec.evaluate.hallucination_draws import meter as calibrated
 from braindec.evaluate.hallucination_readouts import attribute
 from braindec.losses import mse
@@ -126,3 +134,53 @@ def test_a_decoder_without_out_of_fold_predictions_is_refused(decoders, planted)
     bare.held_out = {}
     with pytest.raises(ValueError, match="no out-of-fold predictions"):
         calibrated(bare, [], planted.embeddings)
+
+
+def three_parts(planted, n_aside: int = 30):
+    """The planted dataset with some of its training stimuli set aside."""
+    train = planted.dataset.part("train").stimulus_ids
+    parts = {
+        "train": train[n_aside:], ASIDE: train[:n_aside], "test": planted.dataset.part("test").stimulus_ids,
+    }  # fmt: skip
+    return planted.dataset.with_split(Split("three", "stimulus", parts))
+
+
+def first_value(planted, training):
+    values = planted.embeddings.of(planted.embeddings.ids)[:, 0, 0]
+    words = np.where(values > np.median(values), "much", "little").tolist()
+    known = dict(zip(planted.embeddings.ids, words, strict=True))
+    return attribute("first", known, training, planted.embeddings)
+
+
+def test_a_saved_decoder_is_calibrated_on_stimuli_set_aside(planted, tmp_path):
+    dataset = three_parts(planted)
+    part, aside = dataset.part("train"), aside_of(dataset)
+    assert len(aside.stimulus_ids) == 30
+    assert aside_of(planted.dataset) is None
+    decoder = BrainDecoder.build(settings(None), part.info, planted.embeddings.info)
+    decoder.fit(part, planted.embeddings, progress=False).save_pretrained(tmp_path / "decoder")
+    loaded = BrainDecoder.from_pretrained(tmp_path / "decoder")
+    one = first_value(planted, part.stimulus_ids)
+    gauges = calibrated(loaded, [one], planted.embeddings, aside=aside, repeats="before", settings=TOLD)
+    for key, trials in aside.trials.items():
+        (gauge,) = gauges[key]
+        prediction = decoder.predict(trials, repeats="before")  # what judged pictures pass, and nothing else
+        np.testing.assert_allclose(gauge.belief.probabilities, one.read(prediction.values), atol=1e-6)
+        assert gauge.truth.tolist() == one.of(prediction.ids).tolist()
+
+
+def test_stimuli_set_aside_are_drawn_with_other_noise_than_those_that_are_judged(decoders, planted):
+    found = aside_draws(decoders["diffusion"], planted.dataset.part("test"), settings=TOLD)
+    for key, trials in planted.dataset.part("test").trials.items():
+        judged_draws = decoders["diffusion"].imagine(
+            decoders["diffusion"].predict(trials, repeats="after"), n_samples=TOLD.n_samples
+        )
+        assert found[key].values.shape == judged_draws.shape
+        assert np.abs(found[key].values - judged_draws).max() > 0.1
+
+
+def test_trials_that_a_decoder_was_fitted_on_do_not_calibrate_it(decoders, planted):
+    with pytest.raises(checks.LeakageError, match="sets would come out too small"):
+        calibrated(
+            decoders["none"], [], planted.embeddings, aside=planted.dataset.part("train"), settings=TOLD
+        )
