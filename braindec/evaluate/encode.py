@@ -22,7 +22,7 @@ from braindec.evaluate.encode_fits import Pair, Task, run, standardised
 from braindec.evaluate.encoded import SETTINGS, Encoded, Settings
 from braindec.types import UNKNOWN, Embeddings, SubjectSignal, Trials
 
-__all__ = ["PREPROCESSING", "SETTINGS", "Encoded", "Settings", "encode", "times_of"]
+__all__ = ["PREPROCESSING", "SETTINGS", "Encoded", "Part", "Settings", "averaged", "encode", "times_of"]
 
 # Sessions differ in scale, which no feature of a stimulus explains; epochs are thinned to what a model can tell apart.
 PREPROCESSING = {
@@ -88,7 +88,7 @@ def times_of(signal: SubjectSignal) -> np.ndarray | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
     """Mean responses (n, n_voxels) of the stimuli of one part."""
 
     ids: tuple[str, ...]
@@ -102,7 +102,7 @@ def _task(
     steps = preprocessing.get(train.modality) if isinstance(preprocessing, Mapping) else preprocessing
     fitted = fitted_on(steps or Preprocessing(), train)
     single, held = (torch.from_numpy(applied(fitted, t).reshape(t.n_trials, -1)) for t in (train, test))
-    a, b = _averaged(train, single), _averaged(test, held)
+    a, b = averaged(train, single), averaged(test, held)
     order = torch.randperm(len(a.ids), generator=seeding.torch_generator(settings.seed, "encode folds", key))
     halves = seeding.torch_generator(settings.seed, "encode halves", key)
     ids = train.table["stimulus_id"], test.table["stimulus_id"]
@@ -127,15 +127,23 @@ def _tested(
     return encoding.significance(prediction, truth, n, generator)
 
 
-def _averaged(trials: Trials, y: Tensor) -> _Part:
+def averaged(trials: Trials, y: Tensor) -> Part:
+    """Mean responses of stimuli over their trials; trials of unknown stimuli are left out.
+
+    Parameters
+    ----------
+    trials : Trials
+    y : Tensor, shape (n_trials, n_voxels)
+        Their responses, prepared.
+    """
     ids = trials.table["stimulus_id"]
     known = np.flatnonzero(ids != UNKNOWN)
     group, first = group_repeats(ids[known])
     mean = average_groups(y.numpy(), group, len(first), known)
-    return _Part(tuple(ids[known][first].tolist()), torch.from_numpy(mean))
+    return Part(tuple(ids[known][first].tolist()), torch.from_numpy(mean))
 
 
-def _pair(space: Embeddings, a: _Part, b: _Part) -> Pair:
+def _pair(space: Embeddings, a: Part, b: Part) -> Pair:
     x, x_test = (torch.from_numpy(space.of(part.ids)).flatten(1) for part in (a, b))
     return standardised(x, x_test)
 

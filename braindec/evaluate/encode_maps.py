@@ -108,8 +108,12 @@ def unique_by_region(e: Encoded) -> dict[str, tuple[float, float, float]]:
 
 def resampled(e: Encoded) -> np.ndarray:
     """Weights of test rows in resamples of their blocks, (N_RESAMPLES, n_test), rows with sum 1."""
-    generator = seeding.numpy_generator(e.settings.seed, "encode interval", e.key)
-    names, member = np.unique(e.blocks, return_inverse=True)
+    return resamples(e.blocks, seeding.numpy_generator(e.settings.seed, "encode interval", e.key))
+
+
+def resamples(blocks: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Weights of rows in bootstrap resamples of their blocks, (N_RESAMPLES, n_rows), each with sum 1."""
+    names, member = np.unique(blocks, return_inverse=True)
     drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=N_RESAMPLES)
     weights = drawn[:, member].astype(np.float64)
     return weights / weights.sum(1, keepdims=True)

@@ -83,15 +83,20 @@ def counted(e: Encoded) -> np.ndarray:
 
 def interval(e: Encoded, kept: np.ndarray) -> tuple[float, float]:
     """95 % of the mean correlation over these voxels, test stimuli resampled; models and voxels stay as they are."""
-    weights = encode_maps.resampled(e)
-    a, b = (v[:, kept].astype(np.float64) for v in (e.predictions, e.responses))
+    values = correlations(encode_maps.resampled(e), e.predictions[:, kept], e.responses[:, kept])
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def correlations(weights: np.ndarray, predictions: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """Mean correlation over voxels under each weighting of the rows (`encode_maps.resamples`), (n_weightings,)."""
+    a, b = (v.astype(np.float64) for v in (predictions, responses))
     a, b = a - a.mean(0), b - b.mean(0)
     mean_a, mean_b = weights @ a, weights @ b
     joint = weights @ (a * b) - mean_a * mean_b
     spread = (weights @ a**2 - mean_a**2) * (weights @ b**2 - mean_b**2)
-    values = (joint / np.sqrt(np.maximum(spread, 1e-24))).mean(1)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    values: np.ndarray = (joint / np.sqrt(np.maximum(spread, 1e-24))).mean(1)
+    return values
 
 
 def report(

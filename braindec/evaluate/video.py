@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,11 +22,12 @@ from braindec.evaluate.video_apart import Apart
 from braindec.generators import Generator, Guides
 from braindec.generators._frames import drawn_frames, moved
 from braindec.metrics.video import MotionTest, motion_error, motion_test
-from braindec.protocols import Pictures
+from braindec.protocols import Pictures, Protocol
 from braindec.types import Score
 
 Follow = Literal["drawn", "moved"]
 STRUCTURE, MOTION = "structure", "motion"  # names of decoders beside the main one
+Draw = Callable[[Apart], np.ndarray]  # uint8 (n, n_frames, height, width, 3)
 
 
 @dataclass(frozen=True)
@@ -131,27 +132,58 @@ def watched(
     rough : Generator, optional
         Of the structure's space, e.g. `generators.vae_latents`.
     """
-    checks.at_least("number of nulls", len(nulls), 1)
     protocol, test = protocol_named(recipe.protocol), dataset.part("test")
-    member = recipe.build_generator()
-    main = decoder.main
+    member, main = recipe.build_generator(), decoder.main
+
+    def draw(key: str, ids: tuple[str, ...], shown: np.ndarray) -> Draw:
+        return _Draw(member, rough, test, key, ids, shown.shape[1:4], recipe.seed, settings, protocol).clips
+
     stake = {"target": main.outputs[main.main].space, "generator": member.space}
+    return judged(decoder, nulls, draw, test, protocol, settings, recipe.seed, stake=stake)
+
+
+def judged(
+    decoder: Apart,
+    nulls: Sequence[Apart],
+    draw: Callable[[str, tuple[str, ...], np.ndarray], Draw],
+    test: NeuralDataset,
+    protocol: Protocol,
+    settings: Settings,
+    seed: int,
+    *,
+    stake: Mapping[str, str] | None = None,
+) -> Watched:
+    """Clips of test stimuli, drawn in whatever way from a decoder and from its nulls, beside the presented ones.
+
+    Parameters
+    ----------
+    decoder, nulls
+        As of `watched`.
+    draw : callable
+        ``draw(signal key, ids, presented clips)`` gives what makes clips of these ids from any of the decoders.
+    test : NeuralDataset
+        ``dataset.part("test")``.
+    protocol : Protocol
+    settings : Settings
+    seed : int
+    stake : mapping, optional
+        See `pictures.measure_pictures`.
+    """
+    checks.at_least("number of nulls", len(nulls), 1)
     found, measured, shuffled, null = {}, {}, {}, {}
     for key in test.keys:
-        prediction = first(main.predict(test.trials[key], repeats=protocol.repeats), settings.n_clips)
+        prediction = first(decoder.main.predict(test.trials[key], repeats=protocol.repeats), settings.n_clips)
         every = test.stimuli.clips(prediction.ids)
-        draw = _Draw(
-            member, rough, test, key, prediction.ids, every.shape[1:4], recipe.seed, settings, protocol
-        )
-        made, others = draw.clips(decoder), [draw.clips(one) for one in nulls]
+        clips = draw(key, prediction.ids, every)
+        made, others = clips(decoder), [clips(one) for one in nulls]
         chosen = np.linspace(0, every.shape[1] - 1, made.shape[1]).round().astype(int)
         presented = _sized(every[:, chosen], made.shape[2])
-        random = seeding.numpy_generator(recipe.seed, "clips", key)
+        random = seeding.numpy_generator(seed, "clips", key)
         measured[key] = measure_videos(presented, made, protocol, random, stake=stake)[0]
         shuffled[key] = measure_videos(presented, others[0], protocol, random, stake=stake)[0]
         values = [video_values(presented, other, protocol, stake=stake) for other in others]
         null[key] = {name: np.array([v[name] for v in values]) for name in measured[key]}
-        found[key] = _tested(prediction.ids, presented, made, others, recipe.seed, settings)
+        found[key] = _tested(prediction.ids, presented, made, others, seed, settings)
     names = {key: c.ids for key, c in found.items()}
     scores: list[Score] = []
     for system, of in (("braindec", measured), ("shuffled", shuffled)):
@@ -216,7 +248,7 @@ class _Draw:
             frames = embedding[:, :, None]
             steady = None if structure is None else np.repeat(structure[:, None], frames.shape[1], axis=1)
             return self._drawn(frames, steady)
-        motion = _fields(told[MOTION], decoder.others[MOTION].outputs["main"].identity)
+        motion = fields(told[MOTION], decoder.others[MOTION].outputs["main"].identity)
         if self.settings.follow == "drawn":
             if structure is None:
                 raise checks.ConfigError(
@@ -267,7 +299,7 @@ def _tested(
     return Clips(ids, presented, {"braindec": made, "shuffled": others[0]}, tests, still, shuffled)
 
 
-def _fields(values: np.ndarray, identity: Mapping[str, Any]) -> np.ndarray:
+def fields(values: np.ndarray, identity: Mapping[str, Any]) -> np.ndarray:
     """Motion as `moved` takes it: (n, 2, n_rows, n_columns), in shares of the picture."""
     n = int(identity["side"]) // int(identity["block"])
     return np.asarray(values, np.float32).reshape(len(values), 2, n, n) / float(identity["side"])
