@@ -84,7 +84,8 @@ def through_prior(
     Evaluation
         Systems as in `NAMES`. Comparisons are paired over stimuli: the protocol's metrics, the correlation of each
         decoded embedding with the true one, and the share of its variance that is missed (lower is better), each
-        about the training mean.
+        about the training mean. Where both systems were refitted on the same permuted pairings, ``null`` has the
+        difference of each refit.
     """
     plan = plan or Plan()
     protocol = protocol_named(recipe.protocol)
@@ -123,7 +124,7 @@ def through_prior(
         for other in ("ridge", "contender")
         for row in (
             *(r for metric in protocol.metrics
-              for r in compare(judged["braindec"], judged[other], metric, recipe.seed)),
+              for r in _with_null(judged["braindec"], judged[other], metric, recipe.seed)),
             *_closeness(judged["braindec"], judged[other], recipe.seed),
         )
     ]  # fmt: skip
@@ -132,6 +133,16 @@ def through_prior(
               "systems": NAMES}  # fmt: skip
     told = tuple(row | {"a": NAMES[row["a"]], "b": NAMES[row["b"]]} for row in rows)
     return Evaluation(tuple(scores), judged, told, record)
+
+
+def _with_null(a: Judged, b: Judged, metric: str, seed: int) -> list[dict[str, Any]]:
+    """Paired differences of one metric, with those of refits: number for number they were told the same pairing."""
+    rows = compare(a, b, metric, seed)
+    for row in rows:
+        first, second = (j.null.get(row["key"], {}).get(metric, np.empty(0)) for j in (a, b))
+        n = min(len(first), len(second))
+        row["null"] = (first[:n] - second[:n]).tolist()
+    return rows
 
 
 def _closeness(a: Judged, b: Judged, seed: int) -> list[dict[str, Any]]:
