@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from braindec import __version__, checks, config, hub, store
 from braindec.data.damage import reading
 from braindec.data.preprocessing import FittedPreprocessing
+from braindec.decoder.bounded import Bounded
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.new_subject import KnownWeights, Readout
 from braindec.decoder.settings import settings_from_json, settings_to_json
@@ -40,19 +42,33 @@ def write_weights(path: Path, module: nn.Module) -> None:
 
 def read_weights(path: Path, module: nn.Module) -> None:
     """Loads strictly; a difference in names or shapes is told in full and nothing is loaded."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    with _readable(path):
+        tensors = load_file(path)
+    check_same_weights(path, tensors, module.state_dict())
+    module.load_state_dict(tensors, strict=True)
+
+
+def size_of_weights(path: Path) -> tuple[int, int]:
+    """(bytes, number of tensors) of a file of weights, of which the head alone is read."""
+    from safetensors import safe_open
+
+    with _readable(path), safe_open(path, framework="pt") as file:
+        return path.stat().st_size, len(file.keys())
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    checks.existing_file(path, "A saved decoder holds its weights there; copy the folder whole.")
     try:
-        tensors = load_file(
-            checks.existing_file(path, "A saved decoder holds its weights there; copy the folder whole.")
-        )
+        yield
     except SafetensorError as error:
         raise checks.DataFileError(
             path, f"is no readable safetensors file ({error})", "Copy it again."
         ) from error
-    check_same_weights(path, tensors, module.state_dict())
-    module.load_state_dict(tensors, strict=True)
 
 
 def check_same_weights(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -137,12 +153,18 @@ def load(
     """See `BrainDecoder.from_pretrained`."""
     folder = hub.local_or_download(name, revision, access or hub.Access())
     hub.verify(folder)
+    weights = hub.weights_of(folder)
     with reading(folder / CONFIG, way_out="Save the decoder again, or copy its folder whole."):
-        return _filled(kind, folder, read_config(folder))
+        data = read_config(folder)
+        with Bounded(folder / CONFIG, *size_of_weights(weights)):
+            decoder = _described(kind, folder, data)
+        read_weights(weights, decoder)
+        decoder.provenance = data["training"]
+        return decoder.eval()
 
 
-def _filled(kind: type[BrainDecoder], folder: Path, data: Mapping[str, Any]) -> BrainDecoder:
-    """The decoder that a config describes, with the weights beside it."""
+def _described(kind: type[BrainDecoder], folder: Path, data: Mapping[str, Any]) -> BrainDecoder:
+    """The decoder that a config describes, with weights as they are drawn."""
     stored = store.Stored(folder / SPACES)
     fitted = {k: FittedPreprocessing.from_arrays(c, stored.group(k)) for k, c in data["signals"].items()}
     outputs = {k: _info(v) for k, v in data["outputs"].items()}
@@ -157,9 +179,7 @@ def _filled(kind: type[BrainDecoder], folder: Path, data: Mapping[str, Any]) -> 
     for key in data["calibrated"]:
         decoder.calibrations[key] = Calibration(int(np.prod(decoder.outputs[decoder.main].shape)))
     decoder.spreads = nn.ModuleDict({key: Spread() for key in data.get("spreads", ())})
-    read_weights(hub.weights_of(folder), decoder)
-    decoder.provenance = data["training"]
-    return decoder.eval()
+    return decoder
 
 
 def _info(data: Mapping[str, Any]) -> EmbeddingsInfo:

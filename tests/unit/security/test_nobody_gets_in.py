@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import runpy
 import tarfile
 from pathlib import Path
@@ -241,6 +242,54 @@ def test_a_saved_decoder_cannot_name_an_import(decoder, tmp_path, what, capsys):
         BrainDecoder.from_pretrained(folder)
     assert cli.main(["decode", str(folder), str(tmp_path / "sub-01_fmri.h5")]) == cli.FAILED
     assert "Traceback" not in capsys.readouterr().err
+
+
+def mlp(**said):
+    def change(data):
+        data["settings"]["backbone"] = {
+            "kind": "backbones",
+            "name": "mlp",
+            "dropout": 0.0,
+            "skip_linear": True,
+        } | said
+
+    return change
+
+
+def placed(*where, value):
+    def change(data):
+        for key in where[:-1]:
+            data = data[key]
+        data[where[-1]] = value
+
+    return change
+
+
+HUGE = {
+    "a width": component("adapter", "shared_dim", 10**8),
+    "widths that multiply": mlp(width=50_000, n_blocks=1),
+    "a depth": mlp(width=8, n_blocks=10**9),
+    "a map": placed("shared_map", value=[10**6, 10**4]),
+    "a readout": placed("readouts", value={"sub-01_fmri": [10**5, 10**5]}),
+    "known weights": placed("populations", value={"fmri": 10**10}),
+    "an output": placed("outputs", "main", "shape", value=[1, 10**9]),
+    "many subjects": placed("calibrated", value=[f"sub-{i:06d}_fmri" for i in range(3_000)]),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_a_saved_decoder_takes_no_more_memory_than_its_weights_call_for(decoder, tmp_path, what, capsys):
+    folder = decoder.save_pretrained(tmp_path / "decoder")
+    data = json.loads((folder / "config.json").read_text())
+    HUGE[what](data)
+    (folder / "config.json").write_text(json.dumps(data))
+    hub.write_manifest(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert cli.main(["decode", str(folder), str(tmp_path / "sub-01_fmri.h5")]) == cli.FAILED
+    said = capsys.readouterr().err
+    assert "config.json: describes a decoder of more than" in said and "Traceback" not in said
+    taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert taken < 400, f"{taken:.0f} MB were taken before the config was refused"
 
 
 REACHING = (made.hdf5_external_link, made.hdf5_external_storage, made.hdf5_view, made.hdf5_filter)
