@@ -69,7 +69,7 @@ class Settings:
     decided: float = 0.5
     penalties: tuple[float, ...] = odd_one_out.PENALTIES
     n_components: int | None = 64
-    n_null: int = 5
+    n_null: int = 3
     seed: int = 0
 
 

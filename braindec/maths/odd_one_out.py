@@ -288,6 +288,7 @@ def _within_axes(z: Tensor, axes: Tensor, judged: Judgements, penalty: float, sc
     inside = z[seen] @ axes
     rest = z[seen] - inside @ axes.T
     pairs, odd = [(row[:, a], row[:, b]) for a, b in KEPT], judged.odd[:, None]
+    crowded = 3 * len(judged) > len(seen) ** 2  # every pair once, or only those that somebody judged
     aside = pair_similarities(rest, row)  # what the other axes add, at the common weight
     n, dim, strength = len(judged), axes.shape[1], penalty * z.shape[1] ** 2
     factor = (scale**0.5 * torch.eye(dim, dtype=torch.float64)).requires_grad_()
@@ -300,8 +301,13 @@ def _within_axes(z: Tensor, axes: Tensor, judged: Judgements, penalty: float, sc
         optimiser.zero_grad()
         metric = factor @ factor.T
         common = metric.diagonal().mean()
-        products = inside @ metric @ inside.T  # of the stimuli that are judged, each pair once
-        scores = torch.stack([products[a, b] for a, b in pairs], 1) + common * aside
+        moved = inside @ metric
+        if crowded:
+            products = moved @ inside.T
+            mixed = [products[a, b] for a, b in pairs]
+        else:
+            mixed = [(moved[a] * inside[b]).sum(1) for a, b in pairs]
+        scores = torch.stack(mixed, 1) + common * aside
         likely = torch.log_softmax(scores, 1).gather(1, odd).sum()
         away = metric.square().sum() - dim * common.square()
         loss = (strength * away - likely) / n

@@ -14,7 +14,7 @@ NAMES = recipe.names()
 # What is made of a brain, beside what is made of shuffled pairs: whether more of it is better, or less.
 MADE = {
     "two_way_identification": 1, "pixel_correlation": 1, "frame_pixel_correlation": 1, "motion_error": -1, "rouge_l": 1,
-    "depth_correlation": 1,
+    "depth_correlation": 1, "odd_one_out_from_brain": 1,
 }  # fmt: skip
 # Not above shuffled pairs in the smoke run, and the recipe says so: how frames drawn from meaning alone move, and
 # pictures of a network that learnt EEG from scratch on 120 scenes.
@@ -36,8 +36,8 @@ BRANCHES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_decodes_what_was_planted_better_than_its_null_and_its_shuffled_twin(name, tmp_path):
-    report = recipe.run(name, None, tmp_path, smoke=True)
+def test_it_decodes_what_was_planted_better_than_its_null_and_its_shuffled_twin(name, tmp_path, made_in):
+    report = recipe.run(name, None, tmp_path, smoke=True, made_in=made_in(name))
     ours, twin = means(report, report.scores[0].name)
     null = np.mean([s.null for s in report.scores if s.name == report.scores[0].name and is_ours(s)])
     assert report.run["smoke"] is True

@@ -50,8 +50,9 @@ def test_ties_count_as_their_share():
     assert odd_one_out.right(x, judged).tolist() == pytest.approx([1 / 3, 1 / 3])
 
 
-def test_the_metric_is_the_one_that_scipy_finds_from_loops(generator):
-    x = torch.randn(12, 2, generator=generator, dtype=torch.float64)
+@pytest.mark.parametrize("n", [12, 30])  # more judgements than pairs of stimuli, and fewer
+def test_the_metric_is_the_one_that_scipy_finds_from_loops(n, generator):
+    x = torch.randn(n, 2, generator=generator, dtype=torch.float64)
     judged = judged_by(x, torch.tensor([[2.0, 0.4], [0.4, 0.7]], dtype=torch.float64), 60, generator)
     found = odd_one_out.fit_metric(x, judged, 0.1)
     z = ((x - x.mean(0)) / (x - x.mean(0)).square().mean().sqrt()).numpy()
@@ -68,7 +69,7 @@ def test_the_metric_is_the_one_that_scipy_finds_from_loops(generator):
     best = minimize(loss, [1.0, 0.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).x
     metric = (found.weight @ found.weight.T).numpy()
     assert [metric[0, 0], metric[0, 1], metric[1, 1]] == pytest.approx(list(best), abs=1e-4)
-    assert np.array_equal(found.weight, found.weight.T) or np.allclose(found.weight, found.weight.T)
+    torch.testing.assert_close(found.weight, found.weight.T)
 
 
 def test_a_planted_metric_is_found_and_one_of_permuted_stimuli_is_not(generator):
