@@ -19,6 +19,7 @@ from braindec.weights import published, reach
 
 HUB = "https://huggingface.co"
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 ATTEMPTS = 3
 FROM, TO = "downloaded from", "pushed to"
 ADVICE = {
@@ -60,6 +61,17 @@ class Access:
 
 
 PLAIN = Access()
+
+
+def check_repository(name: str) -> str:
+    """The name; what is no ``OWNER/NAME`` is refused before anybody is asked."""
+    if not REPOSITORY.fullmatch(name):
+        shown = f"OWNER/{name}" if REPOSITORY.fullmatch(f"a/{name}") else "OWNER/NAME"
+        raise checks.ConfigError(
+            f"a repository of the hub is named OWNER/NAME (letters, digits, '.', '_' and '-'), got {name!r}. Say "
+            f"{shown}, the owner being your account there or an organisation's."
+        )
+    return name
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from braindec import __version__, checks, store
 from braindec.data import catalogue, layout
 from braindec.hub._card import NOT_STATED, front_matter, plain
-from braindec.hub._client import COMMIT, PLAIN, Access
+from braindec.hub._client import COMMIT, PLAIN, Access, check_repository
 from braindec.hub._fetch import fetch
 from braindec.hub._push import send
 from braindec.hub._shareable import refuse_names, refuse_telling
@@ -81,6 +81,7 @@ def push_dataset(
     DownloadError
         As of `push`.
     """
+    check_repository(repository)
     folder = Path(folder)
     manifest = layout.read_manifest(folder)
     facts = catalogue.card(manifest["name"]).facts if manifest["name"] in catalogue.names() else {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from braindec import checks
-from braindec.hub._client import COMMIT, PLAIN, Access
+from braindec.hub._client import COMMIT, PLAIN, REPOSITORY, Access
 from braindec.hub._fetch import Snapshot, fetch
 from braindec.weights import published
 
@@ -18,7 +17,6 @@ SETTINGS = (
     "*.model",
     "README.md",
 )  # of a model: tokenizers are text, JSON or sentencepiece
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def local_or_download(name: str, revision: str | None = None, access: Access = P
     """
     if Path(name).is_dir():
         return Path(name)
-    if not _REPOSITORY.fullmatch(name):
+    if not REPOSITORY.fullmatch(name):
         return checks.existing_folder(
             name, "Name the folder of a saved decoder, or owner/name on huggingface.co."
         )
@@ -101,7 +99,7 @@ def pull(name: str, *, revision: str | None = None) -> Pulled:
     if revision is not None and not COMMIT.fullmatch(revision):
         raise checks.ConfigError(f"revision must be a commit of 40 hex digits, got {revision!r}.")
     in_table = name in published.table() or name in {e.repository for e in published.table().values()}
-    if not in_table and _REPOSITORY.fullmatch(name):
+    if not in_table and REPOSITORY.fullmatch(name):
         if revision is None:
             raise checks.ConfigError(
                 f"{name!r} is not in braindec's table of weights; name a commit: --revision with 40 hex digits."

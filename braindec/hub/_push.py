@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from braindec import checks, store
-from braindec.hub._client import TO, Access, Client
+from braindec.hub._client import TO, Access, Client, check_repository
 from braindec.hub._shareable import shareable
 
 
@@ -56,10 +56,11 @@ def push(
     DataFileError
         If a file of the folder is missing or is not what was saved.
     ConfigError
-        If the folder must not be shared like this; it says why.
+        If the repository's name is none, or the folder must not be shared like this; it says why.
     DownloadError
         If the hub refuses, does not answer, or lists something else afterwards than what was sent.
     """
+    check_repository(repository)
     contents = shareable(Path(folder), public=not private, licence=licence)
     return send(repository, "model", contents, message, private, token, branch, create_pr=create_pr)
 

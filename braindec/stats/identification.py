@@ -22,7 +22,7 @@ CHANCE = 0.5
 
 
 class Identification(NamedTuple):
-    """Share of comparisons won in [0, 1], ties half; its interval; each item's own share (n,); number of items."""
+    """Share of comparisons won in [0, 1], ties half; its interval; each item's own share; items (units) compared."""
 
     value: float
     interval: Interval
@@ -58,7 +58,8 @@ def identify(
     Returns
     -------
     Identification
-        An item without distractors has NaN in `per_item` and counts nowhere.
+        An item without distractors has NaN in `per_item` and counts nowhere. `n` counts units where they are given, as
+        the interval does: rows of one stimulus are one.
 
     Raises
     ------
@@ -73,9 +74,9 @@ def identify(
     won, compared = comparisons(similarity, pairs, rule)
     with np.errstate(invalid="ignore"):
         per_item = won.sum(0) / compared.sum(0)
-    n = int((compared.sum(0) > 0).sum())
     if units is not None:
         won, compared = (_between_units(table, units) for table in (won, compared))
+    n = int((compared.sum(0) > 0).sum())
     checks.at_least("number of pairs to compare", float(compared.sum()), 1)
     value = float(won.sum() / compared.sum())
     error = _weighted_error(won, compared, value)

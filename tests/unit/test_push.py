@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from braindec import hub
+from braindec import cli, hub
 from braindec.checks import ConfigError, DataFileError, DownloadError
 
 NAME = "someone/decoder"
@@ -54,6 +54,20 @@ def test_what_is_pushed_is_what_comes_down_again_and_nothing_else_goes(loopback_
     assert loopback_hub.private["model", NAME] is True
     assert loopback_hub.tokens == {"Bearer hf_secret"}
     assert sent(loopback_hub, "POST", "/commit/main") == 1
+
+
+@pytest.mark.parametrize("name", ["me", "me/", "/decoder", "me/my decoder", "a/b/c", "https://hub/me/x", ""])
+def test_a_name_that_is_no_owner_and_name_is_refused_before_anybody_is_asked(
+    loopback_hub, folder, name, capsys
+):
+    with pytest.raises(ConfigError, match="is named OWNER/NAME"):
+        hub.push(folder, name)
+    with pytest.raises(ConfigError, match="is named OWNER/NAME"):
+        hub.push_dataset(folder, name)
+    assert cli.main(["push", str(folder), name]) == cli.FAILED
+    said = capsys.readouterr().err
+    assert "OWNER/me" in said if name == "me" else "OWNER/NAME" in said
+    assert not loopback_hub.asked
 
 
 @pytest.mark.parametrize("fault", ["upload", "commit"])

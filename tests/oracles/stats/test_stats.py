@@ -96,7 +96,9 @@ def test_the_closed_form_error_equals_redrawing_the_items_of_the_matrix(rng):
 def test_units_sum_over_their_items_and_exclude_themselves(rng):
     table, units = rng.standard_normal((9, 9)), np.array(list("aabbccdde"))
     won, compared = comparisons(table, units[:, None] != units[None, :])
-    assert identify(table, units=units).value == pytest.approx(won.sum() / compared.sum())
+    found = identify(table, units=units)
+    assert found.value == pytest.approx(won.sum() / compared.sum())
+    assert found.n == 5 and len(found.per_item) == 9 and identify(table).n == 9
 
 
 def test_auc_equals_sklearns_with_ties(rng):

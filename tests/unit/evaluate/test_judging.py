@@ -14,7 +14,7 @@ from braindec.backbones import linear
 from braindec.data import splits
 from braindec.decoder import BrainDecoder, Prediction, Settings
 from braindec.evaluate.decoded import Decoded, candidates_of
-from braindec.evaluate.measures import auc_over_folds
+from braindec.evaluate.measures import auc_over_folds, measure
 from braindec.evaluate.measures import values as bare_values
 from braindec.evaluate.pictures import first
 from braindec.losses import mse
@@ -140,3 +140,11 @@ def test_a_perfect_area_over_folds_is_not_certain(n_folds):
     value, (low, high) = auc_over_folds(positive * 1.0, positive, fold)
     assert value == pytest.approx(1.0)
     assert 0.8 < low < 0.98 and high == 1.0
+
+
+def test_n_counts_stimuli_and_not_the_rows_that_repeat_them_over_folds(rng):
+    ids = np.tile([f"s{i:02d}" for i in range(12)], 3)  # twelve stimuli, each seen in each of three folds
+    rows = decoded(rng, ids, np.repeat([0, 1, 2], 12))
+    found = measure(rows, FOLDS, np.where(ids < "s06", "six", "nine"), rng)
+    assert {name: m.n for name, m in found.items()} == dict.fromkeys(FOLDS.metrics, 12)
+    assert all(len(m.per_sample) == 36 for m in found.values())
