@@ -55,12 +55,13 @@ def top_of_influence(
     Notes
     -----
     Olmo et al. 2024, arXiv:2411.10397: the largest of z + emphasis * z * |W_d g|. Their g is as large as their loss;
-    here |W_d g| is divided by its mean over latents, so that `emphasis` means the same for every effect and sample.
+    here |W_d g| is divided by its mean over samples and latents, so that `emphasis` means the same for every effect.
+    A sample that the effect does not feel is chosen for as TopK does.
     """
     checks.in_range("n_active", n_active, 1, len(weight))
     pre = gemm.mm(inputs, weight.T).add_(bias)
     influence = gemm.mm(slopes.to(atoms), atoms.T).abs_()
-    influence = influence / influence.mean(1, keepdim=True).clamp_min(torch.finfo(influence.dtype).tiny)
+    influence = influence / influence.mean().clamp_min(torch.finfo(influence.dtype).tiny)
     latents = (pre * (1 + emphasis * influence)).topk(n_active, dim=1, sorted=False).indices
     offsets = torch.arange(0, latents.numel(), n_active, device=inputs.device)
     return Code(pre.gather(1, latents).flatten().to(inputs.dtype), latents.flatten(), offsets, len(weight))

@@ -82,7 +82,7 @@ def dense_code(model: SparseAutoencoder, x: Tensor) -> Tensor:
         return torch.relu(magnitude) * (pre > 0)
     if config.activation == "gradient_topk":
         influence = (slopes() @ model.atoms.detach().T).abs()
-        score = pre * (1 + config.emphasis * influence / influence.mean(1, keepdim=True))
+        score = pre * (1 + config.emphasis * influence / influence.mean())
         return torch.relu(pre) * (score >= score.topk(config.n_active, dim=1).values[:, -1:])
     if config.activation == "topk":
         cut = pre.topk(config.n_active, dim=1).values[:, -1:]
