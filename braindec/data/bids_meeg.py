@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import bids, bids_events, meeg, whole
+from braindec.data import bids, bids_events, continuous, meeg, whole
 from braindec.data.bids_settings import BidsSettings, MeegSettings
 from braindec.data.causal import CausalFilter
 from braindec.data.damage import finite, reading
@@ -90,8 +90,10 @@ def read_trials(
     prepared = [
         _signal(replace(r, events=Table({n: r.events[n] for n in shared})), settings.meeg) for r, _ in runs
     ]
-    trials = meeg.cut_epochs(prepared, settings.meeg.tmin, settings.meeg.tmax)
-    return trials, [dropped for _, dropped in runs]
+    dropped = [n for _, n in runs]
+    if settings.meeg.whole_runs:
+        return continuous.tiled(prepared), dropped
+    return meeg.cut_epochs(prepared, settings.meeg.tmin, settings.meeg.tmax), dropped
 
 
 def alike(
@@ -130,6 +132,8 @@ def epoch_shape(
     bad = bad_channels(root, files, settings)
     kept = [n for n in _kinds(root, files[0], raw, modality) if n not in bad]
     rate = float(raw.info["sfreq"]) / settings.meeg.decimate
+    if settings.meeg.whole_runs:
+        return len(kept), round(continuous.TILE_S * rate)
     start, stop = (round(s * rate) for s in (settings.meeg.tmin, settings.meeg.tmax))
     return len(kept), stop - start + 1
 
@@ -196,6 +200,8 @@ def _read_run(
         round(settings.meeg.tmin * sfreq),
         round(settings.meeg.tmax * sfreq) + settings.meeg.decimate,
     )
+    if settings.meeg.whole_runs:  # what is left at the end is less than a stretch
+        start, stop = 0, round(continuous.TILE_S * sfreq)
     sample = np.round(events.onset_s * sfreq)
     fits = (sample + start >= 0) & (sample + stop < signal.shape[1])
     seconds = signal.shape[1] / sfreq

@@ -92,6 +92,9 @@ class MeegSettings:
         Positions of EEG channels without electrodes.tsv, by name.
     truncated : bool
         Accepts EDF and BDF files that are shorter than their header says.
+    whole_runs : bool
+        Whole runs in stretches of a second (`data.continuous`), for decoders that answer all the time, in place of
+        windows around events; `tmin` and `tmax` then say nothing.
     """
 
     tmin: float = -0.2
@@ -106,6 +109,7 @@ class MeegSettings:
     bad_channels: Literal["drop", "keep"] = "drop"
     montage: str | None = "standard_1005"
     truncated: bool = False
+    whole_runs: bool = False
 
     def __post_init__(self) -> None:
         checks.at_least("meeg.decimate", self.decimate, 1)

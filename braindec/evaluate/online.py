@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 
 from braindec import checks, seeding
 from braindec.evaluate.measures import protocol_named
@@ -37,12 +39,15 @@ class Online:
         A row an answer: run, end_s (of its window), true, answered (class names), block.
     latency_s : float array, shape (n_events,)
         Seconds from each held-out event's onset to its first right answer; NaN where there was none.
+    answer : callable
+        What was fitted.
     """
 
     scores: tuple[Score, ...]
     classes: tuple[str, ...]
     answers: Table
     latency_s: np.ndarray
+    answer: Answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,7 @@ def pseudo_online(
     protocol: str = "pseudo_online",
     system: str = "braindec",
     n_null: int = 0,
+    shuffle: bool = False,
     seed: int = 0,
 ) -> Online:
     """Fits on the windows of some runs and answers through others as if they were happening.
@@ -75,6 +81,8 @@ def pseudo_online(
         Of one subject; events carry onset_s, duration_s and trial_type. No run may be in both.
     n_null : int
         Refits in which the classes of the training runs are shifted in time and dealt anew to events.
+    shuffle : bool
+        Fits to such classes in the first place: a control to be shown.
 
     Raises
     ------
@@ -95,7 +103,11 @@ def pseudo_online(
     _check_runs(train, test)
     classes = (rules.windows.idle, *_classes(train))
     shown, held_out = ([cut(r, rules.windows, classes) for r in runs] for runs in (train, test))
-    answer = fit(_all(shown, "signal"), _all(shown, "label"))
+    answer = (
+        _refit(fit, shown, seeding.numpy_generator(seed, "online shuffled"))
+        if shuffle
+        else fit(_all(shown, "signal"), _all(shown, "label"))
+    )
     scores, spent = _one_by_one(answer, held_out)
     null = [
         _value(_refit(fit, shown, seeding.numpy_generator(seed, "online null", i)), held_out)
@@ -109,7 +121,40 @@ def pseudo_online(
     made = _scores(
         scores, held_out, latency, np.array(null), spent, rules.windows, (system, protocol, test[0])
     )
-    return Online(made, classes, table, latency)
+    return Online(made, classes, table, latency, answer)
+
+
+def compared(a: Online, b: Online) -> dict[str, Any]:
+    """How much better one decoder answers than another through the same runs.
+
+    Returns
+    -------
+    dict
+        ``metric`` (normalised_mcc), ``difference`` a - b, ``interval`` (95 %) and ``p`` (two-sided, t) by a jackknife
+        over blocks, and ``n`` of these.
+
+    Raises
+    ------
+    ValueError
+        If they did not answer through the same windows.
+    """
+    if any(not np.array_equal(a.answers[name], b.answers[name]) for name in ("run", "end_s", "true")):
+        raise ValueError("two decoders are compared on the same windows of the same runs.")
+    number = {name: i for i, name in enumerate(a.classes)}
+    truth, first, second = (
+        np.array([number[name] for name in column.tolist()])
+        for column in (a.answers["true"], a.answers["answered"], b.answers["answered"])
+    )
+    rows = np.eye(len(number))
+
+    def difference(keep: np.ndarray) -> float:
+        return _mcc(rows[first[keep]], truth[keep]) - _mcc(rows[second[keep]], truth[keep])
+
+    value, error, n = _jackknife_error(difference, a.answers["block"])
+    found = t_interval(value, error, n)
+    p = float(2 * stats.t.sf(abs(value) / error, n - 1)) if error > 0 else float(value == 0)
+    return {"metric": "normalised_mcc", "difference": value, "interval": [float(found.low), float(found.high)],
+            "p": p, "n": n}  # fmt: skip
 
 
 def _one_by_one(answer: Answer, held_out: Sequence[Cut]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -271,6 +316,12 @@ def _mcc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def _jackknifed(statistic: Callable[[np.ndarray], float], block: np.ndarray) -> tuple[float, float]:
     """95 % interval of a statistic of some rows (bool array), whole blocks left out one at a time."""
+    found = t_interval(*_jackknife_error(statistic, block))
+    return float(found.low), float(found.high)
+
+
+def _jackknife_error(statistic: Callable[[np.ndarray], float], block: np.ndarray) -> tuple[float, float, int]:
+    """The statistic of all rows, its standard error when whole blocks are left out one at a time, and their number."""
     names = np.unique(block)
     value = statistic(np.ones(len(block), bool))
     if len(names) < 3:
@@ -279,5 +330,4 @@ def _jackknifed(statistic: Callable[[np.ndarray], float], block: np.ndarray) -> 
         )
     without = np.array([statistic(block != name) for name in names])
     error = float(np.sqrt((len(names) - 1) / len(names) * ((without - without.mean()) ** 2).sum()))
-    found = t_interval(value, error, len(names))
-    return float(found.low), float(found.high)
+    return value, error, len(names)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from braindec import checks, config
-from braindec.data import bids_prepare, bids_synthetic
+from braindec.data import bids_imagery, bids_prepare, bids_synthetic
 from braindec.data.bids_settings import BidsSettings
 from braindec.data.catalogue import Counts, Truth
 
@@ -54,7 +54,13 @@ def synthetic(
     eeg: bool = True,
     noise: float = 1.0,
     surface: bool = False,
+    imagery: bool = False,
 ) -> Truth:
-    """A miniature BIDS dataset with planted responses; see `bids_synthetic.write`."""
+    """A miniature BIDS dataset with planted responses; see `bids_synthetic.write`.
+
+    With `imagery` it is one of imagined movements instead (`bids_imagery.write`): `seed` and `noise` alone count.
+    """
+    if imagery:
+        return Truth({}, {}, {"signals": bids_imagery.write(Path(raw), seed=seed, noise=noise)})
     planted = bids_synthetic.write(Path(raw), seed=seed, fmri=fmri, eeg=eeg, noise=noise, surface=surface)
     return Truth(planted.responses, planted.tables, planted.details)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.io import savemat
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, large, meeg, public, spaces
+from braindec.data import NeuralDataset, Split, continuous, large, meeg, public, spaces
 from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
 from braindec.data.sensors import positions_of
@@ -46,6 +46,9 @@ class Choice:
         Seconds from the cue; None takes the dataset's interval of imagery.
     l_freq, h_freq : float, optional
         Pass-band (Hz) of a zero-phase FIR over the whole recording; None leaves that side as it is.
+    whole_runs : bool
+        Whole runs in stretches of a second (`braindec.data.continuous`), for decoders that answer all the time; an
+        event then lasts from `tmin` to `tmax` after its cue.
     """
 
     dataset: str = DEFAULT
@@ -53,6 +56,7 @@ class Choice:
     tmax: float | None = None
     l_freq: float | None = None
     h_freq: float | None = None
+    whole_runs: bool = False
 
 
 def fetch(
@@ -213,7 +217,7 @@ def _whole(
     events = tuple(sorted(dataset.event_id))
     settings = {
         "dataset": choice.dataset, "window_s": list(window), "l_freq": choice.l_freq, "h_freq": choice.h_freq,
-        "moabb": str(moabb.__version__),
+        "whole_runs": choice.whole_runs, "moabb": str(moabb.__version__),
     }  # fmt: skip
     return large.Whole(
         name="moabb_motor_imagery",
@@ -255,9 +259,21 @@ def _trials(raw: Path, choice: Choice, window: tuple[float, float], subject: int
         if not spaces.same(r.space, recordings[0].space) or r.sfreq != recordings[0].sfreq:
             found = f"has other channels or another rate in run {r.run} than in {recordings[0].run} ({where})"
             raise checks.DataFileError(raw, found, "Prepare another dataset.")
+    if choice.whole_runs:
+        return continuous.tiled([_lasting(r, window) for r in recordings])
     last = window[1] - 1 / recordings[0].sfreq  # the end is not a sample
     with reading(raw, way_out="Choose a shorter window: --set tmax=SECONDS."):
         return meeg.cut_epochs(recordings, window[0], last)
+
+
+def _lasting(recording: Recording, window: tuple[float, float]) -> Recording:
+    """The run with events that begin and end where the window after their cue does."""
+    events = recording.events
+    lasting = {
+        "onset_s": events["onset_s"] + window[0],
+        "duration_s": np.full(events.n_rows, window[1] - window[0]),
+    }
+    return replace(recording, events=Table({"stimulus_id": events["stimulus_id"]} | lasting))
 
 
 def _recording(raw: Path, opened: Any, dataset: Any, choice: Choice, of: tuple[int, str, str]) -> Recording:

@@ -14,7 +14,7 @@ import pytest
 from scipy.io import loadmat
 
 from braindec import checks
-from braindec.data import NeuralDataset, catalogue, layout, leakage
+from braindec.data import NeuralDataset, catalogue, continuous, layout, leakage
 
 KEY = "sub-01_eeg"
 STORED = Path("MNE-bnci-data") / "~bci" / "database" / "001-2014"
@@ -95,6 +95,26 @@ def test_prepared_trials_are_the_planted_windows(functions, written, fake, tmp_p
         assert (trials.units, trials.sfreq, trials.tmin) == ("V", 250.0, 2.0)
     layout.verify(tmp_path / "out")
     assert set(dataset.about["raw_files"]) == {f"{STORED}/A0{s}{part}.mat" for s in (1, 2) for part in "TE"}
+
+
+def test_whole_runs_hold_what_lies_between_the_cues_too(functions, written, fake, tmp_path):
+    raw, truth = written
+    functions["prepare"](raw, tmp_path / "out", subjects=[1], whole_runs=True)
+    dataset = NeuralDataset.read(tmp_path / "out")
+    found = continuous.runs(dataset.trials[KEY])
+    assert [r.session for r in found] == ["0train"] * 2 + ["1test"] * 2
+    assert all(r.duration_s == 31.0 for r in found)  # four trials of 7.5 s, and 1 s
+    during = [
+        r.signal[:, (first := round(float(onset) * 250)) : first + 1000]
+        for r in found
+        for onset in r.events["onset_s"]
+    ]
+    assert np.allclose(during, truth.responses[KEY], atol=1e-11)
+    assert (
+        np.concatenate([r.events["trial_type"] for r in found]).tolist()
+        == truth.tables[KEY]["stimulus_id"].tolist()
+    )
+    assert set(found[0].events["duration_s"]) == {4.0}
 
 
 def test_the_last_session_is_tested(functions, written, fake, tmp_path):
