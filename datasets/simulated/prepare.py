@@ -34,12 +34,14 @@ WORLDS = {
     "lessons": "world_lessons.json",
     "meg": "world_meg.json",
     "latents": "world_latents.json",
+    "latents_smoke": "world_latents_smoke.json",
     "new_subject": "world_new_subject.json",
     "modalities": "world_modalities.json",
     "modalities_smoke": "world_modalities_smoke.json",
     "small_fmri": "world_small_fmri.json",
     "small_people": "world_small_people.json",
     "small_eeg": "world_small_eeg.json",
+    "small_eeg_long": "world_small_eeg_long.json",
     "small_meg": "world_small_meg.json",
 }
 FOLDERS = {"main": "nsd", "new": "nsd_new"}
@@ -76,10 +78,11 @@ def synthetic(
     world : path, optional
         JSON of a world; None is the demo's (about 20 s), ``"development"`` the same but for the gallery, to develop
         decoders with, ``"smoke"`` the small one for tests (about 3 s), ``"lessons"`` that of the notebooks (about 4 s),
-        ``"meg"`` a small one with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read,
+        ``"meg"`` a small one with a MEG and an EEG subject, ``"latents"`` one in which EEG tells when latents are read
+        (``"latents_smoke"``: with half its people),
         ``"new_subject"`` one with three people who have one session each, ``"modalities"`` one of fMRI, EEG and MEG
-        and ``"modalities_smoke"`` a small one of these; ``"small_fmri"``, ``"small_people"``, ``"small_eeg"`` and
-        ``"small_meg"`` are those of recipes' smoke runs: few people of little noise.
+        and ``"modalities_smoke"`` a small one of these; ``"small_fmri"``, ``"small_people"``, ``"small_eeg"``,
+        ``"small_eeg_long"`` and ``"small_meg"`` are those of recipes' smoke runs: few people of little noise.
     formats : bool
         Whether to write, further, what the first subjects would look like as BIDS BOLD runs (in ``bids``) and as
         dictionaries of THINGS-EEG2 (in ``things_eeg2``).

@@ -71,11 +71,11 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_response_that_is_both_trained_and_tested_stops_a_recipe_before_the_first_fit(
-    name, monkeypatch, unfittable
+    name, monkeypatch, unfittable, made_in
 ):
     plant(monkeypatch, with_a_response_twice)
     with pytest.raises(LeakageError, match="equal_responses"):
-        recipe.run(name, None, None, smoke=True)
+        recipe.run(name, None, None, smoke=True, made_in=made_in(name))
 
 
 def test_without_the_leak_the_fit_is_reached(monkeypatch, unfittable):
