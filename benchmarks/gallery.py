@@ -72,6 +72,9 @@ def parse() -> argparse.Namespace:
     for name in ("n-cells", "n-training", "n-probed", "n-listed", "n-dims", "n-codes"):
         parser.add_argument(f"--{name}", type=int, default=None, help="of the index")
     parser.add_argument("--folder", type=Path, default=None, help="where the gallery lies meanwhile")
+    parser.add_argument(
+        "--gallery", type=Path, default=None, help="of the index: one that an earlier run left there"
+    )
     parser.add_argument("--out", type=Path, default=None)
     return parser.parse_args()
 
@@ -153,11 +156,7 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
     chosen = ("n_cells", "n_training", "n_probed", "n_listed", "n_dims", "n_codes")
     asked_for = {key: getattr(options, key) for key in chosen if getattr(options, key) is not None}
     settings = gallery_index.Config(**asked_for)
-    clock = time.perf_counter()
-    made = galleries.write(
-        folder / "gallery", parts(n, options.dim), space="drawn/unit", precision="bfloat16"
-    )
-    written = time.perf_counter() - clock
+    made, written = written_or_found(folder, n, options)
     clock = time.perf_counter()
     index = gallery_index.build(made, folder / "index", settings)
     built = time.perf_counter() - clock
@@ -177,9 +176,24 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
         "n": n, "dim": options.dim, "batch": BATCH, "k": K, "precision": made.precision, "n_shards": len(made.shards),
         "settings": vars(settings), "asked": rows, "exact_seconds_a_batch": exact_runs["seconds_a_batch"],
         "own_row_among_k_exact": share_found(exact[1], own), "index_gb": round(disk(folder / "index") / 1e9, 3),
-        "gallery_gb": round(disk(folder / "gallery") / 1e9, 2), "seconds_to_write": round(written, 1),
+        "gallery_gb": round(disk(made.folder) / 1e9, 2), "seconds_to_write": written,
         "seconds_to_build": round(built, 1), "peak_memory_gb": peak(),
     }  # fmt: skip
+
+
+def written_or_found(folder: Path, n: int, options: argparse.Namespace) -> tuple[Gallery, float | None]:
+    """The rounded gallery of the index, and the seconds that it took; one that was found took none that are known."""
+    if options.gallery is not None:
+        made = galleries.open_gallery(options.gallery)
+        if (len(made), made.precision) != (n, "bfloat16"):
+            raise SystemExit(
+                f"{options.gallery} holds {len(made)} rows of {made.precision}, not {n} of bfloat16"
+            )
+        return made, None
+    clock = time.perf_counter()
+    rows = parts(n, options.dim)
+    made = galleries.write(folder / "gallery", rows, space="drawn/unit", precision="bfloat16")
+    return made, round(time.perf_counter() - clock, 1)
 
 
 def asked_with(settings: Any) -> list[tuple[int, int]]:
@@ -237,7 +251,7 @@ def arithmetic(values: dict[str, Any]) -> dict[str, Any]:
 def _asked() -> str:
     """The command line without places of this machine."""
     words = sys.argv[1:]
-    places = [i for i, word in enumerate(words) if word in ("--folder", "--out")]
+    places = [i for i, word in enumerate(words) if word in ("--folder", "--gallery", "--out")]
     return " ".join(word for i, word in enumerate(words) if i not in places and i - 1 not in places)
 
 
