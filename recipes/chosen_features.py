@@ -8,8 +8,9 @@ MOABB: `--set data.dataset=moabb_motor_imagery`.
 Systems    D9 HappyFeat (Desbois et al. 2023, arXiv:2310.02948), without its windows and buttons
 Run        braindec prepare bids --raw DIR --out prepared/runs --set meeg.whole_runs=true --set meeg.detrend=false
            braindec run chosen_features --data prepared/runs --out runs/chosen_features
-Smoke      braindec run chosen_features --smoke: normalised MCC 0.84 [0.79, 0.89] of three generated movements and
-           idle time (chance 0.50, n 10 events, shuffled 0.52, refitted null 0.59, all features 0.78, always idle 0.50)
+Smoke      braindec run chosen_features --smoke: normalised MCC 0.84 [0.79, 0.89] of three generated movements
+           and idle time (chance 0.50, n 10 stretches, shuffled 0.52, refitted null 0.59, all features 0.78, always idle
+           0.50)
 Needs      EEG in BIDS or through MOABB (extra moabb; prepared with whole_runs=true); minutes on 2 cores
 Published  none that can be compared: features chosen by eye, and accuracy of whole trials
 Measured   not measured: needs recordings of motor imagery
@@ -19,7 +20,7 @@ Tried      nothing yet
 from dataclasses import replace
 
 from braindec import evaluate
-from braindec.evaluate import online_study, panels
+from braindec.evaluate import class_panels, online_study, panels
 from braindec.evaluate.online_decoders import ChosenFeatures
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import category_prototypes
@@ -63,8 +64,9 @@ def main(recipe, data_dir, out_dir):
             online_study.kept(found, dataset, chosen),
             online_study.reactions(found),
             panels.comparisons(found.comparisons, "Chosen features against others, on the same windows"),
-            panels.limits(
-                "That a feature was chosen does not say that it is of the brain: muscles speak at rest too."
+            class_panels.said(
+                "What this does not show",
+                "That a feature was chosen does not say that it is of the brain: eyes and muscles have power too.",
             ),
         ),
     )

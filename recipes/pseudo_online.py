@@ -10,17 +10,17 @@ Systems    D5 Augmented covariance (Carrara & Papadopoulo 2023, arXiv:2302.04508
 Run        braindec prepare bids --raw DIR --out prepared/runs --set meeg.whole_runs=true --set meeg.detrend=false
            braindec run pseudo_online --data prepared/runs --out runs/pseudo_online
 Smoke      braindec run pseudo_online --smoke: normalised MCC 0.82 [0.74, 0.90] of three generated movements and idle
-           time (chance 0.50, n 10 events, shuffled 0.44, refitted null 0.52, without delays 0.72, always idle 0.50)
+           time (chance 0.50, n 10 stretches, shuffled 0.44, refitted null 0.52, without delays 0.72, always idle 0.50)
 Needs      EEG in BIDS or through MOABB (extra moabb; prepared with whole_runs=true), pyriemann (extra riemann)
 Published  none that can be compared: MOABB's datasets in windows, overlaps and trials of their own choice
 Measured   not measured: needs recordings of motor imagery
-Tried      nothing yet
+Tried      logistic regression with a hundredth of the penalty: 0.72 against 0.73 on generated runs of nine channels
 """
 
 from dataclasses import replace
 
 from braindec import evaluate
-from braindec.evaluate import online_study, panels
+from braindec.evaluate import class_panels, online_study, panels
 from braindec.evaluate.online_decoders import AugmentedCovariance
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import category_prototypes
@@ -70,8 +70,10 @@ def main(recipe, data_dir, out_dir):
             *online_study.confusions(found),
             online_study.reactions(found),
             panels.comparisons(found.comparisons, "With delayed copies against others, on the same windows"),
-            panels.limits(
-                "Runs are played, not lived: nobody saw the answers, as a person who learns from them does."
+            class_panels.said(
+                "What this does not show",
+                "Runs are played, not lived: nobody saw the answers, as a person who learns from them does.",
+                "Bits a minute take windows for independent and classes for equally likely, and overestimate.",
             ),
         ),
     )

@@ -25,7 +25,7 @@ from braindec.adapters import spatial_merger
 from braindec.backbones import dilated_conv
 from braindec.data.preprocessing import Baseline, RobustScale
 from braindec.decoder import BrainDecoder
-from braindec.evaluate import panels
+from braindec.evaluate import class_panels, panels
 from braindec.losses import clip
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import transformers_audio
@@ -89,9 +89,10 @@ def main(recipe, data_dir, out_dir):
             panels.comparisons(judged.comparisons, "The decoder against closed-form ridge"),
             *evaluate.neighbours(judged.judged["braindec"], dataset),
             *panels.curves(decoder),
-            panels.limits(
+            class_panels.said(
+                "What this does not show",
                 "Finding which of some segments was heard is not reading speech: the candidates are known, and a "
-                "longer list lowers every score."
+                "longer list lowers every score.",
             ),
         ),
     )

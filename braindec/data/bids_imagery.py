@@ -13,9 +13,7 @@ from braindec.data.bids_synthetic import write_brainvision
 TASK, SFREQ = "imagery", 100.0
 CHANNELS = ("C3", "Cz", "C4", "CP3", "CPz", "CP4")
 WEAKER = {"left_hand": "C4", "right_hand": "C3"}  # below which channel the rhythm nearly ceases
-FASTER = {
-    "feet": "Cz"
-}  # and below which it is as strong as before: no covariance of channels alone tells that
+FASTER = {"feet": "Cz"}  # and below which it stays as strong: covariances of channels alone tell nothing
 SLOW_HZ, FAST_HZ = 10.0, 18.0
 EVENT_S, GAP_S = 4.0, (3.0, 5.0)
 RHYTHM, NOISE = 6e-6, 8e-6  # V

@@ -73,7 +73,7 @@ def _columns(recording: Recording, n: int, n_times: int) -> dict[str, np.ndarray
     if len(np.unique(at)) != len(at) or (len(at) and not (at.min() >= 0 and at.max() < n)):
         raise ValueError(
             f"events of run {recording.run!r} begin closer than {n_times / recording.sfreq:g} s to each other, or "
-            "outside of its whole stretches; cut shorter stretches, or leave events out."
+            "outside of its whole stretches; cut shorter stretches, or leave events out (bids: keep)."
         )
     columns = {
         "stimulus_id": np.full(n, UNKNOWN, dtype=object), "event_onset_s": np.zeros(n),

@@ -108,6 +108,11 @@ class CovarianceAnswer:
         self._model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
         self._model.fit((features - self._mean) / self._scale, labels)
 
+    @property
+    def chosen(self) -> dict[str, int]:
+        """Order and lag."""
+        return {"order": self.order, "lag": self.lag}
+
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """(n, n_classes)."""
         features = (self._space.transform(self._covariances(windows)) - self._mean) / self._scale
@@ -271,6 +276,11 @@ class FeatureAnswer:
         n = len(np.unique(labels))
         self._model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=np.full(n, 1 / n))
         self._model.fit(found[:, self.kept], labels)
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """How many features are kept."""
+        return {"n_kept": len(self.kept)}
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """(n, n_classes); of features in place of windows before `read` is set."""

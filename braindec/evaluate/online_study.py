@@ -62,7 +62,7 @@ def online_study(
         Of whole runs (`data.continuous`), with the split in use.
     decoders : mapping of str to WindowFitter
         By system, ``"braindec"`` and what it is compared with. Beside them answer the first one fitted to shuffled
-        classes, and one that always says idle.
+        classes, and one that always says idle. What the first one's answer says it has `chosen` is recorded.
     band_hz : (low, high)
         Of a filter that looks back only (`data.causal`), run over each whole run; None leaves a side open.
     event_s : float, optional
@@ -100,6 +100,7 @@ def online_study(
         "protocol": config.to_json(protocol_named(recipe.protocol)), "dataset": dataset.identity(),
         "split": dataset.split.name, "seed": recipe.seed, "versions": versions(), "band_hz": [low, high],
         "classes": list(next(iter(online.values()))[OURS].classes),
+        "chosen": {key: getattr(of[OURS].answer, "chosen", {}) for key, of in online.items()},
     }  # fmt: skip
     return Studied((*scores, *group_scores(scores)), online, rows, record)
 

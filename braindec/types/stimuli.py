@@ -24,7 +24,7 @@ class StimulusSet:
         ``"image"``, ``"video"``, ``"audio"``, ``"text"`` or ``"none"`` (only labels are known).
     read : callable or None
         ``read(ids) -> array``, e.g. uint8 (n, height, width, 3) in 0..255 for images, (n, n_frames, height, width, 3)
-        for video.
+        for video; of audio a list of pairs, samples in [-1, 1] and their rate in Hz.
     captions : mapping of str to str
         By id, where known.
     table : Table or None

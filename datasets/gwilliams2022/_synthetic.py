@@ -52,10 +52,11 @@ def synthetic(
                 stem = f"sub-{subject:02d}_ses-{session}_task-{task}"
                 folder.mkdir(parents=True, exist_ok=True)
                 n_times = round(_duration(seconds) * SFREQ)
-                if noise is None:
+                loud = heard[task]
+                if noise is None or loud is None:
                     planted = speech_miniature.waves(generator, n_channels, n_times, SFREQ, 1e-12)
                 else:
-                    planted = 1e-12 * speech_miniature.evoked(heard[task], mixing, n_times, SFREQ)
+                    planted = 1e-12 * speech_miniature.evoked(loud, mixing, n_times, SFREQ)
                     rough = generator.standard_normal((n_channels, n_times // STEADY + 1))
                     planted += noise * 1e-12 * rough.repeat(STEADY, axis=1)[:, :n_times]
                 counts = np.round(planted / STEP_T).astype(np.int32)
