@@ -24,10 +24,12 @@ from braindec.targets._embedding import embed
 from braindec.train import Config as TrainConfig
 from braindec.types import Embeddings, Report
 
+NO_DATA = "none"  # dataset of a recipe that makes all that it looks at
+
 
 @dataclass(frozen=True)
 class NeuralData:
-    """Which part of which prepared dataset is read."""
+    """Which part of which prepared dataset is read; the dataset ``"none"`` of a recipe that reads nothing."""
 
     dataset: str
     subjects: tuple[int, ...] | None = None
@@ -302,6 +304,8 @@ def _synthesised(recipe: Recipe, base: Path, smoke: bool, ranks: Ranks) -> Path:
 def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
     """Synthetic raw files of the recipe's dataset, prepared; made once."""
     name = recipe.data.dataset
+    if name == NO_DATA:
+        return base
     if name != "simulated" and not smoke:
         raise checks.ConfigError(
             f"data must name the folder of the prepared dataset {name!r}; make it with: "

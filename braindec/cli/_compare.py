@@ -98,6 +98,8 @@ def run(options: Any) -> int:
         print(line)
     for note in dict.fromkeys(said for side in (found.reference, *found.models) for said in side.said):
         print(note)
+    for caution in compare_report.cautions(found):
+        print(caution)
     print(report.write(made, options.out))
     return 0
 

@@ -21,6 +21,12 @@ LIMITS = (
     "never from counting distances.",
     "The lower ceiling is what the mean of the other subjects reaches; with few subjects it is low for that alone.",
 )
+CAUTION = (
+    "A likeness follows what takes up variance, not what is computed: of features that a network computes equally "
+    "well, the simple one, and often the one learnt first, takes up more of it, so that a model of that one alone is "
+    "more like the network (Lampinen et al. 2024, arXiv:2405.05847; recipe bias_of_complexity). Compare encoding scores "
+    "too, and models that lack a feature."
+)
 COMPARATORS = {"rho_a": "rho-a", "tau_a": "tau-a", "whitened_cosine": "whitened cosine",
                "whitened_correlation": "whitened correlation"}  # fmt: skip
 
@@ -56,6 +62,31 @@ def sentences(found: Comparison) -> list[str]:
     return lines
 
 
+def cautions(found: Comparison) -> list[str]:
+    """What any likeness leaves open, and over how many directions each side spreads what is compared."""
+    sides = (found.reference, *found.models)
+    spread = [np.mean([effective_dimensions(p) for p in side.patterns]) for side in sides]
+    said = "; ".join(f"{short(side.name)} {value:.1f}" for side, value in zip(sides, spread, strict=True))
+    return [
+        CAUTION,
+        f"Effective dimensions of the patterns (participation ratio; noise counts): {said}. Of a side of few, the "
+        "score is that of these few.",
+    ]
+
+
+def effective_dimensions(patterns: np.ndarray) -> float:
+    """Participation ratio of the variances along the principal axes of patterns (stimulus, dim), in [1, dim].
+
+    The square of their sum over the sum of their squares: as many as there are axes if all are alike, 1 if one has all
+    the variance. 0 for patterns that are all the same.
+    """
+    centred = np.asarray(patterns, dtype=np.float64)
+    centred = centred - centred.mean(0)
+    gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    power = float(np.square(gram).sum())
+    return float(np.trace(gram)) ** 2 / power if power > 0 else 0.0
+
+
 def report(found: Comparison, *, protocol: str = "comparison", label_column: str | None = None) -> Report:
     """Scores of every model and subject, a table, bars with the ceiling, matrices and time courses.
 
@@ -79,7 +110,11 @@ def report(found: Comparison, *, protocol: str = "comparison", label_column: str
         panels.append(("Differences of models", "table", _differences(found)))
     panels += _matrices(found, label_column)
     panels.append(
-        ("What this does not show", "text", {"text": [f"- {x}" for x in LIMITS], "section": "limits"})
+        (
+            "What this does not show",
+            "text",
+            {"text": [f"- {x}" for x in (*LIMITS, *cautions(found))], "section": "limits"},
+        )
     )
     run = {
         "title": f"{short(found.reference.name)} beside {', '.join(short(m.name) for m in found.models)}",

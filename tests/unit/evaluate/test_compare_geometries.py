@@ -114,6 +114,7 @@ def test_the_verb_prints_a_table_and_writes_a_report(files, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "other.npz" in said and "95 % interval" in said and "report.html" in said
+    assert "not what is computed" in said and "Effective dimensions" in said  # what any likeness leaves open
     assert (tmp_path / "out" / "report.html").is_file()
 
 
