@@ -66,7 +66,12 @@ class MissingPackageError(BraindecError, ImportError):
 
 def suggest(value: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
     """' Did you mean X?' for the closest allowed name, else nothing."""
-    close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1, cutoff=cutoff)
+    names = [str(a) for a in allowed]
+    lower = {name.lower(): name for name in reversed(names)}
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=cutoff)
+    close += [
+        lower[name] for name in difflib.get_close_matches(str(value).lower(), lower, n=1, cutoff=cutoff)
+    ]
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -74,7 +74,7 @@ class QuickDecoder:
     ----------
     nuisance : sequence of str
         Columns of the trial table that a decoder without a brain is told (``("run", "onset_s")``): what it reaches is
-        the bar, not chance. ``()`` says that nothing is known, and so does the report.
+        the bar, not chance. ``()`` says that nothing is known, and so does the report. It must be said.
     label_column : str, optional
         Column with each trial's class: classes are decoded, and no embeddings are needed.
     preprocessing : tuple of steps, or dict of such by modality
@@ -96,7 +96,7 @@ class QuickDecoder:
     def __init__(
         self,
         *,
-        nuisance: Sequence[str],
+        nuisance: Sequence[str] | None = None,
         label_column: str | None = None,
         preprocessing: Any = STANDARDISED,
         settings: Settings | None = None,
@@ -104,6 +104,11 @@ class QuickDecoder:
         seed: int = 0,
         progress: bool = True,
     ):
+        if nuisance is None:
+            raise checks.ConfigError(
+                "nuisance must be said: the columns that could tell the stimuli without a brain, e.g. "
+                'nuisance=("run", "onset_s"), or nuisance=() where none is known.'
+            )
         if isinstance(nuisance, str):
             raise TypeError(
                 f"nuisance must be a sequence of column names, got {nuisance!r}; write ({nuisance!r},)."

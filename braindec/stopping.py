@@ -46,7 +46,10 @@ class Asked:
             raise KeyboardInterrupt
         self.name = self.name or name
         # No print: it may have been interrupted in the middle of one.
-        os.write(2, f"\n{name}: this step is finished and saved, then the run ends.\n".encode())
+        said = (
+            f"\n{name}: this step is finished, and saved if the run keeps checkpoints; then the run ends.\n"
+        )
+        os.write(2, said.encode())
 
     def obey(self, name: str) -> None:
         """Ends the process as it would have ended: by the handler that was there before, else by `Stopped`."""

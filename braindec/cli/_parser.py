@@ -223,7 +223,9 @@ def _list(parser: Any) -> None:
 
 def _info(parser: Any) -> None:
     parser.add_argument(
-        "name", type=str, help="a dataset, recipe or part, e.g. haxby2001 or backbones/linear"
+        "name",
+        type=str,
+        help="a dataset, recipe, part (backbones/linear) or the folder of a prepared dataset",
     )
 
 

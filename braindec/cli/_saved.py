@@ -88,8 +88,8 @@ def decode(options: Any) -> None:
         _draw(decoder, found, options, out)
 
 
-def tell(found: Report, out: Path | None) -> None:
-    """The decoder's scores, and where the rest is."""
+def tell(found: Report, out: Path | None, *, smoke: bool = False) -> None:
+    """The decoder's scores, and where the rest is; after a smoke run, that they are of generated data."""
     for score in found.scores:
         if score.system in ("braindec", "adapted"):
             who = f"sub-{score.subject:02d}" if isinstance(score.subject, int) else str(score.subject)
@@ -98,8 +98,12 @@ def tell(found: Report, out: Path | None) -> None:
                 f"{score.name:<38} {score.system:<9} {who:<7} {score.modality:<5} {score.value:.3f} "
                 f"[{low:.3f}, {high:.3f}]  chance {score.chance:.3g}  n {score.n}"
             )
+    if smoke:
+        print("a smoke run: small settings, these scores say only that it works", file=sys.stderr)
     if out is not None:
         print(f"report: {out / 'report.html'}", file=sys.stderr)
+    elif smoke:
+        print("nothing was kept; --out DIR keeps report and decoder", file=sys.stderr)
 
 
 def recorded(record: Mapping[str, Any], sets: Sequence[str] = ()) -> Any:

@@ -81,13 +81,15 @@ def _datasets(found: list[str]) -> str:
 
 
 def info(name: str) -> str:
-    """What a dataset, recipe or part is, and its settings with their defaults.
+    """What a dataset, recipe or part is, and its settings with their defaults; or what a prepared folder holds.
 
     Raises
     ------
     ConfigError
         If nothing has this name (with the closest one), or several kinds do.
     """
+    if (Path(name) / "dataset.json").is_file():
+        return _prepared(Path(name))
     kind, member = _resolve(name)
     if kind == "datasets":
         return _dataset(member)
@@ -109,6 +111,16 @@ def _resolve(name: str) -> tuple[str, str]:
             f"{name!r} is in {found}; say which: {' or '.join(f'{kind}/{name}' for kind in found)}."
         )
     return found[0], name
+
+
+def _prepared(folder: Path) -> str:
+    from braindec.data import NeuralDataset, layout
+
+    manifest = layout.read_manifest(folder)
+    lines = [repr(NeuralDataset.read(folder)), f"what its split lets through: braindec audit {folder}"]
+    if manifest["name"] in names("datasets"):
+        lines += [f"where it is from: braindec info datasets/{manifest['name']}"]
+    return "\n".join(lines)
 
 
 def _dataset(name: str) -> str:

@@ -51,7 +51,8 @@ def _run(options: Any) -> None:
     said = {"sets": options.set, "smoke": options.smoke}
     with jobs.on(options.backend):
         if options.seeds == 1:
-            _saved.tell(recipe.run(options.recipe, options.data, options.out, **said), options.out)
+            found = recipe.run(options.recipe, options.data, options.out, **said)
+            _saved.tell(found, options.out, smoke=options.smoke)
             return
         for place, found in recipe.run_seeds(
             options.recipe, options.data, options.out, options.seeds, **said

@@ -69,3 +69,9 @@ def test_our_errors_can_be_caught_as_python_errors_too():
     assert "pip install 'braindec[demo]'" in str(checks.needs_package("x", "demo", "The demo"))
     with pytest.raises(checks.SpaceMismatchError, match=r"data is a, expected b\. Convert it\."):
         checks.same_space("data", "a", "b", "Convert it.")
+
+
+@pytest.mark.parametrize("said, meant", [("fMRI", "fmri"), ("FMRI", "fmri"), ("Meg", "meg"), ("eegg", "eeg")])
+def test_a_name_in_other_letters_is_guessed(said, meant):
+    with pytest.raises(checks.ConfigError, match=f"Did you mean {meant!r}"):
+        checks.one_of("modality", said, ["fmri", "eeg", "meg"])

@@ -92,6 +92,8 @@ def test_what_would_not_be_honest_or_cannot_be_is_refused(vectors, embeddings, f
     split = dataset.hold_out("stimulus", 0.2)
     with pytest.raises(TypeError, match="sequence of column names"):
         QuickDecoder(nuisance="run")
+    with pytest.raises(checks.ConfigError, match=r"nuisance=\(\) where none is known"):
+        QuickDecoder()
     with pytest.raises(checks.ConfigError, match=r"no split.*hold_out"):
         QuickDecoder(nuisance=()).fit(dataset, embeddings)
     with pytest.raises(ValueError, match=r"nuisance must be one of .*'runn'"):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from braindec import cli, report
-from braindec.cli import _verbs
+from braindec.cli import _saved, _verbs
+from braindec.data import catalogue
 from braindec.types import Report, Score
 
 
@@ -93,6 +94,25 @@ def test_info_shows_the_settings_of_a_part(capsys):
     shown = capsys.readouterr().out
     assert "targets/efficientnet_lite0" in shown
     assert "size  int = 128" in shown
+
+
+def test_info_of_a_prepared_folder_says_what_is_in_it_and_what_to_do_next(tmp_path, capsys):
+    digits = catalogue.load("digits69")
+    digits["synthetic"](tmp_path / "raw")
+    digits["prepare"](tmp_path / "raw", tmp_path / "prepared")
+    assert cli.main(["info", str(tmp_path / "prepared")]) == 0
+    shown = capsys.readouterr().out
+    assert "sub-01_fmri 100 trials of 120 values" in shown and "digits69" in shown
+    assert f"braindec audit {tmp_path / 'prepared'}" in shown
+
+
+def test_a_smoke_run_says_that_it_is_one_and_that_nothing_was_kept(capsys):
+    found = Report((), {"title": "Once"})
+    _saved.tell(found, None, smoke=True)
+    said = capsys.readouterr().err
+    assert "smoke run" in said and "--out DIR" in said
+    _saved.tell(found, None)
+    assert capsys.readouterr().err == ""
 
 
 def test_report_draws_the_page_again(tmp_path, capsys):
