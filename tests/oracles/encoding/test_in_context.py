@@ -1,4 +1,4 @@
-"""Voxels in context lie between ridge and Bayes: other people teach a prior, and nothing is learnt of shuffled pairs."""
+"""Voxels in context lie between ridge and Bayes: other people teach a prior, and shuffled pairs teach nothing."""
 
 from __future__ import annotations
 
