@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import json
 import shutil
 import sys
 import textwrap
@@ -129,10 +128,16 @@ def _dataset(name: str) -> str:
     card = catalogue.card(name)
     lines = [f"dataset {name}", ""]
     for key, value in card.facts.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        wrapped = textwrap.wrap(" ".join(str(text).split()), 96) or [""]
+        wrapped = textwrap.wrap(" ".join(_told(value).split()), 96) or [""]
         lines += [f"{key:<14} {wrapped[0]}", *(f"{'':<14} {line}" for line in wrapped[1:])]
     return "\n".join([*lines, "", card.text])
+
+
+def _told(value: object) -> str:
+    """A fact of a card in words: lists and tables without their brackets."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_told(one)}" for key, one in value.items())
+    return " ".join(map(_told, value)) if isinstance(value, list) else str(value)
 
 
 def _member(kind: str, name: str) -> str:
