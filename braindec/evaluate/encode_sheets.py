@@ -17,6 +17,14 @@ from braindec.stats.auc import roc_auc
 from braindec.types import Report, Score
 
 PATCHES, TASK = "moran_i", "factor_auc"
+WORDS = {
+    "systems": {
+        "braindec": "with the loss of smoothness",
+        "contender": "the same network without the loss",
+        "shuffled": "units at random places of the sheet; of the task: labels shuffled in training",
+    },
+    "null": "mean of what is shuffled; draws in brackets",
+}
 LIMITS = (
     "Patches on this sheet are what the loss asks for: that a cortex has patches too does not show that it minimises "
     "the same. One layer, one task and one size of sheet were tried."
@@ -235,10 +243,7 @@ def _report(
         words: sheets.moran(sheets.selectivity(seen[name][0], present), places).numpy()
         for words, name in (("with the loss", "with"), ("without it", "without"))
     }
-    words = study.WORDS | {
-        "systems": study.WORDS["systems"] | {"contender": "the same network without the loss"}
-    }
     panels = [("Patches by thing", "regions", study.bars(names, series, "Moran's I", chance=ours.chance))]
     return study.report(
-        "Units on a sheet", said, rows, panels, LIMITS, settings=config.to_json(settings), words=words
+        "Units on a sheet", said, rows, panels, LIMITS, settings=config.to_json(settings), words=WORDS
     )
