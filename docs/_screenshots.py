@@ -32,7 +32,8 @@ class Shot:
     name : str
         Of the file, without ending.
     page : str
-        ``"explorer:RUN"``, ``"report:RUN"`` (RUN is a folder below --runs) or ``"site"``.
+        ``"explorer:RUN"``, ``"report:RUN"`` (RUN is a folder below --runs), ``"site"``, or ``"explorer:folds"``, a
+        run of one map on fsaverage5's cortex, made for the picture.
     at : str
         What follows the address, from ``#`` or a page's name on.
     size : (int, int)
@@ -64,6 +65,7 @@ SHOTS = (
     Shot("explorer-distances", "explorer:demo", "#view=distances",
          does="open(0); document.querySelector('dialog[open] .asked').scrollIntoView({behavior: 'instant'})"),
     Shot("explorer-maps", "explorer:demo", "#view=maps"),
+    Shot("explorer-flat-map", "explorer:folds", "#view=maps"),
     Shot("explorer-time", "explorer:demo", "#view=time", dark=True),
     Shot("explorer-scores", "explorer:demo", "#view=scores&q=image+retrieval+top-1&sort=value"),
     Shot("explorer-phone", "explorer:demo", "#view=pictures&sort=two_way_identification", PHONE),
@@ -124,7 +126,7 @@ def address(shot: Shot, asked: argparse.Namespace, temporary: Path) -> str | Non
     if kind == "site":
         page = asked.site / shot.at
         return page.resolve().as_uri() if page.is_file() else None
-    run = asked.runs / name
+    run = folds(temporary / "a run") if name == "folds" else asked.runs / name
     if not (run / "report.json").is_file():
         return None
     if kind == "report":
@@ -135,6 +137,29 @@ def address(shot: Shot, asked: argparse.Namespace, temporary: Path) -> str | Non
     if not made.is_file():
         explore.write(run, made.parent)
     return made.as_uri() + shot.at
+
+
+def folds(run: Path) -> Path:
+    """A run whose one map is how deep fsaverage5's sulci are: no simulated response lies on a surface."""
+    import numpy as np
+    from nilearn import datasets, surface
+
+    from braindec import report
+    from braindec.types import Report
+
+    mesh = datasets.fetch_surf_fsaverage("fsaverage5")
+    depth = np.concatenate([surface.load_surf_data(mesh[f"sulc_{side}"]) for side in ("left", "right")])
+    vertices = np.arange(len(depth) // 2)
+    payload = {
+        "left": vertices,
+        "right": vertices,
+        "values": depth,
+        "label": "depth of sulci",
+        "symmetric": True,
+    }
+    title = "Folds of fsaverage5"
+    report.write(Report((), {"title": title}, ((title, "flat_map", payload),)), run)
+    return run
 
 
 def driver() -> Any:
