@@ -69,3 +69,23 @@ def test_what_their_page_says_of_the_generator_is_what_was_measured(repository):
     times = f"{spent[0] / spent[1]:.1f} times"
     for place in ("braindec/weights/README.md", "recipes/notes/demo.md"):
         assert times in (repository / place).read_text(), place
+
+
+def test_what_the_page_of_generators_says_of_their_limits_is_what_was_measured(repository):
+    page = (repository / "docs" / "generators.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page if line.startswith("| ")]
+    results = repository / "benchmarks" / "results"
+    read = json.loads((results / "generator_limits.json").read_text())["values"]["read"]
+    drawn = json.loads((results / "generator.json").read_text())["values"]["noiseless"]
+    rows = {
+        "the scenes themselves": drawn["the scenes"], "read of the embedding alone": read,
+        "through the autoencoder": drawn["the autoencoder's"], "as in the demo": drawn["the demo's"],
+        "drawn of the embedding, looking at each of 10 steps": drawn["10 steps, looking at each"],
+    }  # fmt: skip
+    shown = {row[0]: row[1:] for row in cells if row[0] in rows}
+    assert shown.keys() == rows.keys()
+    for name, values in rows.items():
+        for cell, factor in zip(
+            shown[name], ("shape", "shape of small ones", "colour", "texture"), strict=True
+        ):
+            assert float(cell) == pytest.approx(values[factor]["value"], abs=0.00501), (name, factor)
