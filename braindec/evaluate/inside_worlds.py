@@ -108,3 +108,54 @@ def asks_for(readers: Tensor) -> Callable[[Tensor], Tensor]:
         return 0.5 * torch.relu(values @ readers.T).square().sum(1)
 
     return effect
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """A layer that computes features of features, and everything that is known of it.
+
+    Parameters
+    ----------
+    inputs : Tensor, shape (n, n_dims)
+    before, after : Tensor, shapes (n_before, n_dims), (n_after, n_dims)
+        Atoms of inputs and outputs.
+    wired : Tensor of bool, shape (n_before, n_after)
+        Which feature drives which; the last feature before drives none.
+    layer : callable
+        From inputs to outputs.
+    dormant : Tensor, shape (n_dims,)
+        A direction that the layer reads as it reads feature 0, and along which inputs do not vary.
+    """
+
+    inputs: Tensor
+    before: Tensor
+    after: Tensor
+    wired: Tensor
+    layer: Callable[[Tensor], Tensor]
+    dormant: Tensor
+
+
+def circuit(n: int, n_dims: int, n_before: int, n_after: int, seed: int) -> Circuit:
+    """A layer whose output features each say that two input features are there together: (n, n_dims) inputs.
+
+    `n_before` features, orthogonal and fewer than `n_dims`, present in a third of the samples each, with strengths from
+    0.5 to 1.5; an output feature is relu of the sum of its two, no two of the same pair, less 1.5.
+    """
+    g = seeding.torch_generator(seed, "circuit")
+    axes = rotation(n_dims, g)
+    before, dormant = axes[:n_before], axes[n_before]
+    after = rotation(n_dims, g)[:n_after]
+    wired = torch.zeros(n_before, n_after, dtype=torch.bool)
+    pairs = torch.combinations(torch.arange(n_before - 1))
+    others = torch.randperm(len(pairs) - 1, generator=g)[: n_after - 1] + 1
+    for j, pair in enumerate([pairs[0], *pairs[others]]):  # the first pair holds feature 0
+        wired[pair, j] = True
+    weights = wired.float().T @ before + wired[0].float()[:, None] * dormant  # (n_after, n_dims)
+    present = torch.rand(n, n_before, generator=g) < 1 / 3
+    inputs = (present * (0.5 + torch.rand(n, n_before, generator=g))) @ before
+    inputs = inputs + NOISE * torch.randn(n, n_before, generator=g) @ before
+
+    def layer(values: Tensor) -> Tensor:
+        return torch.relu(values @ weights.T - 1.5) @ after
+
+    return Circuit(inputs, before, after, wired, layer, dormant)
