@@ -28,7 +28,7 @@ RECIPE = Recipe(
         "n_draws": 199,
     },
 )
-SMOKE = ("data.subjects=[1,3]", "settings.n_null=3", "settings.n_draws=39")
+SMOKE = ("settings.world=latents_smoke", "settings.n_null=3", "settings.n_draws=39")
 
 
 def main(recipe, data_dir, out_dir):
