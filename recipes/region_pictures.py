@@ -20,12 +20,16 @@ RECIPE = Recipe(
     target=tiny_openclip.Config(),
     protocol="heldout_stimuli",
     settings={
+        "world": "demo",
         "guide": "tiny_openclip",
         "judge": "efficientnet_lite0:size=64",
         "design": {"likes": ["striped", "red", "blue"], "n_pictures": 12, "n_candidates": 48, "n_steps": 20},
     },
 )
-SMOKE = ('settings.design={"likes": ["red", "blue"], "n_pictures": 4, "n_candidates": 8, "n_steps": 6}',)
+SMOKE = (
+    'settings.design={"likes": ["red", "blue"], "n_pictures": 4, "n_candidates": 8, "n_steps": 6}',
+    "settings.world=small_fmri",
+)
 
 
 def main(recipe, data_dir, out_dir):

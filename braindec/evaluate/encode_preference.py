@@ -85,19 +85,23 @@ def preference_study(
     shown, natural = (dataset.stimuli.images(dataset.part(p).stimulus_ids) for p in ("train", "test"))
     target, other = _built(guide), _built(judge)
     texts = torch.stack([word_embedding(checks.of_type("guide", target, ImageTextTarget), w) for w in WORDS])
-    pictures = torch.from_numpy(target.embed_images(list(shown))).flatten(1)
+    pictures, seen = (synthesis.features_of(t, shown) for t in (target, other))
     guides: list[PictureEncoding] = []
     made: dict[str, Synthesis] = {}
+    controls = None
     for word in design.likes:
         rng = seeding.numpy_generator(design.seed, "region", word)
         region = preferring.draw_region(word, shown, design.n_voxels, rng)
         y = region.respond(shown)
         y = y + design.noise * rng.standard_normal(y.shape)
-        first, second = (synthesis.fit_pictures(t, shown, y) for t in (target, other))
+        first = synthesis.fit_pictures(target, shown, y, embedded=pictures)
+        second = synthesis.fit_pictures(other, shown, y, embedded=seen)
         made[word] = synthesis.synthesise_for_region(
             synthesiser, first, second, natural, design.n_pictures, seed=design.seed, strength=design.strength,
             n_steps=design.n_steps, n_candidates=design.n_candidates, n_random=design.n_random, truth=region.respond,
+            controls=controls,
         )  # fmt: skip
+        controls = made[word].controls
         guides.append(first)
     captions = _named(guides, pictures, texts, design)
     return _report(made, captions, design)

@@ -98,12 +98,15 @@ class Synthesis:
         over pictures (models and region stay as they are).
     about : mapping
         JSON values.
+    controls : Controls
+        For further regions.
     """
 
     pictures: Mapping[str, np.ndarray]
     judged: Mapping[str, Mapping[str, np.ndarray]]
     differences: Mapping[tuple[str, str], tuple[float, float, float]]
     about: Mapping[str, Any]
+    controls: Controls
 
     def table(self) -> dict[str, Any]:
         """Payload of a report's table: a row a kind of picture."""
@@ -131,9 +134,25 @@ class Synthesis:
         ]
 
 
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Pictures that no region asked for, the same for all regions that one network guides.
+
+    Parameters
+    ----------
+    unguided : uint8 array, shape (n_candidates, height, width, 3)
+    random : tuple of uint8 arrays, shape (n, height, width, 3)
+        For each random direction, those that lie furthest along it.
+    """
+
+    unguided: np.ndarray
+    random: tuple[np.ndarray, ...]
+
+
 def fit_pictures(
-    target: ImageTarget, images: np.ndarray, responses: np.ndarray | Tensor, **settings: Any
-) -> PictureEncoding:
+    target: ImageTarget, images: np.ndarray, responses: np.ndarray | Tensor, *, embedded: Tensor | None = None,
+    **settings: Any,
+) -> PictureEncoding:  # fmt: skip
     """An encoding model that answers to pictures.
 
     Parameters
@@ -143,11 +162,13 @@ def fit_pictures(
     images : uint8 array, shape (n, height, width, 3)
     responses : array, shape (n, n_voxels)
         To these pictures, repeats averaged.
+    embedded : Tensor, shape (n, n_features), optional
+        `features_of` these pictures, where several regions are fitted to them.
     settings
         Of `encoding.fit`.
     """
-    checks.same_length("stimulus", images=images, responses=responses)
-    x = torch.from_numpy(target.embed_images(list(images))).flatten(1)
+    x = features_of(target, images) if embedded is None else embedded
+    checks.same_length("stimulus", images=images, responses=responses, embedded=x)
     mean, spread = x.mean(0), x.std(0)
     scale = torch.where(spread > 1e-6 * spread.max(), 1 / spread.clamp_min(1e-12), torch.zeros(()))
     y = torch.as_tensor(np.asarray(responses, dtype=np.float32))
@@ -155,6 +176,11 @@ def fit_pictures(
     told = target.identity()
     network = f"{told.get('weights_sha256', target.space)}|{told.get('random_weights')}"
     return PictureEncoding(network, differentiable(target), mean, scale, x.amin(0), x.amax(0), model)
+
+
+def features_of(target: ImageTarget, images: np.ndarray) -> Tensor:
+    """What a target sees in uint8 pictures (n, height, width, 3): (n, n_features)."""
+    return torch.from_numpy(target.embed_images(list(images))).flatten(1)
 
 
 def pipeline(folder: str | Path, **settings: Any) -> Synthesiser:
@@ -177,6 +203,7 @@ def synthesise_for_region(
     n_random: int = 2,
     truth: Truth | None = None,
     options: Mapping[str, Any] | None = None,
+    controls: Controls | None = None,
 ) -> Synthesis:
     """Pictures that a region should respond to most, and whether it does.
 
@@ -206,6 +233,9 @@ def synthesise_for_region(
     options : mapping, optional
         Further arguments of `synthesise`, for pictures of all kinds, e.g. ``image_embeddings`` (n_candidates, 1, dim)
         of the shipped generator.
+    controls : Controls, optional
+        From another region's `Synthesis` of the same arguments but for models, truth and voxels: guides over one
+        network, fitted to the same pictures, have the same.
 
     Returns
     -------
@@ -234,16 +264,18 @@ def synthesise_for_region(
 
     def made(score: PictureScore, strength: float) -> np.ndarray:
         noise = seeding.torch_generator(seed, "synthesis")  # anew, so that all begin alike
-        found = synthesiser.synthesise(
+        return synthesiser.synthesise(
             score, total, generator=noise, strength=strength, n_steps=n_steps, **dict(options or {})
         )
-        return best_of(found, score, n)
 
     wanted = guide.score(voxels)
-    others = [made(score, strength) for score in _random_scores(guide, natural, n_random, seed)]
+    if controls is None:
+        along = _random_scores(guide, natural, n_random, seed)
+        controls = Controls(made(wanted, 0.0), tuple(best_of(made(one, strength), one, n) for one in along))
+    checks.same_length("random direction", controls=controls.random, n_random=range(n_random))
     pictures = {
-        NATURAL: natural, CHOSEN: best_of(natural, wanted, n), UNGUIDED: made(wanted, 0.0),
-        RANDOM: np.concatenate(others), GUIDED: made(wanted, strength),
+        NATURAL: natural, CHOSEN: best_of(natural, wanted, n), UNGUIDED: best_of(controls.unguided, wanted, n),
+        RANDOM: np.concatenate(controls.random), GUIDED: best_of(made(wanted, strength), wanted, n),
     }  # fmt: skip
     judges: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "guide": lambda x: guide.predict(x, voxels), "judge": lambda x: judge.predict(x, voxels),
@@ -262,7 +294,7 @@ def synthesise_for_region(
         "n_random": n_random, "n_natural": len(natural), "guide": guide.network, "judge": judge.network, "seed": seed,
     }  # fmt: skip
     shown = {k: (x[:n] if k == RANDOM else x) for k, x in pictures.items() if k != NATURAL}
-    return Synthesis(shown, judged, differences, about)
+    return Synthesis(shown, judged, differences, about, controls)
 
 
 def scored(images: np.ndarray, score: PictureScore, batch_size: int = 64) -> np.ndarray:

@@ -80,11 +80,27 @@ def test_the_guide_is_pleased_whatever_the_brain_says(made, shipped, found, rng)
     weights = model.weights[torch.from_numpy(rng.permutation(model.n_features))]
     guide = replace(made.guide, model=replace(model, weights=weights))
     pleased = es.synthesise_for_region(
-        shipped, guide, made.judge, made.natural, 6, seed=0, n_random=1, truth=made.region.respond
-    )
+        shipped, guide, made.judge, made.natural, 6, seed=0, n_random=4, truth=made.region.respond,
+        controls=found.controls,
+    )  # fmt: skip
     gain, true_gain = (pleased.differences[by, es.UNGUIDED][0] for by in ("guide", "truth"))
     assert gain > 0.5 * found.differences["guide", es.UNGUIDED][0]
     assert true_gain < 0.6 * found.differences["truth", es.UNGUIDED][0]
+
+
+def test_controls_serve_another_region_of_the_same_network(made, shipped, found):
+    other = replace(made.guide, model=replace(made.guide.model, weights=-made.guide.model.weights))
+    again = es.synthesise_for_region(shipped, other, made.judge, made.natural, 2, seed=0, n_random=1)
+    given = es.synthesise_for_region(
+        shipped, made.guide, made.judge, made.natural, 2, seed=0, n_random=1, controls=again.controls
+    )
+    own = es.synthesise_for_region(shipped, made.guide, made.judge, made.natural, 2, seed=0, n_random=1)
+    assert all(np.array_equal(given.pictures[kind], own.pictures[kind]) for kind in own.pictures)
+    assert not np.array_equal(given.pictures[es.GUIDED], again.pictures[es.GUIDED])
+    with pytest.raises(ValueError, match="random direction"):
+        es.synthesise_for_region(
+            shipped, made.guide, made.judge, made.natural, 6, seed=0, controls=again.controls
+        )
 
 
 def test_a_judge_that_reads_the_guides_network_is_refused(made, shipped):
