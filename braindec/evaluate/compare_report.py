@@ -24,8 +24,8 @@ LIMITS = (
 CAUTION = (
     "A likeness follows what takes up variance, not what is computed: of features that a network computes equally "
     "well, the simple one, and often the one learnt first, takes up more of it, so that a model of that one alone is "
-    "more like the network (Lampinen et al. 2024, arXiv:2405.05847; recipe bias_of_complexity). Compare encoding scores "
-    "too, and models that lack a feature."
+    "more like the network (Lampinen et al. 2024, arXiv:2405.05847; recipe bias_of_complexity). Compare encoding "
+    "scores too, and models that lack a feature."
 )
 COMPARATORS = {"rho_a": "rho-a", "tau_a": "tau-a", "whitened_cosine": "whitened cosine",
                "whitened_correlation": "whitened correlation"}  # fmt: skip

@@ -49,8 +49,22 @@ class CkaLoss(Loss):
         check_batch(prediction, target, ids)
         checks.at_least("number of trials of a batch", len(ids), FEWEST)
         wanted = target if mix is None else mix.apply(target)
-        x, y = (u_centred(gram(v)) if self.debiased else gram(v) for v in (prediction, wanted))
-        return misalignment(x, y).to(prediction.dtype)
+        return away(prediction, wanted, debiased=self.debiased)
+
+
+def away(x: Tensor, y: Tensor, *, debiased: bool = True) -> Tensor:
+    """1 - CKA of two sets of features of the same rows: a scalar in the dtype of x, with gradients.
+
+    Parameters
+    ----------
+    x, y : Tensor, shapes (row, ...)
+        At least four rows; as many features as there are, on either side.
+    debiased : bool
+        As in `Config`.
+    """
+    checks.at_least("number of rows", checks.same_length("row", x=x, y=y), FEWEST)
+    a, b = (u_centred(gram(v)) if debiased else gram(v) for v in (x, y))
+    return misalignment(a, b).to(x.dtype)
 
 
 def build(config: Config) -> CkaLoss:
