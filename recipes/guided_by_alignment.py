@@ -12,8 +12,8 @@ Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  Subramaniam et al. 2024: fully connected networks on ImageNet stop overfitting when guided, by untrained
            networks too; not here
 Measured   3 networks of each kind, 200 new scenes: CKA with a network 0.224 (permuted 0.119), it untrained 0.898
-           (0.495), a brain 0.192 (0.130); shapes named 0.257, 0.222, 0.245 (permuted 0.24, no guide 0.252, commonest 0.17): guides
-           are followed, and no shape is named better for it (+0.005 [-0.03, 0.04] of a network)
+           (0.495), a brain 0.192 (0.130); shapes named 0.257, 0.222, 0.245 (permuted 0.24, no guide 0.252,
+           commonest 0.17): guides are followed, and no shape is named better for it (a network's +0.005 [-0.03, 0.04])
 Tried      more weight on guidance (3) and fewer steps (200), two networks of each kind: shapes named 0.18 to 0.24 of
            200 new scenes, guided by anything or by nothing (commonest 0.17); the guide is followed (CKA 0.37, 0.91 and
            0.21 of new scenes; permuted 0.11, 0.47 and 0.13)
