@@ -50,6 +50,7 @@ def main(recipe, data_dir, out_dir):
     people = human_aligned.Settings(seed=recipe.seed, **told["people"])
     dataset = recipe.data.read(data_dir)
     plain = recipe.embed(dataset, data_dir)
+    evaluate.training_part(recipe, dataset, plain)  # stops here where test trials are known to training
     learnt, asked = human_aligned.simulated_people(data_dir, dataset, people)
     aligned = human_aligned.align(plain, dataset, learnt, asked, people, protocol=recipe.protocol)
     map_file = aligned.save(out_dir / "human.safetensors")

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, config
-from braindec.data import NeuralDataset, continuous, leakage
+from braindec.data import NeuralDataset, continuous
 from braindec.data.causal import CausalFilter
 from braindec.decoder import versions
+from braindec.evaluate.audit import audited_split
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.online import Online, WindowFitter, compared, pseudo_online
 from braindec.evaluate.online_decoders import ChosenFeatures, FeatureAnswer, always_idle
@@ -73,7 +74,7 @@ def online_study(
     ConfigError
         If the dataset has no split, or holds windows around events.
     LeakageError
-        If training and test share what the split's unit names.
+        If training and test share what the split's unit names, or responses.
     """
     checks.one_of("first decoder", next(iter(decoders)), (OURS,))
     if dataset.split is None:
@@ -81,7 +82,7 @@ def online_study(
             "the dataset has no split of runs or sessions; give it one with with_split(...)."
         )
     train, test = dataset.part("train"), dataset.part("test")
-    leakage.check(train, test)
+    audited_split(dataset)
     low, high = band_hz
     online: dict[str, dict[str, Online]] = {}
     for key in sorted(test.trials):

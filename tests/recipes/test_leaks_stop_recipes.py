@@ -48,10 +48,13 @@ def with_a_response_twice(dataset: NeuralDataset) -> NeuralDataset:
 
 
 # No split of the dataset is learned from: geometries are compared as they are, brains are made from features, latents
-# are read by folds of their own.
+# are read by folds of their own, networks and dictionaries learn scenes.
 WITHOUT_A_SPLIT = (
+    "bias_of_complexity",
+    "dictionary_diagnostics",
     "encoding_identification",
     "fusion",
+    "guided_by_alignment",
     "ieeg_vision_language",
     "latents_in_the_brain",
     "matching_units",
@@ -60,7 +63,10 @@ WITHOUT_A_SPLIT = (
     "shared_response",
     "sparse_dictionaries",
     "stitching",
+    "telling_apart",
+    "topographic",
     "topological_rsa",
+    "transcoders",
 )
 NAMES = [
     pytest.param(n, marks=pytest.mark.slow) if n == "demo" else n  # its world takes long
