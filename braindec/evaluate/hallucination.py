@@ -8,7 +8,7 @@ readings may be trusted, and give three things:
   split conformal inference, by subject and attribute. The set of somebody who is told nothing holds, at the same
   coverage, 90 % of the prior.
 - Whether the attribute is **carried**: the posterior foresees the true values of calibration stimuli better than it
-  foresees those of other stimuli (permutation test, Holm over a subject's attributes, 0.05).
+  foresees those of other stimuli (permutation test, Holm over a subject's attributes, 0.02).
 - Which pictures are **told**: for each, the claim that the truth is among the values that the brain makes likeliest and
   that together hold at most about half of the prior. Claims are made for as many pictures as keep the expected share of
   wrong ones among them at 10 % (conformal selection, over all pictures that are judged together).
@@ -69,7 +69,7 @@ class Settings:
     """
 
     level: float = 0.9
-    alpha: float = 0.05
+    alpha: float = 0.02  # an attribute that no brain sees is to be flagged in more than 95 of 100
     false_discovery_rate: float = 0.1
     n_permutations: int = 999
     n_samples: int = 32

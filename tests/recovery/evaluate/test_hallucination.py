@@ -16,7 +16,7 @@ from braindec.evaluate.hallucination_readouts import attribute
 from braindec.types import Embeddings
 
 N_TRAIN, N_CALIBRATION, N_TEST, N_DIMS = 400, 150, 60, 8
-SETTINGS = meter.Settings(n_permutations=99, n_samples=24, n_prior=300)
+SETTINGS = meter.Settings(n_permutations=99, alpha=0.05, n_samples=24, n_prior=300)
 WORDS = np.array(["red", "green", "blue", "pink"])
 WORLDS = 24
 

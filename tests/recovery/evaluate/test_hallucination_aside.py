@@ -24,7 +24,7 @@ from braindec.types import Embeddings
 pytestmark = pytest.mark.slow
 KEY = "sub-01_fmri"
 N_TRAIN, N_ASIDE, N_TEST, N_DIMS, N_VOXELS, N_WORLDS = 48, 80, 100, 6, 60, 20
-SETTINGS = meter.Settings(n_permutations=99, n_samples=1, n_prior=64)
+SETTINGS = meter.Settings(n_permutations=99, alpha=0.05, n_samples=1, n_prior=64)
 DECODER = Settings(
     adapter=linear_adapter.Config(shared_dim=N_DIMS), backbone=linear.Config(), loss=mse.Config(), fit="closed_form",
     n_folds=2, calibrate=False,

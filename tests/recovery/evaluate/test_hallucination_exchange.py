@@ -13,7 +13,7 @@ from braindec.evaluate.hallucination_readouts import attribute
 from braindec.types import Embeddings
 
 N_TRAIN, N_CALIBRATION, N_TEST, N_DIMS, N_WORLDS = 220, 150, 300, 60, 12
-SETTINGS = meter.Settings(n_permutations=19)
+SETTINGS = meter.Settings(n_permutations=19, alpha=0.05)
 
 
 def coverage(noise: float, calibration_noise: float, *, crossed: bool) -> float:

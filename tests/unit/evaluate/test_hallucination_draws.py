@@ -31,7 +31,7 @@ from braindec.losses import mse
 from braindec.priors import diffusion, ridge
 
 PRIORS = {"none": None, "ridge": ridge.Config(), "diffusion": diffusion.Config(width=16, depth=1, heads=2)}
-TOLD = meter.Settings(n_samples=4, n_prior=20, n_permutations=99)
+TOLD = meter.Settings(n_samples=4, n_prior=20, n_permutations=99, alpha=0.05)
 
 
 def settings(prior) -> Settings:
