@@ -75,6 +75,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--gallery", type=Path, default=None, help="of the index: one that an earlier run left there"
     )
+    parser.add_argument(
+        "--index", type=Path, default=None, help="one that an earlier run left; it is not built again"
+    )
     parser.add_argument("--out", type=Path, default=None)
     return parser.parse_args()
 
@@ -158,8 +161,11 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
     settings = gallery_index.Config(**asked_for)
     made, written = written_or_found(folder, n, options)
     clock = time.perf_counter()
-    index = gallery_index.build(made, folder / "index", settings)
-    built = time.perf_counter() - clock
+    if options.index is None:
+        index = gallery_index.build(made, folder / "index", settings)
+        built: float | None = round(time.perf_counter() - clock, 1)
+    else:
+        index, built = gallery_index.open_index(made, options.index), None
     asked, own = queries(made, BATCH)
     exact_runs, exact = timed(lambda: made.top_k(asked, K, compared(asked)), 1)
     rows = []
@@ -167,7 +173,7 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
         asking = index.with_(n_probed=n_probed, n_listed=n_listed)
         runs, found = timed(lambda asking=asking: asking.top_k(asked, K, compared(asked)), options.repeats)
         rows.append({
-            "n_probed": n_probed, "n_listed_a_shard": n_listed, **runs,
+            "n_probed": n_probed, "n_listed": n_listed, **runs,
             "milliseconds_a_query": round(1000 * runs["seconds_a_batch"] / BATCH, 2),
             "recall_at_10": round(gallery_index.recall(found[1], exact[1]), 4),
             "own_row_among_k": share_found(found[1], own),
@@ -175,9 +181,10 @@ def index_part(folder: Path, n: int, options: argparse.Namespace) -> dict[str, A
     return {
         "n": n, "dim": options.dim, "batch": BATCH, "k": K, "precision": made.precision, "n_shards": len(made.shards),
         "settings": vars(settings), "asked": rows, "exact_seconds_a_batch": exact_runs["seconds_a_batch"],
-        "own_row_among_k_exact": share_found(exact[1], own), "index_gb": round(disk(folder / "index") / 1e9, 3),
-        "gallery_gb": round(disk(made.folder) / 1e9, 2), "seconds_to_write": written,
-        "seconds_to_build": round(built, 1), "peak_memory_gb": peak(),
+        "own_row_among_k_exact": share_found(exact[1], own),
+        "index_gb": round(disk(options.index or folder / "index") / 1e9, 3),
+        "gallery_gb": round(disk(made.folder) / 1e9, 2), "seconds_to_write": written, "seconds_to_build": built,
+        "peak_memory_gb": peak(),
     }  # fmt: skip
 
 
@@ -197,7 +204,7 @@ def written_or_found(folder: Path, n: int, options: argparse.Namespace) -> tuple
 
 
 def asked_with(settings: Any) -> list[tuple[int, int]]:
-    """(rows listed of a shard, cells looked at): a fifth of the rows and all, a quarter of the cells and four times."""
+    """(rows listed, cells looked at): a fifth of the rows and all, a quarter of the cells and four times."""
     listed = sorted({max(K, settings.n_listed // 5), settings.n_listed})
     most = min(4 * settings.n_probed, settings.n_cells)
     probed = sorted({max(1, settings.n_probed // 4), settings.n_probed, most})
@@ -237,7 +244,9 @@ def arithmetic(values: dict[str, Any]) -> dict[str, Any]:
         out |= {
             "index_gb": round(one["index_gb"] * times, 1),
             "gallery_gb_bfloat16": round(one["gallery_gb"] * times),
-            "hours_to_build": round(one["seconds_to_build"] * times / 3600, 1),
+            "hours_to_build": round(one["seconds_to_build"] * times / 3600, 1)
+            if one["seconds_to_build"]
+            else None,
             "milliseconds_a_query": round(best["milliseconds_a_query"] * times, 1),
             "holds_if": "cells grow with the gallery no faster than here; recall at that size is not known",
         }
@@ -251,7 +260,7 @@ def arithmetic(values: dict[str, Any]) -> dict[str, Any]:
 def _asked() -> str:
     """The command line without places of this machine."""
     words = sys.argv[1:]
-    places = [i for i, word in enumerate(words) if word in ("--folder", "--gallery", "--out")]
+    places = [i for i, word in enumerate(words) if word in ("--folder", "--gallery", "--index", "--out")]
     return " ".join(word for i, word in enumerate(words) if i not in places and i - 1 not in places)
 
 

@@ -42,7 +42,7 @@ class Config:
     n_probed : int
         Cells that a query looks at.
     n_listed : int
-        Rows of the shortlist of each shard that are compared exactly.
+        Rows of a query's shortlist, those nearest by their codes in all shards, that are compared exactly.
     seed : int
     """
 
@@ -51,7 +51,7 @@ class Config:
     n_cells: int = 2048
     n_training: int = 100_000
     n_probed: int = 32
-    n_listed: int = 200
+    n_listed: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,15 +72,20 @@ class Index:
     shards: tuple[Any, ...]
 
     def shortlist(self, directions: Tensor) -> np.ndarray:
-        """Rows (n, n_shards * n_listed) that may be near, -1 where a shard's cells held fewer."""
+        """Rows (n, n_listed) that may be near, -1 where the cells held fewer: codes are the same in all shards."""
         faiss = _faiss()
         queries = np.ascontiguousarray(torch.nn.functional.normalize(directions, dim=1).numpy())
-        found = []
+        n = self.settings.n_listed
+        nearest = np.full((len(queries), n), np.inf, dtype=np.float32)
+        listed = np.full((len(queries), n), -1, dtype=np.int64)
         for start, shard in zip(self.starts, self.shards, strict=True):
             faiss.extract_index_ivf(shard).nprobe = self.settings.n_probed
-            _, rows = shard.search(queries, self.settings.n_listed)
-            found.append(np.where(rows < 0, -1, rows + start))
-        return np.concatenate(found, axis=1)
+            distances, rows = shard.search(queries, n)
+            both = np.concatenate([nearest, np.where(rows < 0, np.inf, distances)], axis=1)
+            best = np.argsort(both, axis=1, kind="stable")[:, :n]  # at equal distance the lower row
+            named = np.concatenate([listed, np.where(rows < 0, -1, rows + start)], axis=1)
+            nearest, listed = (np.take_along_axis(x, best, axis=1) for x in (both, named))
+        return listed
 
     def top_k(
         self, directions: Tensor, k: int, exact: Callable[[np.ndarray], Tensor]

@@ -40,8 +40,8 @@ def test_the_index_is_measured_against_the_exact_search(repository, tmp_path):
              "--n-dims", "16", "--n-codes", "8")  # fmt: skip
     found = run(repository, tmp_path / "gallery.json", *sizes)
     asked = found["index"]["asked"]
-    for listed in sorted({row["n_listed_a_shard"] for row in asked}):
-        recalls = [row["recall_at_10"] for row in asked if row["n_listed_a_shard"] == listed]
+    for listed in sorted({row["n_listed"] for row in asked}):
+        recalls = [row["recall_at_10"] for row in asked if row["n_listed"] == listed]
         assert recalls == sorted(recalls)
     assert recalls[-1] > 0.9
     assert found["arithmetic"]["not_measured"] and found["arithmetic"]["n"] == 100_000_000

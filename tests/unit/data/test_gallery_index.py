@@ -71,6 +71,17 @@ def test_every_row_lies_in_the_index_once_and_row_0_is_a_row_like_any_other(gall
     assert rows[:, 0].tolist() == [0, 1, 1500, N - 1] and torch.allclose(values, torch.ones(4, 1))
 
 
+@pytest.mark.slow
+def test_a_shortlist_holds_those_that_codes_call_nearest_in_any_shard(index, queries):
+    few, many = (index.with_(n_probed=16, n_listed=n).shortlist(queries) for n in (7, 200))
+    assert few.shape == (30, 7)
+    assert np.array_equal(few, many[:, :7])
+    shard = np.searchsorted(index.starts, few, side="right")
+    assert (
+        len(index.starts) > 1 and min(len(np.unique(row)) for row in shard.T) > 1
+    )  # not the first shard's alone
+
+
 def test_recall_is_the_share_of_the_exact_rows():
     exact = torch.tensor([[1, 2], [3, 4]])
     assert gallery_index.recall(torch.tensor([[2, 9], [4, 3]]), exact) == 0.75
