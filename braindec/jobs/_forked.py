@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+_ENDING = (signal.SIGTERM, signal.SIGUSR1)
 _task: Callable[[int], Any] | None = None  # what a forked process finds of its parent
 
 
@@ -30,11 +31,21 @@ class _Parallel(Parallel):
 class _Process(ForkProcess):
     """One thread and no handlers: processes fill the machine together, and a forked OpenMP pool would hang."""
 
+    def start(self) -> None:
+        """Forks; what comes meanwhile waits until the new process has handlers of its own."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def run(self) -> None:
         """What multiprocessing calls in the new process."""
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            # The command's own handlers raise; a process that waits for work may swallow that, and its pool wait on.
+        for number in _ENDING:
+            # The command's own handlers raise; a process that begins, or waits for work, may swallow that, and its
+            # pool wait on.
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         torch.set_num_threads(1)
         threadpool_limits(1)  # numpy's and scipy's BLAS
         super().run()
