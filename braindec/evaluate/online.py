@@ -15,7 +15,7 @@ from braindec import checks, seeding
 from braindec.evaluate.measures import protocol_named
 from braindec.metrics.online import SECONDS_A_MINUTE, information_transfer_rate, mean_recall, normalised_mcc
 from braindec.protocols import Windows
-from braindec.stats.intervals import t_interval
+from braindec.stats.intervals import log_odds_interval, t_interval
 from braindec.stats.permutation import p_value
 from braindec.types import Recording, Score, Table
 
@@ -93,9 +93,10 @@ def pseudo_online(
 
     Notes
     -----
-    normalised_mcc's interval is a jackknife over blocks (an event with the idle time before it): windows overlap and
-    are no samples of their own. information_transfer_rate takes one decision a window length. detection_latency_s is a
-    median over detected events; `details` says how many were not, and how long an answer takes to compute.
+    Intervals come from a jackknife over blocks (an event with the idle time before it), on log-odds: windows overlap and
+    are no samples of their own. information_transfer_rate takes one decision a window length, and its limits are those
+    of the mean recall, as bits. detection_latency_s is a median over detected events; `details` says how many were not,
+    and how long an answer takes to compute.
     """
     rules = protocol_named(protocol)
     if rules.windows is None:
@@ -286,11 +287,15 @@ def _scores(
     mcc = _jackknifed(lambda keep: _mcc(made[keep], truth[keep]), block)
     decisions = SECONDS_A_MINUTE / windows.length_s
 
-    def rate(keep: np.ndarray) -> float:
-        recall = mean_recall(made[keep].argmax(1), truth[keep], made.shape[1])
-        return information_transfer_rate(recall, made.shape[1], decisions)
+    def recall(keep: np.ndarray) -> float:
+        return mean_recall(made[keep].argmax(1), truth[keep], made.shape[1])
 
-    bits, n = _jackknifed(rate, block), len(np.unique(block))
+    # The rate never falls as the recall rises: its limits are those of the recall.
+    rate, low, high = (
+        information_transfer_rate(share, made.shape[1], decisions)
+        for share in (recall(np.ones(len(truth), bool)), *_jackknifed(recall, block))
+    )
+    n = len(np.unique(block))
     drawn = float(null.mean()) if len(null) else 0.5
     p = p_value(float(parts.mean()), null, "greater") if len(null) >= MIN_REFITS else None
     detected = latency[~np.isnan(latency)]
@@ -305,7 +310,7 @@ def _scores(
     return (
         Score("normalised_mcc", *told, float(parts.mean()), mcc, 0.5, drawn, n, p=p, null_n=len(null),
               per_sample=parts, details=about),
-        Score("information_transfer_rate", *told, rate(np.ones(len(truth), bool)), bits, 0.0, 0.0, n,
+        Score("information_transfer_rate", *told, rate, (low, high), 0.0, 0.0, n,
               details={"unit": "bits/min", "mind": wolpaw}),
     )  # fmt: skip
 
@@ -315,8 +320,8 @@ def _mcc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _jackknifed(statistic: Callable[[np.ndarray], float], block: np.ndarray) -> tuple[float, float]:
-    """95 % interval of a statistic of some rows (bool array), whole blocks left out one at a time."""
-    found = t_interval(*_jackknife_error(statistic, block))
+    """95 % interval of a share of some rows (bool array), inside [0, 1]; whole blocks are left out one at a time."""
+    found = log_odds_interval(*_jackknife_error(statistic, block))
     return float(found.low), float(found.high)
 
 

@@ -18,7 +18,7 @@ from braindec.evaluate.systems import System
 from braindec.maths import nearest
 from braindec.metrics import Metric
 from braindec.protocols import MINIATURE, Protocol
-from braindec.stats.intervals import subject_interval
+from braindec.stats.intervals import proportion_interval
 from braindec.stats.pools import drawn_top1, published_interval
 from braindec.stats.scoring import summarise
 from braindec.types import Embeddings, Score, Trials
@@ -199,9 +199,9 @@ def _shares(
         )
         shares = np.array([values[names == name].mean() for name in np.unique(names)])
         if len(shares) > 1:
-            found = subject_interval(shares)
-            limits = (float(found.interval.low), float(found.interval.high))
-            return Measured(metric.name, found.mean, limits, chance, len(shares), "higher", shares)
+            among = proportion_interval(shares)
+            limits = (float(among.low), float(among.high))
+            return Measured(metric.name, float(shares.mean()), limits, chance, len(shares), "higher", shares)
     units = np.array(queries.ids) if len(set(queries.ids)) < len(queries.ids) else None
     told = summarise(values, chance, generator=np.random.default_rng(0), kind="proportion", units=units)
     limits = (float(told.interval.low), float(told.interval.high))

@@ -99,7 +99,7 @@ def drawn_top1(similarity: ArrayLike, pool: int, n_draws: int, seed: int) -> Dra
 
 
 def published_interval(shares: ArrayLike, level: float = 0.95) -> Interval:
-    """Mean +- 1.96 standard errors over draws, as published.
+    """Mean +- 1.96 standard errors over draws, as published, as far as a share goes.
 
     It says how well the draws know their own limit, nothing of other images or another brain: more draws shrink it to
     zero width. Shown only beside a score that is marked as published.
@@ -107,4 +107,4 @@ def published_interval(shares: ArrayLike, level: float = 0.95) -> Interval:
     values = as_float64("shares", shares, ("draw",))
     half = float(stats.norm.ppf((1 + level) / 2) * values.std() / np.sqrt(len(values)))
     centre = float(values.mean())
-    return Interval(centre - half, centre + half, level, "normal_over_draws")
+    return Interval(max(0.0, centre - half), min(1.0, centre + half), level, "normal_over_draws")

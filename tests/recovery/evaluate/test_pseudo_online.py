@@ -69,6 +69,15 @@ def test_without_a_planted_answer_the_score_is_at_chance_and_no_bits_get_through
     assert sum(s[0].interval[0] <= 0.5 <= s[0].interval[1] for s in values) >= 6
 
 
+@pytest.mark.parametrize("effect", [0.0, 0.4, 4.0])
+def test_intervals_hold_the_value_and_nothing_that_cannot_be(effect):
+    mcc, rate = judged(effect).scores
+    most = information_transfer_rate(1.0, 3, 60 / WINDOWS.length_s)
+    for score, highest in ((mcc, 1.0), (rate, most)):
+        low, high = score.interval
+        assert 0.0 <= low <= score.value <= high <= highest and low < high
+
+
 def test_always_idle_is_chance_however_rare_events_are():
     def idle(windows, labels):
         return lambda new: np.tile([1.0, 0.0, 0.0], (len(new), 1))

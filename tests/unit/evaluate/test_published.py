@@ -20,6 +20,7 @@ from braindec.evaluate.reconstructions import Reconstructions
 from braindec.evaluate.scoring import judge, scores_of
 from braindec.evaluate.systems import centred_cosine
 from braindec.protocols import Pictures
+from braindec.stats.pools import published_interval
 from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
 N_DIMS = 6
@@ -175,6 +176,21 @@ def test_segments_are_averaged_by_recording_as_published():
     expected = [hit[trials.table["run"] == run].mean() for run in range(4)]
     assert theirs["segment_retrieval_top1"].value == pytest.approx(np.mean(expected), abs=1e-9)
     assert theirs["segment_retrieval_top1"].n == 4
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.35, 30.0])
+def test_an_interval_over_few_recordings_is_one_of_shares(noise):
+    dataset, embeddings = seen(30, 2, "stimulus", noise=noise, n_runs=2)
+    found, _ = judged("segment_retrieval", dataset, embeddings)
+    theirs = found.published["segment_retrieval_as_published_by_brainmagick"]["sub-01_fmri"]
+    for measured in theirs.values():
+        low, high = measured.interval
+        assert 0.0 <= low <= measured.value <= high <= 1.0 and low < high
+
+
+def test_an_interval_over_draws_of_pools_ends_where_shares_end():
+    shares = np.array([1.0] * 9 + [0.99])
+    assert published_interval(shares).high == 1.0 and published_interval(1 - shares).low == 0.0
 
 
 def test_protocols_without_a_published_variant_get_no_further_rows(planted):
