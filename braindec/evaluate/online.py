@@ -93,7 +93,7 @@ def pseudo_online(
 
     Notes
     -----
-    Intervals come from a jackknife over blocks (an event with the idle time before it), on log-odds: windows overlap and
+    Intervals come from a jackknife over blocks (an event and the idle time before it), on log-odds: windows overlap and
     are no samples of their own. information_transfer_rate takes one decision a window length, and its limits are those
     of the mean recall, as bits. detection_latency_s is a median over detected events; `details` says how many were not,
     and how long an answer takes to compute.
