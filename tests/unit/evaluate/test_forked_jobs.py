@@ -81,12 +81,13 @@ def test_a_refit_that_asks_for_refits_makes_them_itself():
     assert refits(inner, 2) == [True, True]
 
 
-# A process of its own: in a fork of a test runner, hooks that others have set (hypothesis' on garbage collection) may
-# swallow the error that a handler raises.
+# What a shell starts in the background ignores Ctrl-C, and so would whatever tests start there.
 FOREVER = """
-import os, sys, time
+import os, signal, sys, time
 from braindec import stopping
 from braindec.evaluate import jobs
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def task(number):
     open(f"{sys.argv[1]}-{os.getpid()}", "w").close()
