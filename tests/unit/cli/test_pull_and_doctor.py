@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,6 +157,20 @@ def test_the_doctor_names_what_is_missing_and_fails(monkeypatch, capsys):
     assert cli.main(["doctor"]) == 2
     said = capsys.readouterr().out
     assert "h5py             MISSING" in said and "out of reach, HF_HUB_OFFLINE is set" in said
+
+
+EXTRAS = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"][
+    "optional-dependencies"
+]
+TOOLS = ("docs", "dev")  # of whoever works on braindec: one package stands for all
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_doctor_knows_every_extra_and_what_it_brings(extra):
+    listed = {of for of, note in _doctor.PACKAGES.values() if f"'braindec[{extra}]'" in note}
+    brought = {re.split(r"[\[<>=~!; ]", line)[0] for line in EXTRAS[extra]}
+    assert listed and listed <= brought
+    assert listed == brought or extra in TOOLS
 
 
 def test_the_doctor_shows_what_is_set_and_no_secret(monkeypatch, capsys):
