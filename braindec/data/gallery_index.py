@@ -3,12 +3,15 @@
 Needs faiss (extra `faiss`). Rows are scaled to unit length, reduced to their principal components, sorted into cells
 around centroids (IVF) and kept as one byte for each few dims (PQ; Jégou et al. 2011, doi:10.1109/TPAMI.2010.57). A
 query looks at the cells nearest to it. What it returns may lack some of the nearest: `recall` measures how many.
+
+Components, centroids and codes are learnt once and lie in one file; the cells' rows lie in others, a million each, that
+are mapped. A query is reduced and finds its cells once, and looks at them through all files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,10 @@ from braindec import checks, config, store
 from braindec.data.gallery import Gallery
 
 INDEX = "index.json"
-FORMAT = 1
+FORMAT = 2
+LEARNT = "learnt.faiss"
+BLOCK = 16_384  # rows coded at once, counted from row 0: codes do not depend on how rows are cut into files
+ROWS = 64 * BLOCK  # of a file, which is held in memory while it is filled: 75 MB of 64 bytes a row
 WAY_OUT = "Build it with braindec.data.gallery_index.build(gallery, folder, ...)."
 
 
@@ -42,7 +48,7 @@ class Config:
     n_probed : int
         Cells that a query looks at.
     n_listed : int
-        Rows of a query's shortlist, those nearest by their codes in all shards, that are compared exactly.
+        Rows of a query's shortlist, those nearest by their codes, that are compared exactly.
     seed : int
     """
 
@@ -64,28 +70,19 @@ class Config:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Maps of the files that `build` wrote; cells are read as they are looked at."""
+    """What `build` learnt, and maps of the files that it wrote; cells are read as they are looked at."""
 
     gallery: Gallery
     settings: Config
-    starts: tuple[int, ...]  # number of the first row of each shard
-    shards: tuple[Any, ...]
+    searched: Any  # what was learnt, over the lists of all files
+    lists: tuple[Any, ...]  # of each file, and last all of them as one; faiss keeps none of them alive
 
     def shortlist(self, directions: Tensor) -> np.ndarray:
-        """Rows (n, n_listed) that may be near, -1 where the cells held fewer: codes are the same in all shards."""
-        faiss = _faiss()
-        queries = np.ascontiguousarray(torch.nn.functional.normalize(directions, dim=1).numpy())
-        n = self.settings.n_listed
-        nearest = np.full((len(queries), n), np.inf, dtype=np.float32)
-        listed = np.full((len(queries), n), -1, dtype=np.int64)
-        for start, shard in zip(self.starts, self.shards, strict=True):
-            faiss.extract_index_ivf(shard).nprobe = self.settings.n_probed
-            distances, rows = shard.search(queries, n)
-            both = np.concatenate([nearest, np.where(rows < 0, np.inf, distances)], axis=1)
-            best = np.argsort(both, axis=1, kind="stable")[:, :n]  # at equal distance the lower row
-            named = np.concatenate([listed, np.where(rows < 0, -1, rows + start)], axis=1)
-            nearest, listed = (np.take_along_axis(x, best, axis=1) for x in (both, named))
-        return listed
+        """Rows (n, n_listed) that may be near, -1 where the cells held fewer."""
+        queries = torch.nn.functional.normalize(directions, dim=1).numpy()
+        _faiss().extract_index_ivf(self.searched).nprobe = self.settings.n_probed
+        _, rows = self.searched.search(np.ascontiguousarray(queries), self.settings.n_listed)
+        return np.asarray(rows)
 
     def top_k(
         self, directions: Tensor, k: int, exact: Callable[[np.ndarray], Tensor]
@@ -127,11 +124,11 @@ class Index:
         """The same files, asked with another `n_probed` or `n_listed`."""
         for name in changes:
             checks.one_of("setting of a query", name, ("n_probed", "n_listed"))
-        return Index(self.gallery, Config(**asdict(self.settings) | changes), self.starts, self.shards)
+        return replace(self, settings=replace(self.settings, **changes))
 
 
 def build(gallery: Gallery, folder: str | Path, settings: Config = Config()) -> Index:
-    """Learns an index, fills it shard by shard and writes it.
+    """Learns an index, fills it file by file and writes it.
 
     Raises
     ------
@@ -150,18 +147,23 @@ def build(gallery: Gallery, folder: str | Path, settings: Config = Config()) -> 
             f"an index of {settings.n_cells} cells needs as many rows, the gallery has {len(gallery)}; it is small "
             "enough to be searched exactly."
         )
-    empty = _learnt(gallery, settings)
-    files, start = [], 0
-    for number, shard in enumerate(gallery.shards):
-        filled = faiss.clone_index(empty)
-        n = len(shard.coarse)
-        for low in range(start, start + n, 16_384):
-            filled.add(_rows(gallery, np.arange(low, min(low + 16_384, start + n))))
-        path = folder / f"index-{number:05d}.faiss"
-        faiss.write_index(filled, str(path))
-        files.append({"file": path.name, "start": start, "sha256": store.sha256_of(path)})
-        start += n
-    content = {"format": FORMAT, "settings": config.to_json(settings), "n": start, "shards": files}
+    learnt = _learnt(gallery, settings)
+    faiss.write_index(learnt, str(folder / LEARNT))
+    names = [LEARNT]
+    for start in range(0, len(gallery), ROWS):
+        stop = min(start + ROWS, len(gallery))
+        for low in range(start, stop, BLOCK):
+            rows = np.arange(low, min(low + BLOCK, stop))
+            learnt.add_with_ids(_rows(gallery, rows), rows)
+        names.append(f"lists-{start // ROWS:05d}.faiss")
+        _write_lists(learnt, folder / names[-1])
+        learnt.reset()
+    content = {
+        "format": FORMAT,
+        "settings": config.to_json(settings),
+        "n": len(gallery),
+        "files": [{"file": name, "sha256": store.sha256_of(folder / name)} for name in names],
+    }
     store.write_json(folder / INDEX, content)
     return open_index(gallery, folder)
 
@@ -172,20 +174,41 @@ def open_index(gallery: Gallery, folder: str | Path) -> Index:
     Raises
     ------
     DataFileError
-        If it is of another gallery, or a file is damaged.
+        If it is of another gallery or format, or a file is damaged.
     """
     faiss, folder = _faiss(), Path(folder)
     content = store.read_json(folder / INDEX, WAY_OUT)
-    if content.get("format") != FORMAT or content.get("n") != len(gallery):
+    if content.get("format") != FORMAT:
+        raise checks.DataFileError(
+            folder / INDEX, f"has format {content.get('format')}, this version reads {FORMAT}", WAY_OUT
+        )
+    if content.get("n") != len(gallery):
         raise checks.DataFileError(folder / INDEX, "is no index of this gallery", WAY_OUT)
-    shards = []
-    for shard in content["shards"]:
-        path = folder / Path(shard["file"]).name
-        if not path.is_file() or store.sha256_of(path) != shard["sha256"]:
+    paths = [folder / Path(file["file"]).name for file in content["files"]]
+    for path, file in zip(paths, content["files"], strict=True):
+        if not path.is_file() or store.sha256_of(path) != file["sha256"]:
             raise checks.DataFileError(path, "is missing or damaged", WAY_OUT)
-        shards.append(faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY))
-    settings = Config(**content["settings"])
-    return Index(gallery, settings, tuple(s["start"] for s in content["shards"]), tuple(shards))
+    searched = faiss.read_index(str(paths[0]))
+    lists = _mapped(paths[1:])
+    faiss.extract_index_ivf(searched).replace_invlists(lists[-1], False)
+    return Index(gallery, Config(**content["settings"]), searched, lists)
+
+
+def _write_lists(filled: Any, path: Path) -> None:
+    faiss = _faiss()
+    # Closed with the function's end, before the file is hashed: the writer has no other way.
+    faiss.write_InvertedLists(faiss.extract_index_ivf(filled).invlists, faiss.FileIOWriter(str(path)))
+
+
+def _mapped(paths: list[Path]) -> tuple[Any, ...]:
+    """The lists of each file, and last all of them as one."""
+    faiss = _faiss()
+    flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
+    lists = [faiss.read_InvertedLists(faiss.FileIOReader(str(path)), flags) for path in paths]
+    pointers = faiss.InvertedListsPtrVector()
+    for one in lists:
+        pointers.push_back(one)
+    return (*lists, faiss.HStackInvertedLists(pointers.size(), pointers.data()))
 
 
 def recall(found: Tensor, exact: Tensor) -> float:

@@ -72,14 +72,48 @@ def test_every_row_lies_in_the_index_once_and_row_0_is_a_row_like_any_other(gall
 
 
 @pytest.mark.slow
-def test_a_shortlist_holds_those_that_codes_call_nearest_in_any_shard(index, queries):
-    few, many = (index.with_(n_probed=16, n_listed=n).shortlist(queries) for n in (7, 200))
-    assert few.shape == (30, 7)
-    assert np.array_equal(few, many[:, :7])
-    shard = np.searchsorted(index.starts, few, side="right")
-    assert (
-        len(index.starts) > 1 and min(len(np.unique(row)) for row in shard.T) > 1
-    )  # not the first shard's alone
+def test_a_shortlist_is_that_of_one_index_in_memory(gallery, index, queries):
+    alone = gallery_index._learnt(gallery, SMALL)
+    alone.add(gallery_index._rows(gallery, np.arange(N)))
+    faiss = pytest.importorskip("faiss")
+    for n_probed, n_listed in ((1, 7), (4, 40), (16, 200)):
+        faiss.extract_index_ivf(alone).nprobe = n_probed
+        _, expected = alone.search(torch.nn.functional.normalize(queries, dim=1).numpy(), n_listed)
+        assert np.array_equal(index.with_(n_probed=n_probed, n_listed=n_listed).shortlist(queries), expected)
+
+
+def test_however_rows_are_cut_the_same_are_listed_and_their_files_are_mapped_and_small(
+    gallery, index, queries, tmp_path, monkeypatch
+):
+    faiss = pytest.importorskip("faiss")
+    expected = index.shortlist(queries)
+    ids, values = gallery.ids(np.arange(N)), gallery.values(np.arange(N))
+    monkeypatch.setattr(gallery_index, "BLOCK", 250)
+    for shard_rows, rows_of_file in ((700, 1000), (N, 500)):
+        monkeypatch.setattr(gallery_index, "ROWS", rows_of_file)
+        cut = galleries.write(tmp_path / f"{shard_rows}", [(ids, values)], space="toy", shard_rows=shard_rows)
+        folder = tmp_path / f"index-{shard_rows}"
+        found = gallery_index.build(cut, folder, SMALL)
+        assert np.array_equal(found.shortlist(queries), expected)
+        *lists, _ = found.lists
+        assert len(lists) == N // rows_of_file
+        for one in lists:
+            assert isinstance(one, faiss.OnDiskInvertedLists)  # a map
+            assert sum(one.list_size(i) for i in range(SMALL.n_cells)) == rows_of_file
+        own = sum(path.stat().st_size for path in folder.glob("lists-*"))
+        assert own < N * (SMALL.n_codes + 8) + len(lists) * (
+            8 * SMALL.n_cells + 200
+        )  # nothing learnt is among them
+
+
+def test_a_query_finds_its_cells_once_for_all_files(gallery, queries, tmp_path, monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    monkeypatch.setattr(gallery_index, "BLOCK", 250)
+    monkeypatch.setattr(gallery_index, "ROWS", 500)
+    index = gallery_index.build(gallery, tmp_path / "index", SMALL)
+    faiss.cvar.indexIVF_stats.reset()
+    index.shortlist(queries)
+    assert faiss.cvar.indexIVF_stats.nlist == len(queries) * SMALL.n_probed
 
 
 def test_recall_is_the_share_of_the_exact_rows():
@@ -102,11 +136,19 @@ def test_a_damaged_index_and_one_of_another_gallery_are_refused(gallery, built, 
     with pytest.raises(ConfigError, match="small"):
         gallery_index.build(small, tmp_path / "none", SMALL)
     folder = shutil.copytree(built, tmp_path / "copy")
-    file = folder / "index-00001.faiss"
+    file = folder / "lists-00000.faiss"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(DataFileError, match="index-00001"):
+    with pytest.raises(DataFileError, match="lists-00000"):
+        gallery_index.open_index(gallery, folder)
+
+
+def test_an_index_of_an_earlier_format_is_told_in_one_line(gallery, built, tmp_path):
+    folder = shutil.copytree(built, tmp_path / "earlier")
+    file = folder / gallery_index.INDEX
+    file.write_text(file.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(DataFileError, match=r"has format 1, this version reads 2.*Build it with"):
         gallery_index.open_index(gallery, folder)
 
 
