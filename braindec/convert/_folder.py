@@ -14,6 +14,9 @@ from braindec.convert._checkpoint import Checkpoint
 from braindec.convert._design import CONFIG, FORMAT, KIND, Converted, from_json
 from braindec.convert._keys import Reading
 from braindec.convert._report import Report, write_report
+from braindec.data.damage import reading
+from braindec.decoder.bounded import Bounded
+from braindec.decoder.saving import check_same_weights, size_of_weights
 
 REPORT = "report.md"
 MAKE_IT = "Make it with: braindec convert NAME CHECKPOINT --out DIR"
@@ -42,15 +45,19 @@ def load(folder: str | Path) -> Converted:
     FileNotFoundError
         If there is no such folder.
     DataFileError
-        If a file was changed or damaged, or the weights are not exactly this model's.
+        If a file was changed or damaged, config.json describes far more than the weights hold, or they are not exactly
+        this model's.
     """
     folder = checks.existing_folder(folder, MAKE_IT)
     data = store.read_json(folder / CONFIG, MAKE_IT)
     if not isinstance(data, dict) or data.get("kind") != KIND or data.get("format") != FORMAT:
         raise checks.DataFileError(folder / CONFIG, f"is not of a {KIND} of format {FORMAT}", MAKE_IT)
     hub.verify(folder)
-    converted = from_json(data["design"]).build_unfilled()
-    _load_weights(hub.weights_of(folder), converted)
+    weights = hub.weights_of(folder)
+    with reading(folder / CONFIG, way_out=MAKE_IT):
+        with Bounded(folder / CONFIG, *size_of_weights(weights)):
+            converted = from_json(data["design"]).build_unfilled()
+        _load_weights(weights, converted)
     return converted
 
 
@@ -74,8 +81,6 @@ def _fill(reading: Reading, source: Checkpoint, folder: Path, out: Path) -> Repo
 
 def _load_weights(path: Path, converted: Converted) -> None:
     from safetensors.torch import load_file
-
-    from braindec.decoder.saving import check_same_weights
 
     module = converted.module
     tensors = load_file(path)

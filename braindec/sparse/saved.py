@@ -92,8 +92,8 @@ def load(folder: str | Path) -> SparseAutoencoder:
         If either file is missing.
     DataFileError
         If the configuration names something that is not read here (another architecture, a normalisation that was not
-        folded into the weights), if tensors are missing, unexpected or of another shape, or if the weights are not
-        those that were written with this configuration.
+        folded into the weights), if tensors are missing, unexpected or of another shape (the atoms' before memory is
+        taken for what the configuration describes), or if the weights are not those that were written with it.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -113,9 +113,13 @@ def load(folder: str | Path) -> SparseAutoencoder:
         raise checks.DataFileError(
             weights, f"is no readable safetensors file ({error})", "Copy it again."
         ) from error
-    said = _settings(path, data)
-    model = SparseAutoencoder(int(data["d_in"]), said)
-    _check(weights, tensors, model, data["architecture"])
+    said, n_dims = _settings(path, data), int(data["d_in"])
+    # Nothing that is built is larger than the atoms: asked before memory is taken.
+    atoms = {name: tensor for name, tensor in tensors.items() if name == "W_dec"}
+    _check(weights, atoms, {"W_dec": (said.n_latents, n_dims)})
+    model = SparseAutoencoder(n_dims, said)
+    named = _named(model, data["architecture"])
+    _check(weights, tensors, {name: tuple(value.shape) for name, value in named.items()})
     _fill_(model, tensors, data, path)
     return model.eval()
 
@@ -171,8 +175,7 @@ def _refuse(path: Path, data: Mapping[str, Any], key: str, allowed: tuple[Any, .
         raise checks.DataFileError(path, f"says {key} {data[key]!r}, which is not read", way_out)
 
 
-def _check(path: Path, tensors: Mapping[str, Tensor], model: SparseAutoencoder, architecture: str) -> None:
-    wanted = {name: tuple(value.shape) for name, value in _named(model, architecture).items()}
+def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:
     lines = [f"missing: {k} {wanted[k]}" for k in sorted(wanted.keys() - tensors.keys())]
     lines += [f"unexpected: {k} {tuple(tensors[k].shape)}" for k in sorted(tensors.keys() - wanted.keys())]
     lines += [

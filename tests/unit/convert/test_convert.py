@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from braindec import checks, cli
+from braindec import checks, cli, hub
 from braindec.convert import FORMATS, convert, load, open_checkpoint
 
 MEGABYTE = 1 << 20
@@ -216,6 +216,26 @@ def test_a_changed_folder_is_refused(tmp_path, tensors, name):
     content[-20] ^= 1
     (tmp_path / "out" / name).write_bytes(content)
     with pytest.raises(ValueError, match=name):
+        load(tmp_path / "out")
+
+
+HUGE = {
+    "a width": (("adapter", "shared_dim"), 10**5, "describes a decoder of more than"),
+    "a depth": (("backbone", "n_blocks"), 10**7, "describes a decoder of more than"),
+    "what no number holds": (("adapter", "shared_dim"), 10**30, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_a_folder_takes_no_more_memory_than_its_weights_call_for(tmp_path, tensors, what):
+    convert("mindeye2", saved(tmp_path / "last.pth", tensors), tmp_path / "out")
+    (part, name), value, said = HUGE[what]
+    config = tmp_path / "out" / "config.json"
+    data = json.loads(config.read_text())
+    data["design"][part][name] = value
+    config.write_text(json.dumps(data))
+    hub.write_manifest(tmp_path / "out")
+    with pytest.raises(checks.DataFileError, match=f"config.json: {said}"):
         load(tmp_path / "out")
 
 

@@ -127,6 +127,23 @@ def test_other_weights_than_the_configuration_s_are_refused(tmp_path):
         saved.load(tmp_path)
 
 
+@pytest.mark.parametrize("where", ["of SAELens", "of ours", "inputs"])
+def test_no_memory_is_taken_for_more_than_the_weights_hold(where, tmp_path, monkeypatch):
+    saved.save(model(), tmp_path)
+    data = json.loads((tmp_path / saved.CONFIG).read_text())
+    if where == "of ours":
+        data["metadata"]["braindec"]["config"]["n_latents"] = 10**13
+        change(tmp_path, **data)
+    else:
+        forget_us(tmp_path)
+        change(tmp_path, **{"d_in" if where == "inputs" else "d_sae": 10**13})
+    monkeypatch.setattr(saved, "SparseAutoencoder", lambda *_: pytest.fail("it was built"))
+    with pytest.raises(
+        DataFileError, match=r"differs: W_dec is \(20, 6\), the configuration says .*10000000000000"
+    ):
+        saved.load(tmp_path)
+
+
 def test_a_missing_folder_names_the_command(tmp_path):
     with pytest.raises(FileNotFoundError, match="braindec sae fit"):
         saved.load(tmp_path / "none")
