@@ -60,6 +60,7 @@ WITHOUT_A_SPLIT = (
     "matching_units",
     "region_pictures",
     "rsa_time_course",
+    "shape_of_noise",
     "shared_response",
     "sparse_dictionaries",
     "stitching",
