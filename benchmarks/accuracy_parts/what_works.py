@@ -50,7 +50,8 @@ def page(record: Record) -> str:
 
 def markdown(record: Record) -> str:
     """All tables."""
-    parts = ["## What mattered, and what did not help\n", *_findings(record), ""]
+    parts = ["## What mattered, and what did not help\n", *_in_short(record["values"])]
+    parts += ["Regime by regime:\n", *_findings(record), ""]
     for axis in AXES:
         parts += _by_axis(record, axis)
     if record["values"]:
@@ -61,6 +62,53 @@ def markdown(record: Record) -> str:
     if record["not_measured"]:
         parts += ["## Not measured\n", *(f"- `{n}`: {why}" for n, why in record["not_measured"].items())]
     return "\n".join(parts)
+
+
+def _in_short(values: Record) -> list[str]:
+    """What holds over regimes: choices by validation, gradient steps, amount of data, known subjects, targets."""
+    ranked = {name: one for name, one in values.items() if "default" in one and len(one["order"]) > 1}
+    first = [name for name, one in ranked.items() if one["test_rank"] == 1]
+    lost = [n for n, one in ranked.items() if one["default_minus_best_other"].get("interval", (0, 0))[1] < 0]
+    out = []
+    if ranked:
+        out.append(
+            f"- What validation took was first on the test part in {len(first)} of {len(ranked)} regimes; the interval "
+            f"to the best of the others lies below 0 in {len(lost)}{_named(lost)}."
+        )
+    for system in dict.fromkeys(s for one in values.values() for s in one.get("beyond_closed_form", {})):
+        gaps = {
+            n: one["beyond_closed_form"].get(system, {})
+            for n, one in values.items()
+            if "beyond_closed_form" in one
+        }
+        ends = {n: gap["interval"] for n, gap in gaps.items() if "interval" in gap}
+        above, below = [n for n, e in ends.items() if e[0] > 0], [n for n, e in ends.items() if e[1] < 0]
+        out.append(
+            f"- `{system}` against the closed form: better in {len(above)} of {len(ends)} regimes{_named(above)}, "
+            f"worse in {len(below)}{_named(below)}, not told apart in the others."
+        )
+    out += [_along(values, axis) for axis in AXES if _with_ours(values, axis)]
+    return [*out, ""]
+
+
+def _with_ours(values: Record, axis: str) -> dict[str, Any]:
+    rows = {n: o for n, o in values.items() if o["axis"] and o["axis"][0] == axis}
+    return {n: o for n, o in rows.items() if {"ours", "closed_form"} <= set(o["systems"])}
+
+
+def _along(values: Record, axis: str) -> str:
+    """Ours and the closed form along one axis, beside the ceiling of linear decoders where there is one."""
+    told = []
+    for name, one in _with_ours(values, axis).items():
+        ours, closed = (f"{one['systems'][s][one['metric']]['value']:.2f}" for s in ("ours", "closed_form"))
+        ceiling = one.get("ceiling", {}).get("oracle_linear", {}).get(one["metric"])
+        told.append(f"`{name}` {ours}, {closed}" + ("" if ceiling is None else f" of {ceiling:.2f}"))
+    over = axis.removeprefix("of ")
+    return f"- By {over}, `ours` and the closed form, of what a linear ideal reaches: {'; '.join(told)}."
+
+
+def _named(regimes: Sequence[str]) -> str:
+    return f" ({', '.join(f'`{n}`' for n in regimes)})" if regimes else ""
 
 
 def _findings(record: Record) -> list[str]:
