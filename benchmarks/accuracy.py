@@ -33,6 +33,7 @@ from braindec import store
 
 RESULT = Path(__file__).parent / "results" / "accuracy.json"
 PAGE = Path(__file__).parents[1] / "docs" / "what-works.md"
+PICTURE = PAGE.parent / "img" / "accuracy.png"
 
 
 def main() -> None:
@@ -187,6 +188,7 @@ def write(
     if not place.small:
         RESULT.write_text(json.dumps(record, indent=1) + "\n")
         PAGE.write_text(what_works.page(record))
+        what_works.figure(record, PICTURE)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ were cut for time.
 | system | what it is |
 | --- | --- |
 """
+PICTURE = (
+    "![Bits a trial by data and known subjects, below ceilings; gains by gradient step](img/accuracy.png)\n\n"
+)
 AXES = ("of training data", "pretraining subjects", "target layer", "blur")
 
 
@@ -45,7 +48,7 @@ def page(record: Record) -> str:
     stop = f"{steps['n_steps']} steps of {steps['batch_size']} trials"
     head = HEAD.format(stop=stop, every=steps["validate_every"], n=n)
     head += "".join(f"| `{name}` | {row['about']} |\n" for name, row in record["rules"]["systems"].items())
-    return head + "\n" + markdown(record) + "\n"
+    return head + "\n" + PICTURE + markdown(record) + "\n"
 
 
 def markdown(record: Record) -> str:
@@ -274,15 +277,19 @@ def _curves(axis: Any, rows: Sequence[Record], colours: Mapping[str, str], title
     axis.set_ylabel(metric.replace("_", " "))
 
 
+def _stepped(values: Record) -> dict[str, Any]:
+    return {n: o for n, o in values.items() if o.get("by_step")}
+
+
 def _steps(axis: Any, values: Record, colours: Mapping[str, str]) -> None:
-    axis.set_title("test value by gradient step, minus the closed form", fontsize=10)
-    known = [(n, o) for n, o in values.items() if o.get("by_step")]
-    for (name, one), style in zip(known, ("-", "--", ":"), strict=False):
+    known = [(n, o, style) for (n, o), style in zip(_stepped(values).items(), ("-", "--", ":"), strict=False)]
+    told = ", ".join(f"{n} {style}" for n, _, style in known)
+    axis.set_title(f"by gradient step, minus the closed form ({told})", fontsize=10)
+    for _, one, style in known:
         for system, row in one["by_step"].items():
             gaps = {int(s): r["over_closed_form"] for s, r in row.items() if "over_closed_form" in r}
-            told = [(step, gap["value"]) for step, gap in gaps.items()]
-            if told:
-                axis.plot(*zip(*told, strict=True), style, color=colours[system])
-                axis.annotate(name, told[-1], fontsize=6, color=colours[system])
+            curve = [(step, gap["value"]) for step, gap in gaps.items()]
+            if curve:
+                axis.plot(*zip(*curve, strict=True), style, color=colours[system])
     axis.axhline(0, color="0.8", lw=1, zorder=0)
     axis.set_xlabel("steps")
