@@ -41,7 +41,8 @@ class Config:
     arXiv:2211.06956 (24 layers of 1,024 values there); segments of EEG (``rows=None``) as in Neuro-GPT, Cui et al.
     2024, arXiv:2311.03764, which are foreseen from earlier ones alone. Pretrain with `BrainDecoder.pretrain`
     (``shown="earlier"`` for the latter).
-    The adapter `region_patches` orders voxels so that no patch crosses the border of a region.
+    The adapter `region_patches` orders voxels so that no patch crosses the border of a region; `volume_patches` cuts
+    volumes into cubes and has no weights of a subject's own.
     """
 
     patch: int = 16

@@ -79,7 +79,7 @@ def test_the_output_has_the_declared_shape(name, signals):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gradient_reaches_every_parameter_that_is_not_declared_inert(name, signals, randomised_, unreached):
     for signal, alone in accepted(name, signals):
-        out = randomised_(alone.double().train())(some(signal, dtype=torch.float64))
+        out = randomised_(alone.double().train())(some(signal, dtype=torch.float64).requires_grad_())
         assert unreached(alone, out.square().sum()) == alone.inert
 
 
