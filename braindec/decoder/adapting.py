@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,9 @@ def adapt_(
     sets = prepared_sets_(decoder, part, named, place)
     new = [p for key in part.keys for p in decoder.encoder.add_subject(decoder.preprocessing[key].signal)]
     trainable = adaptation.trained(decoder.encoder, new, mode)
+    weights = [name for name, _ in decoder.encoder.named_parameters() if name.startswith(trainable)]
+    if not weights:  # of adapters such as volume_patches, which learn nothing
+        settings = replace(settings, n_steps=0)
     if mode == "reset":
         outputs = {name: info.shape for name, info in decoder.outputs.items()}
         adaptation.reset_first_layers_(

@@ -36,7 +36,8 @@ def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]
     parts = [
         ([p for p in some if is_share(p) == of], decay) for some, decay in groups for of in (False, True)
     ]
-    return [{"params": some, "weight_decay": decay} for some, decay in parts if some]
+    # What has nothing to learn is run for no steps; torch wants a group even so.
+    return [{"params": some, "weight_decay": decay} for some, decay in parts if some] or [{"params": []}]
 
 
 def rate(settings: Config, step: int) -> float:
