@@ -74,11 +74,18 @@ def ollivier_ricci(joined: np.ndarray, lengths: np.ndarray | None = None) -> Cur
     """
     n = checks.same_length("node", rows=joined, columns=joined.T)
     if not np.array_equal(joined, joined.T) or joined.diagonal().any():
-        raise ValueError("joined must be symmetric and join nothing to itself.")
+        one_way, loops = int((joined != joined.T).sum()) // 2, int(joined.diagonal().sum())
+        raise ValueError(
+            f"joined must be symmetric and join nothing to itself, got {one_way} pairs that are joined one way and "
+            f"{loops} nodes joined to themselves; take (joined | joined.T) with a diagonal of False."
+        )
     edges = np.argwhere(np.triu(joined))
     weights = np.ones((n, n)) if lengths is None else lengths
     if not (weights[joined] > 0).all():
-        raise ValueError("lengths of edges must be above 0.")
+        least = float(weights[joined].min())
+        raise ValueError(
+            f"lengths of edges must be above 0, got {least:g} as the least; leave such edges out of joined."
+        )
     paths = shortest_path(csr_array(np.where(joined, weights, 0.0)), directed=False)
     costs = np.array([_moved(paths, joined, x, y) for x, y in edges])
     return Curvature(edges, 1 - costs / paths[edges[:, 0], edges[:, 1]] if len(edges) else costs)
