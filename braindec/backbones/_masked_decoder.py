@@ -10,7 +10,7 @@ from braindec.backbones._token_layer import TokenLayer
 
 
 class MaskedDecoder(nn.Module):
-    """Tokens of the patches that were shown, and one learned token in every other place, to values of all patches.
+    """Tokens of the patches that were shown, and one learned token in every other place, to numbers of all patches.
 
     Parameters
     ----------
@@ -19,13 +19,15 @@ class MaskedDecoder(nn.Module):
         Values a token of the trunk.
     width, n_layers, n_heads : int
         Of the decoder's own layers.
+    n_out : int
+        Numbers a patch: its values, or a logit a code.
 
     Notes
     -----
     He et al. 2022, arXiv:2111.06377; on fMRI Chen et al. 2023 (MinD-Vis), arXiv:2211.06956.
     """
 
-    def __init__(self, patches: Patches, n_in: int, width: int, n_layers: int, n_heads: int):
+    def __init__(self, patches: Patches, n_in: int, width: int, n_layers: int, n_heads: int, n_out: int):
         super().__init__()
         self.n_patches = patches.n
         self.embed = nn.Linear(n_in, width)
@@ -33,10 +35,10 @@ class MaskedDecoder(nn.Module):
         self.positions = Positions(patches.grid, width)
         self.layers = nn.Sequential(*[TokenLayer(width, n_heads, 0.0) for _ in range(n_layers)])
         self.norm = nn.LayerNorm(width)
-        self.values = nn.Linear(width, patches.size)
+        self.values = nn.Linear(width, n_out)
 
     def forward(self, tokens: Tensor, kept: Tensor) -> Tensor:
-        """Values of every patch.
+        """Values, or logits of codes, of every patch.
 
         Parameters
         ----------
@@ -46,7 +48,7 @@ class MaskedDecoder(nn.Module):
 
         Returns
         -------
-        Tensor, shape (n_trials, n_patches, size)
+        Tensor, shape (n_trials, n_patches, n_out)
         """
         embedded = self.embed(tokens)
         n_leading = tokens.shape[1] - kept.shape[1]

@@ -1,7 +1,8 @@
 """Masked modelling: a backbone's trunk learns, from trials without labels, to fill in patches that it is not shown.
 
-Adapters stay as they are drawn, so that what has to be filled in cannot be made easy. The trunk is what is kept; the
-light decoder behind it is thrown away.
+What is filled in are a patch's values, or the code that a quantiser gives it (`decoder.codes`). Adapters stay as they
+are drawn, so that what has to be filled in cannot be made easy. The trunk is what is kept; the light decoder behind it
+is thrown away.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from braindec import checks, seeding, store, train
 from braindec.backbones._masked_decoder import MaskedDecoder
 from braindec.backbones._patches import PatchBackbone
+from braindec.backbones._quantiser import frequencies
 from braindec.data import NeuralDataset
+from braindec.decoder import codes as code_book
 from braindec.decoder.batches import Batches
+from braindec.decoder.codes import Codes, Tokenizer
 from braindec.decoder.fitting import SubjectSet
+from braindec.decoder.patch_values import in_sds, moments_of, patch_backbone
 from braindec.decoder.rows import Rows, parts
 from braindec.encoder import Encoder
 from braindec.ranks import Ranks
@@ -42,6 +48,11 @@ class Config:
     shown : {"random", "earlier"}
         ``"random"`` patches, as many as `ratio` leaves; or all patches ``"earlier"`` than a time that is drawn anew for
         every batch, where those at that time have to be foreseen and `ratio` says nothing.
+    predicts : {"values", "codes"}
+        What is said of masked patches: their ``"values"``, by squared error; or which of the ``"codes"`` of a tokenizer
+        that is trained first each has, by cross-entropy.
+    codes : Codes
+        Of that tokenizer.
     width, n_layers, n_heads : int
         Of the light decoder; `width` is a multiple of `n_heads`.
     train : train.Config
@@ -50,11 +61,14 @@ class Config:
     Notes
     -----
     He et al. 2022, arXiv:2111.06377, and Chen et al. 2023 (MinD-Vis), arXiv:2211.06956, mask 0.75; the loss counts
-    masked patches alone. Segments foreseen from earlier ones: Neuro-GPT, Cui et al. 2024, arXiv:2311.03764.
+    masked patches alone. Segments foreseen from earlier ones: Neuro-GPT, Cui et al. 2024, arXiv:2311.03764. Codes:
+    BEiT, Bao et al. 2022, arXiv:2106.08254; of sEEG Du-IN, Zheng et al. 2024, arXiv:2405.11459.
     """
 
     ratio: float = 0.75
     shown: Literal["random", "earlier"] = "random"
+    predicts: Literal["values", "codes"] = "values"
+    codes: Codes = field(default_factory=Codes)
     width: int = 32
     n_layers: int = 1
     n_heads: int = 4
@@ -63,6 +77,7 @@ class Config:
     def __post_init__(self) -> None:
         checks.in_range("ratio", self.ratio, 0.01, 0.99)
         checks.one_of("shown", self.shown, ("random", "earlier"))
+        checks.one_of("predicts", self.predicts, ("values", "codes"))
         for name in ("width", "n_layers", "n_heads"):
             checks.at_least(name, getattr(self, name), 1)
         if self.width % self.n_heads:
@@ -85,10 +100,12 @@ class Pretrained:
         Weights by their names in the backbone.
     error : float
         Squared error of masked values of held-out trials, as a share of what each value's mean over training trials
-        makes; 1 is no better than the mean. NaN where no trials were held out.
+        makes; 1 is no better than the mean. Of codes: cross-entropy, as a share of what frequencies of
+        codes in the subject's training trials make, over all places or for each place, whichever makes less. NaN where
+        no trials were held out.
     log : train.Log
     about : mapping
-        JSON: dataset, number of trials by signal key, settings' steps and the error.
+        JSON: dataset, number of trials by signal key, settings' steps and the error; ``codes``, how the tokenizer did.
     """
 
     trunk: Mapping[str, Tensor] = field(default_factory=dict)
@@ -133,9 +150,17 @@ class Pretrainee(nn.Module):
     config : Config
     sets : mapping of str to SubjectSet
         Training trials, which means and SD are of.
+    tokenizer : Tokenizer, optional
+        Frozen; says which codes are to be said in place of values.
     """
 
-    def __init__(self, encoder: Encoder, config: Config, sets: Mapping[str, SubjectSet]):
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: Config,
+        sets: Mapping[str, SubjectSet],
+        tokenizer: Tokenizer | None = None,
+    ):
         super().__init__()
         self.encoder, self.config = encoder, config
         patches = self.trunk.patches
@@ -143,17 +168,22 @@ class Pretrainee(nn.Module):
             raise checks.ConfigError(
                 "shown='earlier' needs two patches along time; lower the backbone's patch."
             )
-        self.decoder = MaskedDecoder(patches, self.trunk.width, config.width, config.n_layers, config.n_heads)
-        self.register_buffer("filled", patches.filled(), persistent=False)
+        n_out = patches.size if tokenizer is None else config.codes.n_codes
+        self.decoder = MaskedDecoder(
+            patches, self.trunk.width, config.width, config.n_layers, config.n_heads, n_out
+        )
+        filled = patches.filled() if tokenizer is None else torch.ones(patches.n, 1, dtype=torch.bool)
+        self.register_buffer("filled", filled, persistent=False)
         self.encoder.requires_grad_(False)
         learnt = self.trunk.trunk()
         for name, parameter in self.trunk.named_parameters():
             parameter.requires_grad_(name in learnt)
-        self.moments = (
-            nn.ParameterDict()
-        )  # by signal key: row 0 the means of all values, row 1 their common SD
-        for key, data in sets.items():
-            self.moments[key] = nn.Parameter(self._moments(key, data.signals), requires_grad=False)
+        self.moments = moments_of(encoder, sets)
+        self.tokenizer = tokenizer
+        self.guesses = nn.ParameterDict()
+        if tokenizer is not None:
+            for key, data in sets.items():
+                self.guesses[key] = nn.Parameter(self._guesses(key, data.signals), requires_grad=False)
 
     @property
     def trunk(self) -> PatchBackbone:
@@ -166,8 +196,8 @@ class Pretrainee(nn.Module):
         Parameters
         ----------
         noise : Tensor, shape (n_trials, n_patches)
-            In [0, 1). The patches with the smallest values are shown; what is masked and no padding counts. Where the
-            earlier ones are, the first value says for all trials before which time.
+            In [0, 1). The patches with the smallest values are shown; what is masked and no padding counts (of codes,
+            one a patch). Where the earlier ones are, the first value says for all trials before which time.
         """
         if self.config.shown == "earlier":
             return self._earlier(noise)
@@ -185,35 +215,45 @@ class Pretrainee(nn.Module):
         return kept, ((time == cut)[:, None] & filled).expand(len(noise), -1, -1)
 
     def targets(self, key: str, signals: Tensor) -> tuple[Tensor, Tensor]:
-        """What a subject's adapter makes of its signals, and its patches (n_trials, n_patches, size) in SDs."""
-        self.encoder.eval()  # no dropout in what is to be filled in
-        shared = self.encoder.adapter(key)(signals)
-        mean, sd = self.moments[key]
-        return shared, (self.trunk.patches.cut(shared) - mean) / sd
+        """What a subject's adapter makes of its signals, and what is to be said of each patch.
+
+        Values (n_trials, n_patches, size) in SDs, or codes, int64 (n_trials, n_patches).
+        """
+        shared, values = in_sds(self.encoder, self.moments, key, signals)
+        return shared, values if self.tokenizer is None else self.tokenizer.eval().codes(values)
 
     def filled_in(self, shared: Tensor, kept: Tensor) -> Tensor:
-        """Every patch as seen from those that are shown: (n_trials, n_patches, size), in SDs."""
+        """Every patch as seen from those that are shown: (n_trials, n_patches, size) in SDs, or logits of codes."""
         made: Tensor = self.decoder(self.trunk.train(self.training).tokens(shared, kept), kept)
         return made
 
+    def missed(self, made: Tensor, targets: Tensor) -> Tensor:
+        """Squared error of every value, (n_trials, n_patches, size), or cross-entropy of every code, (..., 1)."""
+        if self.tokenizer is None:
+            return (made - targets).square()
+        return cross_entropy(made.transpose(1, 2), targets, reduction="none").unsqueeze(2)
+
+    def unseen(self, key: str, targets: Tensor) -> Tensor:
+        """What guesses miss that look at no patch, as `missed`: (n_guesses, n_trials, n_patches, size or 1)."""
+        if self.tokenizer is None:
+            return targets.square().unsqueeze(0)
+        places = torch.arange(targets.shape[1], device=targets.device)
+        return -self.guesses[key][:, places, targets].unsqueeze(3)
+
     @torch.no_grad()
-    def _moments(self, key: str, signals: Rows) -> Tensor:
-        """(2, n_patches, size): mean of each value over trials, and one SD about these for all values."""
-        adapter, patches = self.encoder.adapter(key).eval(), self.trunk.patches
-        total, squares, n = torch.zeros(patches.n, patches.size).double(), 0.0, len(signals)
-        for some in parts(signals):
-            total += patches.cut(adapter(signals[some])).double().sum(0)
-        mean = total / n
-        for some in parts(signals):
-            squares += float((patches.cut(adapter(signals[some])) - mean).square()[:, patches.filled()].sum())
-        sd = (squares / (n * int(patches.filled().sum()))) ** 0.5
-        return torch.stack([mean, torch.full_like(mean, max(sd, 1e-12))]).float()
+    def _guesses(self, key: str, signals: Rows) -> Tensor:
+        """(2, n_patches, n_codes): log frequency of each code over all places, and of each place drawn towards it."""
+        n_codes = self.config.codes.n_codes
+        found = torch.cat([self.targets(key, signals[some])[1] for some in parts(signals)])
+        over_all = frequencies(found, n_codes)
+        by_place = [frequencies(column, n_codes, n_codes * over_all) for column in found.T]
+        return torch.stack([over_all.expand(len(by_place), -1), torch.stack(by_place)]).log().float()
 
 
 def objective(
     module: nn.Module, batch: Mapping[str, Any], progress: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Mean squared error of masked values over all subjects; a rank draws the masks of the whole batch."""
+    """Mean of what is `missed` of masked patches over all subjects; a rank draws the masks of the whole batch."""
     pretrainee, ranks = checks.of_type("module", module, Pretrainee), Ranks.here()
     errors, n_counted = [], 0
     for key in batch["keys"]:
@@ -223,27 +263,28 @@ def objective(
         n_counted += int(counted.sum())
         own = ranks.share(len(signals))
         shared, targets = pretrainee.targets(key, signals[own])
-        squares = (pretrainee.filled_in(shared, kept[own]) - targets).square()
-        errors.append((squares * counted[own]).sum())
+        missed = pretrainee.missed(pretrainee.filled_in(shared, kept[own]), targets)
+        errors.append((missed * counted[own]).sum())
     return {"masked": torch.stack(errors).sum() * (ranks.n / n_counted)}
 
 
 @torch.no_grad()
 def masked_error(pretrainee: Pretrainee, sets: Mapping[str, SubjectSet], seed: int) -> float:
-    """Squared error of masked values as a share of what their training means make, mean over subjects."""
+    """What is missed of masked patches as a share of what the best guess without any misses, mean over subjects."""
     found = []
     device = next(pretrainee.parameters()).device
     for key, data in sets.items():
         generator = seeding.torch_generator(seed, "masked look", key)
-        ours = theirs = 0.0
+        ours, theirs = 0.0, np.zeros(1)
         for _ in range(N_LOOKS):
             for some in parts(data.signals):
                 shared, targets = pretrainee.targets(key, data.signals[some].to(device))
                 noise = torch.rand(targets.shape[:2], generator=generator).to(device)
                 kept, counted = pretrainee.masks(noise)
-                ours += float(((pretrainee.filled_in(shared, kept) - targets).square() * counted).sum())
-                theirs += float((targets.square() * counted).sum())
-        found.append(ours / max(theirs, 1e-12))
+                missed = pretrainee.missed(pretrainee.filled_in(shared, kept), targets)
+                ours += float((missed * counted).sum())
+                theirs = theirs + (pretrainee.unseen(key, targets) * counted).sum((1, 2, 3)).cpu().numpy()
+        found.append(ours / max(float(theirs.min()), 1e-12))
     return float(np.mean(found))
 
 
@@ -288,8 +329,16 @@ def pretrain(
         if len(held_rows):
             held[key] = every.take(held_rows)
     settings = replace(config.train, repeats="single")
+    told = {"dataset": part.identity(), "ratio": config.ratio, "shown": config.shown}
+    tokens = None
+    if config.predicts == "codes":
+        tokens = code_book.learn(
+            encoder, sets, held, config.codes, seed,
+            about=store.content_hash(dataset=part.identity()), folder=folder, progress=progress,
+        )  # fmt: skip
+        told["tokenizer"] = tokens.identity
     with seeding.seeded(seed, "masked decoder"):
-        pretrainee = Pretrainee(encoder, config, sets)
+        pretrainee = Pretrainee(encoder, config, sets, None if tokens is None else tokens.tokenizer)
 
     def validate(module: nn.Module) -> float:
         return -masked_error(pretrainee, held, seed)
@@ -298,21 +347,16 @@ def pretrain(
     log = train.fit(
         pretrainee, Batches(sets, settings, seed, "masked"), objective, settings, seed=seed, name="masked",
         folder=folder, progress=progress, validate=validate if held else None,
-        about=store.content_hash(dataset=part.identity(), ratio=config.ratio, shown=config.shown),
+        about=store.content_hash(**told),
     )  # fmt: skip
     error = masked_error(pretrainee, held, seed) if held else float("nan")
     trunk = {name: v.detach().clone() for name, v in pretrainee.trunk.trunk().items()}
     about = {"dataset": part.identity(), "n_trials": rows, "best_step": log.best_step, "masked_error": error}
+    if tokens is not None:
+        about["codes"] = dict(tokens.about)
+        if folder is not None:
+            code_book.forget(folder)
     return Pretrained(trunk, error, log, about)
-
-
-def patch_backbone(encoder: Encoder) -> PatchBackbone:
-    """The encoder's backbone, refused where it has no patches to mask."""
-    if not isinstance(encoder.backbone, PatchBackbone):
-        raise ValueError(
-            f"{type(encoder.backbone).__name__} has no patches to mask; take the backbone masked_transformer."
-        )
-    return encoder.backbone
 
 
 def _units(trials: Trials) -> list[str]:

@@ -67,7 +67,7 @@ def test_places_of_patches_matter_to_every_pooling(generator):
 
 def test_the_decoder_puts_every_token_into_its_own_place(generator):
     backbone = build((24,), patch=4, pool="class")
-    decoder = MaskedDecoder(backbone.patches, 8, 8, 1, 2).eval()
+    decoder = MaskedDecoder(backbone.patches, 8, 8, 1, 2, backbone.patches.size).eval()
     tokens = torch.randn(2, 4, 8, generator=generator)  # one of no patch, three of patches
     kept = torch.tensor([[4, 0, 2], [1, 5, 3]])
     order = torch.tensor([2, 0, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from braindec.backbones import masked_transformer, mlp
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings
 from braindec.decoder.batches import Batches
+from braindec.decoder.codes import Codes
 from braindec.decoder.fitting import SubjectSet
 from braindec.decoder.masked import Config, Pretrainee, masked_error, objective
 from braindec.encoder import Encoder
@@ -33,6 +35,7 @@ SETTINGS = Settings(
 )
 SHORT = train.Config(n_steps=6, batch_size=32, validate_every=3, device="cpu")
 MASKED = Config(ratio=0.5, width=8, n_heads=2, train=SHORT)
+CODES = replace(MASKED, predicts="codes", codes=Codes(n_codes=12, width=8, n_heads=2, train=SHORT))
 
 
 def build(planted, settings=SETTINGS):
@@ -160,6 +163,56 @@ def test_a_killed_pretraining_goes_on_where_it_was(planted, learnt, tmp_path, mo
     resumed = pretrained(planted, folder=tmp_path, settings=kept)
     assert same(resumed.pretrained.trunk, learnt.pretrained.trunk)
     assert resumed.pretrained.log.rows[-1]["step"] == 6
+
+
+class Killed(Exception):
+    """What a test ends a pretraining with."""
+
+
+@pytest.mark.parametrize(("stage", "again"), [("codes", ["codes", "masked"]), ("masked", ["masked"])])
+def test_a_pretraining_on_codes_goes_on_in_the_stage_it_was_killed_in(
+    stage, again, planted, tmp_path, monkeypatch
+):
+    every = replace(SHORT, checkpoint_every=3)  # when it is looked at anyway
+    kept = replace(CODES, train=every, codes=replace(CODES.codes, train=every))
+    whole, fit, called = pretrained(planted, settings=CODES).pretrained, train.fit, []
+
+    def half(*arguments, **settings):
+        if settings["name"] != stage:
+            return fit(*arguments, **settings)
+        fit(*arguments, **settings, stop_at=3)
+        raise Killed
+
+    def counted(*arguments, **settings):
+        called.append(settings["name"])
+        return fit(*arguments, **settings)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(train, "fit", half)
+        pretrained(planted, folder=tmp_path, settings=kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "fit", counted)
+        resumed = pretrained(planted, folder=tmp_path, settings=kept).pretrained
+    assert called == again
+    assert same(resumed.trunk, whole.trunk)
+    assert resumed.about == whole.about
+    assert not [*(tmp_path / "checkpoints").glob("tokenizer*")]
+
+
+def test_a_trunk_of_codes_is_another_and_says_how_its_tokenizer_did(planted, learnt, tmp_path):
+    decoder = pretrained(planted, settings=CODES)
+    found = decoder.pretrained
+    assert not same(found.trunk, learnt.pretrained.trunk)
+    assert found.trunk.keys() == learnt.pretrained.trunk.keys()
+    assert "codes" not in learnt.pretrained.about
+    assert json.loads(json.dumps(found.about))["codes"].keys() == {
+        "n_codes", "rebuilt_error", "n_used", "perplexity"
+    }  # fmt: skip
+    decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+    again = BrainDecoder.from_pretrained(decoder.save_pretrained(tmp_path / "decoder"))
+    trials = planted.dataset.part("test").trials["sub-01_fmri"]
+    np.testing.assert_array_equal(again.predict(trials).values, decoder.predict(trials).values)
+    assert again.provenance["pretrained"]["codes"] == found.about["codes"]
 
 
 def test_fit_starts_from_the_trunk_and_says_so(planted, learnt, tmp_path):
