@@ -101,6 +101,12 @@ def chosen(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
     )
 
 
+def changed(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
+    module = registry.load("generators", name)
+    base = drawn("stable_diffusion", n_tokens=5)("latent_diffusion", folder, tiny)
+    return module.build(module.Config(), base, lambda x, level: -x, {"factor": -1.0})
+
+
 def searched(name: str, folder: Path, tiny: SimpleNamespace) -> Generator:
     module = registry.load("generators", name)
 
@@ -143,6 +149,7 @@ CASES = {
     "brain_control": Case(steered, (5, 16), 16, True, frozenset({"brain"})),
     "guided": Case(bent),
     "reranked": Case(chosen, (5, 16), 16, True),
+    "edited": Case(changed, (5, 16), 16, True),
     "optimised": Case(searched, (1, 48), 16, True),
     "in_words": Case(worded, needs=frozenset({"texts"})),
     "refined": Case(twice, side=16, needs=frozenset({"texts"})),
