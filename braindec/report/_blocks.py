@@ -39,6 +39,8 @@ neighbours (pictures)   gallery: texts, captions: texts, pictures: uint8 (n, hei
                         n texts}; of each subject queries: {subject: rows of the gallery (n_queries,)}, neighbours:
                         {subject: rows (n_queries, k)}, similarity: {subject: (n_queries, k)}, rank: {subject:
                         (n_queries,)}
+sounds (pictures)       rows: {label: float (n, n_samples) in [-1, 1]}, sfreq: Hz, captions: n texts, notes: {label: n
+                        texts}; at most 3 MB as files of 16 bits
 latent_map (brain)      values (n_places, n_latents), columns: texts, groups: texts or None, limit, xlabel, label,
                         chance
 claims (brain)          rate, auc (n_latents,), verdict: texts, rates (n_rates,), baselines: {name: (n_rates,)}
@@ -57,7 +59,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, plots
-from braindec.report import _gallery, _latents, _neighbours, _words
+from braindec.report import _gallery, _latents, _neighbours, _sounds, _words
 from braindec.report._thumbnails import Thumbnails
 
 Payload = Mapping[str, Any]
@@ -371,6 +373,7 @@ KINDS: dict[str, tuple[str, Callable[[Payload], str]]] = {
     "table": ("scores", table),
     "image_grid": ("pictures", lambda payload: image_grid(payload, 192)),
     "neighbours": ("pictures", lambda payload: _neighbours.neighbours(payload, Thumbnails(192))),
+    "sounds": ("pictures", _sounds.sounds),
     "curve": ("training", curve),
     "regions": ("brain", regions),
     "volume": ("brain", volume),

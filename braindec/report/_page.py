@@ -57,8 +57,9 @@ def page(report: Report, max_size: int = 192) -> str:
         f'<section id="{key}"><h2>{SECTIONS[key]}</h2>{html}</section>' for key, html in content.items()
     )
     script = f"<script>{_gallery.SCRIPT}</script>" if 'class="gallery"' in body else ""
+    policy = _policy(script, "<audio " in body)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_policy(script)}'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{policy}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{title} · braindec</title><link rel="icon" href="data:,"><style>{CSS}</style></head>\n<body>'
         f'<header class="page"><div><h1>{title}</h1>{_intro(report.run)}</div></header>\n'
@@ -68,12 +69,12 @@ def page(report: Report, max_size: int = 192) -> str:
     )
 
 
-def _policy(script: str) -> str:
-    """What a browser lets the page do: show what it holds, run the one script that is ours, ask for nothing."""
-    runs = ""
+def _policy(script: str, sounds: bool = False) -> str:
+    """What a browser lets the page do: show and play what it holds, run our one script, ask for nothing."""
+    runs = "; media-src data:" if sounds else ""
     if script:
         digest = hashlib.sha256(_gallery.SCRIPT.encode()).digest()
-        runs = f"; script-src 'sha256-{base64.b64encode(digest).decode()}'"
+        runs += f"; script-src 'sha256-{base64.b64encode(digest).decode()}'"
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'{runs}; base-uri 'none'; form-action 'none'"
     return f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
 

@@ -13,6 +13,8 @@ METRICS = {
     "same few things whatever was shown",
     "encoding_correlation": "held-out responses are predicted from features of the stimuli: correlation over stimuli "
     "(or volumes), mean over voxels whose training responses repeat",
+    "genre_agreement_top1": "the retrieved clip is of the presented clip's genre",
+    "genre_agreement_top10": "share of ten retrieved clips that are of the presented clip's genre",
     "brain_correlation": "an encoding model expects of the reconstruction the responses that were measured",
     "bleu_1": "words of the decoded caption that the caption of the presented image has",
     "bleu_4": "the same for one to four words in a row",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, played, public, safe_npy, text_tables
+from braindec.data import NeuralDataset, Split, music_miniature, played, public, safe_npy, text_tables
 from braindec.data.assembly import Assembly, Signal
 from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
@@ -30,6 +30,7 @@ COLUMNS = ("onset", "duration", "genre", "track", "start", "end")
 RESPONSES = Path("derivative") / "preprocessed_data"
 BUCKET = "s3://openneuro.org/ds003720"
 BLOCK = 4096  # voxels read at a time
+N_TRACKS = 60  # of a genre, that `synthetic` plays
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def synthetic(
     subjects: Iterable[int] = (1,),
     n_voxels: int = 12,
     voxels_first: bool = False,
+    music: bool = False,
 ) -> Truth:
     """All 18 runs of 41 clips on a few voxels: .npy of float32, events with genres in single quotes.
 
@@ -93,33 +95,50 @@ def synthetic(
     seed : int
     subjects : iterable of int
     n_voxels : int
+        Half of them follow how loud each band of a clip's track is, a quarter its genre alone, the rest nothing.
     voxels_first : bool
         Whether arrays are (voxel, volume); else (volume, voxel).
+    music : bool
+        Whether the tracks are written as well: noise of 30 s at 1000 Hz, WAV, where GTZAN has them.
 
     Returns
     -------
     Truth
-        The mean of the volumes 4.5 s after each clip. `details["volumes"]` by (subject, task).
+        The mean of the volumes 4.5 s after each clip. `details["volumes"]` by (subject, task), `details["loudness"]` by
+        (genre, track), see `data.music_miniature`; `details["follows"]`: what each voxel follows.
     """
     raw = Path(raw) / "ds003720"
     responses, tables, volumes = {}, {}, {}
+    rng = seeding.numpy_generator(seed, "nakai2022", "music")
+    loudness, follows = music_miniature.loudness(GENRES, N_TRACKS, rng), music_miniature.follows(n_voxels)
+    played = set[tuple[str, int]]()
     for s in subjects:
         rng = seeding.numpy_generator(seed, "nakai2022", s)
+        own_rng = seeding.numpy_generator(seed, "nakai2022", "voxels", s)
+        respond = music_miniature.responses(follows, loudness, own_rng)
         means, ids = [], []
         for task, n_runs in N_RUNS.items():
             shown = _write_events(raw, s, task, rng)
             x = rng.standard_normal((A_RUN * n_runs, n_voxels)).astype(np.float32)
+            for run, clips in enumerate(shown):
+                own = x[A_RUN * run : A_RUN * (run + 1)]  # a view: the runs of `x` are written
+                for c, clip in enumerate(clips):
+                    own[A_CLIP * c + 3 : A_CLIP * c + 13] += respond[_track(clip)]
+                    means.append(own[A_CLIP * c + 3 : A_CLIP * c + 13].astype(np.float64).mean(0))
+                ids += clips
+                played |= {_track(clip) for clip in clips}
             path = raw / RESPONSES / _person(s) / _name(s, task)
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, np.ascontiguousarray(x.T) if voxels_first else x)
             volumes[s, task] = x
-            for run, clips in enumerate(shown):
-                ids += clips
-                own = x[A_RUN * run : A_RUN * (run + 1)].astype(np.float64)
-                means += [own[A_CLIP * c + 3 : A_CLIP * c + 13].mean(0) for c in range(N_CLIPS)]
         responses[f"sub-{s:02d}_fmri"] = np.array(means)
         tables[f"sub-{s:02d}_fmri"] = Table({"stimulus_id": np.array(ids)})
-    return Truth(responses, tables, {"volumes": volumes})
+    if music:
+        rng = seeding.numpy_generator(seed, "nakai2022", "tracks")
+        for genre, k in sorted(played):
+            path = raw / "genres" / genre / f"{genre}.{k:05d}.wav"
+            music_miniature.write(path, loudness[genre, k], rng)
+    return Truth(responses, tables, {"volumes": volumes, "loudness": loudness, "follows": np.array(follows)})
 
 
 class _Means:
@@ -340,7 +359,7 @@ def _events_file(raw: Path, s: int, task: str, run: int) -> Path:
 
 def _write_events(raw: Path, s: int, task: str, rng: np.random.Generator) -> list[list[str]]:
     """Events of all runs of a task; the ids of the 40 clips of each that responses hold."""
-    every = [(g, t) for g in GENRES for t in range(60)]
+    every = [(g, t) for g in GENRES for t in range(N_TRACKS)]
     own = [every[i] for i in rng.permutation(len(every)).tolist()]
     own = [c for c in own if (c[1] < 48) == (task == "Training")]
     starts = np.round(rng.uniform(0, 14.9, len(own)), 2).tolist()
@@ -361,3 +380,9 @@ def _write_events(raw: Path, s: int, task: str, rng: np.random.Generator) -> lis
         path.write_text("\n".join(lines), encoding="utf-8")
         shown.append([f"{genre}.{track:05d}@{start:05.2f}" for genre, track, start in clips])
     return shown
+
+
+def _track(clip: str) -> tuple[str, int]:
+    """Genre and track of ``reggae.00024@09.52``."""
+    genre, number = clip.split("@")[0].split(".")
+    return genre, int(number)

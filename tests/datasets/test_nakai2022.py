@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from scipy.io import wavfile
+from scipy.signal import welch
 
 from braindec import checks
 from braindec.data import NeuralDataset, catalogue, layout, leakage
@@ -152,3 +156,42 @@ def test_absent_subjects_are_refused_and_fetch_says_where_they_are(functions, ra
     with pytest.raises(checks.DownloadError, match="aws s3 sync"):
         functions["fetch"](tmp_path / "none", subjects=[1])
     assert len(functions["fetch"](tmp_path / "none", dry_run=True)) == 5 * 20
+
+
+def test_the_music_of_a_miniature_explains_the_voxels_that_follow_it_and_no_others(functions, tmp_path):
+    truth = functions["synthetic"](tmp_path / "raw", n_voxels=40, music=True)
+    functions["prepare"](tmp_path / "raw", tmp_path / "out")
+    dataset = NeuralDataset.read(tmp_path / "out")
+    table, row = dataset.stimuli.table, {i: k for k, i in enumerate(dataset.stimuli.ids)}
+    power = {}
+    for i, k in row.items():  # of the clip itself, between the planted bands
+        rate, values = wavfile.read(tmp_path / "raw" / "ds003720" / table["wav"][k])
+        start = round(table["onset_s"][k] * rate)
+        clip = values[start : start + round(table["length_s"][k] * rate)]
+        assert len(clip) == 15 * rate and np.abs(clip).max() > 3000
+        hz, density = welch(clip / 32768, rate, nperseg=256)
+        edges = np.searchsorted(hz, [20, 60, 105, 160, 230, 325, 450])
+        power[i] = np.log([density[a:b].mean() for a, b in pairwise(edges)])
+    follows, trials = truth.details["follows"], dataset.trials[KEY]
+    x = np.array([power[i] for i in trials.table["stimulus_id"].tolist()])
+    x = np.c_[x - x.mean(1, keepdims=True), np.ones(len(x))]
+    task, y = trials.table["task"], trials.responses[:]
+    weights = np.linalg.lstsq(x[task == "Training"], y[task == "Training"], rcond=None)[0]
+    made, true = x[task == "Test"] @ weights, y[task == "Test"]
+    r = np.array([np.corrcoef(made[:, v], true[:, v])[0, 1] for v in range(40)])
+    assert r[follows == "sound"].min() > 0.3 and r[follows == "sound"].mean() > 0.45
+    assert np.abs(r[follows == "nothing"]).max() < 0.25  # 240 trials of 60 clips
+    assert {name: int((follows == name).sum()) for name in ("sound", "genre", "nothing")} == {
+        "sound": 20, "genre": 10, "nothing": 10,
+    }  # fmt: skip
+
+
+def test_the_same_seed_makes_the_same_music_and_it_changes_no_response(functions, tmp_path):
+    made = [
+        functions["synthetic"](tmp_path / name, n_voxels=4, music=name != "silent")
+        for name in ("a", "b", "silent")
+    ]
+    assert np.array_equal(made[0].responses[KEY], made[2].responses[KEY])
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.wav"))
+    assert len(files) == 540 and not list((tmp_path / "silent").rglob("*.wav"))
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files[::50])
