@@ -37,6 +37,26 @@ def average_ranks(x: Tensor, dim: int = -1) -> Tensor:
     return torch.empty_like(shared).scatter_(-1, order, shared).movedim(-1, dim)
 
 
+def auc_of_ranks(ranks: Tensor, present: Tensor) -> Tensor:
+    """Area under the ROC of every score for every kind, by Mann-Whitney's statistic; ties count half.
+
+    Parameters
+    ----------
+    ranks : Tensor, shape (n, n_scores)
+        `average_ranks` over the rows.
+    present : Tensor of bool, shape (n, n_kinds)
+
+    Returns
+    -------
+    Tensor, shape (n_scores, n_kinds)
+        In [0, 1]; not finite where all rows are of a kind, or none.
+    """
+    inside = present.to(ranks)
+    n_present = inside.sum(0)
+    low = n_present * (n_present + 1) / 2
+    return (ranks.T @ inside - low) / (n_present * (len(ranks) - n_present))
+
+
 def spearman(x: Tensor, y: Tensor, dim: int = -1) -> Tensor:
     """Spearman correlation along `dim`: the Pearson correlation of average ranks.
 

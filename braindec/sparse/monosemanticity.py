@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.maths.ranks import average_ranks
+from braindec.maths.ranks import auc_of_ranks, average_ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +75,12 @@ def against_factors(
             "factors must each be present in one stimulus and absent in another; leave constant ones out."
         )
     ranks = average_ranks(activations.detach().double(), 0)
-    auc = _auc(ranks, present)
+    auc = auc_of_ranks(ranks, present)
     largest, means = [], []
     for _ in range(n_draws):
-        drawn = _auc(ranks, present[torch.randperm(n, generator=generator).to(present.device)]).amax(1)
+        drawn = auc_of_ranks(ranks, present[torch.randperm(n, generator=generator).to(present.device)]).amax(
+            1
+        )
         largest.append(drawn.max())
         means.append(drawn.mean())
     counts = (torch.stack(largest)[:, None] >= auc.amax(1)).sum(0)
@@ -89,14 +91,6 @@ def against_factors(
         (counts + 1) / (n_draws + 1),
         float(torch.stack(means).mean()),
     )
-
-
-def _auc(ranks: Tensor, present: Tensor) -> Tensor:
-    """Mann-Whitney's statistic from average ranks 1..n (n, n_latents) for every factor: (n_latents, n_factors)."""
-    inside = present.to(ranks)
-    n_present = inside.sum(0)
-    low = n_present * (n_present + 1) / 2
-    return (ranks.T @ inside - low) / (n_present * (len(ranks) - n_present))
 
 
 def information(active: Tensor, present: Tensor) -> Tensor:
