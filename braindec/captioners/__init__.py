@@ -1,4 +1,4 @@
-"""From embeddings to words: the contract of captioners.
+"""From embeddings to words: the contract of captioners, of which some answer questions too.
 
 Every other file of this folder is one captioner: a frozen dataclass `Config` and a function `build(config, ...)`.
 """
@@ -6,6 +6,7 @@ Every other file of this folder is one captioner: a frozen dataclass `Config` an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from braindec.captioners._writing import Writing
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Captioner", "Writing"]
+__all__ = ["Captioner", "Writing", "checked_questions"]
 
 
 class Captioner(ABC):
@@ -60,6 +61,38 @@ class Captioner(ABC):
         tuple of str, length n
         """
 
+    def answer(
+        self,
+        image_embeddings: np.ndarray,
+        questions: Sequence[str],
+        *,
+        generator: torch.Generator,
+        progress: bool = False,
+    ) -> tuple[str, ...]:
+        """An answer to each embedding's question; refused by a captioner that only describes.
+
+        Parameters
+        ----------
+        image_embeddings : ndarray of float, shape (n, n_tokens, dim)
+            Image embeddings of `space`; one that is asked several questions stands in several rows.
+        questions : sequence of str, length n
+            A row's answer depends on no other row, however long the questions are.
+        generator, progress
+            As of `caption`.
+
+        Returns
+        -------
+        tuple of str, length n
+
+        Raises
+        ------
+        ValueError
+            If this captioner answers no questions.
+        """
+        raise ValueError(
+            f"{self.name} writes captions alone; multimodal_tokens, and prefix taught it, answer."
+        )
+
     def checked(self, image_embeddings: np.ndarray) -> np.ndarray:
         """The embeddings as contiguous float32, when they have this captioner's shape and are finite.
 
@@ -75,3 +108,12 @@ class Captioner(ABC):
                 f"{tuple(self.shape)} of {self.space}; embed with the target of this space."
             )
         return np.ascontiguousarray(checks.finite("image_embeddings", image_embeddings), np.float32)
+
+
+def checked_questions(image_embeddings: np.ndarray, questions: Sequence[str]) -> tuple[str, ...]:
+    """The questions, when there is one for each embedding and none is empty."""
+    checks.same_length("question", image_embeddings=image_embeddings, questions=questions)
+    empty = [i for i, text in enumerate(questions) if not text.strip()]
+    if empty:
+        raise ValueError(f"question {empty[0]} is empty; ask something of every embedding.")
+    return tuple(questions)

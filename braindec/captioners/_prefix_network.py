@@ -68,11 +68,20 @@ class PrefixModel(nn.Module):
         super().__init__()
         self.words, self.mapping = words, mapping
 
+    @property
+    def n_places(self) -> int:
+        """Tokens that have a place behind a prefix."""
+        return int(self.words.config.n_positions) - (self.mapping.n_prefix or self.mapping.shape[0])
+
     def loss(self, standardised: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Cross-entropy of captions (n, n_ids) that go on from their prefixes, where `mask` is 1; scalar."""
+        """Cross-entropy of texts (n, n_ids) that go on from their prefixes, where `mask` is 1; scalar.
+
+        What is 0 in `mask` is read and not learnt: a question before its answer, and what fills up after the end, which
+        no token before it sees.
+        """
         prefix = self.mapping.of_standardised(standardised)
         known = self.words.get_input_embeddings()(ids)
-        seen = torch.cat([torch.ones(prefix.shape[:2]).to(mask), mask], 1)
+        seen = torch.ones(len(ids), prefix.shape[1] + ids.shape[1], device=ids.device)
         logits = self.words(inputs_embeds=torch.cat([prefix, known], 1), attention_mask=seen).logits
         said = logits[:, prefix.shape[1] - 1 : -1]  # what comes next after the prefix, and after each token
         each = nn.functional.cross_entropy(said.flatten(0, 1), ids.flatten(), reduction="none")

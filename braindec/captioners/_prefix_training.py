@@ -22,15 +22,21 @@ if TYPE_CHECKING:
 CAUSAL = ("GPT2LMHeadModel",)
 END, PAD, UNKNOWN = "<end>", "<pad>", "<unknown>"
 LAST_SHARE = 0.1  # of the learning rate, at the end
+CAPTION_SHARE = (
+    0.25  # of batches where answers are learnt too: a caption has many tokens that tell, an answer one
+)
 
 
-def language_model(config: Config, captions: Sequence[str], n_tokens: int) -> tuple[Any, Any]:
-    """(language model, tokenizer): of the config's folder, or fresh with the captions' own words.
+def language_model(
+    config: Config, texts: Sequence[str], questions: Sequence[str], n_tokens: int
+) -> tuple[Any, Any]:
+    """(language model, tokenizer): of the config's folder, or fresh with the texts' and questions' own words.
 
     Parameters
     ----------
     config : Config
-    captions : sequence of str
+    texts, questions : sequence of str, length n
+        As of `train_`.
     n_tokens : int
         Of an embedding: a fresh model has places for a prefix of as many.
     """
@@ -42,12 +48,13 @@ def language_model(config: Config, captions: Sequence[str], n_tokens: int) -> tu
     pretrained.needs_transformers("the captioner prefix")
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    tokenizer = word_tokenizer(captions)
-    longest = max(len(ids) for ids in tokenizer(list(captions)).input_ids) + 1
+    tokenizer = word_tokenizer([*texts, *questions])
+    asked = max(len(ids) for ids in tokenizer(list(questions)).input_ids)
+    longest = max(len(ids) for ids in tokenizer(list(texts)).input_ids) + 1
     prefix = config.n_prefix if config.mapping == "mlp" else n_tokens
     described = GPT2Config(
         vocab_size=len(tokenizer), n_embd=config.width, n_layer=config.depth, n_head=config.heads,
-        n_positions=prefix + max(longest, config.writing.n_tokens) + 1, resid_pdrop=0.0, embd_pdrop=0.0,
+        n_positions=prefix + asked + max(longest, config.writing.n_tokens) + 1, resid_pdrop=0.0, embd_pdrop=0.0,
         attn_pdrop=0.0, bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     return GPT2LMHeadModel(described), tokenizer
@@ -75,7 +82,8 @@ def train_(
     model: PrefixModel,
     tokenizer: Any,
     embeddings: Tensor,
-    captions: Sequence[str],
+    texts: Sequence[str],
+    questions: Sequence[str],
     config: Config,
     generator: torch.Generator,
     progress: bool,
@@ -85,27 +93,29 @@ def train_(
     Parameters
     ----------
     embeddings : Tensor, shape (n, n_tokens, dim)
-    captions : sequence of str, length n
+    texts : sequence of str, length n
+        Captions, and answers: what is learnt.
+    questions : sequence of str, length n
+        What stands before an answer and is read alone; empty before a caption.
     generator : torch.Generator
         Of batches and noise.
     """
-    places = model.words.config.n_positions - (model.mapping.n_prefix or embeddings.shape[1])
-    ids, mask = token_ids(tokenizer, captions, places)
+    ids, mask = token_ids(tokenizer, texts, questions, model.n_places)
     trained = model if config.model is None or config.tuned else model.mapping
     model.requires_grad_(False).train()
     parameters = list(trained.requires_grad_(True).parameters())
     optimiser = torch.optim.AdamW(parameters, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.01)
     told = model.mapping.standardised(embeddings.to(config.device)).detach()
+    kinds = [torch.tensor(some) for some in _by_kind(questions) if some]
     for step in tqdm(range(config.n_steps), desc="captioner", disable=not progress):
         for group in optimiser.param_groups:
             group["lr"] = config.lr * _share(step, config.n_steps)
-        rows = torch.randint(len(told), (config.batch_size,), generator=generator, device=generator.device)
-        rows = rows.cpu()
+        rows = _batch(kinds, config.batch_size, generator)
         x, some = told[rows], mask[rows]
         if config.noise:
             drawn = torch.randn(x.shape, generator=generator, device=generator.device)
             x = x + config.noise * drawn.to(x)
-        end = int(some.sum(1).max())
+        end = int(some.nonzero()[:, 1].max()) + 1
         loss = model.loss(x, ids[rows, :end].to(x.device), some[:, :end].to(x.device))
         optimiser.zero_grad()
         loss.backward()
@@ -114,12 +124,43 @@ def train_(
     checks.finite("trained weights", torch.cat([p.detach().flatten() for p in parameters]))
 
 
-def token_ids(tokenizer: Any, captions: Sequence[str], n_places: int) -> tuple[Tensor, Tensor]:
-    """(ids, mask), each (n, n_ids): captions ended by the end token, longer ones than there are places cut."""
-    rows = [[*ids[: n_places - 1], tokenizer.eos_token_id] for ids in tokenizer(list(captions)).input_ids]
+def _by_kind(questions: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Rows of captions, and rows of answers."""
+    captions: list[int] = []
+    answers: list[int] = []
+    for row, question in enumerate(questions):
+        (answers if question else captions).append(row)
+    return captions, answers
+
+
+def _batch(kinds: Sequence[Tensor], size: int, generator: torch.Generator) -> Tensor:
+    """Rows of one kind, captions or answers: a batch of short answers is not filled up to the length of captions."""
+    device = generator.device
+    some = kinds[0]
+    if len(kinds) > 1 and torch.rand((), generator=generator, device=device) >= CAPTION_SHARE:
+        some = kinds[1]
+    return some[torch.randint(len(some), (size,), generator=generator, device=device).cpu()]
+
+
+def token_ids(
+    tokenizer: Any, texts: Sequence[str], questions: Sequence[str], n_places: int
+) -> tuple[Tensor, Tensor]:
+    """(ids, mask), each (n, n_ids): questions and their texts, ended by the end token; 1 where a text and its end are.
+
+    Texts longer than the places that a question leaves are cut.
+    """
+    asked, said = (tokenizer(list(some)).input_ids for some in (questions, texts))
+    end = tokenizer.eos_token_id
+    checks.in_range("tokens of the longest question", max(len(q) for q in asked), 0, n_places - 2)
+    rows = [[*q, *t[: n_places - 1 - len(q)], end] for q, t in zip(asked, said, strict=True)]
     n = max(len(row) for row in rows)
-    ids = torch.tensor([row + [tokenizer.eos_token_id] * (n - len(row)) for row in rows])
-    mask = torch.tensor([[1.0] * len(row) + [0.0] * (n - len(row)) for row in rows])
+    ids = torch.tensor([row + [end] * (n - len(row)) for row in rows])
+    mask = torch.tensor(
+        [
+            [0.0] * len(q) + [1.0] * (len(row) - len(q)) + [0.0] * (n - len(row))
+            for q, row in zip(asked, rows, strict=True)
+        ]
+    )
     return ids, mask
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,19 +58,21 @@ WRITING = Writing()
 
 @torch.inference_mode()
 def write(
-    tokens_of: Callable[[Tensor], Tensor],
+    tokens_of: Callable[..., Tensor],
     told: Tensor,
     tokenizer: Any,
     writing: Writing,
     generator: torch.Generator,
     progress: bool = False,
+    asked: Sequence[Sequence[int]] | None = None,
 ) -> tuple[str, ...]:
-    """Captions of what a model is told.
+    """Captions of what a model is told, or its answers to what it is asked.
 
     Parameters
     ----------
     tokens_of : callable
-        (some of `told`) -> ids of the written tokens, (n, n_written), by ``generate`` of a model on their device.
+        (some of `told`) -> ids of the written tokens, (n, n_written), by ``generate`` of a model on their device; where
+        something is asked, (some of `told`, ids of their questions (n, n_ids)).
     told : Tensor, shape (n, ...)
         On the model's device.
     tokenizer
@@ -78,6 +80,9 @@ def write(
     writing : Writing
     generator : torch.Generator
         Seeds every caption's draw, all at once; the global generators stay as they were.
+    asked : sequence of sequence of int, length n, optional
+        Ids of each row's question. Those of equal length are asked together: nothing is padded, so that no row's answer
+        depends on another's length.
 
     Returns
     -------
@@ -89,11 +94,23 @@ def write(
     )
     size = 1 if sampled else writing.batch_size
     devices = [told.device] if told.device.type == "cuda" else []
-    texts: list[str] = []
-    for start in tqdm(range(0, n, size), desc="caption", disable=not progress):
+    texts = [""] * n
+    batches = list(_batches([0] * n if asked is None else [len(ids) for ids in asked], size))
+    for rows in tqdm(batches, desc="caption" if asked is None else "answer", disable=not progress):
         with torch.random.fork_rng(devices=devices):
             if sampled:
-                torch.manual_seed(seeds[start])
-            ids = tokens_of(told[start : start + size])
-        texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
-    return tuple(" ".join(text.split()) for text in texts)
+                torch.manual_seed(seeds[rows[0]])
+            if asked is None:
+                ids = tokens_of(told[rows])
+            else:
+                ids = tokens_of(told[rows], torch.tensor([asked[i] for i in rows], device=told.device))
+        for i, text in zip(rows, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+            texts[i] = " ".join(text.split())
+    return tuple(texts)
+
+
+def _batches(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Rows of equal length, at most `size` at a time."""
+    for length in sorted(set(lengths)):
+        rows = [i for i, own in enumerate(lengths) if own == length]
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))

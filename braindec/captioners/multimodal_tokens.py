@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.captioners import Captioner, _models
+from braindec.captioners import Captioner, _models, checked_questions
 from braindec.captioners._writing import WRITING, Writing, write
 
 CLASSES = ("LlavaForConditionalGeneration",)
 PICTURE = "<image>"  # where the picture stands in a prompt
+QUESTION = "<question>"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Config:
         target is `transformers_vision` of the same folder with the layer and pooling that `space` names: of LLaVA 1.5
         ``layers=(-2,), pooling="patches"``.
     prompt : str
-        What is asked, with ``<image>`` once where the picture stands.
+        What is asked for a caption, with ``<image>`` once where the picture stands.
+    question_prompt : str
+        What questions are put into, with ``<image>`` and ``<question>`` once each.
     writing : Writing
     device : str
         Where the model runs.
@@ -39,10 +43,14 @@ class Config:
     prompt: str = "USER: <image>\nDescribe this image in one sentence. ASSISTANT:"
     writing: Writing = WRITING
     device: str = "cpu"
+    question_prompt: str = "USER: <image>\n<question>\nAnswer in a few words. ASSISTANT:"
 
     def __post_init__(self) -> None:
-        if self.prompt.count(PICTURE) != 1:
-            raise checks.ConfigError(f"prompt must hold {PICTURE} once, got {self.prompt!r}.")
+        for name, places in (("prompt", (PICTURE,)), ("question_prompt", (PICTURE, QUESTION))):
+            text = getattr(self, name)
+            for place in places:
+                if text.count(place) != 1:
+                    raise checks.ConfigError(f"{name} must hold {place} once, got {text!r}.")
 
 
 def build(config: Config) -> MultimodalTokens:
@@ -90,29 +98,53 @@ class MultimodalTokens(Captioner):
         model.config.vision_feature_layer, model.config.vision_feature_select_strategy = -1, "full"
         _owner(model).vision_tower = _models.GivenTokens(vision.patch_size)
         self._model = model.to(config.device)
-        self._prompt = self._ids(config.prompt, int(model.config.image_token_index))
+        self._prompt = self._ids(config.prompt)
 
     def identity(self) -> dict[str, Any]:
-        """Class and weights of the model, the prompt, and how captions are written."""
-        return self._identity | {"prompt": self.config.prompt} | self.config.writing.identity()
+        """Class and weights of the model, its prompts, and how captions are written."""
+        prompts = {"prompt": self.config.prompt, "question_prompt": self.config.question_prompt}
+        return self._identity | prompts | self.config.writing.identity()
 
     def caption(
         self, image_embeddings: np.ndarray, *, generator: torch.Generator, progress: bool = False
     ) -> tuple[str, ...]:
         """What the model answers to its prompt; see `Captioner.caption`."""
-        tokens = torch.from_numpy(self.checked(image_embeddings))[:, None]
-        told, writing = tokens.to(self.config.device), self.config.writing
-        return write(self._written, told, self._tokenizer, writing, generator, progress)
+        return self._asked(image_embeddings, [self._prompt] * len(image_embeddings), generator, progress)
 
-    def _ids(self, prompt: str, picture: int) -> Tensor:
-        """Ids of the prompt (1, n), the picture's own id as often as it has tokens."""
+    def answer(
+        self,
+        image_embeddings: np.ndarray,
+        questions: Sequence[str],
+        *,
+        generator: torch.Generator,
+        progress: bool = False,
+    ) -> tuple[str, ...]:
+        """What the model answers to `question_prompt` with each question in it; see `Captioner.answer`."""
+        for text in checked_questions(image_embeddings, questions):
+            if PICTURE in text:
+                raise ValueError(
+                    f"a question must not hold {PICTURE}: the prompt says where the picture stands."
+                )
+        prompts = {
+            text: self.config.question_prompt.replace(QUESTION, text) for text in dict.fromkeys(questions)
+        }
+        ids = {text: self._ids(prompt) for text, prompt in prompts.items()}
+        return self._asked(image_embeddings, [ids[text] for text in questions], generator, progress)
+
+    def _asked(
+        self, image_embeddings: np.ndarray, asked: list[list[int]], generator: torch.Generator, progress: bool
+    ) -> tuple[str, ...]:
+        told = torch.from_numpy(self.checked(image_embeddings))[:, None].to(self.config.device)
+        return write(self._written, told, self._tokenizer, self.config.writing, generator, progress, asked)
+
+    def _ids(self, prompt: str) -> list[int]:
+        """Ids of a prompt, the picture's own id as often as it has tokens."""
         before, after = prompt.split(PICTURE)
-        told = self._tokenizer(before).input_ids
-        told = told + [picture] * self.shape[0]
-        return torch.tensor([told + self._tokenizer(after, add_special_tokens=False).input_ids])
+        picture = [int(self._model.config.image_token_index)] * self.shape[0]
+        told = [*self._tokenizer(before).input_ids, *picture]
+        return [*told, *self._tokenizer(after, add_special_tokens=False).input_ids]
 
-    def _written(self, told: Tensor) -> Tensor:
-        ids = self._prompt.to(told.device).expand(len(told), -1)
+    def _written(self, told: Tensor, ids: Tensor) -> Tensor:
         made = self._model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=told,
             **self.config.writing.arguments(),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks, store
-from braindec.captioners import Captioner
+from braindec.captioners import Captioner, checked_questions
 from braindec.captioners._models import opened
 from braindec.captioners._prefix_network import PrefixModel, load_mapping, mapping_of, save_mapping
 from braindec.captioners._prefix_training import CAUSAL, language_model, train_
@@ -20,6 +20,7 @@ from braindec.captioners._writing import WRITING, Writing, write
 from braindec.config import from_json, to_json
 
 MAPPINGS = ("mlp", "tokens")
+CAPTIONS, ANSWERS = TAUGHT = ("captions", "answers")
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,23 @@ def build(
     captions: Sequence[str],
     space: str,
     *,
+    questions: Sequence[str] | None = None,
     generator: torch.Generator,
     progress: bool = False,
 ) -> Prefix:
-    """The captioner, trained on pairs of image embedding and caption.
+    """The captioner, trained on pairs of image embedding and caption, and where questions are given on their answers.
 
     Parameters
     ----------
     config : Config
     embeddings : ndarray of float, shape (n_captions, n_tokens, dim)
-        Of training stimuli alone; a stimulus with several captions stands in several rows.
+        Of training stimuli alone; a stimulus with several captions or questions stands in several rows.
     captions : sequence of str, length n_captions
+        Captions; answers where a row has a question.
     space : str
         Name of the embeddings' space.
+    questions : sequence of str, length n_captions, optional
+        A row's question, which its answer follows; empty where the row is a caption. Only answers are learnt.
     generator : torch.Generator
         Of first weights, batches and noise; the global generators stay as they were.
     progress : bool
@@ -112,15 +117,18 @@ def build(
     checks.at_least(
         "number of captions", checks.same_length("caption", embeddings=embeddings, captions=captions), 1
     )
+    asked = tuple(questions) if questions is not None else ("",) * len(captions)
+    checks.same_length("caption", captions=captions, questions=asked)
+    taught = tuple(kind for kind, row in zip(TAUGHT, ("" in asked, any(asked)), strict=True) if row)
     values = torch.as_tensor(np.asarray(embeddings, np.float32))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator, device=generator.device)))
-        words, tokenizer = language_model(config, captions, values.shape[1])
+        words, tokenizer = language_model(config, captions, asked, values.shape[1])
         model = PrefixModel(
             words, mapping_of(config.mapping, values, words.config.hidden_size, config.n_prefix)
         )
-    train_(model.to(config.device), tokenizer, values, captions, config, generator, progress)
-    return Prefix(config, model, tokenizer, space)
+    train_(model.to(config.device), tokenizer, values, captions, asked, config, generator, progress)
+    return Prefix(config, model, tokenizer, space, taught)
 
 
 class Prefix(Captioner):
@@ -134,12 +142,21 @@ class Prefix(Captioner):
     tokenizer
         Of transformers.
     space : str
+    taught : tuple of {"captions", "answers"}
+        What it has learnt to write.
     """
 
     name = "prefix"
 
-    def __init__(self, config: Config, model: PrefixModel, tokenizer: Any, space: str) -> None:
-        self.config, self.space, self._tokenizer = config, space, tokenizer
+    def __init__(
+        self,
+        config: Config,
+        model: PrefixModel,
+        tokenizer: Any,
+        space: str,
+        taught: tuple[str, ...] = (CAPTIONS,),
+    ) -> None:
+        self.config, self.space, self._tokenizer, self.taught = config, space, tokenizer, taught
         self.model = model.eval().requires_grad_(False).to(config.device)
         self.shape = model.mapping.shape
 
@@ -155,16 +172,39 @@ class Prefix(Captioner):
         self, image_embeddings: np.ndarray, *, generator: torch.Generator, progress: bool = False
     ) -> tuple[str, ...]:
         """Captions that go on from the embeddings' prefixes; see `Captioner.caption`."""
+        self._needs(CAPTIONS, "captions of rows without a question")
         values = torch.from_numpy(self.checked(image_embeddings))
         told, writing = values.to(self.config.device), self.config.writing
         return write(self._written, told, self._tokenizer, writing, generator, progress)
+
+    def answer(
+        self,
+        image_embeddings: np.ndarray,
+        questions: Sequence[str],
+        *,
+        generator: torch.Generator,
+        progress: bool = False,
+    ) -> tuple[str, ...]:
+        """Answers that go on from the embeddings' prefixes and the questions; see `Captioner.answer`."""
+        self._needs(ANSWERS, "questions and their answers")
+        asked = [self._tokenizer(text).input_ids for text in checked_questions(image_embeddings, questions)]
+        values = torch.from_numpy(self.checked(image_embeddings))
+        told, writing = values.to(self.config.device), self.config.writing
+        longest, most = max((len(ids) for ids in asked), default=0), self.model.n_places - writing.n_tokens
+        checks.in_range("tokens of the longest question", longest, 0, most)
+        return write(self._written, told, self._tokenizer, writing, generator, progress, asked)
+
+    def _needs(self, kind: str, how: str) -> None:
+        if kind not in self.taught:
+            raise ValueError(f"this prefix was not taught {kind}; build it with {how}.")
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Writes language model, tokenizer, mapping and settings into a folder that `from_pretrained` opens."""
         place = Path(folder)
         self.model.words.save_pretrained(place)
         self._tokenizer.save_pretrained(place)
-        about = {"config": to_json(self.config), "shape": list(self.shape), "space": self.space}
+        about = {"config": to_json(self.config), "shape": list(self.shape), "space": self.space,
+                 "taught": list(self.taught)}  # fmt: skip
         return save_mapping(place, self.model.mapping, about)
 
     @classmethod
@@ -180,10 +220,13 @@ class Prefix(Captioner):
         mapping, about = load_mapping(place, words.config.hidden_size)
         settings = {k: v for k, v in about["config"].items() if k not in ("kind", "name")}
         config = from_json(Config, settings, where="captioner")
-        return cls(config, PrefixModel(words, mapping), tokenizer, about["space"])
+        taught = tuple(about.get("taught", [CAPTIONS]))  # folders of before knew captions alone
+        return cls(config, PrefixModel(words, mapping), tokenizer, about["space"], taught)
 
-    def _written(self, told: Tensor) -> Tensor:
+    def _written(self, told: Tensor, asked: Tensor | None = None) -> Tensor:
         prefix = self.model.mapping(told)
+        if asked is not None:
+            prefix = torch.cat([prefix, self.model.words.get_input_embeddings()(asked)], 1)
         return self.model.words.generate(
             inputs_embeds=prefix, attention_mask=torch.ones(prefix.shape[:2], device=prefix.device),
             pad_token_id=self._tokenizer.pad_token_id, eos_token_id=self._tokenizer.eos_token_id,

@@ -43,8 +43,11 @@ def prefix(folders, **writing) -> Captioner:
     settings = module.Config(
         width=16, depth=1, heads=2, n_prefix=3, n_steps=30, writing=words(module, **writing)
     )
-    known = embeddings(6, (2, 16), seed=1)
-    return module.build(settings, known, CAPTIONS, "a space", generator=torch.Generator().manual_seed(0))
+    known = embeddings(12, (2, 16), seed=1)
+    return module.build(
+        settings, known, CAPTIONS * 2, "a space", questions=[""] * 6 + QUESTIONS * 2,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
 
 
 def vision_tokens(folders, **writing) -> Captioner:
@@ -54,7 +57,8 @@ def vision_tokens(folders, **writing) -> Captioner:
 
 def multimodal_tokens(folders, **writing) -> Captioner:
     module = registry.load("captioners", "multimodal_tokens")
-    return module.build(module.Config(str(folders("llava")), "what is <image>", words(module, **writing)))
+    told = {"prompt": "what is <image>", "question_prompt": "<image> <question>"}
+    return module.build(module.Config(str(folders("llava")), writing=words(module, **writing), **told))
 
 
 BUILD: dict[str, Callable[..., Captioner]] = {
@@ -64,6 +68,8 @@ BUILD: dict[str, Callable[..., Captioner]] = {
     "multimodal_tokens": multimodal_tokens,
 }
 NEVER_DRAW = {"nearest_caption"}
+NEVER_ANSWER = {"nearest_caption", "vision_tokens"}
+QUESTIONS = ["what is a star", "is it red", "where is the ring on white"]
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -74,6 +80,12 @@ def build(request, captioner_folder) -> Callable[..., Captioner]:
 @pytest.fixture(scope="module", params=[name for name in NAMES if name not in NEVER_DRAW])
 def writes(request, captioner_folder) -> Callable[..., Captioner]:
     """Builds a captioner that puts words in a row, and may draw them."""
+    return partial(BUILD[request.param], captioner_folder)
+
+
+@pytest.fixture(scope="module", params=[name for name in NAMES if name not in NEVER_ANSWER])
+def answers(request, captioner_folder) -> Callable[..., Captioner]:
+    """Builds a captioner that answers questions."""
     return partial(BUILD[request.param], captioner_folder)
 
 
@@ -126,6 +138,42 @@ def test_beams_write_too(writes):
     captioner = writes(n_beams=3)
     values = embeddings(3, captioner.shape)
     assert write(captioner, values) == write(captioner, values, seed=1)
+
+
+def ask(captioner: Captioner, values: np.ndarray, questions, seed: int = 0) -> tuple[str, ...]:
+    return captioner.answer(values, questions, generator=torch.Generator().manual_seed(seed))
+
+
+def test_an_answer_for_each_question_that_depends_on_no_other_row(answers, global_state_untouched):
+    captioner = answers()
+    values = embeddings(6, captioner.shape)
+    found = ask(captioner, values, QUESTIONS * 2)
+    assert len(found) == 6 and all(isinstance(text, str) for text in found)
+    assert found == ask(captioner, values[::-1], (QUESTIONS * 2)[::-1], seed=1)[::-1]
+    assert found[:2] == ask(captioner, values[:2], QUESTIONS[:2])
+    assert ask(captioner, embeddings(0, captioner.shape), []) == ()
+
+
+def test_questions_that_are_sampled_follow_the_given_generator_alone(answers, global_state_untouched):
+    captioner = answers(temperature=2.0)
+    values = embeddings(3, captioner.shape)
+    assert ask(captioner, values, QUESTIONS) == ask(captioner, values, QUESTIONS)
+    assert ask(captioner, values, QUESTIONS) != ask(captioner, values, QUESTIONS, seed=1)
+
+
+def test_a_question_too_few_or_an_empty_one_is_refused(answers):
+    captioner = answers()
+    values = embeddings(3, captioner.shape)
+    for questions in (QUESTIONS[:2], ["is it red", " ", "what"]):
+        with pytest.raises(ValueError, match="question"):
+            ask(captioner, values, questions)
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_ANSWER))
+def test_who_only_describes_refuses_questions(name, captioner_folder):
+    captioner = BUILD[name](captioner_folder)
+    with pytest.raises(ValueError, match="captions alone"):
+        ask(captioner, embeddings(1, captioner.shape), QUESTIONS[:1])
 
 
 def test_the_identity_is_json(made):

@@ -91,3 +91,31 @@ def test_another_prompt_gets_another_answer(captioner_folder, pictures, generato
         for prompt in (PROMPT, "two dog runs <image> is")
     ]
     assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize("writing", WAYS)
+def test_questions_of_the_true_picture_get_the_whole_multimodal_model_s_answers_whatever_their_lengths(
+    captioner_folder, pictures, writing, generator
+):
+    folder = captioner_folder("llava")
+    target = transformers_vision.build(
+        transformers_vision.Config(str(folder), layers=(-2,), pooling="patches")
+    )
+    prompt = "what is <image> <question> on the sky"
+    config = multimodal_tokens.Config(str(folder), writing=writing, question_prompt=prompt)
+    questions = ["is one red", "what saw the two dog", "runs", "is one red", "what", "a white tree on house"]
+    tokens = target.embed_images(pictures)
+    captioner = multimodal_tokens.build(config)
+    found = captioner.answer(tokens, questions, generator=generator)
+    model, tokenizer, processor = whole(folder, "LlavaForConditionalGeneration")
+    for picture, question, answer in zip(pictures, questions, found, strict=True):
+        x = processor(images=[picture], return_tensors="pt").pixel_values
+        text = prompt.replace("<question>", question).replace("<image>", " ".join(["<image>"] * 4))
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        with torch.inference_mode():
+            made = model.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=x, do_sample=False,
+                max_new_tokens=writing.n_tokens, num_beams=writing.n_beams,
+            )  # fmt: skip
+        assert answer == said(tokenizer, made[:, ids.shape[1] :])[0]
+    assert captioner.answer(tokens[:1], ["what"], generator=generator) != found[:1]  # questions tell
