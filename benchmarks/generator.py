@@ -93,14 +93,16 @@ def ways_of(target: Any) -> dict[str, Generator]:
     """The generators that are compared: the demo's, and what is taken from it or added to it."""
     features = differentiable(target)
 
-    def base(n_steps: int) -> embedded_unclip.EmbeddedUnclip:
-        return embedded_unclip.build(embedded_unclip.Config(n_steps=n_steps, guidance=1.0, batch_size=25))
+    def base(**settings: Any) -> embedded_unclip.EmbeddedUnclip:
+        return embedded_unclip.build(embedded_unclip.Config(guidance=1.0, batch_size=25, **settings))
 
     demo = recipe.load("demo").recipe
+    chosen = replace(demo.generator, batch_size=25)
     return {
-        "10 steps": base(10),
-        "the demo's": guided.build(demo.settings["looks"], base(demo.generator.n_steps), features),
-        "10 steps, looking at each": guided.build(guided.Config(), base(10), features),
+        "10 steps": base(n_steps=10),
+        "10 steps, looking at each": guided.build(guided.Config(), base(n_steps=10), features),
+        "the draft": base(draft=True, strength=0.0),
+        "the demo's": guided.build(demo.settings["looks"], embedded_unclip.build(chosen), features),
     }
 
 

@@ -40,7 +40,7 @@ RECIPE = Recipe(
         mixco_fraction=0.2, mixco_temperature=0.05, temperature_start=0.05, temperature_end=0.05
     ),
     prior=diffusion.Config(width=96, depth=2, heads=4),
-    generator=embedded_unclip.Config(n_steps=6, guidance=1.0),
+    generator=embedded_unclip.Config(n_steps=20, guidance=1.0, draft=True, strength=0.15),
     preprocessing={
         "fmri": (Standardise(unit="session", scope="unit_train_rows"), Whiten(noise="repeats")),
         "eeg": (Crop(0.0, 0.5), AverageTime(3), Vectorise(), Whiten(noise="repeats")),
@@ -55,8 +55,8 @@ RECIPE = Recipe(
         "n_null_newcomer": 5,
         "n_images": 30,
         "n_samples": 3,
-        # It looks at what it draws in the last half of its steps.
-        "looks": guided.Config(share=0.5, through=False),
+        # The draft of an embedding is drawn on for three steps, and it looks at each.
+        "looks": guided.Config(through=False),
         "meter": hallucination.Settings(n_samples=8, n_prior=256),
         "attributes": {"colour": "colour", "place": "place", "object": "shape", "background": "background"},
         "n_latents": 2,
@@ -72,6 +72,7 @@ SMOKE = (
     "prior_train.validation_fraction=0.5",
     "n_folds=2",
     "generator.n_steps=4",
+    "generator.strength=0.5",
     "plan.n_null=1",
     "plan.n_null_baselines=3",
     "plan.n_null_pictures=2",

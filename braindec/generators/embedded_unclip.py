@@ -15,6 +15,7 @@ from tqdm import tqdm
 from braindec import _compat, checks, weights
 from braindec.generators import NOTHING, Generator, Guides, accepted
 from braindec.generators._control import BrainControl
+from braindec.generators._draft import Draft
 from braindec.generators._guidance import PictureScore, guided
 from braindec.generators._pipeline import as_bytes
 from braindec.generators._unclip import (
@@ -40,7 +41,10 @@ class Config:
         How far to go beyond what the embedding says, away from what no embedding says; 1 is without guidance, and
         then each step costs half.
     strength : float
-        How far a low-level picture is changed, in (0, 1]: the share of the steps that are made from it.
+        How far a low-level picture, or the draft, is changed, in [0, 1]: the share of the steps that are made from it.
+    draft : bool
+        Whether pictures start from what a network draws of the embedding in one pass (`_draft`), where no low-level
+        picture is told; with a strength of 0 they are that draft, without noise.
     batch_size : int
         Pictures made together; changes speed and memory, not the pictures beyond rounding.
     """
@@ -48,6 +52,7 @@ class Config:
     n_steps: int = 20
     guidance: float = 2.0
     strength: float = 0.75
+    draft: bool = False
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -74,17 +79,20 @@ class EmbeddedUnclip(Generator):
         self.config = config
         self.space = _description()["space"]
         self.decoder, self.autoencoder = _load_decoder(), _load_autoencoder()
+        self.draft = _load_draft() if config.draft else None
 
     def identity(self) -> dict[str, Any]:
         """Weights, steps and guidance."""
+        names = ("unclip", "vae") if self.draft is None else ("unclip", "vae", "draft")
         sums = weights.expected_sha256()
-        return {
+        known = {
             "generator": self.name,
-            "weights_sha256": {name: sums[f"{name}.safetensors"] for name in ("unclip", "vae")},
+            "weights_sha256": {name: sums[f"{name}.safetensors"] for name in names},
             "n_steps": self.config.n_steps,
             "guidance": self.config.guidance,
             "strength": self.config.strength,
         }
+        return known if self.draft is None else known | {"draft": True}
 
     @torch.inference_mode()
     def generate(
@@ -106,7 +114,8 @@ class EmbeddedUnclip(Generator):
         with tqdm(total=len(told), desc="generate", disable=not progress) as bar:
             for start in range(0, len(told), self.config.batch_size):
                 rows = slice(start, start + self.config.batch_size)
-                first = None if guides.low_level is None else self._encode(guides.low_level[rows])
+                given = guides.low_level
+                first = self._drafted(told[rows]) if given is None else self._encode(given[rows])
                 steered = self._steered(guides.rows(rows).brain)
                 pictures.append(self._decode(self._denoise(noise[rows], told[rows], n_steps, first, steered)))
                 bar.update(len(told[rows]))
@@ -211,8 +220,10 @@ class EmbeddedUnclip(Generator):
             told = self._told(image_embeddings)
         made = []
         for some, about in zip(noise.split(self.config.batch_size), told.split(self.config.batch_size)):
-            told_or_not = _Told(self, _scheduler(n_steps), about, image_embeddings is None)
-            latents = guided(told_or_not, some, score, strength, progress, share=share, through=through)
+            first = None if image_embeddings is None else self._drafted(about)
+            scheduler, start = self._begun(some, n_steps, first)
+            told_or_not = _Told(self, scheduler, about, image_embeddings is None)
+            latents = guided(told_or_not, start, score, strength, progress, share=share, through=through)
             with torch.no_grad():
                 made.append(as_bytes(told_or_not.pictures(latents)))
         return np.concatenate(made)
@@ -226,18 +237,9 @@ class EmbeddedUnclip(Generator):
         steered: Residuals | None = None,
     ) -> Tensor:
         """Clean latents; `first`: those of pictures that the last share of the steps starts from (img2img)."""
-        scheduler = _scheduler(n_steps)
-        latents, dropped = noise, torch.zeros(len(noise), dtype=torch.bool)
-        timesteps = scheduler.timesteps
-        if first is not None:
-            n_left = int(n_steps * self.config.strength)
-            if n_left < 1:
-                raise ValueError(
-                    f"n_steps {n_steps} times strength {self.config.strength} is no whole step; raise one of them."
-                )
-            timesteps = timesteps[n_steps - n_left :]
-            latents = scheduler.add_noise(first, noise, timesteps[:1].repeat(len(noise)))
-        for level in timesteps:
+        scheduler, latents = self._begun(noise, n_steps, first)
+        dropped = torch.zeros(len(noise), dtype=torch.bool)
+        for level in scheduler.timesteps:
             levels = torch.full((len(latents),), int(level))
             velocity = self.decoder(latents, levels, told, dropped, steered)[0]
             if self.config.guidance != 1:
@@ -246,6 +248,25 @@ class EmbeddedUnclip(Generator):
             # eta is 0: after the first noise nothing is drawn, so the result depends on the given generator alone.
             latents = scheduler.step(velocity, level, latents, eta=0.0).prev_sample
         return self.decoder.to_autoencoder(latents)
+
+    def _begun(self, noise: Tensor, n_steps: int, first: Tensor | None) -> tuple[Any, Tensor]:
+        """A scheduler with the steps that are left, and what they start from: noise, or clean latents with some."""
+        scheduler, strength = _scheduler(n_steps), self.config.strength
+        if first is None:
+            return scheduler, noise
+        n_left = int(n_steps * strength)
+        if n_left < 1 and strength > 0:
+            raise ValueError(
+                f"n_steps {n_steps} times strength {strength} is no whole step; raise one of them."
+            )
+        scheduler.timesteps = scheduler.timesteps[n_steps - n_left :]
+        if not n_left:
+            return scheduler, first
+        return scheduler, scheduler.add_noise(first, noise, scheduler.timesteps[:1].repeat(len(noise)))
+
+    def _drafted(self, told: Tensor) -> Tensor | None:
+        """Latents that the draft expects, where it is asked for."""
+        return None if self.draft is None else self.draft(told)
 
     def _encode(self, low_level: np.ndarray) -> Tensor:
         """Latents of pictures (n, height, width, 3) as the network knows them: the mode, nothing is drawn."""
@@ -306,6 +327,13 @@ def _load_decoder() -> UnclipDecoder:
     decoder = UnclipDecoder(_description())
     decoder.load_state_dict(weights.tensors(weights.verified("unclip.safetensors")), strict=True)
     return _quick(decoder)
+
+
+@cache
+def _load_draft() -> Draft:
+    draft = Draft(json.loads(weights.verified("draft.json").read_text()))
+    draft.load_state_dict(weights.tensors(weights.verified("draft.safetensors")), strict=True)
+    return _quick(draft)
 
 
 @cache

@@ -125,3 +125,26 @@ def test_a_picture_made_from_an_embedding_resembles_its_own_scene_in_pixels(pict
     own, other = correlation(generated, pictures[:50]), correlation(np.roll(generated, 1, 0), pictures[:50])
     assert own > 0.7
     assert own > other + 0.4
+
+
+def test_a_draft_shows_what_an_independent_network_names_and_drafts_of_other_scenes_do_not(
+    fresh, pictures, image_embeddings
+):
+    """Shapes and textures of objects that are there, by the network of the brains, which took no part in training."""
+    drafting = embedded_unclip.build(embedded_unclip.Config(draft=True, strength=0.0))
+    drawn = drafting.generate(image_embeddings, generator=torch.Generator().manual_seed(1))
+    labels = network.cell_labels(fresh)
+    there = labels["shape"] > 0
+
+    def right(shown: np.ndarray, factor: str) -> float:
+        widths = [network.N_CELLS * c for c in network.CELL_CLASSES.values()]
+        with torch.no_grad():
+            said = network.load_scene_network()(network.to_input(shown))[:, : sum(widths)].split(widths, 1)
+        named = dict(zip(network.CELL_CLASSES, said, strict=True))[factor].unflatten(1, (network.N_CELLS, -1))
+        return float((1 + named[..., 1:].argmax(2) == labels[factor])[there].float().mean())
+
+    for factor in ("shape", "texture"):
+        assert right(drawn, factor) > right(pictures, factor) - 0.08
+        assert right(drawn[::-1].copy(), factor) < 0.45
+    own = np.corrcoef(drawn.ravel().astype(float), pictures.ravel().astype(float))[0, 1]
+    assert own > 0.95
