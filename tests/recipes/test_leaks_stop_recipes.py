@@ -51,6 +51,7 @@ def with_a_response_twice(dataset: NeuralDataset) -> NeuralDataset:
 # are read by folds of their own, networks and dictionaries learn scenes.
 WITHOUT_A_SPLIT = (
     "bias_of_complexity",
+    "curvature",
     "dictionary_diagnostics",
     "encoding_identification",
     "fusion",
