@@ -23,7 +23,7 @@ from _loop import Stage, fit  # type: ignore[import-not-found]  # the files besi
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
-from train_weights import (  # type: ignore[import-not-found]
+from train_weights import (  # type: ignore[import-not-found]  # as above
     blurred,
     factor_loss,
     half,
