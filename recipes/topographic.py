@@ -11,8 +11,8 @@ Smoke      braindec run topographic --smoke: Moran's I of maps for 40 things on 
 Needs      nothing: scenes are generated, weights are shipped
 Published  none to compare with: a language model of twelve layers, its maps beside those of fMRI
 Measured   Moran's I of maps for 40 things on 10 x 10 units 0.529 [0.50, 0.55] (random sheets -0.010, p 0.01 of 99;
-           without the loss -0.006); things of 360 held-out scenes told with an area of 0.985 [0.982, 0.989] (without the loss
-           0.988 [0.984, 0.991], labels shuffled 0.497 of 10); 61 s of processor time
+           without the loss -0.006); things of 360 held-out scenes told with an area of 0.985 [0.982, 0.989] (without
+           the loss 0.988 [0.984, 0.991], labels shuffled 0.497 of 10); 61 s of processor time
 Tried      nothing yet
 """
 
