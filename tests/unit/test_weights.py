@@ -56,7 +56,7 @@ def test_what_their_page_says_of_the_generator_is_what_was_measured(repository):
     rows = {
         "the scenes themselves": "the scenes", "through the autoencoder": "the autoencoder's",
         "of embeddings: 10 steps, not looking": "10 steps", "as in the demo": "the demo's",
-        "10 steps, looking at each": "10 steps, looking at each",
+        "10 steps, looking at each": "10 steps, looking at each", "the draft alone": "the draft",
     }  # fmt: skip
     for said, measured in rows.items():
         values = found["noiseless"][measured]
@@ -79,8 +79,11 @@ def test_what_the_page_of_generators_says_of_their_limits_is_what_was_measured(r
     drawn = json.loads((results / "generator.json").read_text())["values"]["noiseless"]
     rows = {
         "the scenes themselves": drawn["the scenes"], "read of the embedding alone": read,
-        "through the autoencoder": drawn["the autoencoder's"], "as in the demo": drawn["the demo's"],
-        "drawn of the embedding, looking at each of 10 steps": drawn["10 steps, looking at each"],
+        "through the autoencoder": drawn["the autoencoder's"],
+        "as in the demo: the draft, and three steps that look": drawn["the demo's"],
+        "the draft alone, in 8 ms": drawn["the draft"],
+        "drawn from noise, looking at each of 10 steps": drawn["10 steps, looking at each"],
+        "drawn from noise, 10 steps": drawn["10 steps"],
     }  # fmt: skip
     shown = {row[0]: row[1:] for row in cells if row[0] in rows}
     assert shown.keys() == rows.keys()
