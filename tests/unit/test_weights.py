@@ -89,6 +89,6 @@ def test_what_the_page_of_generators_says_of_their_limits_is_what_was_measured(r
     assert shown.keys() == rows.keys()
     for name, values in rows.items():
         for cell, factor in zip(
-            shown[name], ("shape", "shape of small ones", "colour", "texture"), strict=True
+            shown[name][:4], ("shape", "shape of small ones", "colour", "texture"), strict=True
         ):
             assert float(cell) == pytest.approx(values[factor]["value"], abs=0.00501), (name, factor)
