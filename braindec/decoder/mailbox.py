@@ -172,4 +172,4 @@ def _waited(look: Callable[[], T | None], path: Path, patience_s: float, every_s
             return found
         if time.monotonic() > ends:
             raise checks.DataFileError(path, f"has not come, whole, within {patience_s:g} s", way_out)
-        time.sleep(every_s)
+        time.sleep(every_s)  # a shared or synchronised folder has no event to wait for

@@ -137,7 +137,7 @@ class Scored:
 
     def means(self) -> tuple[float, float]:
         """Mean detection and simulation over judged latents."""
-        return tuple(float(x[self.judged].mean()) for x in (self.detection, self.simulation))  # type: ignore[return-value]  # of two
+        return float(self.detection[self.judged].mean()), float(self.simulation[self.judged].mean())
 
     def exchanged(self, generator: torch.Generator, n_draws: int) -> np.ndarray:
         """The same means where judged latents have exchanged their explanations, (n_draws, 2)."""
