@@ -59,7 +59,7 @@ figures: .venv/.ready  ## the figures of docs/figures.md; writes docs/images/fig
 	$(BIN)/python docs/_figures.py
 
 bench: .venv/.ready  ## every benchmark that runs on a CPU; writes benchmarks/results/
-	for script in $(filter-out %_gpu.py,$(wildcard benchmarks/*.py)); do \
+	for script in $(filter-out %_gpu.py benchmarks/_%.py,$(wildcard benchmarks/*.py)); do \
 		echo "$$script"; $(BIN)/python $$script || exit 1; done
 
 bench-gpu: .venv/.ready  ## every benchmark that needs a GPU

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from _record import cpu_name
 from accuracy_parts import cells, regimes, systems, tables, what_works
 from accuracy_parts.cells import Cell, Place
 
@@ -165,7 +165,7 @@ def _guess(seconds: dict[tuple[str, ...], list[float]], groups: Sequence[tuple[s
 
 def machine() -> dict[str, Any]:
     """Processor and cores."""
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    return {"processor": cpu_name(), "cores": os.cpu_count()}
 
 
 def write(

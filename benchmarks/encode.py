@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from _record import cpu_name
 from torch import Tensor
 from train_step import FULL, SMALL
 from train_step_eeg import CHANNELS, TIMES, Pair
@@ -57,7 +57,7 @@ def main() -> None:
     values = [measured(name, make(), options.repeats) for name, make in systems.items()]
     record = {
         "measured": True, "command": " ".join(["python", *sys.argv]), "size": {**size, "epochs": n_epochs},
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+        "machine": {"processor": cpu_name(), "cores": os.cpu_count(),
                     "threads": torch.get_num_threads()},
         "load_average": os.getloadavg()[0], "versions": versions(), "values": values,
     }  # fmt: skip

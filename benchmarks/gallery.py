@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _record import cpu_name
 from torch import Tensor
 
 from braindec.data import gallery as galleries
@@ -283,7 +284,7 @@ def run_of(options: argparse.Namespace) -> dict[str, Any]:
         "command": f"{before}python benchmarks/gallery.py {_asked()}".rstrip(),
         "options": {k: None if isinstance(v, Path) else v for k, v in vars(options).items()},
         "machine": {
-            "cpu": platform.processor() or platform.machine(),
+            "cpu": cpu_name(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "gpu": None,

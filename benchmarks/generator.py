@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sae import cpu_name
+from _record import cpu_name
 from torch.nn.functional import pixel_unshuffle
 
 from braindec import evaluate, recipe, registry

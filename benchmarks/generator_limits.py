@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from _record import cpu_name
 from generator import SEED, named, pictures, share, ways_of
-from sae import cpu_name
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _record import cpu_name
 from hallucination_parts import digits, worlds
 
 from braindec import store
@@ -74,7 +74,7 @@ def main() -> None:
     record = {
         "measured": True,
         "command": "OMP_NUM_THREADS=1 BRAINDEC_REAL_DATA=DIR python benchmarks/hallucination.py",
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "gpu": None,
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "gpu": None,
                     "load_average": os.getloadavg()},
         "versions": versions(), "summary": summary, "values": values,
     }  # fmt: skip

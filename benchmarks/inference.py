@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rdm import cpu_name
+from _record import cpu_name
 
 from braindec.rdm.bootstrap import bootstrap
 from braindec.rdm.resampling import draw_counts

@@ -53,6 +53,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from _record import cpu_name
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from braindec import store
@@ -399,14 +400,6 @@ def write(rows: list[dict], options: argparse.Namespace) -> None:
     }
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def cpu_name() -> str:
-    """Model name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sae import cpu_name
+from _record import cpu_name
 from scipy.optimize import linear_sum_assignment
 
 from braindec.sparse.matching import cosines, mcc

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _record import cpu_name
 
 from braindec import store, train
 from braindec.adapters import linear as adapter
@@ -243,14 +244,6 @@ def write(values: list[dict], options: argparse.Namespace) -> None:
     }
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def cpu_name() -> str:
-    """Model name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _record import cpu_name
 
 LIBRARIES = ("torch", "numpy", "scikit-image", "torchmetrics")
 PAIRS = (
@@ -211,15 +212,6 @@ def threads() -> str:
     """The part of the command that limits the threads, where one was given."""
     value = os.environ.get("OMP_NUM_THREADS")
     return f"OMP_NUM_THREADS={value} " if value else ""
-
-
-def cpu_name() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return platform.processor()
-    names = [x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from _record import cpu_name
 from scipy import stats
 
 from braindec.stats.pool_free_intervals import pool_free
@@ -238,7 +239,7 @@ def write(values: list[dict], seconds: float) -> None:
         "measured": True,
         "command": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python {' '.join(sys.argv)}",
         "seconds": round(seconds),
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "gpu": None},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "gpu": None},
         "versions": {
             "python": platform.python_version(),
             "numpy": version("numpy"),

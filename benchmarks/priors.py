@@ -29,7 +29,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from sae import cpu_name
+from _record import cpu_name
 from torch import Tensor
 
 from braindec import evaluate, recipe, seeding, train

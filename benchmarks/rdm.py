@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _record import cpu_name
 
 from braindec.rdm import dissimilarity, estimate, residuals
 
@@ -177,14 +178,6 @@ def row(task: str, system: str, seconds: list[float], note: str) -> dict:
         "task": task, "system": system, "unit": "s", "n": len(seconds), "median": round(statistics.median(seconds), 5),
         "range": [round(min(seconds), 5), round(max(seconds), 5)], "note": note,
     }  # fmt: skip
-
-
-def cpu_name() -> str:
-    """Model name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from _record import cpu_name
 
 from braindec.maths.factors import factorise
 from braindec.maths.folds import folds_by_count
@@ -244,14 +245,6 @@ def threads() -> str:
     """The part of the command that limits the threads, where one was given."""
     value = os.environ.get("OMP_NUM_THREADS")
     return f"OMP_NUM_THREADS={value} " if value else ""
-
-
-def cpu_name() -> str:
-    """Model name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

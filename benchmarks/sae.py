@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from _record import cpu_name
 
 from braindec._compat import ensure_torchvision
 
@@ -196,17 +197,6 @@ def write(rows: list[dict], options: argparse.Namespace) -> None:
         "values": rows,
     }
     options.out.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def cpu_name() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
-        if info.is_file()
-        else []
-    )
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

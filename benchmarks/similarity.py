@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _record import cpu_name
 from torch import Tensor
 
 from braindec.maths.cka import linear_cka
@@ -202,7 +203,7 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
         "command": f"{f'OMP_NUM_THREADS={threads} ' if threads else ''}python {' '.join(sys.argv)}",
         "options": vars(options) | {"out": None},
         "machine": {
-            "cpu": platform.processor() or platform.machine(),
+            "cpu": cpu_name(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "gpu": None,

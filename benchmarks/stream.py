@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _record import cpu_name
 
 from braindec import BrainDecoder, Embeddings, NeuralDataset, StimulusSet, Trials, store
 from braindec.adapters import linear, sensor_attention
@@ -56,7 +57,7 @@ def main() -> None:
     about = {
         "measured": not options.small,
         "command": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')} python benchmarks/stream.py --n {options.n}",
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "gpu": None},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "gpu": None},
         "load_average": os.getloadavg(), "versions": {"python": platform.python_version(), **libraries},
         "values": rows,
     }  # fmt: skip

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -25,6 +24,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from _record import cpu_name
 from torch.nn import functional
 from train_step_parts.encoder import NSD_VOXELS, Published, copy_, decay_groups
 
@@ -76,7 +76,7 @@ def main() -> None:
         print(f"{row['name']:10s} {row['median']:7.3f} s a step   {row['over_ours']:5.2f} times ours")
     record = {
         "measured": True, "command": " ".join(["python", *sys.argv]), "size": size, "losses_off": off,
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+        "machine": {"processor": cpu_name(), "cores": os.cpu_count(),
                     "threads": torch.get_num_threads()},
         "load_average": os.getloadavg()[0], "versions": versions(), "roofline": roofline(size, ours_median),
         "values": values,

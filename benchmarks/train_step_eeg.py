@@ -17,8 +17,6 @@ import contextlib
 import copy
 import json
 import math
-import os
-import platform
 import statistics
 import sys
 import time
@@ -26,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from _record import machine
 from torch import Tensor, nn
 
 from braindec.adapters import subject_token
@@ -382,19 +381,6 @@ def parse() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
-
-
-def machine(device: str) -> dict[str, object]:
-    """What the numbers were measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [x.partition(":")[2].strip() for x in lines if x.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else None,
-    }
 
 
 if __name__ == "__main__":

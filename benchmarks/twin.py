@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _record import cpu_name
 from scipy import stats
 
 from braindec import recipe
@@ -351,7 +352,7 @@ def main() -> None:
     record = {
         "measured": True,
         "command": "OMP_NUM_THREADS=1 BRAINDEC_REAL_DATA=DIR python benchmarks/twin.py",
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "gpu": None},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "gpu": None},
         "versions": {
             "python": platform.python_version(),
             "torch": version("torch"),

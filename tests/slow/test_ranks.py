@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -173,3 +174,20 @@ def test_a_recipe_runs_under_torchrun_and_one_rank_writes(tmp_path):
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_the_benchmark_of_ranks_runs_small_and_knows_what_being_two_costs(repository, tmp_path):
+    command = [sys.executable, repository / "benchmarks" / "ranks.py", "--small", "--ranks", "1", "2"]
+    subprocess.run([*command, "--out", tmp_path / "ranks.json"], capture_output=True, timeout=300, check=True)
+    found = json.loads((tmp_path / "ranks.json").read_text())
+    told = {(row["kind"], row["ranks"], row["weights"]): row for row in found["values"]}
+    alone = told["alone, the share of one of 2", 1, "whole"]
+    assert alone["batch"] == 4 and len(told) == 4
+    whole, shares = found["cost"]
+    assert (whole["weights"], shares["weights"]) == ("whole", "shares")
+    assert whole["seconds_added_to_a_rank's_share"] == pytest.approx(
+        told["strong", 2, "whole"]["median"] - alone["median"]
+    )
+    assert whole["times_the_pace_of_one"] == pytest.approx(
+        told["strong", 1, "whole"]["median"] / told["strong", 2, "whole"]["median"]
+    )
