@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from braindec.adapters import linear as adapter
 from braindec.backbones import linear as backbone
 from braindec.data import NeuralDataset, Split, splits
 from braindec.data.preprocessing import Standardise
-from braindec.decoder import BrainDecoder, Prediction, Settings
+from braindec.decoder import BrainDecoder, Prediction, Settings, decoding
 from braindec.evaluate import Evaluation, class_panels, panels
 from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
@@ -85,12 +86,12 @@ class QuickDecoder:
         Times that everything is fitted again with shuffled pairs, >= 1; 19 give p = 0.05 at best.
     seed : int
     progress : bool
-        Show how far the refits are, where there is a terminal.
+        Show how far the refits are, on the error stream.
 
     Attributes
     ----------
     decoder : BrainDecoder or None
-        After `fit`: save it by ``decoder.save_pretrained(folder)``.
+        After `fit`; `cross_validate` leaves none, for each fold had one of its own.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class QuickDecoder:
         self.preprocessing, self.settings = preprocessing, settings
         self.n_null, self.seed, self.progress = n_null, seed, progress
         self.decoder: BrainDecoder | None = None
+        self._scored: Report | None = None
         self._dataset: NeuralDataset | None = None
         self._embeddings: Embeddings | None = None
 
@@ -150,17 +152,17 @@ class QuickDecoder:
         part = evaluate.training_part(recipe, dataset, target, label_column=self.label_column)
         built = BrainDecoder.build(recipe, dataset.info, target.info)
         self.decoder = built.fit(part, target, prior=False, progress=False)
-        self._dataset, self._embeddings = dataset, target
+        self._dataset, self._embeddings, self._scored = dataset, target, None
         return self
 
-    def predict(self, trials: Trials | None = None) -> Prediction:
+    def predict(self, trials: Trials | np.ndarray | None = None) -> Prediction:
         """Embeddings predicted from responses: ``.ids`` and ``.values`` (n, n_tokens, n_dims).
 
         Parameters
         ----------
-        trials : Trials, optional
-            Of a subject that was fitted. None takes the test part, where that is of one subject. Repeats of a stimulus
-            are averaged first; of classes each trial stands alone.
+        trials : Trials, or array of responses (n_trials, ...), optional
+            Of a subject that was fitted; an array where that is the only one. None takes the test part, where that is
+            of one subject. Repeats of a stimulus are averaged first; of classes each trial stands alone.
         """
         decoder, _, _ = self._fitted()
         return decoder.predict(self._trials(trials), repeats="none" if self.label_column else "before")
@@ -184,7 +186,7 @@ class QuickDecoder:
         found, _ = decoder.retrieve(shown, gallery, k, repeats="before")
         return dict(zip(self.predict(shown).ids, found, strict=True))
 
-    def classify(self, trials: Trials | None = None) -> np.ndarray:
+    def classify(self, trials: Trials | np.ndarray | None = None) -> np.ndarray:
         """The class that fits each trial best, text (n_trials,), in the order of the trials.
 
         Parameters
@@ -192,15 +194,7 @@ class QuickDecoder:
         trials : Trials, optional
             As in `predict`.
         """
-        decoder, _, embeddings = self._fitted()
-        if self.label_column is None:
-            raise checks.ConfigError(
-                "this decoder knows no classes; name their column: QuickDecoder(label_column=...)."
-            )
-        classes = np.array(list(embeddings.identity["classes"]))
-        prototypes = np.eye(len(classes), dtype=np.float32)[:, None]
-        found = decoder.similarity(self.predict(trials), prototypes)
-        return np.asarray(classes[found.argmax(1).numpy()])
+        return self._fitted()[0].classify(self._trials(trials))
 
     def score(self) -> Report:
         """Scores on the test part, each with n, chance, a refitted null and an interval, beside the baselines.
@@ -215,7 +209,21 @@ class QuickDecoder:
         found = evaluate.held_out(
             decoder, recipe, dataset, embeddings, plan=recipe.plan, label_column=self.label_column
         )
-        return self._report(found, dataset, f"Held out by {split.unit}")
+        self._scored = self._report(found, dataset, f"Held out by {split.unit}")
+        return self._scored
+
+    def save_pretrained(self, folder: str | Path, *, licence: str | None = None) -> Path:
+        """The fitted decoder as a folder that ``BrainDecoder.from_pretrained(folder)`` loads.
+
+        Its card has the scores, where `score` was called. `cross_validate` leaves no decoder: each fold had its own.
+
+        Parameters
+        ----------
+        folder : path
+        licence : str, optional
+            Of the weights, as the hub spells it.
+        """
+        return self._fitted()[0].save_pretrained(folder, self._scored, licence=licence)
 
     def cross_validate(
         self,
@@ -248,12 +256,14 @@ class QuickDecoder:
 
     def _fitted(self) -> tuple[BrainDecoder, NeuralDataset, Embeddings]:
         if self.decoder is None or self._dataset is None or self._embeddings is None:
-            raise ValueError("this decoder is not fitted; call fit(dataset, embeddings) first.")
+            raise ValueError(
+                "this decoder is not fitted: call fit(dataset, embeddings); cross_validate leaves no decoder behind."
+            )
         return self.decoder, self._dataset, self._embeddings
 
-    def _trials(self, trials: Trials | None) -> Trials:
+    def _trials(self, trials: Trials | np.ndarray | None) -> Trials:
         if trials is not None:
-            return trials
+            return decoding.as_trials(self._fitted()[0], trials)
         found = list(self._fitted()[1].part("test").trials.values())
         if len(found) > 1:
             keys = [t.key for t in found]

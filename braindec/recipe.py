@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import runpy
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -211,7 +212,7 @@ def run(
     made_in : path, optional
         Where synthetic data are made, or found from before; `out` by default.
     """
-    loaded = load(name)
+    loaded, sets = load(name), list(sets)
     overrides = [*(loaded.smoke if smoke else ()), *sets]
     recipe = config.override(loaded.recipe, overrides, registry.load)
     ranks = Ranks.start()
@@ -233,8 +234,9 @@ def run(
             "date": time.strftime("%Y-%m-%d"),
             "seconds": round(time.time() - started, 1),
             "smoke": smoke,
+            "made_data": data is None,
             "sets": list(overrides),
-            "command": _command(loaded),
+            "command": _command(loaded, smoke, sets),
             "config": recipe_to_json(recipe),
             "versions": versions(),
         }
@@ -280,12 +282,17 @@ def run_seeds(
         yield place, run(name, data, place, sets=[*sets, f"seed={seed}"], smoke=smoke, made_in=out)
 
 
-def _command(loaded: Loaded) -> str:
+def _command(loaded: Loaded, smoke: bool, sets: Iterable[str]) -> str:
     """How it is run, as its header says; where there is none, the work that is done is not lost for it."""
-    if loaded.path.parent == folder():
-        with contextlib.suppress(checks.DataFileError):  # a recipe in the making; its test asks for the header
-            return read(loaded.path).run[-1]
-    return f"braindec run {loaded.path.name} --out runs/{loaded.name}"
+    own = loaded.path.parent == folder()
+    name = loaded.name if own else loaded.path.name
+    said = f"braindec run {name} " + ("--smoke" if smoke else f"--out runs/{loaded.name}")
+    if own and not smoke:
+        with contextlib.suppress(
+            checks.DataFileError
+        ):  # a recipe in the making; its test asks for the header
+            said = read(loaded.path).run[-1]
+    return " ".join([said, *(f"--set {shlex.quote(one)}" for one in sets)])
 
 
 def _needed(smoke: bool, path: Path) -> Path:

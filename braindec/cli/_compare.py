@@ -44,7 +44,7 @@ def add_options(parser: Any) -> None:
         "--modality", type=str, default=None, help="of A, where it has several: fmri, eeg, meg"
     )
     parser.add_argument(
-        "--part", type=str, default="auto", help="stimuli: test, train or all (test where split)"
+        "--part", type=str, default="auto", help="test, train or all (test where a split holds out stimuli)"
     )
     parser.add_argument(
         "--conditions", type=int, default=300, help="at most so many stimuli, evenly spread (300)"

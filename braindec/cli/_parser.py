@@ -173,8 +173,8 @@ def _decode(parser: Any) -> None:
     parser.add_argument(
         "--repeats",
         type=str,
-        default="after",
-        help="average repeats 'before' or 'after' (default) decoding, or 'none'",
+        default=None,
+        help="average repeats 'before' or 'after' decoding, or 'none' (after; of a decoder of classes none)",
     )
     parser.add_argument(
         "--data",

@@ -35,7 +35,8 @@ def add_options(parser: Any) -> None:
     )
     parser.add_argument(
         "--target", type=str, default=None,
-        help="what embeds the pictures of a dataset, TARGET[:SETTING=VALUE][@LAYER]; see: braindec list targets",
+        help="what embeds the pictures of a dataset, TARGET[:SETTING=VALUE][@LAYER] (see: braindec list targets), or a "
+        "file of embeddings of its stimuli (.npz with 'ids' and 'values', or cached .h5)",
     )  # fmt: skip
     parser.add_argument("--latents", type=int, default=512, help="fit: latents of the dictionary (512)")
     parser.add_argument("--active", type=int, default=16, help="fit: latents a picture (16)")
@@ -76,7 +77,10 @@ def run(options: Any) -> int:
     if options.input.is_dir():
         if options.target is None:
             raise checks.ConfigError("--target must say what embeds the pictures; see: braindec list targets")
-        checks.one_of("target", options.target.partition(":")[0].partition("@")[0], _show.names("targets"))
+        if not _is_file(options.target):
+            checks.one_of(
+                "target", options.target.partition(":")[0].partition("@")[0], _show.names("targets")
+            )
     else:
         checks.existing_file(options.input, "Give the folder of a prepared dataset, or a file of embeddings.")
     return {"fit": _fit, "judge": _judge, "brain": _brain}[options.action](options)
@@ -85,19 +89,30 @@ def run(options: Any) -> int:
 def _embeddings(options: Any) -> tuple[Any, Any]:
     """(embeddings, dataset or None) of the input; held-out stimuli stay in it, and are told apart by the split."""
     if not options.input.is_dir():
-        from braindec.evaluate.compare_sources import from_file
-        from braindec.evaluate.inside_fitting import embeddings_of
-
-        ids, values = from_file(options.input)
-        return embeddings_of(ids, values, f"file {options.input.name}"), None
+        return _of_file(options.input), None
     from braindec.data import NeuralDataset
     from braindec.evaluate import encode_features
 
     # An autoencoder is judged on the stimuli it was fitted for, whosever brains are compared.
     subjects = options.subjects if options.action == "brain" else None
     dataset = NeuralDataset.read(options.input, subjects=subjects)
+    if _is_file(options.target):
+        return _of_file(Path(options.target)), dataset
     told: dict[str, Any] = {"seed": options.seed, "cache": options.input / "embeddings", "progress": True}
     return encode_features.feature_spaces([options.target], dataset, **told)[options.target], dataset
+
+
+def _is_file(target: str) -> bool:
+    """Whether embeddings are read and not made."""
+    return Path(target).suffix in (".npz", ".h5")
+
+
+def _of_file(path: Path) -> Any:
+    from braindec.evaluate.compare_sources import from_file
+    from braindec.evaluate.inside_fitting import embeddings_of
+
+    ids, values = from_file(path)
+    return embeddings_of(ids, values, f"file {path.name}")
 
 
 def _fit(options: Any) -> int:
@@ -122,7 +137,9 @@ def _candidates(options: Any, dataset: Any) -> Any:
 
     if options.words is not None:
         return inside_names.from_words(options.words)
-    return None if dataset is None else inside_names.from_captions(options.target, dataset.stimuli.captions)
+    if dataset is None or _is_file(options.target):  # nothing that was read embeds words
+        return None
+    return inside_names.from_captions(options.target, dataset.stimuli.captions)
 
 
 def _others(options: Any, dataset: Any) -> dict[str, Any]:
@@ -144,7 +161,7 @@ def _others(options: Any, dataset: Any) -> dict[str, Any]:
 def _has_random(target: str) -> bool:
     from braindec.evaluate import encode_features
 
-    return not target.endswith("!random") and encode_features.has_network(target)
+    return not _is_file(target) and not target.endswith("!random") and encode_features.has_network(target)
 
 
 def _judge(options: Any) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from braindec.data import NeuralDataset
     from braindec.decoder import BrainDecoder, Prediction
+    from braindec.decoder.prediction import Repeats
     from braindec.types import Report
 
 ON_A_SHEET = 60  # pictures; all of them are files too
@@ -65,23 +66,32 @@ def decode(options: Any) -> None:
     """Embeddings of recordings, and what was retrieved or drawn where that was asked for."""
     from braindec import store
     from braindec.data import layout
-    from braindec.decoder import BrainDecoder
+    from braindec.decoder import BrainDecoder, decoding
 
     decoder = BrainDecoder.from_pretrained(decoder_folder(options.dir))
     path = checks.existing_file(
         options.input, "Recordings are prepared with: braindec prepare NAME --raw DIR --out DIR."
     )
     trials = layout.read_trials(path)
-    checks.one_of("repeats", options.repeats, ("none", "before", "after"))
-    found = decoder.predict(trials, repeats=options.repeats)
+    classes = decoding.classes_of(decoder)
+    repeats: Repeats = options.repeats or (
+        "none" if classes else "after"
+    )  # trials of a class are no repeats of a stimulus
+    checks.one_of("repeats", repeats, ("none", "before", "after"))
+    found = decoder.predict(trials, repeats=repeats)
+    told = decoding.classified(decoder, found) if classes else None
     out = options.out or options.input.with_name("decoded.h5")
     with store.writer(out) as file:
         file.array("stimulus_ids", list(found.ids))
+        if told is not None:
+            file.array("classes", told.tolist())
         file.bulk("embeddings", found.values.shape, found.values.dtype).append(found.values)
         file.attributes(
             {"decoder": str(options.dir), "input": str(path), "space": decoder.outputs[decoder.main].space}
         )
     print(f"{len(found.ids)} embeddings of {decoder.outputs[decoder.main].space} in {out}")
+    if told is not None:
+        _name_classes(found, told, out.with_suffix(".classes.csv"))
     if options.data is not None:
         _retrieve(decoder, found, options, out)
     if options.pictures:
@@ -153,6 +163,21 @@ def read_dataset(chosen: Any, folder: Path) -> NeuralDataset:
         return read
     data = chosen.data
     return NeuralDataset.read(folder, subjects=data.subjects, modalities=data.modalities, region=data.region)
+
+
+def _name_classes(prediction: Prediction, told: Any, table: Path) -> None:
+    """How often each class was decoded, and a line a trial as CSV."""
+    from collections import Counter
+
+    from braindec import store
+
+    with store.atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        lines.writerow(["row", "stimulus_id", "class"])
+        rows = enumerate(zip(prediction.ids, told.tolist(), strict=True))
+        lines.writerows([number, cell(own), cell(name)] for number, (own, name) in rows)
+    print(", ".join(f"{cli.printable(name)} {n}" for name, n in sorted(Counter(told.tolist()).items())))
+    print(f"classes: {table}", file=sys.stderr)
 
 
 def _retrieve(decoder: BrainDecoder, prediction: Prediction, options: Any, out: Path) -> None:

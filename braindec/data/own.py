@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ from braindec.data import fmri, meeg, nifti
 from braindec.data.tables import complete_table
 from braindec.types import ArraySpace, Space, StimulusSet, Table, Trials, VoxelSpace
 
+KNOWN = (
+    "run",
+    "session",
+    "onset_s",
+    "acquisition_order",
+    "exchangeability_block",
+)  # columns that mean something here
 NO_STIMULUS = ("n/a", "")  # of a column of events: modelled, and no trial
 
 
@@ -70,6 +78,8 @@ def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
     ------
     ValueError
         If a column has another length, or is named like one that is counted here.
+    ConfigError
+        If a column's name is nearly one that means something: ``runs`` for ``run``.
     """
     known: dict[str, np.ndarray] = {"stimulus_id": ids}
     for name, values in columns.items():
@@ -81,6 +91,16 @@ def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
                 f"column {name!r} has shape {column.shape}, expected one value a trial: {ids.shape}."
             )
         known[name] = column.astype(str) if column.dtype == object else column
+    for name in columns:
+        meant = (
+            None
+            if name in KNOWN
+            else next(iter(difflib.get_close_matches(name.lower(), KNOWN, 1, 0.75)), None)
+        )
+        if meant is not None and meant not in columns:
+            raise checks.ConfigError(
+                f"column {name!r} is not known; did you mean {meant!r}? Columns of your own may have any other name."
+            )
     known.setdefault("onset_s", np.zeros(len(ids)))
     known.setdefault("acquisition_order", np.full(len(ids), -1))
     return complete_table(known, "1")

@@ -153,7 +153,11 @@ def named(dataset: NeuralDataset, prefix: str) -> list[Split]:
 def leave_one_out(dataset: NeuralDataset, unit: str) -> list[Split]:
     """One split for each value of the unit: that value is ``test``, all others are ``train``."""
     values = dataset.unit_values(unit)
-    checks.at_least(f"number of {unit}s", len(values), 2)
+    if len(values) < 2:
+        raise checks.ConfigError(
+            f"leaving one {unit} out needs at least two, and all trials have {unit} {values[0]!r}."
+            + (f" Tell each trial's: from_arrays(..., {unit}=[...])." if unit in ("run", "session") else "")
+        )
     parts = [{"train": tuple(v for v in values if v != out), "test": (out,)} for out in values]
     return [Split(f"leave_one_{unit}_out/{v}", unit, p) for v, p in zip(values, parts, strict=True)]
 

@@ -15,7 +15,7 @@ from braindec.data import NeuralDataset
 from braindec.data.gallery import Gallery
 from braindec.data.gallery_index import Index
 from braindec.data.preprocessing import FittedPreprocessing
-from braindec.decoder import adapting, decoding, learning, masked
+from braindec.decoder import adapting, decoding, learning, masked, two_views
 from braindec.decoder.adaptation import Method, Mode
 from braindec.decoder.calibration import Calibration
 from braindec.decoder.held_out import HeldOut
@@ -98,22 +98,24 @@ class BrainDecoder(Sharing, nn.Module):
     def pretrain(
         self,
         part: NeuralDataset,
-        settings: masked.Config = MASKED,
+        settings: masked.Config | two_views.Config = MASKED,
         out_dir: str | Path | None = None,
         *,
         progress: bool = True,
     ) -> BrainDecoder:
-        """Itself, with a trunk that has learnt to fill in masked patches: what `fit` then starts from.
+        """Itself, with a trunk that has learnt of trials without labels: what `fit` then starts from.
+
+        It fills in masked patches, or tells two views of a window of volumes from those of others.
 
         Labels are not looked at, and subjects may be others than those of `fit`, as long as their adapters end in the
-        same shape. ``decoder.pretrained.error`` says how well held-out trials are filled in. A saved decoder holds the
+        same shape. ``decoder.pretrained.error`` says how well held-out trials are done. A saved decoder holds the
         weights that `fit` made of the trunk, not the trunk.
 
         Parameters
         ----------
         part : NeuralDataset
             Trials with or without known stimuli; none of those that will be tested on.
-        settings : decoder.masked.Config
+        settings : decoder.masked.Config or decoder.two_views.Config
         out_dir : path, optional
             Where log and checkpoints go; an unfinished pretraining found there is resumed.
 
@@ -196,12 +198,14 @@ class BrainDecoder(Sharing, nn.Module):
 
     # ------------------------------------------------------------------------------------------------------- decoding
 
-    def predict(self, trials: Trials, *, repeats: Repeats = "none", output: str | None = None) -> Prediction:
+    def predict(
+        self, trials: Trials | np.ndarray, *, repeats: Repeats = "none", output: str | None = None
+    ) -> Prediction:
         """Embeddings predicted from trials.
 
         Parameters
         ----------
-        trials : Trials
+        trials : Trials, or array of responses (n_trials, ...) where the decoder knows one subject
             Of a subject this decoder knows, as measured: the fitted preprocessing is applied here.
         repeats : ``"none"``, ``"before"`` or ``"after"``
             Where repeats of a stimulus are averaged.
@@ -209,6 +213,10 @@ class BrainDecoder(Sharing, nn.Module):
             Which target; the first one by default.
         """
         return decoding.predict(self, trials, repeats, output)
+
+    def classify(self, trials: Trials | np.ndarray) -> np.ndarray:
+        """The class that fits each trial best, text (n_trials,), of a decoder of classes; trials as in `predict`."""
+        return decoding.classify(self, trials)
 
     def similarity(
         self, prediction: Prediction, candidates: np.ndarray, direction: Direction = "image"

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from braindec import checks, seeding
+from braindec import checks, registry, seeding
+from braindec.data import own
 from braindec.data.gallery import Gallery
 from braindec.data.gallery_index import Index
 from braindec.decoder import large_galleries, new_subject, rows
@@ -27,9 +28,63 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 2048
 
 
+def as_trials(decoder: BrainDecoder, trials: Trials | np.ndarray) -> Trials:
+    """Trials as they are; responses alone as trials of the decoder's one subject, each of a stimulus of its own.
+
+    Raises
+    ------
+    ConfigError
+        If the decoder knows several subjects: an array does not say whose it is.
+    ValueError
+        If a trial has another shape than that subject's.
+    """
+    if isinstance(trials, Trials):
+        return trials
+    known = decoder.info.signals
+    if len(known) > 1:
+        raise checks.ConfigError(
+            f"this decoder knows {sorted(known)}, and an array does not say whose responses it holds; give Trials: "
+            "NeuralDataset.from_arrays(responses, ids, modality=..., subject=...).trials[KEY]."
+        )
+    ((key, signal),) = known.items()
+    values = np.asarray(trials)
+    if values.shape[1:] != signal.shape:
+        shape = ", ".join(map(str, signal.shape))
+        raise ValueError(f"responses must have shape (n_trials, {shape}) as {key} has, got {values.shape}.")
+    names = [f"trial-{number}" for number in range(len(values))]
+    return own.array_trials(values, names, {}, subject=signal.subject, modality=signal.modality, units=signal.units,
+                            sfreq=signal.sfreq, tmin=signal.tmin, space=signal.space)  # fmt: skip
+
+
+def classes_of(decoder: BrainDecoder) -> tuple[str, ...]:
+    """The classes that a decoder tells apart; none of one that predicts embeddings of stimuli."""
+    return tuple(decoder.outputs[decoder.main].identity.get("classes", ()))
+
+
+def classify(decoder: BrainDecoder, trials: Trials | np.ndarray) -> np.ndarray:
+    """See `BrainDecoder.classify`."""
+    if not classes_of(decoder):
+        raise checks.ConfigError(
+            f"this decoder predicts {decoder.outputs[decoder.main].space!r} and knows no classes; use retrieve() with "
+            "a gallery, or fit one of classes: QuickDecoder(label_column=...)."
+        )
+    return classified(decoder, decoder.predict(trials))
+
+
+def classified(decoder: BrainDecoder, prediction: Prediction) -> np.ndarray:
+    """The class that fits each prediction best, text (n,)."""
+    named, target = classes_of(decoder), registry.load("targets", "category_prototypes")
+    kind = decoder.outputs[decoder.main].identity["kind"]
+    found = decoder.similarity(prediction, target.build(target.Config(named, kind)).embed(named))
+    return np.asarray(np.array(named)[found.argmax(1).numpy()])
+
+
 @torch.no_grad()
-def predict(decoder: BrainDecoder, trials: Trials, repeats: Repeats, output: str | None) -> Prediction:
+def predict(
+    decoder: BrainDecoder, trials: Trials | np.ndarray, repeats: Repeats, output: str | None
+) -> Prediction:
     """See `BrainDecoder.predict`."""
+    trials = as_trials(decoder, trials)
     name = decoder.main if output is None else checks.one_of("output", output, list(decoder.outputs))
     encoder = decoder.fitted_encoder()
     fitted = checks.known_key("subject", trials.key, decoder.preprocessing)

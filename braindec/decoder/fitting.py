@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from braindec import checks, seeding
+from braindec import checks, seeding, train
 from braindec.data import NeuralDataset, splits
 from braindec.decoder.prediction import average_groups, group_repeats
 from braindec.decoder.rows import Rows, RowTensor, means, take, whole
@@ -25,6 +25,7 @@ ALPHAS = tuple(
 )  # penalties for standardised signals, a factor 3.2 apart
 MAX_RIDGE_VALUES = 32_000_000  # signal values of a ridge; float64 copies and factors of more take over 1.5 GB
 MAX_RIDGE_WEIGHTS = 128_000_000
+MIN_RUNS = 5  # of which whole ones are held out of what is learnt without labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,39 @@ def inner_units(part: NeuralDataset, trials: Trials) -> np.ndarray:
 def inner_unit(part: NeuralDataset) -> str:
     """Name of the unit of `inner_units`."""
     return "stimulus" if part.split is None or part.split.unit == "subject" else part.split.unit
+
+
+def without_labels(
+    signals: Mapping[str, Rows], part: NeuralDataset, fraction: float, seed: int, purpose: str
+) -> tuple[dict[str, SubjectSet], dict[str, SubjectSet]]:
+    """Trials to learn from without their labels, and those held out, by signal key; no unit is in both.
+
+    A unit is a run, for runs have noise of their own, or the trial itself where there are fewer than five runs.
+
+    Parameters
+    ----------
+    signals : mapping of str to Tensor or RowTensor
+        Preprocessed.
+    part : NeuralDataset
+        Whose trials these are.
+    fraction : float
+        Share of units that is held out; nothing is where it is 0.
+    seed, purpose
+        Of the draw.
+    """
+    sets, held = {}, {}
+    for key, trials in part.trials.items():
+        n = trials.n_trials
+        runs = [f"{s}/{r}" for s, r in zip(trials.table["session"], trials.table["run"], strict=True)]
+        units = runs if len(set(runs)) >= MIN_RUNS else [str(i) for i in range(n)]
+        every = SubjectSet(signals[key], {}, torch.arange(n), tuple(units))
+        kept_rows, held_rows = train.split_rows(
+            every.units, fraction, seeding.torch_generator(seed, purpose, key)
+        )
+        sets[key] = every.take(kept_rows)
+        if len(held_rows):
+            held[key] = every.take(held_rows)
+    return sets, held
 
 
 def group_folds(units: tuple[str, ...], n_folds: int, generator: torch.Generator) -> folds.Folds:

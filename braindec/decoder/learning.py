@@ -14,7 +14,7 @@ from torch import Tensor
 from braindec import checkpoints, checks, seeding, store
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import closed_form, fitting, held_out, masked, new_subject, rows, saving
+from braindec.decoder import closed_form, fitting, held_out, masked, new_subject, rows, saving, two_views
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -79,7 +79,7 @@ def fit_(
 def pretrain_(
     decoder: BrainDecoder,
     part: NeuralDataset,
-    settings: masked.Config,
+    settings: masked.Config | two_views.Config,
     folder: Path | None,
     *,
     progress: bool,
@@ -89,14 +89,14 @@ def pretrain_(
     found = prepared_signals(decoder, part, rows.place_of(part, folder))
     signals = SignalInfo({key: fitted.signal for key, (fitted, _) in found.items()})
     prepared = {key: values for key, (_, values) in found.items()}
+    encoder, seed = decoder.encoder_of(signals), decoder.settings.seed
+    if isinstance(settings, two_views.Config):
+        decoder.pretrained = two_views.pretrain(
+            encoder, prepared, part, settings, seed, info=signals, folder=folder, progress=progress
+        )
+        return
     decoder.pretrained = masked.pretrain(
-        decoder.encoder_of(signals),
-        prepared,
-        part,
-        settings,
-        decoder.settings.seed,
-        folder=folder,
-        progress=progress,
+        encoder, prepared, part, settings, seed, folder=folder, progress=progress
     )
 
 

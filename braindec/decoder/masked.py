@@ -25,15 +25,13 @@ from braindec.data import NeuralDataset
 from braindec.decoder import codes as code_book
 from braindec.decoder.batches import Batches
 from braindec.decoder.codes import Codes, Tokenizer
-from braindec.decoder.fitting import SubjectSet
-from braindec.decoder.patch_values import in_sds, moments_of, patch_backbone
+from braindec.decoder.fitting import SubjectSet, without_labels
+from braindec.decoder.patch_values import in_sds, moments_of, only_trunk_learns_, patch_backbone
 from braindec.decoder.rows import Rows, parts
 from braindec.encoder import Encoder
 from braindec.ranks import Ranks
-from braindec.types import Trials
 
 TRAIN = train.Config(n_steps=1000, batch_size=256, lr=1e-3)
-MIN_RUNS = 5  # of which whole ones are held out
 N_LOOKS = 4  # draws of masks that held-out trials are looked at with
 
 
@@ -101,8 +99,9 @@ class Pretrained:
     error : float
         Squared error of masked values of held-out trials, as a share of what each value's mean over training trials
         makes; 1 is no better than the mean. Of codes: cross-entropy, as a share of what frequencies of
-        codes in the subject's training trials make, over all places or for each place, whichever makes less. NaN where
-        no trials were held out.
+        codes in the subject's training trials make, over all places or for each place, whichever makes less. Of two
+        views (`decoder.two_views`): held-out views that do not find each other, as a share of what guesses miss. NaN
+        where no trials were held out.
     log : train.Log
     about : mapping
         JSON: dataset, number of trials by signal key, settings' steps and the error; ``codes``, how the tokenizer did.
@@ -174,10 +173,7 @@ class Pretrainee(nn.Module):
         )
         filled = patches.filled() if tokenizer is None else torch.ones(patches.n, 1, dtype=torch.bool)
         self.register_buffer("filled", filled, persistent=False)
-        self.encoder.requires_grad_(False)
-        learnt = self.trunk.trunk()
-        for name, parameter in self.trunk.named_parameters():
-            parameter.requires_grad_(name in learnt)
+        only_trunk_learns_(encoder)
         self.moments = moments_of(encoder, sets)
         self.tokenizer = tokenizer
         self.guesses = nn.ParameterDict()
@@ -318,16 +314,7 @@ def pretrain(
     ValueError
         If the backbone has no patches.
     """
-    sets, held = {}, {}
-    for key, trials in part.trials.items():
-        n = trials.n_trials
-        every = SubjectSet(signals[key], {}, torch.arange(n), tuple(_units(trials)))
-        kept_rows, held_rows = train.split_rows(
-            every.units, config.train.validation_fraction, seeding.torch_generator(seed, "masked held", key)
-        )
-        sets[key] = every.take(kept_rows)
-        if len(held_rows):
-            held[key] = every.take(held_rows)
+    sets, held = without_labels(signals, part, config.train.validation_fraction, seed, "masked held")
     settings = replace(config.train, repeats="single")
     told = {"dataset": part.identity(), "ratio": config.ratio, "shown": config.shown}
     tokens = None
@@ -357,9 +344,3 @@ def pretrain(
         if folder is not None:
             code_book.forget(folder)
     return Pretrained(trunk, error, log, about)
-
-
-def _units(trials: Trials) -> list[str]:
-    """Run of each trial, for runs have noise of their own; the trial itself where there are few runs."""
-    runs = [f"{s}/{r}" for s, r in zip(trials.table["session"], trials.table["run"], strict=True)]
-    return runs if len(set(runs)) >= MIN_RUNS else [str(i) for i in range(trials.n_trials)]

@@ -22,6 +22,15 @@ def patch_backbone(encoder: Encoder) -> PatchBackbone:
     return encoder.backbone
 
 
+def only_trunk_learns_(encoder: Encoder) -> None:
+    """Freezes adapters and heads: what the trunk has to say of patches cannot be made easy."""
+    encoder.requires_grad_(False)
+    backbone = patch_backbone(encoder)
+    learnt = backbone.trunk()
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(name in learnt)
+
+
 def moments_of(encoder: Encoder, sets: Mapping[str, SubjectSet]) -> nn.ParameterDict:
     """By signal key (2, n_patches, size): mean of each value over trials, and one SD about these for all values."""
     found = nn.ParameterDict()

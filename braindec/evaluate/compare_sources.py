@@ -35,7 +35,8 @@ class Choices:
     modality : str or None
         Needed where a dataset has several.
     part : str
-        ``"test"``, ``"train"`` or ``"all"`` stimuli; ``"auto"``: the test part where there is a split.
+        ``"test"``, ``"train"`` or ``"all"``; ``"auto"``: the test part where a split holds out stimuli or concepts, for
+        a decoder has seen the rest, else all trials.
     n_conditions : int
         At most so many stimuli, evenly spread over their sorted ids.
     n_times : int
@@ -90,7 +91,8 @@ def open_dataset(word: str, choices: Choices) -> NeuralDataset:
         raise checks.ConfigError(f"{folder} has several modalities {kinds}; name one: --modality {kinds[0]}")
     wanted = choices.modality or kinds[0]
     found = found.select(keys=[key for key, t in found.trials.items() if t.modality == wanted])
-    part = ("test" if found.split is not None else "all") if choices.part == "auto" else choices.part
+    of_stimuli = found.split is not None and found.split.unit in ("stimulus", "concept")
+    part = ("test" if of_stimuli else "all") if choices.part == "auto" else choices.part
     return found if part == "all" else found.part(part)
 
 
@@ -124,7 +126,11 @@ def brain(word: str, dataset: NeuralDataset, choices: Choices, ids: Sequence[str
     kept = spread(names, choices.n_conditions) if ids is None else names
     measure = "crossnobis" if cross else ("correlation" if choices.distance == "auto" else choices.distance)
     made = [_of_subject(t, kept, measure, choices) for t in subjects]
-    said = [f"{word}: {measure} distances of {len(kept)} stimuli in {len(subjects)} subjects."]
+    n_trials = sum(int(np.isin(t.table["stimulus_id"].astype(str), kept).sum()) for t in subjects)
+    part = "" if dataset.part_name is None else f" of the part {dataset.part_name!r} (--part all takes all)"
+    said = [
+        f"{word}: {measure} distances of {len(kept)} stimuli in {len(subjects)} subjects, {n_trials} trials{part}."
+    ]
     if len(kept) < len(names):
         said.append(f"{word}: {len(kept)} of {len(names)} stimuli, evenly spread (--conditions).")
     said += sorted({m[3] for m in made if m[3]})
@@ -164,6 +170,11 @@ def other(word: str, dataset: NeuralDataset | None, ids: Sequence[str], choices:
     if word.startswith("column:"):
         return _labels(word, dataset, ids)
     if path.is_dir():
+        if choices.part == "auto" and dataset.part_name is None and dataset.split is not None:
+            raise checks.ConfigError(
+                f"{word} may have been fitted on these trials, whose split holds out by {dataset.split.unit}; say "
+                "--part test, or --part all where it has seen none of them."
+            )
         return _decoded(word, dataset, ids)
     cache = None if dataset.folder is None else dataset.folder / "embeddings"
     made = feature_spaces([word], dataset, seed=choices.seed, cache=cache)[word]

@@ -28,6 +28,7 @@ from braindec.types import Score
 Follow = Literal["drawn", "moved"]
 STRUCTURE, MOTION = "structure", "motion"  # names of decoders beside the main one
 Draw = Callable[[Apart], np.ndarray]  # uint8 (n, n_frames, height, width, 3)
+Drawing = Callable[[str, tuple[str, ...], np.ndarray], Draw]
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,27 @@ class Settings:
     n_clips : int
         Test clips of each subject, at most.
     follow : {"drawn", "moved"}
-        Decoded motion moves the decoded structure, from which every frame is drawn with one noise; or it moves the one
-        picture that is drawn, which keeps motion and cannot flicker.
+        Decoded motion moves the decoded structure, from which every frame is drawn; or it moves the one picture that is
+        drawn, which keeps motion and cannot flicker.
     n_permutations : int
         Of each null of motion.
     n_steps : int or None
         Of the generator.
+    shared_noise : float
+        In [0, 1]: what part of their noise frames that are drawn one by one share (`_frames.drawn_frames`).
     """
 
     n_clips: int = 30
     follow: Follow = "moved"
     n_permutations: int = 200
     n_steps: int | None = None
+    shared_noise: float = 1.0
 
     def __post_init__(self) -> None:
         checks.at_least("n_clips", self.n_clips, 2)
         checks.one_of("follow", self.follow, ("drawn", "moved"))
         checks.at_least("n_permutations", self.n_permutations, 1)
+        checks.in_range("shared_noise", self.shared_noise, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,18 +139,30 @@ def watched(
     """
     protocol, test = protocol_named(recipe.protocol), dataset.part("test")
     member, main = recipe.build_generator(), decoder.main
+    draw = drawing(member, recipe, test, settings, rough=rough)
+    stake = {"target": main.outputs[main.main].space, "generator": member.space}
+    return judged(decoder, nulls, draw, test, protocol, settings, recipe.seed, stake=stake)
+
+
+def drawing(
+    member: Generator, recipe: Any, test: NeuralDataset, settings: Settings, *, rough: Generator | None = None
+) -> Drawing:
+    """What gives, of a signal key, ids and their presented clips, what draws these ids' clips from any decoders.
+
+    Arguments as of `watched`; `test` is ``dataset.part("test")``.
+    """
+    protocol = protocol_named(recipe.protocol)
 
     def draw(key: str, ids: tuple[str, ...], shown: np.ndarray) -> Draw:
         return _Draw(member, rough, test, key, ids, shown.shape[1:4], recipe.seed, settings, protocol).clips
 
-    stake = {"target": main.outputs[main.main].space, "generator": member.space}
-    return judged(decoder, nulls, draw, test, protocol, settings, recipe.seed, stake=stake)
+    return draw
 
 
 def judged(
     decoder: Apart,
     nulls: Sequence[Apart],
-    draw: Callable[[str, tuple[str, ...], np.ndarray], Draw],
+    draw: Drawing,
     test: NeuralDataset,
     protocol: Protocol,
     settings: Settings,
@@ -265,8 +282,9 @@ class _Draw:
 
     def _drawn(self, frames: np.ndarray, structure: np.ndarray | None) -> np.ndarray:
         return drawn_frames(
-            self.member, frames, generator=self._noise(), structure=structure, n_steps=self.settings.n_steps
-        )
+            self.member, frames, generator=self._noise(), structure=structure, n_steps=self.settings.n_steps,
+            shared=self.settings.shared_noise,
+        )  # fmt: skip
 
     def _noise(self) -> torch.Generator:
         return seeding.torch_generator(self.seed, "picture")
@@ -283,7 +301,7 @@ def _tested(
     seed: int,
     settings: Settings,
 ) -> Clips:
-    true, clips = _unit(presented), _unit(made)
+    true, clips = as_tensor(presented), as_tensor(made)
     tests = {
         null: motion_test(
             true,
@@ -295,7 +313,7 @@ def _tested(
         for null in ("items", "frames")
     }
     still = float(motion_error(true, clips[:, :1].expand_as(clips)).mean())
-    shuffled = float(np.mean([float(motion_error(true, _unit(other)).mean()) for other in others]))
+    shuffled = float(np.mean([float(motion_error(true, as_tensor(other)).mean()) for other in others]))
     return Clips(ids, presented, {"braindec": made, "shuffled": others[0]}, tests, still, shuffled)
 
 
@@ -305,7 +323,7 @@ def fields(values: np.ndarray, identity: Mapping[str, Any]) -> np.ndarray:
     return np.asarray(values, np.float32).reshape(len(values), 2, n, n) / float(identity["side"])
 
 
-def _unit(clips: np.ndarray) -> Tensor:
+def as_tensor(clips: np.ndarray) -> Tensor:
     """(n, n_frames, 3, height, width) in [0, 1]."""
     return torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float() / 255
 

@@ -11,6 +11,7 @@ from braindec import seeding
 from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder
 from braindec.decoder.masked import Config as Masked
+from braindec.decoder.two_views import Config as TwoViews
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.nulls import permuted
 from braindec.evaluate.outputs import by_output
@@ -89,10 +90,10 @@ def pretrained_with_nulls(
     recipe: Any,
     part: NeuralDataset,
     embeddings: Embeddings,
-    settings: Masked,
+    settings: Masked | TwoViews,
     out_dir: Path | None = None,
 ) -> tuple[Apart, list[Apart]]:
-    """The recipe's decoder, its trunk pretrained by masked patches, and the same fitted on permuted pairings.
+    """The recipe's decoder, its trunk pretrained without labels, and the same fitted on permuted pairings.
 
     The trunk saw no label and is that of all of them.
 
@@ -103,7 +104,7 @@ def pretrained_with_nulls(
     part : NeuralDataset
         ``dataset.part("train")``.
     embeddings : Embeddings
-    settings : decoder.masked.Config
+    settings : decoder.masked.Config or decoder.two_views.Config
     out_dir : path, optional
         Where the logs go.
     """

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import braindec
-from braindec import plots, store
+from braindec import plots, report, store
 from braindec.explore import _figures, _latents, _page, _pictures, _scores, _source
 from braindec.explore._sheets import Sheets
 
@@ -72,6 +72,7 @@ def _fill(pages: list[_source.Page], run: Path, folder: Path) -> None:
         "title": str(own.get("title") or own.get("recipe") or run.name),
         "summary": str(own.get("summary") or ""),
         "command": str(own.get("command") or ""),
+        "smoke": report.smoke_words(own) if own.get("smoke") else "",
         "version": braindec.__version__,
         "about": _page.about(own),
         "limits": _page.limits(pages),

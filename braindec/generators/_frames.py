@@ -1,4 +1,4 @@
-"""Frames of clips from a generator of pictures: one noise for all frames of a clip, so that they belong together."""
+"""Frames of clips from a generator of pictures: their noises share a part, or all, so that they belong together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from braindec import checks
 from braindec.generators import NOTHING, Generator, Guides
+from braindec.generators._noise import dependent, from_noise
 
 
 def drawn_frames(
@@ -17,8 +18,9 @@ def drawn_frames(
     generator: torch.Generator,
     structure: np.ndarray | None = None,
     n_steps: int | None = None,
+    shared: float = 1.0,
 ) -> np.ndarray:
-    """Clips whose frames are drawn one by one from the same noise: they differ by what they are told alone.
+    """Clips whose frames are drawn one by one: from the same noise they differ by what they are told alone.
 
     Parameters
     ----------
@@ -26,10 +28,14 @@ def drawn_frames(
     embeddings : float array, shape (n, n_frames, n_tokens, dim)
         What each frame is drawn from.
     generator : torch.Generator
-        It ends where one frame of each clip has taken it.
+        It ends where one frame of each clip has taken it; of noises that differ, where one frame more than there are
+        has. What else a generator draws is the same for all frames.
     structure : uint8 array, shape (n, n_frames, height, width, 3), optional
         Roughly how each frame looks; of generators that take a low-level picture.
     n_steps : int, optional
+    shared : float
+        In [0, 1]: what part of a frame's noise all frames of its clip have in common; noises of two frames correlate by
+        it. Both parts are drawn alike whatever it is, so that clips of several can be compared.
 
     Returns
     -------
@@ -38,17 +44,37 @@ def drawn_frames(
     Raises
     ------
     ConfigError
-        If structure is told to a generator that takes none.
+        If structure is told to a generator that takes none, or noise of frames' own to one that is told no noise.
     """
     checks.n_axes("embeddings", embeddings, ("clip", "frame", "token", "dim"))
     if structure is not None:
         checks.n_axes("structure", structure, ("clip", "frame", "height", "width", "rgb"))
         checks.same_length("clip", embeddings=embeddings, structure=structure)
-    state, frames = generator.get_state(), []
-    for i in range(embeddings.shape[1]):
+    checks.in_range("shared", shared, 0.0, 1.0)
+    (n, n_frames), state, frames = embeddings.shape[:2], generator.get_state(), []
+    told = [
+        NOTHING if structure is None else Guides(low_level=np.ascontiguousarray(structure[:, i]))
+        for i in range(n_frames)
+    ]
+    if shared == 1:
+        for i in range(n_frames):
+            generator.set_state(state)
+            frames.append(
+                member.generate(embeddings[:, i], generator=generator, guides=told[i], n_steps=n_steps)
+            )
+        return np.stack(frames, axis=1)
+    drawer = from_noise(member)
+    common, *own = [drawer.noise(n, generator) for _ in range(1 + n_frames)]
+    after = generator.get_state()
+    for i in range(n_frames):
         generator.set_state(state)
-        told = NOTHING if structure is None else Guides(low_level=np.ascontiguousarray(structure[:, i]))
-        frames.append(member.generate(embeddings[:, i], generator=generator, guides=told, n_steps=n_steps))
+        frames.append(
+            drawer.generate(
+                embeddings[:, i], generator=generator, guides=told[i], n_steps=n_steps,
+                noise=dependent(common, own[i], shared),
+            )
+        )  # fmt: skip
+    generator.set_state(after)
     return np.stack(frames, axis=1)
 
 

@@ -103,11 +103,16 @@ class EmbeddedUnclip(Generator):
         guides: Guides = NOTHING,
         n_steps: int | None = None,
         progress: bool = False,
+        noise: Tensor | None = None,
     ) -> np.ndarray:
-        """Pictures of embeddings; see `Generator.generate`. Embeddings need not have unit length."""
+        """Pictures of embeddings; see `Generator.generate`. Embeddings need not have unit length.
+
+        With `noise`, of the method of that name, pictures begin as it, and nothing is drawn from `generator`.
+        """
         accepted(self, guides, len(image_embeddings))
         told = self._told(image_embeddings)
-        noise = self.noise(len(told), generator)
+        noise = self.noise(len(told), generator) if noise is None else noise
+        checks.same_length("stimulus", image_embeddings=told, noise=noise)
         n_steps = self.config.n_steps if n_steps is None else n_steps
         checks.in_range("n_steps", n_steps, 1, N_NOISE_LEVELS)
         pictures = [np.empty((0, 64, 64, 3), np.uint8)]

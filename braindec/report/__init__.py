@@ -16,7 +16,7 @@ from braindec import checks, plots, store
 from braindec.report import _files, _gallery
 from braindec.report._blocks import figure
 from braindec.report._look import CSS, DARK, LIGHT
-from braindec.report._page import SECTIONS, page
+from braindec.report._page import SECTIONS, page, smoke_words
 from braindec.report._words import METRICS, SYSTEMS, subject_of, title_of
 from braindec.types import Report
 
@@ -31,6 +31,7 @@ __all__ = [
     "page",
     "picture",
     "read",
+    "smoke_words",
     "subject_of",
     "title_of",
     "write",

@@ -30,7 +30,7 @@ rdm (brain)             matrix (n, n), conditions: texts, groups: texts or None,
 model_bars (scores)     models: texts, values (n,), intervals (n, 2), ceiling (low, high) or None, null (n,),
                         significant (n,), subjects (n_subjects, n), xlabel
 rsa_time_course (brain) time_s (n,), series: {model: (n,)}, intervals: {model: (n, 2)}, significant: {model: (n,)},
-                        ceiling (n, 2) or None, null_limit, planted: {model: seconds}, ylabel
+                        ceiling (n, 2) or None, null_limit, planted: {model: seconds}, ylabel, xlabel
 latents (brain)         names: texts, images: arrays (n, height, width, 3), or rows (n, n_images) of pictures
                         (n_pictures, height, width, 3), auc (n,), interval (n, 2), about: texts, verdict: texts,
                         rate (n,), maps, null (n,), ceiling (n,), reference (n,), places (n, n_places), place_names,
@@ -304,7 +304,7 @@ def rsa_time_course(payload: Payload) -> str:
         np.asarray(payload["time_s"]), payload["series"], intervals=payload.get("intervals"),
         significant=payload.get("significant"), ceiling=payload.get("ceiling"),
         null_limit=payload.get("null_limit"), planted=payload.get("planted"),
-        ylabel=payload.get("ylabel", "similarity"),
+        ylabel=payload.get("ylabel", "similarity"), xlabel=payload.get("xlabel", "time from onset (s)"),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ h2 { font-size: 1.32rem; letter-spacing: -0.01em; margin: 3rem 0 1rem; padding-b
   border-bottom: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 0 0 0.6rem; }
 p { margin: 0 0 0.8rem; max-width: 74ch; }
+.smoke { border-left: 4px solid var(--base); padding: 0.4rem 0.8rem; font-weight: 600; background: var(--card); }
 .summary { font-size: 1.08rem; color: var(--quiet); }
 .chips { display: flex; flex-wrap: wrap; gap: 0.45rem; margin-top: 1rem; }
 .chips span { background: var(--card); border: 1px solid var(--line); border-radius: 999px; padding: 0.12rem 0.75rem;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 from urllib.parse import urlsplit
@@ -101,8 +102,18 @@ def _intro(run: Any) -> str:
     chips = "".join(
         f"<span><b>{key}</b>{escape(_short(run[key]))}</span>" for key in CHIPS if _short(run.get(key))
     )
+    smoke = f'<p class="smoke">{escape(smoke_words(run))}</p>' if run.get("smoke") else ""
     command = f"<pre>{escape(str(run['command']))}</pre>" if run.get("command") else ""
-    return f'{summary}<div class="chips">{chips}</div>{command}'
+    return f'{smoke}{summary}<div class="chips">{chips}</div>{command}'
+
+
+def smoke_words(run: Mapping[str, Any]) -> str:
+    """What stands first on the pages of a smoke run, so that nobody takes it for a finding."""
+    data = "data that the recipe made up" if run.get("made_data") else "the data that were given"
+    return (
+        f"SMOKE RUN: small settings on {data}, to see that everything works. Its numbers are no result, and say "
+        "nothing about a brain."
+    )
 
 
 def _pages(run: Any) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from braindec import Embeddings, NeuralDataset, QuickDecoder, checks
+from braindec import Embeddings, NeuralDataset, QuickDecoder, checks, cli, store
+from braindec.data import layout
+from braindec.decoder import BrainDecoder
 from braindec.quick import first_settings
 
 N, N_DIMS, N_VOXELS = 90, 6, 30
@@ -78,6 +82,51 @@ def test_classes_are_told_apart_in_runs_that_were_held_out(vectors):
     held = dataset.hold_out("run", ["2"])
     truth = held.part("test").trials["sub-01_fmri"].table["kind"]
     assert np.mean(decoder.fit(held).classify() == truth) > 0.8
+
+
+def test_a_decoder_of_classes_is_kept_and_names_the_classes_of_new_responses(vectors, tmp_path):
+    dataset = dataset_of(vectors).hold_out("run", ["2"])
+    quick = QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False).fit(dataset)
+    bare = BrainDecoder.from_pretrained(quick.save_pretrained(tmp_path / "bare"))
+    assert "Not evaluated yet" in (tmp_path / "bare" / "README.md").read_text()
+    test = dataset.part("test").trials["sub-01_fmri"]
+    found = bare.classify(test.responses)  # an array: the decoder knows one subject
+    assert found.tolist() == quick.classify().tolist() == bare.classify(test).tolist()
+    assert np.mean(found == test.table["kind"]) > 0.8
+    noise = bare.classify(np.random.default_rng(5).standard_normal((400, N_VOXELS)))
+    assert 0.3 < np.mean(noise == np.resize(test.table["kind"], 400)) < 0.7
+    quick.score()
+    quick.save_pretrained(tmp_path / "scored")
+    assert "category_accuracy" in (tmp_path / "scored" / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"shape \(n_trials, 30\).*got \(4, 7\)"):
+        bare.classify(np.zeros((4, 7)))
+
+    recording = layout.write_trials(tmp_path, test)
+    assert recording and cli.main(["decode", str(tmp_path / "bare"), str(tmp_path / f"{test.key}.h5")]) == 0
+    rows = (tmp_path / "decoded.classes.csv").read_text().splitlines()
+    assert rows[0] == "row,stimulus_id,class" and [row.split(",")[2] for row in rows[1:]] == found.tolist()
+    assert store.Stored(tmp_path / "decoded.h5").array("classes").tolist() == found.tolist()
+
+
+def test_a_decoder_of_embeddings_has_no_classes_and_several_subjects_need_trials(fitted, vectors, embeddings):
+    with pytest.raises(checks.ConfigError, match="knows no classes"):
+        fitted.decoder.classify(np.zeros((2, N_VOXELS)))
+    one = dataset_of(vectors)
+    (trials,) = one.trials.values()
+    two = replace(one, trials={t.key: t for t in (trials, replace(trials, subject=2))})
+    both = QuickDecoder(nuisance=(), n_null=1, progress=False).fit(two.hold_out("stimulus", 0.2), embeddings)
+    with pytest.raises(checks.ConfigError, match=r"sub-01_fmri.*sub-02_fmri.*does not say whose"):
+        both.predict(trials.responses)
+
+
+def test_folds_leave_no_decoder_behind_and_say_so(vectors):
+    decoder = QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False)
+    decoder.cross_validate(dataset_of(vectors), by="run")
+    with pytest.raises(ValueError, match="cross_validate leaves no decoder"):
+        decoder.save_pretrained("nowhere")
+    one_run = NeuralDataset.from_arrays(np.eye(4), list("abab"), modality="fmri", kind=list("xyxy"))
+    with pytest.raises(checks.ConfigError, match=r"all trials have run '1'.*run=\[\.\.\.\]"):
+        decoder.cross_validate(one_run, by="run")
 
 
 def test_stimuli_are_told_apart_over_folds_that_test_each_of_them_once(vectors, embeddings):

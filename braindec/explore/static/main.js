@@ -73,7 +73,8 @@ const copy = async () => {
 
 const overview = () => {
   const have = BRAINDEC.views.filter(v => v.items.length), without = BRAINDEC.views.filter(v => !v.items.length);
-  return [BRAINDEC.summary ? el("p", { class: "summary" }, BRAINDEC.summary) : null,
+  return [BRAINDEC.smoke ? el("p", { class: "smoke" }, BRAINDEC.smoke) : null,
+    BRAINDEC.summary ? el("p", { class: "summary" }, BRAINDEC.summary) : null,
     el("ul", { class: "chips" }, BRAINDEC.about.map(([name, value]) => el("li", {}, el("b", {}, name), value))),
     BRAINDEC.command ? el("pre", {}, BRAINDEC.command) : null,
     el("h2", {}, "What there is"), el("ul", { class: "doors" }, have.map(view => el("li", {},

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from braindec import cli
-from braindec.data import catalogue
+from braindec.data import NeuralDataset, catalogue
+from braindec.evaluate import encode_features
 from braindec.sparse import saved
 
 
@@ -65,8 +66,15 @@ def test_words_of_a_file_name_latents_and_those_of_another_space_do_not(tmp_path
 
 
 @pytest.mark.slow
-def test_latents_in_a_brain_are_reported_and_mapped(prepared, tmp_path, capsys):
-    told = ("--target", "tiny_openclip", "--out", tmp_path)
+@pytest.mark.parametrize("own", [False, True], ids=["a target", "a file of one's own"])
+def test_latents_in_a_brain_are_reported_and_mapped(prepared, tmp_path, capsys, own):
+    target = "tiny_openclip"
+    if own:
+        dataset = NeuralDataset.read(prepared)
+        made = encode_features.feature_spaces([target], dataset, cache=tmp_path)[target]
+        target = tmp_path / "mine.npz"
+        np.savez(target, ids=np.array(made.ids), values=made.of(made.ids))
+    told = ("--target", target, "--out", tmp_path)
     assert braindec("sae", "fit", prepared, *told, "--latents", 20, "--active", 3, "--steps", 60) == 0
     assert braindec("sae", "brain", prepared, *told, "--subjects", "[1]", "--null", 19) == 0
     shown = capsys.readouterr().out

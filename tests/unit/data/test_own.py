@@ -43,6 +43,8 @@ def test_arrays_become_trials_whose_unknown_times_are_marked_as_unknown(arrays):
         ({"repeat": np.zeros(12)}, "made of stimulus_ids"),
         ({"modality": "mri"}, "modality must be one of"),
         ({"responses": np.zeros((12, 5, 4))}, "epochs .* need sfreq"),
+        ({"runs": np.arange(12) // 6}, "column 'runs' is not known; did you mean 'run'"),
+        ({"Onset": np.zeros(12)}, "did you mean 'onset_s'"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_what_is_wrong(arrays, change, said):

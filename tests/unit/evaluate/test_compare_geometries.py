@@ -10,6 +10,7 @@ import pytest
 
 from braindec import report as reporting
 from braindec.cli import main
+from braindec.data import layout
 from braindec.evaluate import compare_geometries as geometries
 from braindec.evaluate import compare_report
 from braindec.evaluate.compare_sources import Choices, folds_of
@@ -135,3 +136,20 @@ def test_a_decoder_beside_its_own_recordings_is_told_to_share_their_noise(plante
     found = geometries.compare(planted.dataset, ["saved@first"], QUICK)
     assert any("holds their noise too" in line for line in compare_report.sentences(found))
     assert found.inference is not None and found.inference.scores[0, 0] > found.inference.scores[1, 0] > 0
+
+
+def test_a_split_by_runs_hides_no_trials_and_the_trials_that_count_are_told(planted, files, tmp_path):
+    """Only where stimuli are held out has a decoder seen the others: `auto` takes the test part there."""
+    small = geometries.Settings(n_draws=10, n_permutations=9, choices=Choices())
+    whole = planted.dataset
+    for unit, held, n_trials in (("run", ["1"], 960), ("stimulus", 0.4, 384)):
+        folder = tmp_path / unit
+        layout.write_stimuli(folder, whole.stimuli.ids, kind="none", table=whole.stimuli.table)
+        layout.write_manifest(
+            folder, name="planted", licence="none", source="this test",
+            splits={"default": whole.hold_out(unit, held).split},
+            recordings=[layout.write_trials(folder, trials) for trials in whole.trials.values()],
+        )  # fmt: skip
+        found = geometries.compare(str(folder), [files["true"]], small)
+        assert f"{n_trials} trials" in found.reference.said[0]
+        assert ("of the part 'test'" in found.reference.said[0]) == (unit == "stimulus")

@@ -31,6 +31,13 @@ def small(folder, *panels):
     return folder / "small"
 
 
+def test_a_smoke_run_says_first_that_it_is_one(tmp_path):
+    for name, told in (("smoke", {"smoke": True, "made_data": True}), ("whole", {"smoke": False})):
+        _files.write(Report((), {"title": "Faces"} | told, ()), tmp_path / name)
+        said = data(explore.write(tmp_path / name, tmp_path / f"{name}-explorer").parent)["smoke"]
+        assert ("no result" in said and "made up" in said) if told["smoke"] else said == ""
+
+
 def view(folder, key):
     (found,) = (v for v in data(folder)["views"] if v["key"] == key)
     return found
