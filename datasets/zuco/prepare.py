@@ -92,6 +92,7 @@ def fetch(raw: Path, subjects: tuple[int, ...]) -> tuple[list[Path], str]:
 def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole:
     """Reads every file of each person, a trial for each fixated word; files lie anywhere below the raw folder.
 
+    Where tables of labels lie there (`_labels.py`), the stimuli have the columns `sentiment` and `relation`.
     Each file is read twice, sentence by sentence: first to count what is there and what has to be left out, then for
     its EEG. Memory holds a sentence and the trials of a person, 3.4 KB each.
     """
@@ -99,13 +100,21 @@ def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> large.Whole
     there = {s: files.get(s, []) for s in SUBJECTS}
     chosen, missing = public.there(subjects, there, raw, "results*_*.mat of subject {}")
     said, words, sources = list(missing), dict[str, dict[str, Any]](), list[large.Source]()
+    told = runpy.run_path(str(HERE / "_labels.py"))
+    labels, tables = told["labels"](raw)
+    texts: dict[str, set[str]] = {}
     for s, own in chosen.items():
         read = _read(own, choice.measure)
+        for row in read.rows:
+            texts.setdefault(row["run"], set()).add(row["sentence"])
         said += _said(own, s, read, choice.tasks)
         words |= {row["stimulus_id"]: row for row in read.rows}
         trials = partial(_trials, tuple(own), s, choice.measure, _table(read.rows))
-        sources.append(large.Source(f"sub-{s:02d}_eeg", tuple(own), trials))
+        sources.append(large.Source(f"sub-{s:02d}_eeg", (*own, *tables), trials))
+    said += told["said"](labels, texts)
     stimuli = {c: [row[c] for row in words.values()] for c in ("word", "concept", "sentence", "word_index")}
+    for column, known in labels.items():
+        stimuli[column] = [known.get(told["plain"](text), "") for text in stimuli["sentence"]]
     return large.Whole(
         name="zuco",
         licence="CC BY 4.0",
@@ -133,6 +142,7 @@ def synthetic(
     subjects: Iterable[int] = (1, 13),
     n_sentences: int = 9,
     noise: float = 0.5,
+    sentiment: float | None = None,
 ) -> Truth:
     """A few sentences, read by people of 1.0 (MATLAB 5) and of 2.0 (7.3), with a pattern of band power a word.
 
@@ -146,12 +156,20 @@ def synthetic(
         Of each task; NR and TSR share one.
     noise : float
         SD over that of the patterns.
+    sentiment : float, optional
+        How strongly the EEG of each word leans to its sentence's sentiment (-1, 0, 1), over the patterns' SD: English
+        sentences of SR and TSR alone (`_labelled.py`), with tables of sentiments, and of relations that no EEG carries.
 
     Returns
     -------
     Truth
-        Responses and columns as `prepare` should give.
+        Responses and columns as `prepare` should give; with `sentiment`, ``details["labels"]`` of each task's texts.
     """
+    if sentiment is not None:
+        world: Truth = runpy.run_path(str(HERE / "_labelled.py"))["synthetic"](
+            Path(raw), seed, {s: PEOPLE[s - 1] for s in subjects}, n_sentences, noise, sentiment
+        )
+        return world
     made: Truth = runpy.run_path(str(HERE / "_synthetic.py"))["synthetic"](
         Path(raw), seed, {s: PEOPLE[s - 1] for s in subjects}, n_sentences, noise
     )
