@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from braindec import checks, config
-from braindec.data import bids_imagery, bids_prepare, bids_synthetic
+from braindec.data import bids_erp, bids_imagery, bids_prepare, bids_synthetic
 from braindec.data.bids_settings import BidsSettings
 from braindec.data.catalogue import Counts, Truth
 
@@ -55,11 +55,15 @@ def synthetic(
     noise: float = 1.0,
     surface: bool = False,
     imagery: bool = False,
+    erp: bool = False,
 ) -> Truth:
     """A miniature BIDS dataset with planted responses; see `bids_synthetic.write`.
 
-    With `imagery` it is one of imagined movements instead (`bids_imagery.write`): `seed` and `noise` alone count.
+    With `imagery` it is one of imagined movements instead (`bids_imagery.write`), with `erp` one of an oddball task
+    (`bids_erp.write`): `seed` and `noise` alone count.
     """
+    if erp:
+        return Truth({}, {}, bids_erp.write(Path(raw), seed=seed, noise=noise))
     if imagery:
         return Truth({}, {}, {"signals": bids_imagery.write(Path(raw), seed=seed, noise=noise)})
     planted = bids_synthetic.write(Path(raw), seed=seed, fmri=fmri, eeg=eeg, noise=noise, surface=surface)
