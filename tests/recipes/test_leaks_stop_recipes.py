@@ -59,6 +59,8 @@ WITHOUT_A_SPLIT = (
     "ieeg_vision_language",
     "latents_in_the_brain",
     "matching_units",
+    "mental_simulation",
+    "predictive_learning",
     "region_pictures",
     "rsa_time_course",
     "shape_of_noise",
