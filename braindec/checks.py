@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+NUMBERED = re.compile(r"\d+|sub-\d+(_\w+)?")  # a run, or a subject's signal
 MOST_SHOWN = 24  # allowed values in a message
 
 
@@ -65,10 +67,10 @@ class MissingPackageError(BraindecError, ImportError):
 
 
 def suggest(value: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
-    """' Did you mean X?' for the closest allowed name, else nothing: another number is no misspelling."""
-    letters = _without_digits(value)
+    """' Did you mean X?' for the closest allowed name, else nothing: another run or subject is no misspelling."""
     names = [str(a) for a in allowed]
-    names = [a for a in names if not (_without_digits(a) == letters and _without_digits(a) != a)]
+    if NUMBERED.fullmatch(str(value)):
+        names = [a for a in names if not NUMBERED.fullmatch(a)]
     names = [a for a in names if len(a) >= len(str(value)) / 2]
     lower = {name.lower(): name for name in reversed(names)}
     close = difflib.get_close_matches(str(value), names, n=1, cutoff=cutoff)
@@ -76,10 +78,6 @@ def suggest(value: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
         lower[name] for name in difflib.get_close_matches(str(value).lower(), lower, n=1, cutoff=cutoff)
     ]
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _without_digits(name: str) -> str:
-    return "".join(letter for letter in str(name) if not letter.isdigit())
 
 
 def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:

@@ -28,7 +28,7 @@ def test_what_is_allowed_is_given_back():
         ),
         (
             lambda: checks.known_key("region", "v2", {"v1": 0}),
-            ["region", "'v1'", "'v2'"],
+            ["region", "'v1'", "'v2'", "Did you mean 'v1'"],
         ),
         (lambda: checks.in_range("share", 1.5, 0, 1), ["share", "[0, 1]", "1.5"]),
         (lambda: checks.in_range("rate", float("nan"), 0, 1, unit="Hz"), ["rate", "Hz", "nan"]),
