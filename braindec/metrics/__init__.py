@@ -35,6 +35,8 @@ INPUTS = {
     "videos": "presented and decoded, float (item, frame, channel, height, width) in [0, 1]",
     "frames": "presented and decoded, (item, frame, feature): '<target member>.<node>' of every frame",
     "clips": "presented and decoded, (item, feature): '<target member>.<node>' of whole clips",
+    "points": "presented and decoded, (item, point, 3): of the surfaces of objects in a unit cube",
+    "occupancy": "presented and decoded, (item, x, y, z): above 0.5 inside an object",
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, seeding
-from braindec.data import NeuralDataset, Split, played, public, safe_npy
+from braindec.data import NeuralDataset, Split, played, public, safe_npy, solid_miniature
 from braindec.data.assembly import Assembly, Signal
 from braindec.data.catalogue import Truth
 from braindec.data.damage import COPY_AGAIN, reading
@@ -59,7 +59,8 @@ class Choice(public.VoxelChoice):
     part : str, optional
         ``"shape"`` or ``"objaverse"``; None: the one that is there.
     frames : str
-        ``"mean"``: a trial is an object, averaged over its frames; ``"each"``: a trial is a frame.
+        ``"mean"``: a trial is an object, averaged over its frames; ``"joined"``: an object, its frames side by side;
+        ``"each"``: a trial is a frame.
     """
 
     part: str | None = None
@@ -68,7 +69,7 @@ class Choice(public.VoxelChoice):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.one_of("part", self.part, (None, *PARTS))
-        checks.one_of("frames", self.frames, ("mean", "each"))
+        checks.one_of("frames", self.frames, ("mean", "joined", "each"))
 
 
 def fetch(
@@ -97,9 +98,10 @@ def prepare(raw: Path, subjects: public.Subjects, choice: Choice) -> Assembly:
 
 
 def synthetic(
-    raw: str | Path, *, seed: int = 0, part: str = "shape", subjects: Iterable[int] = (1,), n_objects: int = 6
-) -> Truth:
-    """A few objects: arrays (frame, 256, 256) of float32 that are 0 outside of 60 pixels, lists and captions.
+    raw: str | Path, *, seed: int = 0, part: str = "shape", subjects: Iterable[int] = (1,), n_objects: int = 6,
+    n_pixels: int = 60, solids: bool = False, side: int = 24, n_others: int = 0, noise: float = 1.0,
+) -> Truth:  # fmt: skip
+    """A few objects: arrays (frame, 256, 256) of float32 that are 0 outside of some pixels, lists and captions.
 
     Parameters
     ----------
@@ -110,22 +112,40 @@ def synthetic(
     subjects : iterable of int
     n_objects : int
         The last third is in the test list.
+    n_pixels : int
+        That vary.
+    solids : bool
+        Responses are to views of objects that turn, not noise, and the objects lie in ``raw/solids`` as grids.
+    side : int
+        Voxels of these grids.
+    n_others : int
+        Further objects, in ``raw/other_solids``: nobody was shown these.
+    noise : float
+        Of a frame, see `solid_miniature.responses`.
 
     Returns
     -------
     Truth
-        The mean over frames at the 60 pixels, an object a row. `details["frames"]` by subject: (object, frame, pixel).
+        The mean over frames at these pixels, an object a row. `details["frames"]` by subject: (object, frame, pixel).
     """
     about = PARTS[checks.one_of("part", part, list(PARTS))]
     home = Path(raw) / about.folder
     rng = seeding.numpy_generator(seed, "fmri_3d", part)
-    inside = np.sort(rng.choice(SIDE * SIDE, 60, replace=False))
+    inside = np.sort(rng.choice(SIDE * SIDE, n_pixels, replace=False))
+    synsets = [c for c, name in NAMES.items() if name in solid_miniature.KINDS] if solids else list(NAMES)[:4]
     objects = sorted(
-        (list(NAMES)[i % 4], f"{seed:02x}{int(rng.integers(2**40)):010x}") for i in range(n_objects)
+        (synsets[i % len(synsets)], f"{seed:02x}{int(rng.integers(2**40)):010x}") for i in range(n_objects)
     )
+    grids = None
+    if solids:  # in no order of categories, so that all are in both lists
+        objects = [objects[i] for i in rng.permutation(n_objects)]
+        grids = _write_solids(Path(raw), objects, synsets, side, n_others, rng)
     responses, tables, frames = {}, {}, {}
     for s in subjects:
-        x = rng.standard_normal((n_objects, about.n_frames, 60)).astype(np.float32)
+        if grids is None:
+            x = rng.standard_normal((n_objects, about.n_frames, n_pixels)).astype(np.float32)
+        else:
+            x = solid_miniature.responses(grids, about.n_frames, n_pixels, rng, noise=noise)
         for (category, uid), values in zip(objects, x, strict=True):
             array = np.zeros((about.n_frames, SIDE * SIDE), dtype=np.float32)
             array[:, inside] = values
@@ -142,13 +162,14 @@ def synthetic(
 
 
 class _Objects:
-    """Arrays (frame, 256, 256), a file an object, as float32 (trial, pixel) by row; a file is read at a time."""
+    """Arrays (frame, 256, 256), a file an object, as float32 (trial, feature) by row; a file is read at a time."""
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, paths: Sequence[Path], n_frames: int, mean: bool):
-        self.paths, self.n_frames, self.mean = tuple(paths), n_frames, mean
-        self.shape = (len(self.paths) * (1 if mean else n_frames), SIDE * SIDE)
+    def __init__(self, paths: Sequence[Path], n_frames: int, frames: str):
+        self.paths, self.n_frames, self.frames = tuple(paths), n_frames, frames
+        n, width = (n_frames, 1) if frames == "each" else (1, n_frames if frames == "joined" else 1)
+        self.shape = (len(self.paths) * n, SIDE * SIDE * width)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -156,12 +177,15 @@ class _Objects:
     def __getitem__(self, rows: Any) -> np.ndarray:
         wanted = np.arange(len(self))[rows]
         out = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
-        objects, frame = (wanted, None) if self.mean else np.divmod(wanted, self.n_frames)
+        objects, frame = np.divmod(wanted, self.n_frames) if self.frames == "each" else (wanted, wanted)
         for i in np.unique(objects).tolist():
             places = np.flatnonzero(objects == i)
             array = _array(self.paths[i], self.n_frames).reshape(self.n_frames, -1)
             with np.errstate(over="ignore", invalid="ignore"):  # infinities are counted later
-                out[places] = array.mean(0, dtype=np.float64) if frame is None else array[frame[places]]
+                if self.frames == "mean":
+                    out[places] = array.mean(0, dtype=np.float64)
+                else:
+                    out[places] = array[frame[places]] if self.frames == "each" else array.T.ravel()
         return out
 
 
@@ -184,7 +208,7 @@ def _content(
         lacking = [uid for objects in listed.values() for uid in objects if uid not in paths]
         n_listed = sum(len(objects) for objects in listed.values())
         missing += [f"sub-{s:02d}: {len(lacking)} of {n_listed} listed objects"] if lacking else []
-        signals.append(_signal(s, list(paths.values()), about.n_frames, frames == "mean"))
+        signals.append(_signal(s, list(paths.values()), about.n_frames, frames))
     ids = tuple(
         sorted({uid for signal in signals for uid in np.unique(signal.table["stimulus_id"]).tolist()})
     )
@@ -206,17 +230,18 @@ def _content(
             "transductive": "frames were standardised by the authors, over all runs of a subject",
             **played.SINGLE_VOLUMES,
             "betas": {**played.SINGLE_VOLUMES["betas"], "z_scored_on": "all_unlabelled"},
-            "space": "pixels of a flattened visual cortex, (row, column, 1); the affine has no meaning",
+            "space": "pixels of a flattened visual cortex, (row, column, 1), or of each frame with frames=joined, "
+            "(row, column, frame); the affine has no meaning",
         },
     )  # fmt: skip
 
 
-def _signal(s: int, paths: list[Path], n_frames: int, mean: bool) -> Signal:
+def _signal(s: int, paths: list[Path], n_frames: int, frames: str) -> Signal:
     if not paths:
         raise FileNotFoundError(f"there are no arrays of sub-{s:04d}. See the card.")
-    n = 1 if mean else n_frames
-    uid = np.repeat([path.stem for path in paths], n)
-    frame = np.full(len(uid), -1) if mean else np.tile(np.arange(n_frames), len(paths))
+    each = frames == "each"
+    uid = np.repeat([path.stem for path in paths], n_frames if each else 1)
+    frame = np.tile(np.arange(n_frames), len(paths)) if each else np.full(len(uid), -1)
     table = Table(
         {
             "stimulus_id": uid,
@@ -226,12 +251,13 @@ def _signal(s: int, paths: list[Path], n_frames: int, mean: bool) -> Signal:
             "onset_s": np.zeros(len(uid)),
             "acquisition_order": np.full(len(uid), -1),
             "exchangeability_block": np.full(len(uid), "1"),
-            "frame": frame,  # -1: the mean of all
+            "frame": frame,  # -1: all of them
         }
     )
-    space = VoxelSpace(np.ones((SIDE, SIDE, 1), dtype=bool), np.eye(4), {})
-    read = partial(_Objects, paths, n_frames, mean)
-    job = Job(f"sub-{s:02d}", tuple(paths), {"mean": mean, "n_frames": n_frames}, read)
+    depth = n_frames if frames == "joined" else 1
+    space = VoxelSpace(np.ones((SIDE, SIDE, depth), dtype=bool), np.eye(4), {})
+    read = partial(_Objects, paths, n_frames, frames)
+    job = Job(f"sub-{s:02d}", tuple(paths), {"frames": frames, "n_frames": n_frames}, read)
     return Signal(s, table, space, "z-score", (job,))
 
 
@@ -317,6 +343,21 @@ def _folder(home: Path, s: int) -> Path | None:
 
 def _list(home: Path, name: str) -> Path | None:
     return next((p / name for p in (home / "annotations", home) if (p / name).is_file()), None)
+
+
+def _write_solids(
+    raw: Path, objects: list[tuple[str, str]], synsets: list[str], side: int, n_others: int, rng: np.random.Generator
+) -> np.ndarray:  # fmt: skip
+    """Grids of the objects, and of others, in folders by category; the first ones are returned."""
+    others = [(synsets[i % len(synsets)], f"other{i:05d}") for i in range(n_others)]
+    for folder, some in (("solids", objects), ("other_solids", others)):
+        made = [solid_miniature.draw(NAMES[c], side, rng) for c, _ in some]
+        for (c, uid), grid in zip(some, made, strict=True):
+            (raw / folder / c).mkdir(parents=True, exist_ok=True)
+            np.save(raw / folder / c / f"{uid}.npy", grid)
+        if folder == "solids":
+            grids = np.stack(made)
+    return grids
 
 
 def _write_lists(home: Path, part: str, objects: list[tuple[str, str]]) -> None:

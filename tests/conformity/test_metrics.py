@@ -24,6 +24,8 @@ SHAPES = {
     "frames": (3, 60),
     "clips": (60,),
     "features": (60,),
+    "points": (20, 3),
+    "occupancy": (4, 4, 4),
 }
 WORDS = "red blue green circle square star man dog horse beach table runs sits under over near small large".split()
 LARGE = ("_425", "_256", "cider")  # slow: pictures are enlarged, or Java is started

@@ -64,6 +64,25 @@ def test_each_frame_is_a_trial_when_asked(functions, made, tmp_path):
     assert set(trials.table["repeat"].tolist()) == {0}
 
 
+def test_frames_side_by_side_are_the_features_of_an_object(functions, made, tmp_path):
+    functions["prepare"](made[0], tmp_path / "out", frames="joined")
+    trials = NeuralDataset.read(tmp_path / "out").trials[KEY]
+    assert trials.space.mask.shape == (256, 256, 10) and trials.responses.shape == (6, 600)
+    by_pixel = trials.responses[:].reshape(6, 60, 10)  # a pixel's frames lie beside each other
+    assert np.array_equal(by_pixel, made[1].details["frames"][1].transpose(0, 2, 1))
+
+
+def test_responses_to_generated_objects_come_with_their_grids(functions, tmp_path):
+    told = {"solids": True, "part": "objaverse", "n_objects": 6, "n_others": 2, "side": 10, "n_pixels": 9}
+    truth = functions["synthetic"](tmp_path / "raw", **told)
+    grids = {p.stem: np.load(p) for p in (tmp_path / "raw" / "solids").rglob("*.npy")}
+    assert set(grids) == {uid for _, uid in truth.details["objects"]}
+    assert all(g.shape == (10, 10, 10) and 0 < g.mean() < 0.7 for g in grids.values())
+    assert len(list((tmp_path / "raw" / "other_solids").rglob("*.npy"))) == 2
+    counts = functions["prepare"](tmp_path / "raw", tmp_path / "out")
+    assert counts.trials == {KEY: 6}
+
+
 def test_the_lists_are_the_split_and_name_the_categories(made):
     dataset = NeuralDataset.read(made[2])
     train, test = dataset.part("train"), dataset.part("test")
