@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 METRICS = {
+    "view_two_way": "turning views of the decoded object are more like those of the presented one than another's",
+    "view_ten_way": "the same, of nine others",
+    "volume_iou": "volume that both objects fill, as a share of what either fills",
+    "chamfer_distance": "mean distance from points of one surface to the nearest of the other; lower is better",
+    "earth_movers_distance": "mean way of points of one surface to those of the other, one each; lower is better",
+    "f_score": "points of either surface that lie near the other",
+    "trained_on_made_auc": "a classifier that was taught by made epochs alone tells recorded ones apart",
+    "few_trials_auc": "a classifier that was taught by few recorded trials and made ones",
+    "copied_auc": "whether made epochs lie nearer to training trials than held-out ones do; 0.5: as near",
+    "hidden_predictivity": "responses while the ball is hidden, predicted in held-out films, over their ceiling",
+    "change_alignment": "how distances between states changed over learning, in a recording and in networks",
+    "recorded_successor_likeness": "states that follow each other soon lie near each other in a recording",
     "image_retrieval_top1": "the presented image is the nearest of the gallery to what was decoded",
     "image_retrieval_top5": "the presented image is among the five nearest of the gallery",
     "bits_per_trial": "what a trial tells of its image in a gallery without end; 2 ** bits images can be told apart",
@@ -50,7 +63,7 @@ SYSTEMS = {
     "adapted": "the shared decoder, adapted to a new subject",
     "scratch": "the same decoder trained on the new subject's data alone",
     "shuffled": "the decoder refitted with shuffled brain-stimulus pairs",
-    "nuisance": "a decoder that sees only block position, onset, session and motion",
+    "nuisance": "a decoder that is told columns of the trial table (times, order, motion) and sees no brain",
     "sample": "pictures of single draws of the prior, each scored by itself",
     "selected": "of several draws, the one that something chose that did not see the truth",
     "prior": "pictures drawn without a brain",
@@ -69,6 +82,11 @@ CEILINGS = {
 }
 
 
+SPELT = {"ssim": "SSIM", "two way": "two-way", "ten way": "ten-way", "iou": "IoU", "auc": "AUC", "eeg": "EEG",
+         "erp": "ERP", "f1": "F1", "f score": "F-score", "r2": "R²", "db": "dB", "movers": "mover's",
+         "ms": "(ms)"}  # fmt: skip
+
+
 def title_of(name: str) -> str:
     """A metric's or system's name for a heading: words instead of underscores."""
     words = (
@@ -81,7 +99,8 @@ def title_of(name: str) -> str:
         .replace("latency_spearman", "latencies recovered (Spearman)")
         .replace("_", " ")
     )
-    words = words.replace("ssim", "SSIM").replace("two way", "two-way")
+    for written, spelt in SPELT.items():
+        words = re.sub(rf"\b{written}\b", spelt, words)
     return words[:1].upper() + words[1:]
 
 
