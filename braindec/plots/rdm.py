@@ -145,6 +145,7 @@ def rsa_time_course(
     null_limit: float | None = None,
     planted: Mapping[str, float] | None = None,
     ylabel: str = "similarity",
+    xlabel: str = "time from onset (s)",
     kind: str = "svg",
 ) -> Any:
     """Models over time: lines with intervals inside the ceiling, and bars at the foot where they are significant.
@@ -162,7 +163,7 @@ def rsa_time_course(
         What 95 % of the largest values of the null stay below.
     planted : mapping of str to float, optional
         When a model truly comes, seconds: a mark in its colour above the lines.
-    ylabel : str
+    ylabel, xlabel : str
     kind : str
         ``"svg"`` or ``"png"``.
     """
@@ -192,7 +193,7 @@ def rsa_time_course(
         axes.margins(x=0.01)
         _planted(axes, coloured, planted or {})
         _feet(axes, np.asarray(time_s, dtype=float), coloured, significant)
-        axes.set(xlabel="time from onset (s)", ylabel=_style.upright(ylabel, 2.6))
+        axes.set(xlabel=xlabel, ylabel=_style.upright(ylabel, 2.6))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.2, handlelength=1.6)
         return _style.as_bytes(made, f"{ylabel} over time: {', '.join(series)}", kind)
 
