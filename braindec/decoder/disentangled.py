@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, config, seeding, train
-from braindec.decoder import tensor_folder
+from braindec import checks, config, seeding, tensor_folder, train
 
 TRAIN = train.Config(n_steps=1000, batch_size=64, lr=5e-3, weight_decay=0.0, validate_every=250)
 LOG_VAR = (-8.0, 4.0)

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, config, seeding, train
-from braindec.decoder import tensor_folder
+from braindec import checks, config, seeding, tensor_folder, train
 from braindec.decoder.forecast_linear import (
     CONFIG_DEFAULT,
     Config,

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from braindec import checks, config, seeding, train
-from braindec.decoder import tensor_folder
+from braindec import checks, config, seeding, tensor_folder, train
 from braindec.decoder.disentangled import (
     LOG_VAR,
     DisentangledErps,

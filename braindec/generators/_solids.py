@@ -8,16 +8,15 @@ encloses less than the guessed size is raised until it does.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, seeding, store
-
-CONFIG, WEIGHTS = "solids.json", "solids.safetensors"
+from braindec import checks, seeding, store, tensor_folder
+from braindec.config import from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -148,24 +147,26 @@ class SolidGenerator(nn.Module):
         """One hash over all that draws."""
         return store.content_hash(**{name: value.numpy() for name, value in self.state_dict().items()})
 
-    def save(self, folder: str | Path) -> None:
-        """Writes settings and weights."""
-        from safetensors.torch import save_file
-
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        store.write_json(place / CONFIG, {"side": self.side, **asdict(self.config)})
-        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, place / WEIGHTS)
+    def save(self, folder: str | Path) -> Path:
+        """Writes settings and weights, each whole or not at all; gives the folder."""
+        return tensor_folder.write(
+            folder, self.state_dict(), {"side": self.side, "config": to_json(self.config)}
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> SolidGenerator:
-        """What `save` wrote; strict."""
-        from safetensors.torch import load_file
+        """What `save` wrote; strict.
 
-        place = Path(folder)
-        told = store.read_json(checks.existing_file(place / CONFIG, "Run the recipe that makes it again."))
-        made = cls(Config(**{k: v for k, v in told.items() if k != "side"}), told["side"])
-        made.load_state_dict(load_file(place / WEIGHTS))
+        Raises
+        ------
+        FileNotFoundError
+            If a file is missing.
+        DataFileError
+            If a file is damaged, or the two do not belong together.
+        """
+        told, tensors = tensor_folder.read(folder, "Run the recipe that makes it again.")
+        made = cls(from_json(Config, told["config"]), told["side"])
+        made.load_state_dict(tensors)
         return made
 
     def _learn(self, latents: Tensor, fine: Tensor, seed: int) -> None:

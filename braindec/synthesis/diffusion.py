@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from braindec import __version__, checks, config, seeding, store
+from braindec import checks, config, seeding, tensor_folder
 from braindec.maths.covariance import inverse_root, ledoit_wolf
 from braindec.priors import _sampling
 from braindec.priors._noising import cosine_alphas_cumprod, q_sample, share_left
@@ -31,7 +30,6 @@ from braindec.synthesis.conditions import (
 from braindec.synthesis.means import shrunken_effects
 from braindec.synthesis.network import EpochUNet
 
-CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 MATRICES = ("over_channels", "over_times", "back_channels", "back_times")
 MOST_VALUES = (
     1500  # channels times samples of which a whole covariance is kept; of more the separable one alone
@@ -295,22 +293,12 @@ def fit(epochs: Epochs, factors: Factors, config: Config = CONFIG_DEFAULT, seed:
 
 def save(model: EpochDiffusion, folder: str | Path) -> Path:
     """Writes config.json and weights.safetensors into a folder, which `load` reads; gives the folder."""
-    from safetensors.torch import save_file
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}
-    with store.atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
     about = {
-        "version": __version__,
         "shape": list(model.shape),
         "factors": dict(zip(*model.factors, strict=True)),
         "config": config.to_json(model.config),
-        "weights_sha256": store.sha256_of(folder / WEIGHTS),
     }
-    store.write_json(folder / CONFIG, about)
-    return folder
+    return tensor_folder.write(folder, model.state_dict(), about)
 
 
 def load(folder: str | Path) -> EpochDiffusion:
@@ -323,22 +311,7 @@ def load(folder: str | Path) -> EpochDiffusion:
     DataFileError
         If a file is damaged, or the two do not belong together.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    folder = Path(folder)
-    about: Any = store.read_json(folder / CONFIG, "Save one with braindec.synthesis.save.")
-    path = checks.existing_file(folder / WEIGHTS, "Copy the folder whole.")
-    if about.get("weights_sha256") != store.sha256_of(path):
-        raise checks.DataFileError(
-            path, f"is not the file that {CONFIG} was written with", "Copy both again."
-        )
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise checks.DataFileError(
-            path, f"is no readable safetensors file ({error})", "Copy it again."
-        ) from error
+    about, tensors = tensor_folder.read(folder, "Save one with braindec.synthesis.save.")
     factors = Factors(tuple(about["factors"]), tuple(int(n) for n in about["factors"].values()))
     n_channels, n_times = about["shape"]
     model = EpochDiffusion(

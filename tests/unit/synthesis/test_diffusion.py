@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from braindec import tensor_folder
 from braindec.checks import ConfigError, DataFileError
 from braindec.synthesis import Config, Epochs, Factors, diffusion, fit, fit_gaussian, load, save
 from braindec.synthesis.means import cosines, shrunken_effects
@@ -93,7 +94,7 @@ def test_a_saved_diffusion_draws_the_same_bits(tmp_path):
     again = load(save(model, tmp_path / "model"))
     assert again.factors == FACTORS
     assert torch.equal(model.sample(epochs.codes, draw()), again.sample(epochs.codes, draw()))
-    with open(tmp_path / "model" / diffusion.WEIGHTS, "ab") as file:
+    with open(tmp_path / "model" / tensor_folder.WEIGHTS, "ab") as file:
         file.write(b"0")
     with pytest.raises(DataFileError, match=r"is not the file that config\.json was written with"):
         load(tmp_path / "model")

@@ -45,6 +45,7 @@ def read(folder: str | Path, way_out: str) -> tuple[dict[str, Any], dict[str, Te
     DataFileError
         If the weights are damaged, or not those that config.json was written with.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -54,4 +55,9 @@ def read(folder: str | Path, way_out: str) -> tuple[dict[str, Any], dict[str, Te
         raise checks.DataFileError(
             path, f"is not the file that {CONFIG} was written with", "Copy both again."
         )
-    return about, load_file(path)
+    try:
+        return about, load_file(path)
+    except SafetensorError as error:
+        raise checks.DataFileError(
+            path, f"is no readable safetensors file ({error})", "Copy it again."
+        ) from error
