@@ -110,11 +110,12 @@ def in_range(name: str, value: float, low: float, high: float, *, unit: str = ""
     raise ValueError(f"{name} must lie in [{low}, {high}]{' ' + unit if unit else ''}, got {value}.")
 
 
-def at_least(name: str, value: float, low: float, *, unit: str = "") -> float:
+def at_least(name: str, value: float, low: float, *, unit: str = "", way_out: str = "") -> float:
     """The value itself when value >= low (NaN is refused)."""
     if value >= low:
         return value
-    raise ValueError(f"{name} must be at least {low}{' ' + unit if unit else ''}, got {value}.")
+    said = f"{name} must be at least {low}{' ' + unit if unit else ''}, got {value}."
+    raise ValueError(f"{said} {way_out}".rstrip())
 
 
 def same_length(axis: str, **arrays: Any) -> int:

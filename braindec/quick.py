@@ -6,7 +6,7 @@ Nothing here is new: data, decoder, evaluation and report are those of recipes, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from braindec.adapters import linear as adapter
 from braindec.backbones import linear as backbone
 from braindec.data import NeuralDataset, Split, splits
 from braindec.data.preprocessing import Standardise
+from braindec.data.usual_steps import usual_steps
 from braindec.decoder import BrainDecoder, Prediction, Settings, decoding
 from braindec.evaluate import Evaluation, class_panels, panels
 from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import category_prototypes
-from braindec.types import Embeddings, Report, Trials
+from braindec.types import Embeddings, Report, Score, Trials
 
 __all__ = ["QuickDecoder", "first_settings"]
 
@@ -38,7 +39,7 @@ EACH_ONCE = {
     "run": "leave_one_run_out",
     "session": "leave_one_session_out",
 }
-OF_CLASSES = {"run": "leave_one_run_out_categories"}
+OF_CLASSES, AUC = {"run": "leave_one_run_out_categories"}, "leave_one_run_out_auc"
 NOT_TOLD = (
     "No nuisance columns were told: whether position, time or motion alone tell the stimuli was not tested."
 )
@@ -79,7 +80,9 @@ class QuickDecoder:
     label_column : str, optional
         Column with each trial's class: classes are decoded, and no embeddings are needed.
     preprocessing : tuple of steps, or dict of such by modality
-        Fitted on training trials alone. By default every voxel (or channel at a time) is standardised.
+        Fitted on training trials alone; by default what `data.usual_steps.usual_steps` says: every voxel is
+        standardised, epochs of EEG and MEG are cropped at onset, clipped and averaged in time before that. Epochs that
+        reach into the next trial need a shorter window: ``(Crop(0, 0.5), ClipMad(5), AverageTime(4), Standardise())``.
     settings : decoder.Settings, optional
         Another decoder than `first_settings` makes; its own preprocessing counts then.
     n_null : int
@@ -99,7 +102,7 @@ class QuickDecoder:
         *,
         nuisance: Sequence[str] | None = None,
         label_column: str | None = None,
-        preprocessing: Any = STANDARDISED,
+        preprocessing: Any = None,
         settings: Settings | None = None,
         n_null: int = 19,
         seed: int = 0,
@@ -199,6 +202,8 @@ class QuickDecoder:
     def score(self) -> Report:
         """Scores on the test part, each with n, chance, a refitted null and an interval, beside the baselines.
 
+        Of embeddings these are retrieval among the test stimuli: one decoder predicts them all, so that one gallery
+        holds them. Of two classes there is the area under the ROC beside accuracy, which takes the refits once more.
         ``print(report)`` is a table of them, ``braindec.report.write(report, folder)`` a page.
         """
         decoder, dataset, embeddings = self._fitted()
@@ -206,10 +211,13 @@ class QuickDecoder:
         if split is None:
             raise ValueError("the dataset lost its split.")
         recipe = self._recipe(dataset, embeddings, split.unit, OF_CLASSES if self.label_column else HELD_OUT)
-        found = evaluate.held_out(
-            decoder, recipe, dataset, embeddings, plan=recipe.plan, label_column=self.label_column
-        )
-        self._scored = self._report(found, dataset, f"Held out by {split.unit}")
+        label, plan = self.label_column, recipe.plan
+        found = evaluate.held_out(decoder, recipe, dataset, embeddings, plan=plan, label_column=label)
+        area: tuple[Score, ...] = ()
+        if _two_classes(dataset, [split], label):
+            two = replace(recipe, protocol=AUC)
+            area = evaluate.held_out(decoder, two, dataset, embeddings, plan=plan, label_column=label).scores
+        self._scored = self._report(found, dataset, f"Held out by {split.unit}", area)
         return self._scored
 
     def save_pretrained(self, folder: str | Path, *, licence: str | None = None) -> Path:
@@ -235,6 +243,11 @@ class QuickDecoder:
     ) -> Report:
         """Scores of decoders that never saw what they are tested on: everything is tested once.
 
+        Of embeddings this is pairwise identification and no retrieval: each fold has a decoder of its own, whose
+        predictions are only comparable among each other, and a gallery of one fold would change with its size, which
+        the share of pairs (chance 0.5) does not. For retrieval hold stimuli out once: `fit` and `score`. Of two classes
+        there is the area under the ROC, within held-out runs, beside accuracy; it takes the refits once more.
+
         Parameters
         ----------
         dataset : NeuralDataset
@@ -249,10 +262,13 @@ class QuickDecoder:
         target = self._target(dataset, embeddings)
         recipe = self._recipe(dataset, target, by, OF_CLASSES if self.label_column else EACH_ONCE)
         folds = _folds(dataset, by, n_folds, self.seed)
-        found = evaluate.cross_validate(
-            recipe, dataset, target, folds, plan=recipe.plan, label_column=self.label_column
-        )
-        return self._report(found, dataset, f"{len(folds)} folds by {by}")
+        label, plan = self.label_column, recipe.plan
+        found = evaluate.cross_validate(recipe, dataset, target, folds, plan=plan, label_column=label)
+        area: tuple[Score, ...] = ()
+        if _two_classes(dataset, folds, label):
+            two = replace(recipe, protocol=AUC)
+            area = evaluate.cross_validate(two, dataset, target, folds, plan=plan, label_column=label).scores
+        return self._report(found, dataset, f"{len(folds)} folds by {by}", area)
 
     def _fitted(self) -> tuple[BrainDecoder, NeuralDataset, Embeddings]:
         if self.decoder is None or self._dataset is None or self._embeddings is None:
@@ -289,6 +305,13 @@ class QuickDecoder:
         self, dataset: NeuralDataset, embeddings: Embeddings, unit: str, protocols: dict[str, str]
     ) -> Recipe:
         """What this evaluation is, as recipes say it."""
+        if self.label_column and unit not in protocols:
+            raise checks.ConfigError(
+                f"what is held out must be 'run' where classes are decoded, got {unit!r}: trials of one run share slow "
+                "noise and often a class, which would tell the class of a trial held out within it. Use "
+                'dataset.hold_out("run", [...]) or cross_validate(dataset, by="run"); where new stimuli are the '
+                "question, decode embeddings of them."
+            )
         protocol = protocols[checks.one_of("what is held out", unit, list(protocols))]
         for trials in dataset.trials.values():
             for column in self.nuisance:
@@ -298,17 +321,18 @@ class QuickDecoder:
         split = dataset.split
         n = len(dataset.stimulus_ids) if split is None or unit != "stimulus" else len(split.values("train"))
         n = 0 if self.label_column else n  # a few classes leave no error to learn, and runs are few
-        settings = self.settings or first_settings(
-            embeddings, n, preprocessing=self.preprocessing, seed=self.seed
-        )
+        steps = usual_steps(dataset.info) if self.preprocessing is None else self.preprocessing
+        settings = self.settings or first_settings(embeddings, n, preprocessing=steps, seed=self.seed)
         plan = evaluate.Plan(self.n_null, self.n_null, self.nuisance, progress=self.progress)
         chosen = {f.name: getattr(settings, f.name) for f in fields(Settings)}
         return Recipe(
             NeuralData(dataset.name), None, protocol, plan=plan, label_column=self.label_column, **chosen
         )
 
-    def _report(self, found: Evaluation, dataset: NeuralDataset, how: str) -> Report:
-        scores = tuple(s for s in found.scores if self.nuisance or s.system != "nuisance")
+    def _report(
+        self, found: Evaluation, dataset: NeuralDataset, how: str, further: tuple[Score, ...] = ()
+    ) -> Report:
+        scores = tuple(s for s in found.scores + further if self.nuisance or s.system != "nuisance")
         said = ["A held-out score tells of further trials of these people, not of other people."]
         said += [] if self.nuisance else [NOT_TOLD]
         n_trials = ", ".join(f"{t.n_trials} trials of {key}" for key, t in dataset.trials.items())
@@ -316,6 +340,9 @@ class QuickDecoder:
             "title": "A first look", "summary": f"{how}; {n_trials}.", "comparisons": list(found.comparisons),
             "nuisance": list(self.nuisance), **found.record,
         }  # fmt: skip
+        if self.nuisance:
+            told = f"a decoder that is told {', '.join(self.nuisance)} and sees no brain"
+            run["words"] = {"systems": {"nuisance": told}}
         metric = next(iter(next(iter(found.judged["braindec"].measured.values()))))
         shown: list[Any] = [
             *(
@@ -328,6 +355,18 @@ class QuickDecoder:
             class_panels.said("About these numbers", *said),
         ]
         return Report(scores, run, tuple(shown))
+
+
+def _two_classes(dataset: NeuralDataset, folds: Sequence[Split], column: str | None) -> bool:
+    """Whether there are two classes and every test part of every subject shows both, so that areas can be told."""
+    if column is None:
+        return False
+    for trials in dataset.trials.values():
+        labels = splits.stimulus_column(trials, dataset.stimuli, column).astype(str)
+        shown = [np.unique(labels[s.members(trials, dataset.stimuli, "test")]) for s in folds]
+        if len(np.unique(labels)) != 2 or any(len(classes) == 1 for classes in shown):
+            return False
+    return True
 
 
 def _folds(dataset: NeuralDataset, by: str, n_folds: int | None, seed: int) -> list[Split]:

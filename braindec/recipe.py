@@ -46,7 +46,9 @@ class NeuralData:
         if found.name != self.dataset:
             raise checks.ConfigError(
                 f"{folder} holds the dataset {found.name!r}, this recipe reads {self.dataset!r}. "
-                f"Prepare it with: braindec prepare {self.dataset} --raw DIR --out DIR"
+                f"Prepare it with: braindec prepare {self.dataset} --raw DIR --out DIR; or decode {found.name!r} by a "
+                f"recipe of your own: copy this one to mine.py, write NeuralData({found.name!r}) and its target there, "
+                f"and: braindec run ./mine.py --data {folder} --out DIR"
             )
         return found
 

@@ -180,7 +180,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for name, version in found["packages"].items():
         note = PACKAGES[name][1]
         said = version or ("absent" if note else "MISSING, and needed by everything")
-        lines.append(f"  {name:<16} {said:<12} {note}".rstrip())
+        note = note.partition(": pip install")[0] if version else note  # what is there needs no installing
+        lines.append(f"  {name:<32} {said:<12} {note}".rstrip())
     lines += _health.lines(found)
     lines += ["", f"weights{'disk GB':>39} {'GPU GB':>7}  state"]
     lines += [_weights_line(row, hub["reachable"]) for row in found["weights"]]

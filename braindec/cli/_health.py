@@ -127,9 +127,10 @@ def _of_packages(packages: Mapping[str, str | None]) -> list[str]:
         )
     if torch and _torchvision_is_foreign():
         found.append(
-            "torchvision was built for another torch: import torchvision alone ends in 'operator torchvision::nms does "
-            "not exist'. braindec mends that for itself; for others install both from one index, e.g. pip install "
-            "torchvision --index-url https://download.pytorch.org/whl/cpu"
+            f"torchvision's compiled part does not load beside torch {torch}: braindec works all the same, nothing is "
+            "to be done for it. Elsewhere import torchvision ends in 'operator torchvision::nms does not exist'; "
+            "install both from one index: pip install -U torch torchvision --index-url "
+            "https://download.pytorch.org/whl/cpu, or both from PyPI"
         )
     if sys.version_info < (3, 11, 13) and sys.version_info[:2] == (3, 11):
         found.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def add_options(parser: Any) -> None:
         type=Path,
         default=None,
         metavar="DIR",
-        help="the checkout of braindec to write into; the one that is installed by default",
+        help="the checkout of braindec to write into, by default the one that this braindec runs from and not the "
+        "current folder; an installed package has none: clone the repository",
     )
 
 
@@ -48,12 +50,15 @@ def run(options: Any) -> None:
     kind = checks.one_of("kind", options.kind, tuple(KINDS))
     root = _checkout(options.into)
     paths = write(kind, options.name, root)
+    print(f"written into the checkout {root} (--into names another):")
     for path in paths:
-        print(path)
+        print(f"    {path}")
     suite = SUITES.get(kind, f"tests/conformity/test_{FOLDERS.get(kind, f'{kind}s')}.py")
     print(
         "They work as they stand; fill in your own. Its tests, and those of its kind, which find it by itself:"
     )
+    if root != Path.cwd():
+        print(f"    cd {shlex.quote(str(root))}")
     print(f"    pytest {paths[-1].relative_to(root)} {suite} -k {options.name}")
     print("    make check")
 
@@ -89,11 +94,12 @@ def _near(name: str) -> str:
 
 
 def _checkout(given: Path | None) -> Path:
-    root = Path(__file__).resolve().parents[2] if given is None else given
+    root = Path(__file__).resolve().parents[2] if given is None else given.resolve()
     lacking = [name for name in ("braindec/registry.py", "tests/conformity") if not (root / name).exists()]
     if lacking:
         raise checks.ConfigError(
-            f"{root} is no checkout of braindec (it has no {lacking[0]}); clone the repository, and name it with "
-            "--into DIR."
+            f"{root} is no checkout of braindec (it has no {lacking[0]}): members are files of a checkout, which an "
+            "installed package is not. Clone the repository, install it with pip install -e DIR, and name it with "
+            "--into DIR. A recipe needs none: braindec run ./mine.py runs any file."
         )
     return root

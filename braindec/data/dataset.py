@@ -135,7 +135,7 @@ class NeuralDataset:
         Parameters
         ----------
         responses : array, shape (n_trials, n_voxels) or (n_trials, n_channels, n_times)
-            Betas or epochs, kept as float32.
+            Betas or epochs, kept as float32; of EEG and MEG whose axes look swapped there is a warning.
         stimulus_ids : sequence, shape (n_trials,)
             What each trial showed, as text (a whole number becomes its digits); repeats of a stimulus share it.
         modality : str
@@ -162,7 +162,7 @@ class NeuralDataset:
         """
         trials = own.array_trials(responses, stimulus_ids, columns, subject=subject, modality=modality,
                                   units=units, sfreq=sfreq, tmin=tmin, space=space)  # fmt: skip
-        made = cls.from_trials([trials], own.stimulus_set(trials, images, captions))
+        made = cls.from_trials([own.warned_of(trials)], own.stimulus_set(trials, images, captions))
         return replace(made, about=dict(about or {}))
 
     @classmethod

@@ -70,6 +70,19 @@ def batches(paths: Sequence[Path], side: int) -> Iterator[np.ndarray]:
         yield np.stack([read_square(path, side) for path in paths[start : start + BATCH]])
 
 
+def rgb(paths: Iterable[str | Path]) -> Iterator[np.ndarray]:
+    """Each picture as it is, uint8 (height, width, 3), read when it is asked for: what targets embed.
+
+    Raises
+    ------
+    DataFileError
+        If a file is no picture, or damaged.
+    """
+    for path in map(Path, paths):
+        with opened(path) as picture:
+            yield np.asarray(picture.convert("RGB"))
+
+
 def read_square(path: Path, side: int) -> np.ndarray:
     """One picture as uint8 (side, side, 3)."""
     with opened(path) as picture:

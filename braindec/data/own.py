@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ KNOWN = (
     "acquisition_order",
     "exchangeability_block",
 )  # columns that mean something here
+SWAPPED = 4  # so many times more channels than samples are taken for samples
 NO_STIMULUS = ("n/a", "")  # of a column of events: modelled, and no trial
 
 
@@ -69,6 +71,18 @@ def array_trials(
     table = trial_table(ids, columns)
     place = ArraySpace(values.shape[1]) if space is None else space
     return Trials(values.astype(np.float32, copy=False), table, place, units, subject, modality, sfreq, tmin)
+
+
+def warned_of(trials: Trials) -> Trials:
+    """The trials; EEG or MEG with far more channels than samples is warned of, at the line that gave it."""
+    shape = trials.responses.shape
+    if trials.modality in ("eeg", "meg") and len(shape) == 3 and shape[1] >= SWAPPED * shape[2]:
+        warnings.warn(
+            f"responses have {shape[1]} channels and {shape[2]} samples: expected are (trial, channel, time), and "
+            "these look like (trial, time, channel); if so, give responses.transpose(0, 2, 1).",
+            stacklevel=3,
+        )
+    return trials
 
 
 def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:

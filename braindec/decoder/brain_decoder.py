@@ -365,6 +365,11 @@ class BrainDecoder(Sharing, nn.Module):
         """What a head of the encoder puts out for one subject's prepared signals: (n, n_tokens, n_dims)."""
         return decoding.raw(self, key, signals, output or self.main)
 
+    def __repr__(self) -> str:
+        told = {name: value for name, value in outlined(self).items() if value is not None}
+        said = (f"{name} {', '.join(v) if isinstance(v, list) else v}" for name, v in told.items())
+        return f"BrainDecoder({'; '.join(said)})"
+
     def _repr_html_(self) -> str:
         return outlines.pairs("BrainDecoder", outlined(self))
 

@@ -15,6 +15,7 @@ from braindec import checks, registry, seeding
 from braindec.data import own
 from braindec.data.gallery import Gallery
 from braindec.data.gallery_index import Index
+from braindec.data.preprocessing import FittedPreprocessing
 from braindec.decoder import large_galleries, new_subject, rows
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.spread import spread_of
@@ -79,6 +80,18 @@ def classified(decoder: BrainDecoder, prediction: Prediction) -> np.ndarray:
     return np.asarray(np.array(named)[found.argmax(1).numpy()])
 
 
+def fitted_for(decoder: BrainDecoder, key: str) -> FittedPreprocessing:
+    """The fitted preprocessing of a subject; of one that the decoder was not fitted on, says how it learns it."""
+    found = decoder.preprocessing.get(key)
+    if found is None:
+        known = sorted(decoder.preprocessing)
+        raise checks.ConfigError(
+            f"this decoder was fitted on {known}, got trials of {key!r}.{checks.suggest(key, known)} Brains differ: "
+            "with training trials of this subject, decoder.adapt(part, embeddings) returns a copy that decodes it too."
+        )
+    return found
+
+
 @torch.no_grad()
 def predict(
     decoder: BrainDecoder, trials: Trials | np.ndarray, repeats: Repeats, output: str | None
@@ -87,7 +100,7 @@ def predict(
     trials = as_trials(decoder, trials)
     name = decoder.main if output is None else checks.one_of("output", output, list(decoder.outputs))
     encoder = decoder.fitted_encoder()
-    fitted = checks.known_key("subject", trials.key, decoder.preprocessing)
+    fitted = fitted_for(decoder, trials.key)
 
     def run(name: str, responses: np.ndarray) -> np.ndarray:
         encoder.eval()

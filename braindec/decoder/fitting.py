@@ -125,12 +125,30 @@ def without_labels(
 
 
 def group_folds(units: tuple[str, ...], n_folds: int, generator: torch.Generator) -> folds.Folds:
-    """Held-out rows of `n_folds` parts that never divide a unit."""
+    """Held-out rows of `n_folds` parts that never divide a unit.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few units or rows to hold some of them out and fit on the others.
+    """
     names, member = np.unique(np.array(units), return_inverse=True)
+    if len(names) < 2:
+        raise checks.ConfigError(
+            f"training, or a fold of it, has {len(units)} trials of one unit ({names.tolist()}), and the penalty is "
+            "chosen by holding units (runs, sessions or stimuli, as the split says) of the training part out in turn. "
+            "Train on more of them: hold out fewer, or another unit."
+        )
     n_folds = min(n_folds, len(names))
     order = torch.randperm(len(names), generator=generator).numpy()
     part = np.empty(len(names), dtype=int)
     part[order] = np.arange(len(names)) % n_folds
+    left = len(units) - int(np.bincount(part[member]).max())
+    if left < 2:
+        raise checks.ConfigError(
+            f"training has {len(units)} trials, and folds of it, on which the penalty is chosen, leave {left} to fit "
+            "on, too few for a line. Give more trials; decoders are worth fitting from some dozens on."
+        )
     return folds.folds_by_group(part[member])
 
 

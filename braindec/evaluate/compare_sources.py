@@ -120,9 +120,8 @@ def brain(word: str, dataset: NeuralDataset, choices: Choices, ids: Sequence[str
     several = [i for i in shared if all(r[i] > 1 for r in repeats)]
     cross = choices.distance == "crossnobis" or (choices.distance == "auto" and len(several) >= FEWEST)
     names = several if cross else shared
-    checks.at_least(
-        "stimuli that all subjects saw" + (" more than once" if cross else ""), len(names), FEWEST
-    )
+    if len(names) < FEWEST:
+        raise ValueError(_too_few(word, dataset, len(names), ids, cross))
     kept = spread(names, choices.n_conditions) if ids is None else names
     measure = "crossnobis" if cross else ("correlation" if choices.distance == "auto" else choices.distance)
     made = [_of_subject(t, kept, measure, choices) for t in subjects]
@@ -141,6 +140,22 @@ def brain(word: str, dataset: NeuralDataset, choices: Choices, ids: Sequence[str
     )
     halves = tuple(m[4] for m in made if m[4] is not None)
     return Geometry(word, rdm, over_time, tuple(m[2] for m in made), tuple(said), halves)
+
+
+def _too_few(word: str, dataset: NeuralDataset, n: int, ids: Sequence[str] | None, cross: bool) -> str:
+    """Why there is nothing to compare, and what would change that."""
+    fewest, seen = min(
+        (len(set(t.table["stimulus_id"].tolist()) - {"unknown"}), key) for key, t in dataset.trials.items()
+    )
+    also = "" if ids is None else " and the other side has"
+    said = f"stimuli that all subjects of {word}{' saw more than once' if cross else ' saw'}{also} must be at least "
+    said += f"{FEWEST}, got {n} ({seen} saw {fewest}). Distances are between stimuli, not trials: "
+    ways = ["give every picture a stimulus_id of its own where ids are classes"]
+    ways += (
+        [f"take all parts, not {dataset.part_name!r} (--part all)"] if dataset.part_name is not None else []
+    )
+    ways += ["--distance correlation needs no repeats"] if cross else []
+    return said + "; ".join([*ways, "or compare another dataset."])
 
 
 def other(word: str, dataset: NeuralDataset | None, ids: Sequence[str], choices: Choices) -> Geometry:

@@ -139,10 +139,9 @@ class Learners(nn.Module):
 
     Parameters
     ----------
-    n_networks : int
-    settings : Settings
     seeds : sequence of int
         Of each network's first weights.
+    settings : Settings
     """
 
     def __init__(self, seeds: Sequence[int], settings: Settings = SETTINGS) -> None:

@@ -64,7 +64,8 @@ def folds_by_group(groups: Sequence[Any] | np.ndarray | Tensor) -> tuple[Tensor,
     """
     labels = groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
     names, member = np.unique(labels, return_inverse=True)
-    checks.at_least("number of groups", len(names), 2)
+    way_out = "Groups are the runs, sessions or subjects of which one at a time is held out."
+    checks.at_least("number of groups", len(names), 2, way_out=way_out)
     return tuple(torch.from_numpy(np.flatnonzero(member == i)) for i in range(len(names)))
 
 

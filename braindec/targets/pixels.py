@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from braindec import checks
 from braindec.targets import ImageTarget
+from braindec.targets._views import not_a_path
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Pixels(ImageTarget):
     def _one(self, image: Any) -> np.ndarray:
         from PIL import Image
 
+        not_a_path(image)
         picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         picture = picture.convert("L" if self.config.colour == "gray" else "RGB")
         size = (self.config.width, self.config.height)

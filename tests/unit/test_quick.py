@@ -9,7 +9,10 @@ import pytest
 
 from braindec import Embeddings, NeuralDataset, QuickDecoder, checks, cli, store
 from braindec.data import layout
+from braindec.data.preprocessing import Preprocessing, Standardise
+from braindec.data.usual_steps import usual_steps
 from braindec.decoder import BrainDecoder
+from braindec.decoder.rows import fitted_on
 from braindec.quick import first_settings
 
 N, N_DIMS, N_VOXELS = 90, 6, 30
@@ -82,6 +85,85 @@ def test_classes_are_told_apart_in_runs_that_were_held_out(vectors):
     held = dataset.hold_out("run", ["2"])
     truth = held.part("test").trials["sub-01_fmri"].table["kind"]
     assert np.mean(decoder.fit(held).classify() == truth) > 0.8
+
+
+def test_two_classes_get_an_area_beside_accuracy_and_more_or_one_sided_runs_do_not(vectors):
+    dataset = dataset_of(vectors)
+    told = {"label_column": "kind", "n_null": 1, "progress": False}
+    found = QuickDecoder(nuisance=("onset_s",), **told).cross_validate(dataset, by="run")
+    area = found.score("roc_auc")
+    assert area.value > 0.9 and area.chance == 0.5 and area.n == 2 * N and abs(area.null - 0.5) < 0.2
+    assert found.run["words"]["systems"]["nuisance"] == "a decoder that is told onset_s and sees no brain"
+    held = QuickDecoder(nuisance=(), **told).fit(dataset.hold_out("run", ["2"])).score()
+    assert {s.name for s in held.scores} == {"category_accuracy", "roc_auc"}
+    (trials,) = dataset.trials.values()
+    lasts = np.where(trials.table["run"].astype(str) == "2", "face", trials.table["kind"])
+    one_sided = NeuralDataset.from_arrays(trials.responses, [f"t{i}" for i in range(2 * N)], modality="fmri",
+                                          run=trials.table["run"], kind=lasts)  # fmt: skip
+    found = QuickDecoder(nuisance=(), **told).cross_validate(one_sided, by="run")
+    assert {s.name for s in found.scores} == {"category_accuracy"}
+
+
+def blinking(rng, n=240):
+    """Epochs of four channels in noise, a third of them with artefacts forty times as large, and their classes."""
+    kind = rng.permutation(np.repeat([0, 1], n // 2))
+    x = rng.standard_normal((n, 4, 50)) + 0.5 * rng.standard_normal((n, 1, 1))
+    x[:, 2, 20:35] += 1.2 * (kind - 0.5)[:, None]
+    for row in rng.permutation(n)[: n // 3]:
+        start = rng.integers(0, 35)
+        x[row, :, start : start + 15] += 40 * rng.standard_normal((4, 1))
+    told = {"modality": "eeg", "sfreq": 128.0, "tmin": -0.1, "run": np.arange(n) // (n // 3)}
+    return NeuralDataset.from_arrays(x, [f"t{i}" for i in range(n)], kind=np.array(["a", "b"])[kind], **told)
+
+
+def test_epochs_are_cropped_clipped_and_averaged_unless_told_otherwise():
+    dataset = blinking(np.random.default_rng(3))
+    (steps,) = usual_steps(dataset.info).values()
+    assert [type(step).__name__ for step in steps] == ["Crop", "ClipMad", "AverageTime", "Standardise"]
+    assert (steps[0].tmin, steps[2].n_samples) == (0.0, 2)
+    kept = fitted_on(Preprocessing(steps), dataset.trials["sub-01_eeg"]).signal
+    assert kept.tmin >= 0 and kept.sfreq == 64.0
+    told = {"nuisance": (), "label_column": "kind", "n_null": 1, "progress": False}
+    usual = QuickDecoder(**told).cross_validate(dataset, by="run").score("roc_auc")
+    plain = (
+        QuickDecoder(preprocessing=(Standardise(),), **told)
+        .cross_validate(dataset, by="run")
+        .score("roc_auc")
+    )
+    assert usual.value > plain.value + 0.05 and usual.interval[0] > 0.5
+
+
+def test_what_is_usual_follows_the_modality_and_the_clock():
+    def steps(modality, shape, **clock):
+        x = np.random.default_rng(0).standard_normal((8, *shape))
+        info = NeuralDataset.from_arrays(x, np.arange(8), modality=modality, **clock).info
+        return {m: [type(s).__name__ for s in found] for m, found in usual_steps(info).items()}
+
+    assert steps("fmri", (6,)) == {"fmri": ["Standardise"]}
+    assert steps("meg", (6, 30), sfreq=100, tmin=0.0) == {"meg": ["ClipMad", "Standardise"]}
+    assert steps("eeg", (6, 30), sfreq=100, tmin=-0.4) == {
+        "eeg": ["ClipMad", "Standardise"]
+    }  # nothing after onset
+    assert steps("eeg", (2, 3), sfreq=1000, tmin=-0.001)["eeg"] == [
+        "Crop",
+        "ClipMad",
+        "AverageTime",
+        "Standardise",
+    ]
+    assert steps("ieeg", (6, 300), sfreq=1000, tmin=-0.1) == {"ieeg": ["Standardise"]}
+
+
+def test_a_decoder_says_what_it_is_in_a_line(fitted):
+    said = repr(fitted.decoder)
+    assert "\n" not in said and "sub-01_fmri" in said and "planted (1 x 6)" in said
+    assert "fitted closed form" in said and "parameters " in said
+    unfitted = BrainDecoder(fitted.decoder.settings, fitted.decoder.info, fitted.decoder.outputs)
+    assert "fitted no: call fit(...)" in repr(unfitted)
+
+
+def test_arrays_are_told_in_the_words_of_arrays(fitted):
+    said = fitted.score().run["audit"]["not_checked"]["normalisation"]
+    assert "about={'betas': {'z_scored_on': 'none'}}" in said and "dataset.json" not in said
 
 
 def test_a_decoder_of_classes_is_kept_and_names_the_classes_of_new_responses(vectors, tmp_path):

@@ -93,10 +93,13 @@ class Audit:
 
     @property
     def verdict(self) -> str:
-        """One sentence: leaks, warnings, or nothing found in what was checked."""
+        """One sentence: leaks, warnings, notes of what is known or small, or nothing found in what was checked."""
         n_leaks, n_warnings = len(self.leaks), len(self.warnings)
-        head = "LEAK" if n_leaks else "look closer" if n_warnings else "nothing found"
+        n_notes = len(self.findings) - n_leaks - n_warnings
+        clean = "no leak, but read the notes" if n_notes else "nothing found"
+        head = "LEAK" if n_leaks else "look closer" if n_warnings else clean
         counted = f"{n_leaks} leak{'s' * (n_leaks != 1)}, {n_warnings} warning{'s' * (n_warnings != 1)}"
+        counted += f", {n_notes} note{'s' * (n_notes != 1)}" if n_notes else ""
         return f"{head}: {counted}; {len(self.checked)} checks made, {len(self.not_checked)} not."
 
     def allowing(self, kinds: Sequence[str]) -> Audit:

@@ -15,7 +15,7 @@ with the test rows. `overlap` is ``"modelled"`` (one model of all events), ``"no
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -232,7 +232,18 @@ def declared(case: Case, kind: str) -> Outcome:
             found.append(
                 Finding(kind, severity, f"{text} {said}.", case.split_name, {name: evidence}, WAYS_OUT[kind])
             )
-    return f"dataset.json does not say: {', '.join(unknown)}" if unknown and not found else found
+    return _not_told(case, unknown) if unknown and not found else found
+
+
+def _not_told(case: Case, entries: Sequence[str]) -> str:
+    """Which entries are missing; of what was given in Python, how they are told."""
+    if case.test.folder is not None:
+        return f"dataset.json does not say: {', '.join(entries)}"
+    block, _, field = entries[0].partition(".")
+    return (
+        f"not told: {', '.join(entries)}. Say it by about={{{block!r}: {{{field!r}: 'none'}}}} of from_arrays or "
+        f"from_nifti; 'none': not done, 'train', 'each_run', 'all', ...: on what it was done"
+    )
 
 
 def _judged(case: Case, kind: str, value: Any) -> tuple[str, str, Any] | None:

@@ -55,7 +55,7 @@ def test_a_leak_is_told_first_and_ends_with_code_1(tmp_path, capsys):
 def test_a_clean_split_ends_with_code_0_and_says_what_it_could_not_check(tmp_path, capsys):
     assert cli.main(["audit", str(write(tmp_path, order="random")), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["verdict"].startswith("nothing found: 0 leaks, 0 warnings")
+    assert found["verdict"].startswith("no leak, but read the notes: 0 leaks, 0 warnings, 1 note;")
     assert "hrf_chosen_on" in found["not_checked"]["betas"]
     assert json.loads(json.dumps(Audit.from_json(found).to_json())) == found
 
@@ -85,6 +85,15 @@ def test_the_document_lists_every_kind_with_its_meaning(repository):
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
     told = {row[0].strip("`"): row[1] for row in rows if row[0].strip("`") in KINDS}
     assert told == KINDS
+
+
+def test_a_verdict_does_not_deny_the_notes_under_it():
+    note = replace(LEAK, severity="info")
+    assert Audit((), ("betas",)).verdict.startswith("nothing found: 0 leaks, 0 warnings; 1 checks")
+    assert Audit((note,), ("betas",)).verdict.startswith(
+        "no leak, but read the notes: 0 leaks, 0 warnings, 1 note;"
+    )
+    assert Audit((LEAK, note), ("betas",)).verdict.startswith("LEAK: 1 leak, 0 warnings, 1 note;")
 
 
 @pytest.mark.parametrize(("severity", "refused"), [("leak", True), ("warning", False), ("info", False)])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from braindec import cli, report, train
+from braindec import Embeddings, NeuralDataset, QuickDecoder, cli, report, train
 from braindec.adapters import linear as adapters_linear
 from braindec.backbones import linear
 from braindec.cli import _verbs
@@ -26,7 +26,7 @@ from braindec.data.preprocessing import Standardise
 from braindec.data.rows import view
 from braindec.decoder import BrainDecoder, Settings
 from braindec.losses import clip
-from braindec.targets import transformers_vision
+from braindec.targets import pixels, transformers_vision
 from braindec.types import ArraySpace, Report, Score, StimulusSet
 
 HEAD = "stimulus_id,run,onset_s,trial_type"
@@ -135,6 +135,36 @@ def other_ids(made):
     )
 
 
+def next_subject(made):
+    return made.built.predict(replace(made.trials, subject=9))
+
+
+def quick(made, by="run", n=24, **columns):
+    """A first decoder of classes of arrays that are too few, or held out otherwise."""
+    x, ids = values(n, 10), [f"s{i}" for i in range(n)]
+    dataset = NeuralDataset.from_arrays(x, ids, modality="fmri", kind=list("ab" * n)[:n], **columns)
+    return QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False).fit(
+        dataset.hold_out(by, 0.5)
+    )
+
+
+def three_trials():
+    dataset = NeuralDataset.from_arrays(values(3, 10), list("abc"), modality="fmri").hold_out("stimulus", 0.3)
+    embeddings = Embeddings.from_arrays(list("abc"), values(3, 4), "mine")
+    return QuickDecoder(nuisance=(), n_null=1, progress=False).fit(dataset, embeddings)
+
+
+def few_stimuli(tmp):
+    """A dataset whose stimulus ids are classes."""
+    lines = [
+        HEAD,
+        *(row.replace(row.split(",")[0], "face" if i % 2 else "house", 1) for i, row in enumerate(ROWS)),
+    ]
+    raw = arrays(tmp / "few", values(24, 10), lines)
+    assert cli.main(["prepare", "bids", "--raw", str(raw), "--out", str(tmp / "classes")]) == 0
+    return tmp / "classes"
+
+
 def zipped(tmp):
     with zipfile.ZipFile(tmp / "x.zip", "w") as file:
         file.writestr("a.txt", "a")
@@ -187,6 +217,22 @@ MISTAKES = {
         lambda m, t: run(broken(m, t, {"schema": 0}), t / "out"), (r"dataset\.json", "schema 0", "Prepare it again")),
     "another dataset than the recipe's": (
         lambda m, t: run(m.prepared, t / "out"), ("prepared", "'bids'", "braindec prepare haxby2001")),
+    "another dataset, and no recipe for it": (
+        lambda m, t: run(m.prepared, t / "out"), ("'bids'", r"NeuralData\('bids'\)", r"braindec run \./mine\.py")),
+    "three trials": (lambda m, t: lambda: three_trials(), ("2 trials", "leave 1 to fit", "Give more trials")),
+    "one training run": (
+        lambda m, t: lambda: quick(m, run=[1] * 12 + [2] * 12),
+        ("12 trials of one unit", "runs, sessions or stimuli", "hold out fewer")),
+    "classes held out by stimulus": (
+        lambda m, t: lambda: quick(m, by="stimulus"), ("'stimulus'", "share slow noise", r'hold_out\("run"')),
+    "a subject that the decoder never met": (
+        lambda m, t: lambda: next_subject(m), ("sub-01_fmri", "'sub-09_fmri'", r"decoder\.adapt")),
+    "too few stimuli for distances": (
+        lambda m, t: ["compare", few_stimuli(t), "column:trial_type", "--out", t / "c"],
+        ("all subjects", "at least 6, got 2", "a stimulus_id of its own")),
+    "paths for pictures": (
+        lambda m, t: lambda: pixels.build(pixels.Config()).embed_images([t / "a.png"]),
+        ("image must be uint8", r"a\.png", r"image_files\.rgb")),
     "a typo in a verb": (lambda m, t: ["prepar"], ("verb", "'prepar'", "Did you mean 'prepare'")),
     "a typo in an option": (
         lambda m, t: ["run", "demo", "--dta", "x"], ("run", "'--dta'", "Did you mean '--data'")),

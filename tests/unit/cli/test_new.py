@@ -57,7 +57,20 @@ def test_an_unknown_kind_and_a_folder_that_is_no_checkout_are_refused(tmp_path, 
     assert cli.main(["new", "bakbone", NAME]) == cli.FAILED
     assert "Did you mean 'backbone'?" in capsys.readouterr().err
     assert cli.main(["new", "backbone", NAME, "--into", str(tmp_path)]) == cli.FAILED
-    assert "is no checkout of braindec" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        "is no checkout of braindec" in said
+        and "installed package" in said
+        and "braindec run ./mine.py" in said
+    )
+
+
+def test_the_checkout_is_named_whatever_folder_one_is_in(checkout, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path.parent)
+    assert cli.main(["new", "backbone", NAME, "--into", os.path.relpath(checkout)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"written into the checkout {checkout}") and f"cd {checkout}" in said
+    assert f"    {checkout / 'braindec' / 'backbones' / NAME}.py" in said
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import nibabel
 import numpy as np
 import pytest
@@ -51,6 +53,21 @@ def test_arrays_that_do_not_fit_are_refused_with_what_is_wrong(arrays, change, s
     given = {"responses": arrays[0], "stimulus_ids": arrays[1], "modality": "fmri"} | change
     with pytest.raises(ValueError, match=said):
         NeuralDataset.from_arrays(given.pop("responses"), given.pop("stimulus_ids"), **given)
+
+
+@pytest.mark.parametrize("shape, warned", [((12, 80, 20), 1), ((12, 20, 80), 0), ((12, 64, 40), 0)])
+def test_times_before_channels_are_noticed(shape, warned, rng):
+    x, told = rng.standard_normal(shape), {"sfreq": 100, "tmin": 0.0}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        NeuralDataset.from_arrays(x, np.arange(12), modality="eeg", **told)
+        NeuralDataset.from_arrays(
+            x, np.arange(12), modality="ieeg", **told
+        )  # grids may have as many as they like
+    assert len(said) == warned
+    for one in said:
+        assert "80 channels and 20 samples: expected are (trial, channel, time)" in str(one.message)
+        assert "transpose(0, 2, 1)" in str(one.message) and one.filename == __file__
 
 
 def test_images_come_with_the_stimuli_that_were_shown(arrays, rng):
