@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import runpy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def synthetic(
 
 
 def _sentences(
-    rng: np.random.Generator, n: int, classes: dict[str, tuple[str, ...]]
+    rng: np.random.Generator, n: int, classes: Mapping[str, tuple[str, ...]]
 ) -> list[tuple[list[str], str]]:
     """Different sentences and their classes, in turn."""
     made: dict[str, tuple[list[str], str]] = {}
