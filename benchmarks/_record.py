@@ -43,6 +43,7 @@ def command(*places: str) -> str:
     words = sys.argv[1:]
     gone = [i for i, word in enumerate(words) if word in places]
     told = [word for i, word in enumerate(words) if i not in gone and i - 1 not in gone]
+    told = [word for word in told if word.partition("=")[0] not in places]
     threads = os.environ.get("OMP_NUM_THREADS")
     before = [f"OMP_NUM_THREADS={threads}"] if threads else []
     return " ".join([*before, "python", f"benchmarks/{Path(sys.argv[0]).name}", *told])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,7 +92,7 @@ def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
     ValueError
         If a column has another length, or is named like one that is counted here.
     ConfigError
-        If a column's name is nearly one that means something: ``runs`` for ``run``.
+        If a column is the plural of one that means something, or in other letters: ``runs`` or ``Run`` for ``run``.
     """
     known: dict[str, np.ndarray] = {"stimulus_id": ids}
     for name, values in columns.items():
@@ -106,15 +105,9 @@ def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
             )
         known[name] = column.astype(str) if column.dtype == object else column
     for name in columns:
-        meant = (
-            None
-            if name in KNOWN
-            else next(iter(difflib.get_close_matches(name.lower(), KNOWN, 1, 0.75)), None)
-        )
-        if meant is not None and meant not in columns:
-            raise checks.ConfigError(
-                f"column {name!r} is not known; did you mean {meant!r}? Columns of your own may have any other name."
-            )
+        meant = name.lower().removesuffix("s")
+        if name not in KNOWN and meant in KNOWN and meant not in columns:
+            raise checks.ConfigError(f"column {name!r} is not known; did you mean {meant!r}?")
     known.setdefault("onset_s", np.zeros(len(ids)))
     known.setdefault("acquisition_order", np.full(len(ids), -1))
     return complete_table(known, "1")

@@ -138,7 +138,7 @@ def read_binvox(path: str | Path) -> np.ndarray:
     head, mark = raw[:512].partition(b"\ndata\n")[:2]
     lines = head.decode("ascii", "replace").splitlines()
     dims = next((line.split()[1:] for line in lines if line.startswith("dim")), [])
-    if not mark or not lines[0].startswith("#binvox 1") or len(set(dims)) != 1 or len(dims) != 3:
+    if not mark or not lines or not lines[0].startswith("#binvox 1") or len(set(dims)) != 1 or len(dims) != 3:
         raise checks.DataFileError(path, "is no cubic binvox 1 file", COPY_AGAIN)
     n = int(dims[0]) if dims[0].isdigit() else 0
     if not 2 <= n <= MAX_SIDE:
@@ -154,7 +154,6 @@ def read_binvox(path: str | Path) -> np.ndarray:
 def write_ply(path: str | Path, mesh: Mesh) -> Path:
     """A surface as .ply text (Turk 1994), which programs that show meshes open; the unit is the cube's edge."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = [
         "ply", "format ascii 1.0", f"element vertex {len(mesh.vertices)}", "property float x", "property float y",
         "property float z", f"element face {len(mesh.triangles)}", "property list uchar int vertex_indices",
@@ -162,7 +161,8 @@ def write_ply(path: str | Path, mesh: Mesh) -> Path:
     ]  # fmt: skip
     vertices = [f"{x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.vertices.tolist()]
     faces = [f"3 {a} {b} {c}" for a, b, c in mesh.triangles.tolist()]
-    path.write_text("\n".join([*head, *vertices, *faces]) + "\n", encoding="ascii")
+    with store.atomic_path(path) as temporary:
+        temporary.write_text("\n".join([*head, *vertices, *faces]) + "\n", encoding="ascii")
     return path
 
 

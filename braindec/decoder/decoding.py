@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from braindec.decoder.brain_decoder import BrainDecoder
 
 ROWS_AT_ONCE = 2048
+OF_RUNS = ("unit_unlabelled", "causal")  # scopes whose statistics are those of the trials that are given
 
 
 def as_trials(decoder: BrainDecoder, trials: Trials | np.ndarray) -> Trials:
@@ -35,7 +36,7 @@ def as_trials(decoder: BrainDecoder, trials: Trials | np.ndarray) -> Trials:
     Raises
     ------
     ConfigError
-        If the decoder knows several subjects: an array does not say whose it is.
+        If the decoder knows several subjects, or a step takes statistics of the run at hand: an array says neither.
     ValueError
         If a trial has another shape than that subject's.
     """
@@ -52,6 +53,14 @@ def as_trials(decoder: BrainDecoder, trials: Trials | np.ndarray) -> Trials:
     if values.shape[1:] != signal.shape:
         shape = ", ".join(map(str, signal.shape))
         raise ValueError(f"responses must have shape (n_trials, {shape}) as {key} has, got {values.shape}.")
+    fitted = decoder.preprocessing.get(key)
+    of_runs = [] if fitted is None else [s for s in fitted.steps if getattr(s, "scope", "") in OF_RUNS]
+    if of_runs:
+        step = of_runs[0]
+        raise checks.ConfigError(
+            f"{type(step).__name__} takes its numbers from the {getattr(step, 'unit', 'run')} that trials are in, and an "
+            "array does not say it; give Trials: NeuralDataset.from_arrays(..., run=...).trials[KEY]."
+        )
     names = [f"trial-{number}" for number in range(len(values))]
     return own.array_trials(values, names, {}, subject=signal.subject, modality=signal.modality, units=signal.units,
                             sfreq=signal.sfreq, tmin=signal.tmin, space=signal.space)  # fmt: skip

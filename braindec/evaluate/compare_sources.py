@@ -185,10 +185,10 @@ def other(word: str, dataset: NeuralDataset | None, ids: Sequence[str], choices:
     if word.startswith("column:"):
         return _labels(word, dataset, ids)
     if path.is_dir():
-        if choices.part == "auto" and dataset.part_name is None and dataset.split is not None:
+        if choices.part == "auto" and dataset.part_name is None:
             raise checks.ConfigError(
-                f"{word} may have been fitted on these trials, whose split holds out by {dataset.split.unit}; say "
-                "--part test, or --part all where it has seen none of them."
+                f"{word} may have been fitted on some of these trials; say --part test where a split holds out others, "
+                "or --part all where it has seen none of them."
             )
         return _decoded(word, dataset, ids)
     cache = None if dataset.folder is None else dataset.folder / "embeddings"

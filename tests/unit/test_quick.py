@@ -201,6 +201,17 @@ def test_a_decoder_of_embeddings_has_no_classes_and_several_subjects_need_trials
         both.predict(trials.responses)
 
 
+def test_statistics_of_a_run_are_not_taken_from_an_array_that_names_none(vectors):
+    steps = (Standardise(unit="run", scope="unit_unlabelled"),)
+    quick = QuickDecoder(nuisance=(), label_column="kind", preprocessing=steps, n_null=1, progress=False)
+    dataset = dataset_of(vectors).hold_out("run", ["2"])
+    decoder = quick.fit(dataset).decoder
+    test = dataset.part("test").trials["sub-01_fmri"]
+    assert np.mean(decoder.classify(test) == test.table["kind"]) > 0.8
+    with pytest.raises(checks.ConfigError, match=r"takes its numbers from the run.*run="):
+        decoder.classify(test.responses[:1])
+
+
 def test_folds_leave_no_decoder_behind_and_say_so(vectors):
     decoder = QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False)
     decoder.cross_validate(dataset_of(vectors), by="run")

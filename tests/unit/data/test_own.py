@@ -46,7 +46,7 @@ def test_arrays_become_trials_whose_unknown_times_are_marked_as_unknown(arrays):
         ({"modality": "mri"}, "modality must be one of"),
         ({"responses": np.zeros((12, 5, 4))}, "epochs .* need sfreq"),
         ({"runs": np.arange(12) // 6}, "column 'runs' is not known; did you mean 'run'"),
-        ({"Onset": np.zeros(12)}, "did you mean 'onset_s'"),
+        ({"Session": np.zeros(12)}, "did you mean 'session'"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_what_is_wrong(arrays, change, said):
@@ -68,6 +68,12 @@ def test_times_before_channels_are_noticed(shape, warned, rng):
     for one in said:
         assert "80 channels and 20 samples: expected are (trial, channel, time)" in str(one.message)
         assert "transpose(0, 2, 1)" in str(one.message) and one.filename == __file__
+
+
+def test_columns_of_ones_own_may_be_called_nearly_like_known_ones(arrays):
+    own = {name: np.arange(12) for name in ("onset", "session_id", "lesson", "acquisition", "run_position")}
+    dataset = NeuralDataset.from_arrays(*arrays, modality="fmri", **own)
+    assert set(own) <= set(dataset.trials["sub-01_fmri"].table)
 
 
 def test_images_come_with_the_stimuli_that_were_shown(arrays, rng):

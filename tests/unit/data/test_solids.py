@@ -149,3 +149,12 @@ def test_a_written_surface_has_its_vertices_and_triangles(tmp_path):
     lines = solid_files.write_ply(tmp_path / "new" / "a.ply", mesh).read_text().splitlines()
     assert lines[0] == "ply" and "element vertex 3" in lines and "element face 1" in lines
     assert [float(v) for v in lines[-3].split()] == [1, 0, 0] and lines[-1] == "3 0 1 2"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\ndata\n", b"#binvox 1\ndim 2 2\ndata\n", b"#binvox 1\ndim 9e9 9e9 9e9\ndata\n"]
+)
+def test_a_file_that_only_looks_like_binvox_is_refused(tmp_path, content):
+    (tmp_path / "a.binvox").write_bytes(content)
+    with pytest.raises(checks.DataFileError, match=r"a\.binvox"):
+        solid_files.read_binvox(tmp_path / "a.binvox")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from braindec import report as reporting
+from braindec.checks import ConfigError
 from braindec.cli import main
 from braindec.data import layout
 from braindec.evaluate import compare_geometries as geometries
@@ -133,6 +134,9 @@ def test_a_decoder_beside_its_own_recordings_is_told_to_share_their_noise(plante
         compare_sources.BrainDecoder, "from_pretrained", classmethod(lambda cls, name: Echo())
     )
     monkeypatch.setattr(compare_sources.Path, "is_dir", lambda self: self.name == "saved" or self.exists())
+    unsaid = replace(QUICK, choices=replace(QUICK.choices, part="auto"))
+    with pytest.raises(ConfigError, match="may have been fitted on some of these trials"):
+        geometries.compare(planted.dataset, ["saved@first"], unsaid)
     found = geometries.compare(planted.dataset, ["saved@first"], QUICK)
     assert any("holds their noise too" in line for line in compare_report.sentences(found))
     assert found.inference is not None and found.inference.scores[0, 0] > found.inference.scores[1, 0] > 0
