@@ -10,7 +10,7 @@ Run        braindec prepare zuco --raw DIR --out prepared/zuco
 Smoke      braindec run eeg_language --smoke: macro F1 of sentiment from EEG 0.553 [0.42, 0.69] (48 generated sentences,
            chance 0.333, refitted to exchanged readings 0.323, noise 0.313, eye and lengths 0.292, text 0.791); of
            relations that no EEG carries 0.430 [0.31, 0.54] (text 0.773); with text, weighed, EEG adds 0.000 to either
-Needs      datasets/zuco prepared with its tables of labels; extra `captions` (MiniLM); a GPU or hours of a processor
+Needs      datasets/zuco prepared with its tables of labels; extra `captions` (MiniLM); hours of a processor (no GPU)
 Published  Han et al. report that EEG adds to text; not comparable here: sentences are held out by their text
 Measured   not measured: needs the recordings of ZuCo. Planted (4 people, 120 sentences, 3 folds, 80 steps, 3 nulls):
            sentiment from EEG 0.768 [0.71, 0.82] (null 0.359, noise 0.300), text 0.794 [0.72, 0.87], EEG adds 0.069

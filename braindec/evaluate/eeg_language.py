@@ -16,6 +16,7 @@ from braindec.data import NeuralDataset
 from braindec.evaluate import sentences as reading
 from braindec.evaluate.sentence_alignment import Aligner, Told, fit
 from braindec.evaluate.sentences import Sentences
+from braindec.maths import nearest
 from braindec.maths.folds import folds_by_group
 
 # What a label is told from; of "weighed", how much the EEG counts is chosen within training sentences.
@@ -55,8 +56,8 @@ class Answers:
     place : mapping of str to float array, shape (n_trials,)
         Share of the other held-out sentences that lie farther from the EEG than its own: ``"direct"`` in the shared
         space, ``"mapped"`` after a linear map from EEG's places to text's, fitted on training readings.
-    rank : mapping of str to int array, shape (n_trials,)
-        Held-out sentences that lie nearer than its own.
+    rank : mapping of str to float array, shape (n_trials,)
+        Held-out sentences that lie nearer than its own; those as near count half.
     pool : int array, shape (n_trials,)
         How many were searched.
     weight : float
@@ -178,7 +179,7 @@ def _answers(
 ) -> Answers:
     n = len(given.fold)
     said = {kind: np.zeros(n, int) for kind in KINDS}
-    place, rank = {way: np.zeros(n) for way in WAYS}, {way: np.zeros(n, int) for way in WAYS}
+    place, rank = ({way: np.zeros(n) for way in WAYS} for _ in range(2))
     pool, weights = np.zeros(n, int), []
     for k in range(int(given.fold.max()) + 1):
         train, test = given.fold != k, given.fold == k
@@ -258,13 +259,12 @@ def _places(told: Told, inner: np.ndarray) -> dict[str, Tensor]:
 
 
 def _retrieved(brain: Tensor, text: Tensor, sentence: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Share of other sentences that lie farther than the own one, how many lie nearer, and how many there are."""
+    """Share of other sentences that lie farther than the own one, how many lie nearer, and how many there are.
+
+    A sentence as near as the own one counts half, both ways.
+    """
     ids, first, own = np.unique(sentence, return_index=True, return_inverse=True)
-    similarity = (
-        functional.normalize(brain, dim=1) @ functional.normalize(text[torch.from_numpy(first)], dim=1).T
-    )
-    true = similarity.gather(1, torch.from_numpy(own)[:, None])
-    farther = (similarity < true).sum(1).numpy()
-    nearer = (similarity > true).sum(1).numpy()
-    ties = len(ids) - 1 - farther - nearer
-    return (farther + ties / 2) / max(len(ids) - 1, 1), nearer, len(ids)
+    checks.at_least("number of sentences of a fold", len(ids), 2, way_out="Ask for fewer folds.")
+    counts = nearest.truth_ranks(brain, text[torch.from_numpy(first)], torch.from_numpy(own))
+    rank = nearest.mid_ranks(*counts).numpy()
+    return 1 - rank / (len(ids) - 1), rank, len(ids)

@@ -18,6 +18,7 @@ from braindec.types import Report, Score
 
 SHOWN = {"eeg": "{} alone", "both": "{} and text, shared space", "weighed": "{} and text, weighed"}
 LEVEL = 0.05
+EYE = "eye and words' lengths"
 LIMITS = (
     "People read the same sentences, so n counts sentences and intervals are over sentences: they say nothing of other "
     "people. Words that the eye skipped have no EEG, and fixations are the reader's choice: what noise in the place of "
@@ -82,11 +83,12 @@ def _scores(name: str, judged: Judged, protocol: str, seed: int) -> list[Score]:
     }  # fmt: skip
     for kind in ("eeg", "both", "weighed", "text"):
         nulls = [_f1(judged, one, kind) for one in judged.nulls]
+        told = common | ({"modality": "text"} if kind == "text" else {})
         for system, one in judged.systems.items():
             both = study.scores(
                 f"{name}_f1_from_{kind}", _f1(judged, one, kind), _f1_interval(judged, one, kind, seed), nulls,
                 chance=1 / len(judged.readings.classes), classes=list(judged.readings.classes),
-                accuracy=_accuracy(judged, one, kind), **common,
+                accuracy=_accuracy(judged, one, kind), **told,
             )  # fmt: skip
             made += _renamed(both, system) if kind != "text" or system == "braindec" else []
     nulls = [float(one.place["direct"].mean()) for one in judged.nulls]
@@ -94,7 +96,7 @@ def _scores(name: str, judged: Judged, protocol: str, seed: int) -> list[Score]:
         ends = proportion_interval(one.place["direct"], units=judged.readings.sentence)
         both = study.scores(
             f"{name}_sentence_rank", float(one.place["direct"].mean()), (ends.low, ends.high), nulls, chance=0.5,
-            pool=float(one.pool.mean()), top1=float((one.rank["direct"] == 0).mean()), **common,
+            pool=float(one.pool.mean()), top1=_among(one, 1), **common,
         )  # fmt: skip
         made += _renamed(both, system)
     return made
@@ -103,6 +105,11 @@ def _scores(name: str, judged: Judged, protocol: str, seed: int) -> list[Score]:
 def _renamed(both: list[Score], system: str) -> list[Score]:
     """The score under its system's name; the twin of shuffled pairs once, beside the EEG's."""
     return both if system == "braindec" else [replace(both[0], system=system, p=None)]
+
+
+def _among(one: Answers, k: int) -> float:
+    """How often the own sentence is among the nearest k; one that others are as near as waits for half of them."""
+    return float((one.rank["direct"] + 1 <= k).mean())
 
 
 def _f1(judged: Judged, one: Answers, kind: str) -> float:
@@ -132,7 +139,7 @@ def _comparisons(name: str, judged: Judged, seed: int) -> list[dict[str, Any]]:
     eeg, noise, eye = (judged.systems[s] for s in SOURCES)
     pairs = (
         ("EEG", eeg.said["eeg"], "noise", noise.said["eeg"]),
-        ("EEG", eeg.said["eeg"], "eye and words' lengths", eye.said["eeg"]),
+        ("EEG", eeg.said["eeg"], EYE, eye.said["eeg"]),
         ("EEG and text, shared space", eeg.said["both"], "text alone", eeg.said["text"]),
         ("EEG and text, weighed", eeg.said["weighed"], "text alone", eeg.said["text"]),
         ("noise and text, weighed", noise.said["weighed"], "text alone", eeg.said["text"]),
@@ -157,23 +164,16 @@ def _said(scores: list[Score], rows: list[dict[str, Any]], found: Mapping[str, J
     lines = []
     for name, judged in found.items():
         of = {(s.name, s.system): s for s in scores}
-        eeg, noise, text = (
-            of[f"{name}_f1_from_{kind}", system]
-            for kind, system in (("eeg", "braindec"), ("eeg", "contender"), ("text", "braindec"))
-        )
-        verdict = "above" if eeg.interval[0] > max(eeg.null, noise.value) else "not settled to be above"
+        eeg, text = of[f"{name}_f1_from_eeg", "braindec"], of[f"{name}_f1_from_text", "braindec"]
         lines.append(
-            f"{name}: macro F1 from EEG {_with(eeg)}, {verdict} its refitted null ({eeg.null:.3f}) and noise in its "
-            f"place ({noise.value:.3f}); from the text alone {_with(text)}; {eeg.n} sentences, "
+            f"{name}: macro F1 from EEG {_with(eeg)}, {_verdict(name, of, rows)}; from the text alone {_with(text)}; "
+            f"{eeg.n} sentences, "
             f"{len(judged.readings.label)} readings, {len(judged.readings.classes)} classes, chance {eeg.chance:.3f}."
         )
         for a in ("EEG and text, shared space", "EEG and text, weighed"):
-            row = next(
-                r for r in rows if (r["key"], r["a"], r["b"], r["metric"]) == (name, a, "text alone", "f1")
-            )
+            row = _row(rows, name, a, "text alone")
             low, high = row["interval"]
-            settled = row["p"] < LEVEL and not low <= 0 <= high
-            does = "is not settled to change" if not settled else "adds to" if low > 0 else "takes from"
+            does = {0: "is not settled to change", 1: "adds to", -1: "takes from"}[_settled(row)]
             lines.append(
                 f"{name}: {a}: the EEG {does} the text alone, {row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]."
             )
@@ -184,6 +184,33 @@ def _said(scores: list[Score], rows: list[dict[str, Any]], found: Mapping[str, J
             f"in a pool of {place.details['pool']:.0f} (chance 50 %, null {place.null:.1%})."
         )
     return lines
+
+
+def _row(rows: list[dict[str, Any]], name: str, a: str, b: str) -> dict[str, Any]:
+    return next(r for r in rows if (r["key"], r["a"], r["b"], r["metric"]) == (name, a, b, "f1"))
+
+
+def _settled(row: dict[str, Any]) -> int:
+    """The sign of a paired difference whose interval is on one side of 0, else 0."""
+    low, high = row["interval"]
+    return int(row["p"] < LEVEL) * (int(low > 0) - int(high < 0))
+
+
+def _verdict(name: str, of: Mapping[tuple[str, str], Score], rows: list[dict[str, Any]]) -> str:
+    """What EEG is settled to be above: its null by rank among the refits, the others by paired differences."""
+    eeg = of[f"{name}_f1_from_eeg", "braindec"]
+    p = 1.0 if eeg.p is None else eeg.p
+    above, open_ = list[str](), list[str]()
+    (above if p <= LEVEL else open_).append(f"its refitted null ({eeg.null:.3f}, p {p:.3f})")
+    for system, rival, words in (
+        ("contender", "noise", "noise in its place"),
+        ("nuisance", EYE, "what the eye did and how long words are"),
+    ):
+        value = of[f"{name}_f1_from_eeg", system].value
+        known = above if _settled(_row(rows, name, "EEG", rival)) > 0 else open_
+        known.append(f"{words} ({value:.3f})")
+    parts = {"above": above, "not settled to be above": open_}
+    return "; ".join(f"{words} {' and '.join(them)}" for words, them in parts.items() if them)
 
 
 def _with(score: Score) -> str:
@@ -243,7 +270,7 @@ def _by_alignment(name: str, judged: Judged, seed: int) -> panels.Panel:
         for way in WAYS:
             ends = proportion_interval(one.place[way], units=judged.readings.sentence)
             cells.append(f"{one.place[way].mean():.3f} [{ends.low:.3f}, {ends.high:.3f}]")
-        rows.append([*cells, f"{(one.rank['direct'] == 0).mean():.3f}"])
+        rows.append([*cells, f"{_among(one, 1):.3f}"])
     columns = [
         "alignment",
         "F1 from EEG",
@@ -264,12 +291,9 @@ def _searched(name: str, judged: Judged) -> panels.Panel:
     """How often the sentence is among the nearest k, over k."""
     pool = int(judged.systems["braindec"].pool.min())
     k = np.arange(1, pool + 1)
-    series = {
-        label: np.array([(one.rank["direct"] < i).mean() for i in k])
-        for label, one in judged.alignments.items()
-    }
+    series = {label: np.array([_among(one, int(i)) for i in k]) for label, one in judged.alignments.items()}
     series |= {
-        "noise": np.array([(judged.systems["contender"].rank["direct"] < i).mean() for i in k]),
+        "noise": np.array([_among(judged.systems["contender"], int(i)) for i in k]),
         "chance": k / pool,
     }
     payload = study.lines(k, series, "sentences that are looked at", "share with the own sentence among them")
@@ -291,7 +315,7 @@ def _table(name: str, judged: Judged, n: int = 12) -> panels.Panel:
         i = int(np.flatnonzero(r.sentence == one)[0])
         told = [r.classes[own.said[kind][i]] for kind in ("eeg", "text", "weighed")]
         rows.append(
-            [r.texts[one], r.classes[r.label[i]], *told, f"{own.rank['direct'][i] + 1} of {own.pool[i]}"]
+            [r.texts[one], r.classes[r.label[i]], *told, f"{own.rank['direct'][i] + 1:g} of {own.pool[i]}"]
         )
     columns = ["sentence", "label", "from EEG", "from text", "from both, weighed", "place of the sentence"]
     caption = "The first sentences by their id, not chosen; one person's reading each."

@@ -157,6 +157,13 @@ def fit(
     text_only : bool
         Nothing but the text is learned from, and the brain's side stays as it was drawn.
 
+    Raises
+    ------
+    DivergenceError
+        If what comes out is not finite.
+    ValueError
+        If it is so because the words are not.
+
     Notes
     -----
     Han et al. 2023, arXiv:2208.06348, align the outputs of a transformer over EEG and of one over text by canonical
@@ -174,7 +181,20 @@ def fit(
     with torch.inference_mode():
         brain, text, both, *places = _said(pair, found, texts, test)
         places += _said(pair, found, texts, told)[3:]
-    return Told(brain, text, both, *places)
+    made = Told(brain, text, both, *places)
+    _refuse_diverged(made, found, settings)
+    return made
+
+
+def _refuse_diverged(made: Told, found: Sentences, settings: Aligner) -> None:
+    bad = [name for name, values in vars(made).items() if not bool(values.isfinite().all())]
+    if bad:
+        checks.finite("words", found.words)
+        raise checks.DivergenceError(
+            f"the alignment of sentences diverged within {settings.n_steps} steps: {', '.join(bad)} not finite. "
+            f"Lower the aligner's lr, now {settings.lr:.3g}, or its weight, now {settings.weight:.3g}.",
+            {"tensors": bad, "lr": settings.lr, "weight": settings.weight},
+        )
 
 
 def _train_(

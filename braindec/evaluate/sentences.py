@@ -23,7 +23,7 @@ NONE = -1  # in `Sentences.rows` where a sentence has no further word
 
 @dataclass(frozen=True, eq=False)
 class Sentences:
-    """Readings of labelled sentences, a trial for each person and sentence.
+    """Readings of labelled sentences, a trial for each time that a person read one.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def sentences(
     Parameters
     ----------
     dataset : NeuralDataset
-        A trial a word, as datasets/zuco prepares it.
+        A trial a word, in the order of reading, as datasets/zuco prepares it.
     run : str or sequence of str
         Tasks of reading (``"SR"``).
     column : str
@@ -90,13 +90,11 @@ def sentences(
         kept = np.flatnonzero(np.isin(trials.table["run"].astype(str), sorted(runs)) & (labels != ""))
         start = sum(len(some) for some in words)
         words.append(np.asarray(trials.responses[:], np.float32)[kept])
-        nuisance.append(_nuisance(trials.table, kept))
+        of = _readings(trials.table)[kept]
+        nuisance.append(_nuisance(trials.table, kept, of))
         concept = trials.table["concept"].astype(str)
-        # One that is in two runs was read twice.
-        of = np.array([f"{r}/{c}" for r, c in zip(trials.table["run"][kept], concept[kept], strict=True)])
-        for reading in dict.fromkeys(of.tolist()):
+        for reading in np.unique(of):
             mine = np.flatnonzero(of == reading)
-            mine = mine[np.argsort(trials.table["word_index"][kept[mine]], kind="stable")]
             groups.append((start + mine)[:n_most])
             first = kept[mine[0]]
             person.append(key)
@@ -146,11 +144,19 @@ def _complete(
     return Sentences(x, z, rows, person[kept], sentence[kept], numbers, classes, left)
 
 
-def _nuisance(table: Any, kept: np.ndarray) -> np.ndarray:
-    """(n_words, 9) of `NUISANCES`."""
+def _readings(table: Table) -> np.ndarray:
+    """Number of the reading of each word, int (n_words,): a new one where the task or the sentence changes, or where
+    words do not go on but start again, for a sentence can be read twice in one task.
+    """
+    run, concept, place = (np.asarray(table[name]) for name in ("run", "concept", "word_index"))
+    same = (run[1:] == run[:-1]) & (concept[1:] == concept[:-1]) & (place[1:] > place[:-1])
+    return np.cumsum(np.r_[True, ~same][: len(place)])
+
+
+def _nuisance(table: Any, kept: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """(n_words, 9) of `NUISANCES`; `of` numbers the readings."""
     columns = [np.asarray(table[name], float)[kept] for name in EYE]
     columns.append(np.array([len(str(word)) for word in table["word"][kept]], float))
-    of = np.array([f"{r}/{c}" for r, c in zip(table["run"][kept], table["concept"][kept], strict=True)])
     number, counts = np.unique(of, return_inverse=True, return_counts=True)[1:]
     columns.append(counts[number].astype(float) if len(of) else np.empty(0))
     return np.nan_to_num(np.stack(columns, 1)).astype(np.float32)

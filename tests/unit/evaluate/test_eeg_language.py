@@ -115,7 +115,21 @@ def test_the_place_of_a_sentence_is_that_of_a_loop_and_ties_are_halves():
         assert nearer[i] == sum(v > likeness[names[i]] for v in others)
         assert place[i] == np.mean([v < likeness[names[i]] for v in others])
     same = eeg_language._retrieved(brain, torch.ones(4, 3), names)
-    assert same[0].tolist() == [0.5] * 4 and pool == 3
+    assert same[0].tolist() == [0.5] * 4 and same[1].tolist() == [1.0] * 4 and pool == 3
+    with pytest.raises(ValueError, match="fewer folds"):
+        eeg_language._retrieved(brain[:2], text[:2], names[[1, 3]])
+
+
+@pytest.mark.parametrize("bad", ["lr", "words"])
+def test_a_fit_that_diverged_is_an_error_and_words_that_are_not_finite_are_named(bad):
+    found, places = planted(label=1.0)
+    train = reading.folds(found, 3, 0) != 0
+    settings = replace(SMALL, n_steps=3, lr=1e30 if bad == "lr" else 1e-2)
+    if bad == "words":
+        found.words[0, 0] = torch.nan
+    error, match = (checks.DivergenceError, "lr") if bad == "lr" else (ValueError, "words holds 1 NaN")
+    with pytest.raises(error, match=match):
+        fit(found, texts_of(found, places), train, None, settings, seed=0)
 
 
 def judged(monkeypatch, found, places, beside=()):
@@ -152,6 +166,91 @@ def test_eeg_that_knows_nothing_adds_nothing_to_a_text_that_does(monkeypatch):
     assert rows["EEG and text, weighed", "text alone", "f1"]["interval"][0] <= 0
     assert report.score("relation_f1_from_text").value > 0.75
     assert report.score("relation_f1_from_eeg").interval[0] < 0.5
+
+
+def given_of(found, places, fold):
+    return eeg_language._Given(found, texts_of(found, places), fold, replace(SMALL, n_steps=8), 0)
+
+
+def otherwise(found, trials):
+    """The same where these readings have other labels and their words other values."""
+    rows, words = found.rows[torch.from_numpy(trials)], found.words.clone()
+    words[rows[rows != NONE]] = 40 - 30 * words[rows[rows != NONE]]
+    return replace(found, words=words, label=np.where(trials, (found.label + 1) % 3, found.label))
+
+
+def test_the_weight_is_chosen_without_held_out_sentences(monkeypatch):
+    monkeypatch.setattr(eeg_language, "WEIGHTS", torch.linspace(0.0, 1.0, 1001))
+    found, places = planted(label=0.2, told=2.0)
+    fold = reading.folds(found, 2, 0)
+    train, weights = fold != 0, []
+    for one in (found, otherwise(found, ~train)):
+        part = reading.standardised(one, train)
+        weights.append(eeg_language._weight(given_of(one, places, fold), part, 0, None))
+    assert weights[0] == weights[1] and 0 < weights[0] < 1
+
+
+def test_a_held_out_reading_changes_nothing_of_what_is_said_of_the_others():
+    found, places = planted(label=0.5, sentence=0.5, told=1.0)
+    fold = reading.folds(found, 2, 0)
+    one = (fold == 0) & (found.sentence == found.sentence[fold == 0][0])
+    others = (fold == 0) & ~one
+    plain, moved = (
+        eeg_language._answers(given_of(f, places, fold), lambda part, train, k: part, cca.Config())
+        for f in (found, otherwise(found, one))
+    )
+    for kind in eeg_language.KINDS:
+        assert np.array_equal(plain.said[kind][others], moved.said[kind][others])
+    for way in eeg_language.WAYS:
+        assert np.array_equal(plain.place[way][others], moved.place[way][others])
+    assert not np.array_equal(
+        plain.place["direct"][one], moved.place["direct"][one]
+    )  # there is something to see
+
+
+def test_the_null_of_the_text_is_at_chance_where_the_text_tells_everything():
+    found, places = planted(told=8.0)
+    fold = reading.folds(found, 2, 0)
+    given = replace(given_of(found, places, fold), aligner=SMALL)
+    truth = found.label[fold == 0]
+    assert (eeg_language._text(given, 0).argmax(1).numpy() == truth).mean() > 0.9
+    nulls = [eeg_language._text_of_others(given, 0, i).argmax(1).numpy() == truth for i in range(1, 13)]
+    assert np.mean(nulls) < 0.5
+
+
+def answers(found, rng, right):
+    """What a system says that is right in a share of the readings, every sentence as near as any."""
+    said = np.where(rng.random(2 * N) < right, found.label, (found.label + rng.integers(1, 3, 2 * N)) % 3)
+    half, pool = dict.fromkeys(eeg_language.WAYS, np.full(2 * N, 0.5)), np.full(2 * N, 13)
+    rank = dict.fromkeys(eeg_language.WAYS, np.full(2 * N, 6.0))
+    return eeg_language.Answers(dict.fromkeys(eeg_language.KINDS, said), half, rank, pool, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("noise", "eye", "n_null", "above", "open_"),
+    [
+        (0.33, 0.33, 19, ("null", "noise", "eye"), ()),
+        (0.33, 0.85, 19, ("null", "noise"), ("eye",)),  # what the eye did tells as much
+        (0.85, 0.33, 19, ("null", "eye"), ("noise",)),
+        (0.33, 0.33, 1, ("noise", "eye"), ("null",)),  # one refit settles nothing
+    ],
+)
+def test_eeg_is_said_to_be_above_what_paired_differences_and_the_null_settle(
+    noise, eye, n_null, above, open_
+):
+    found, rng = planted()[0], np.random.default_rng(0)
+    shares = {"braindec": 0.85, "contender": noise, "nuisance": eye}
+    systems = {name: answers(found, rng, right) for name, right in shares.items()}
+    nulls = tuple(answers(found, rng, 0.33) for _ in range(n_null))
+    made = eeg_language.Judged(found, systems, {"pairs": systems["braindec"]}, nulls)
+    report = eeg_language_report.report({"sentiment": made}, "pairs", protocol="heldout_stimuli", seed=0)
+    line = report.panels[0][2]["text"][0].split("; from the text alone")[0]
+    settled, _, unsettled = line.partition("not settled to be above")
+    for words, them in ((settled, above), (unsettled, open_)):
+        assert [name for name in ("null", "noise", "eye") if name in words] == list(them)
+    assert report.score("sentiment_sentence_rank").details["top1"] == 0.0  # all are as near: no hit
+    modalities = [report.score(f"sentiment_f1_from_{kind}").modality for kind in ("eeg", "text")]
+    assert modalities == ["eeg", "text"]
 
 
 def test_an_alignment_that_is_not_there_is_named(monkeypatch):

@@ -60,6 +60,27 @@ def test_readings_are_those_of_a_loop_over_the_prepared_words(dataset):
         assert set(eye[:, -1].tolist()) == {float(len(mine))}
 
 
+def test_a_sentence_that_is_read_twice_in_a_task_is_two_readings(dataset):
+    key, trials = next(iter(dataset.trials.items()))
+    plain = reading.sentences(dataset, "SR", "sentiment")
+    run, concept = trials.table["run"].astype(str), trials.table["concept"].astype(str)
+    one = plain.sentence[plain.person == key][0]
+    first = np.flatnonzero((run == "SR") & (concept == one))
+    # The second time at once after the first, and without its first word.
+    order = np.insert(np.arange(trials.n_trials), first[-1] + 1, first[1:])
+    twice = replace(dataset, trials={**dataset.trials, key: trials.take(order)})
+    found = reading.sentences(twice, "SR", "sentiment")
+    mine = np.flatnonzero((found.person == key) & (found.sentence == one))
+    assert len(mine) == 2 and len(found.label) == len(plain.label) + 1
+    assert found.n_sentences == plain.n_sentences
+    responses = np.asarray(trials.responses[:], np.float32)
+    for at, rows in zip(mine, (first, first[1:]), strict=True):
+        own = found.rows[at][found.rows[at] != NONE]
+        assert np.array_equal(found.words[own], responses[rows])
+        assert set(found.nuisance[own, -1].tolist()) == {float(len(rows))}
+    assert len(set(reading.folds(found, 2, 0)[mine])) == 1
+
+
 def test_a_label_that_is_not_there_is_named(dataset):
     with pytest.raises(ValueError, match="no column 'irony'"):
         reading.sentences(dataset, "SR", "irony")
