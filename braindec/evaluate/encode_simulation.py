@@ -20,6 +20,7 @@ from braindec.maths.correlation import pearson
 from braindec.maths.factors import factorise
 from braindec.maths.folds import folds_by_count, folds_by_group
 from braindec.stats.ceilings import repeatability_ceiling
+from braindec.stats.paired import sign_flip_p
 
 N_INNER = 4  # folds of films that a penalty is chosen by
 FEWEST = 8  # films that must share a moment for a correlation over them
@@ -196,9 +197,30 @@ def predictivity(
     )  # fmt: skip
 
 
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """How much better one model predicts than another.
+
+    Parameters
+    ----------
+    value, interval : float, (float, float)
+        Difference of correlations over the first one's ceiling; 95 % over films.
+    p : float
+        Two-sided, of models that predict equally well: signs of what each film adds (`sign_flip_p`).
+    null : float array, shape (n_null,)
+        Of both refitted to shuffled films. It says what readouts that know nothing differ by, and is no test of equals:
+        two good models differ more by chance, or less.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    p: float
+    null: np.ndarray
+
+
 def difference(
     a: Predicted, b: Predicted, responses: Tensor, hidden: np.ndarray, *, after: int = 0, seed: int = 0
-) -> tuple[float, tuple[float, float], np.ndarray]:
+) -> Difference:
     """How much better `a` predicts than `b` when it was hidden for more than `after` frames.
 
     Parameters
@@ -211,10 +233,10 @@ def difference(
         In frames; at first a memory of what was seen may do.
     seed : int
 
-    Returns
-    -------
-    float, (float, float), float array (n_null,)
-        Difference in units of `a.ceiling`, its 95 % interval over films, and that of the refits to shuffled films.
+    Notes
+    -----
+    What a film adds is its jackknife pseudovalue; the fits are held fixed. Films that show it again before are left out
+    of `p`.
     """
     moments, mean = frames_hidden(hidden), responses.mean(0)
     late = a.moments[a.moments > after]
@@ -226,8 +248,17 @@ def difference(
         return float(next(both) - next(both)) / a.ceiling
 
     rows = a.predictions, b.predictions, mean, torch.from_numpy(moments)
-    null = [more(x, y, *rows[2:]) for x, y in zip(a.shuffled, b.shuffled, strict=True)]
-    return more(*rows), study.jackknife(more, *rows, seed=seed), np.array(null)
+    value = more(*rows)
+    counted = torch.from_numpy(np.flatnonzero(np.isin(moments, late).any(1)))
+    n = len(counted)
+    others = np.array([more(*(x[counted[torch.arange(n) != i]] for x in rows)) for i in range(n)])
+    draw = seeding.numpy_generator(seed, "signs of films")
+    return Difference(
+        value,
+        study.jackknife(more, *rows, seed=seed),
+        sign_flip_p(n * value - (n - 1) * others, draw),
+        np.array([more(x, y, *rows[2:]) for x, y in zip(a.shuffled, b.shuffled, strict=True)]),
+    )
 
 
 @dataclass(frozen=True, eq=False)

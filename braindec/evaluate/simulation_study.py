@@ -37,7 +37,8 @@ WORDS = {
         "oracle": "a place that was planted",
         "shuffled": "readouts fitted to films shuffled: mean and middle 95 % of the null's draws",
     },
-    "null": "mean of what readouts fitted to shuffled films give; refits in brackets",
+    "null": "mean of what readouts fitted to shuffled films give; refits in brackets. p of advantages is not of these "
+    "but of models that predict equally well, signs of films' differences drawn at random",
 }
 LIMITS = (
     "Both brains are planted, and one of them is what the true place predicts: the study shows that the measures tell "
@@ -231,10 +232,13 @@ def _rows(
         for label, a, b, after in (
             (OWN, own, other, 0), (LEARNED, LATENTS, UNTRAINED, 0), (LATE, LATENTS, UNTRAINED, half),
         ):  # fmt: skip
-            value, ends, null = encode_simulation.difference(
+            gap = encode_simulation.difference(
                 found[a], found[b], brains[agent].responses, films.hidden, after=after, seed=settings.seed
             )
-            rows += _scored(label, value, ends, null, n, protocol, agent, "braindec", "")
+            scored = study.scores(
+                label, gap.value, gap.interval, gap.null, n, protocol=protocol, subject=agent, minuend=a, subtrahend=b
+            )  # fmt: skip
+            rows += [replace(scored[0], p=gap.p), scored[1]]
     for agent, answered in errors.items():
         for name, answer in answered.items():
             rows += _scored(
@@ -246,54 +250,43 @@ def _rows(
 
 def _scored(
     label: str, value: float, ends: tuple[float, float], null: np.ndarray, n: int, protocol: str, agent: str,
-    system: str, model: str, **details: float,
+    system: str, model: str, **details: Any,
 ) -> list[Score]:  # fmt: skip
     """A score of a model and a brain; its shuffled twin where it is ours."""
     ours, twin = study.scores(
-        label,
-        value,
-        ends,
-        null,
-        n,
-        protocol=protocol,
-        subject=_watched(agent, model),
-        modality=model or "model",
-        **details,
+        of_model(label, model), value, ends, null, n, protocol=protocol, subject=agent, model=model, **details
     )
     return [ours, twin] if system == "braindec" else [replace(ours, system=system)]
 
 
-def _watched(agent: str, model: str) -> str:
-    """Name of a brain before that of a model, or alone."""
-    return f"{agent}:" if model else agent
+def of_model(label: str, model: str) -> str:
+    """Name of a model's score."""
+    return f"{label}: {model}"
 
 
 def _said(rows: Sequence[Score]) -> list[str]:
     """What was found, in sentences."""
 
-    def of(name: str, agent: str, model: str = "") -> Score:
-        return next(
-            s for s in rows
-            if (s.name, s.subject) == (name, _watched(agent, model))
-            and s.modality == (model or "model") and s.system != "shuffled"
-        )  # fmt: skip
+    def of(label: str, agent: str, model: str = "") -> Score:
+        name = of_model(label, model) if model else label
+        return next(s for s in rows if (s.name, s.subject) == (name, agent) and s.system != "shuffled")
 
     said = []
     for agent in pong.AGENTS:
         own, other = (of(NEURAL, agent, name) for name in STATES[agent])
         gap = of(OWN, agent)
         said.append(
-            f"While the ball is hidden, the {own.modality} predicts the brain that {agent} at {own.value:.3f} of "
-            f"its ceiling, the {other.modality} at {other.value:.3f} (difference {gap.value:.3f} "
-            f"[{gap.interval[0]:.2f}, {gap.interval[1]:.2f}], films shuffled {gap.null:.3f})."
+            f"While the ball is hidden, the {own.details['model']} predicts the brain that {agent} at {own.value:.3f} "
+            f"of its ceiling, the {other.details['model']} at {other.value:.3f} (difference {gap.value:+.3f} "
+            f"[{gap.interval[0]:.2f}, {gap.interval[1]:.2f}], p {gap.p:.3g}; films shuffled {gap.null:.3f})."
         )
         ours, gain, late = of(NEURAL, agent, LATENTS), of(LEARNED, agent), of(LATE, agent)
         said.append(
             f"The network that foretells latents predicts it at {ours.value:.3f} [{ours.interval[0]:.2f}, "
             f"{ours.interval[1]:.2f}] (films shuffled {ours.null:.3f}, the static network "
             f"{of(NEURAL, agent, 'static network').value:.3f}); learning to foretell adds {gain.value:+.3f} "
-            f"[{gain.interval[0]:.2f}, {gain.interval[1]:.2f}] to the untrained one, {late.value:+.3f} "
-            f"[{late.interval[0]:.2f}, {late.interval[1]:.2f}] in the later half."
+            f"[{gain.interval[0]:.2f}, {gain.interval[1]:.2f}] (p {gain.p:.3g}) to the untrained one, "
+            f"{late.value:+.3f} [{late.interval[0]:.2f}, {late.interval[1]:.2f}] (p {late.p:.3g}) in the later half."
         )
         alike = {name: of(ERRORS, agent, name) for name in (LATENTS, UNTRAINED, IMAGINED, LAST)}
         least = f"films shuffled {alike[LATENTS].null:.3f}, ceiling {alike[LATENTS].details['ceiling']:.3f}"

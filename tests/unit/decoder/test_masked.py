@@ -17,8 +17,8 @@ from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings
 from braindec.decoder.batches import Batches
 from braindec.decoder.codes import Codes
-from braindec.decoder.fitting import SubjectSet
-from braindec.decoder.masked import Config, Pretrainee, masked_error, objective
+from braindec.decoder.fitting import SubjectSet, without_labels
+from braindec.decoder.masked import Config, Pretrainee, masked_error, objective, pretrain
 from braindec.encoder import Encoder
 from braindec.losses import clip
 from braindec.types import ArraySpace, SignalInfo, SubjectSignal
@@ -236,3 +236,30 @@ def test_a_trunk_of_another_shape_and_a_backbone_without_patches_are_refused(pla
     plain = build(planted, replace(SETTINGS, adapter=linear_adapter.Config(), backbone=mlp.Config()))
     with pytest.raises(ValueError, match="no patches to mask"):
         plain.pretrain(planted.dataset.part("train"), MASKED, progress=False)
+
+
+def test_held_out_runs_choose_the_step_and_are_not_learnt_from(planted, generator, monkeypatch):
+    part, fit = planted.dataset.part("train"), train.fit
+    monkeypatch.setattr(
+        train, "fit", lambda *a, **k: fit(*a, **(k | {"validate": None}))
+    )  # the last step is kept
+    numbers = {key: torch.arange(t.n_trials)[:, None] for key, t in part.trials.items()}
+    fraction = SHORT.validation_fraction
+    learnt, held = without_labels(numbers, part, fraction, 0, "masked held")
+    signals = {key: torch.randn(len(n), 48, generator=generator) for key, n in numbers.items()}
+
+    def trunk(changed):
+        values = {key: x.clone() for key, x in signals.items()}
+        for key, rows in changed.items():
+            values[key][rows.signals[:, 0]] += 10 * torch.randn(len(rows.signals), 48, generator=generator)
+        encoder = Encoder.build(info, {"main": (1, 3)}, gain_bias.Config(), BACKBONE, 0)
+        return dict(pretrain(encoder, values, part, MASKED, 0, progress=False).trunk)
+
+    found = [SubjectSignal(t.subject, "fmri", (48,), ArraySpace(48)) for t in part.trials.values()]
+    info = SignalInfo({signal.key: signal for signal in found})
+    runs = {key: np.asarray(t.table["run"]) for key, t in part.trials.items()}
+    for key in runs:
+        of = [set(runs[key][rows[key].signals[:, 0].numpy()].tolist()) for rows in (learnt, held)]
+        assert of[0] and of[1] and not of[0] & of[1]
+    assert same(trunk({}), trunk(held))
+    assert not same(trunk({}), trunk(learnt))

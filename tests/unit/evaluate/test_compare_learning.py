@@ -90,3 +90,13 @@ def test_recordings_of_either_kind_are_named_and_of_silent_ones_nothing_is():
     assert min(named.details[kind] for kind in learning_study.KINDS) >= 0.6
     assert min(s.value for s in of(0.5, learning_study.ALIGNED)) > 0.4
     assert max(abs(s.value) for s in of(1000.0, learning_study.ALIGNED)) < 0.15
+
+
+def test_a_recorded_network_is_none_of_those_it_is_compared_with(rng):
+    of = {kind: rng.standard_normal((4, 2, 9, 5)) for kind in learning_study.KINDS}
+    other = {kind: own.copy() for kind, own in of.items()}
+    for own in other.values():
+        own[1] = rng.standard_normal((2, 9, 5))
+    before, after = (learning_study._references(networks) for networks in (of, other))
+    for name in (*learning_study.KINDS, learning_study.UNTRAINED):
+        assert [torch.equal(x[name], y[name]) for x, y in zip(before, after)] == [False, True, False, False]

@@ -8,11 +8,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from braindec.decoder import Prediction
 from braindec.evaluate import dependent_noise
 from braindec.evaluate.dependent_noise import STEADINESS, noises_compared, panels, record, verdicts
-from braindec.evaluate.video import Clips, Settings, Watched
+from braindec.evaluate.video import Clips, Settings, Watched, drawing
+from braindec.evaluate.video_apart import Apart
 from braindec.generators import Generator
+from braindec.types import Table
 
 N, N_FRAMES, SIDE = 10, 3, 16
 OURS, TWIN = "ours", "twin"
@@ -114,3 +118,31 @@ def test_what_is_written_down_is_json_and_every_share_stands_in_table_and_pictur
 def test_shares_without_own_noises_have_nothing_to_be_compared_with(compared):
     with pytest.raises(ValueError, match="share"):
         compared[0]([0.5, 1.0])
+
+
+class Told(Nothing):
+    """Pictures of the noise that it is told, or of what it draws itself."""
+
+    def noise(self, n, generator):
+        return torch.randn(n, 4, 8, 8, generator=generator)
+
+    def generate(self, image_embeddings, *, generator, guides=None, n_steps=None, progress=False, noise=None):
+        noise = self.noise(len(image_embeddings), generator) if noise is None else noise
+        return flat(128 + 40 * noise[:, :3].permute(0, 2, 3, 1).numpy())
+
+
+@pytest.mark.parametrize(("shared", "least", "most"), [(0.0, -0.2, 0.2), (0.5, 0.3, 0.7), (1.0, 1.0, 1.0)])
+def test_frames_of_one_embedding_are_as_like_as_the_noise_that_settings_let_them_share(shared, least, most):
+    ids = tuple("abcd")
+    seen = Prediction(ids, np.zeros((4, 2, 3), np.float32), Table({"run": np.zeros(4)}), np.ones(4, int))
+    main = SimpleNamespace(
+        predict=lambda trials, repeats: seen, image_embedding=lambda prediction, seed: prediction.values
+    )
+    recipe, test = (
+        SimpleNamespace(protocol="heldout_clips", seed=0),
+        SimpleNamespace(trials={"sub-01_fmri": None}),
+    )
+    draw = drawing(Told(), recipe, test, Settings(shared_noise=shared))
+    clips = draw("sub-01_fmri", ids, np.zeros((4, 2, 8, 8, 3), np.uint8))(Apart(main)).astype(float)
+    assert clips.shape == (4, 2, 8, 8, 3)
+    assert least - 1e-9 <= np.corrcoef(clips[:, 0].ravel(), clips[:, 1].ravel())[0, 1] <= most + 1e-9

@@ -8,6 +8,7 @@ import torch
 
 from braindec.data.simulated import pong
 from braindec.evaluate import encode_simulation as simulation
+from braindec.evaluate import simulation_study
 
 TOLD = {"n_folds": 4, "n_null": 3}
 
@@ -64,12 +65,50 @@ def test_a_time_course_that_all_films_share_counts_for_nothing(rng):
 def test_each_brain_is_predicted_by_its_own_state_while_the_ball_is_hidden(films, states, agent, own, other):
     brain = responses(films, agent)
     found = {k: simulation.predictivity(states[k], brain, films.hidden, **TOLD) for k in states}
-    gap, (low, high), _ = simulation.difference(found[own], found[other], brain, films.hidden)
-    assert gap == pytest.approx(found[own].hidden - found[other].hidden, abs=1e-5)
-    assert low > 0 and low < gap < high
+    gap = simulation.difference(found[own], found[other], brain, films.hidden)
+    assert gap.value == pytest.approx(found[own].hidden - found[other].hidden, abs=1e-5)
+    assert 0 < gap.interval[0] < gap.value < gap.interval[1]
+    assert gap.p < 0.01
     assert found[own].hidden == pytest.approx(1, abs=0.2)
     assert found[own].hidden > found[own].null.max()
     assert found[own].seen == pytest.approx(found[other].seen, abs=0.1)  # nothing tells them apart before
+
+
+def worlds(noises, n_worlds, n_films=20):
+    """Differences of two models that say the truth and noise of their own, of these SDs, in films of one design."""
+    hidden = np.arange(4) >= np.repeat([[1], [2]], n_films // 2, 0)
+    draw, found = torch.Generator().manual_seed(1), []
+    moments = simulation.common_moments(simulation.frames_hidden(hidden))
+
+    def random(n):
+        """Of frames that are alike within a film."""
+        return torch.randn(n, n_films, 1, 3, generator=draw) + 0.5 * torch.randn(
+            n, n_films, 4, 3, generator=draw
+        )
+
+    for _ in range(n_worlds):
+        truth, *errors = random(1 + len(noises))
+        made = [
+            simulation.Predicted(0, 0, (0, 0), np.zeros(1), moments, moments, 1.0, truth + sd * e, random(4))
+            for sd, e in zip(noises, errors, strict=True)
+        ]
+        found.append(simulation.difference(*made, truth[None], hidden))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.3, 2.0])
+def test_models_that_predict_equally_well_are_told_apart_as_often_as_the_level_says(noise):
+    p = np.array([found.p for found in worlds((noise, noise), 60)])
+    assert 1 <= (p <= 0.05).sum() <= 9  # 3 expected, SD 1.7
+    assert 0.3 < (p <= 0.5).mean() < 0.7
+
+
+def test_of_two_models_the_better_one_is_told_whichever_comes_first():
+    for noises, sign in (((0.5, 2.0), 1), ((2.0, 0.5), -1)):
+        found = worlds(noises, 5)
+        assert np.mean([one.p <= 0.05 for one in found]) > 0.8
+        assert all(sign * one.value > 0 for one in found)
 
 
 def test_noise_is_at_the_null(films, states, generator):
@@ -110,3 +149,11 @@ def test_sizes_of_errors_are_means_of_films_in_order_of_what_they_hide():
     frames, found = simulation.mean_error_by_duration({"a": np.array([1.0, -5, 3, 7])}, hidden, 2)
     np.testing.assert_array_equal(frames, [2.5, 8.5])
     np.testing.assert_array_equal(found["a"], [2, 6])
+
+
+def test_a_score_names_its_model_in_name_and_details_and_neither_as_modality_nor_as_subject():
+    told = (0.5, (0.4, 0.6), np.zeros(2), 20, "heldout_stimuli", "holds", "oracle", "true place")
+    (found,) = simulation_study._scored(simulation_study.NEURAL, *told, seen=0.9)
+    assert (found.subject, found.modality, found.system) == ("holds", "model", "oracle")
+    assert found.name == "hidden_predictivity: true place"
+    assert found.details == {"model": "true place", "seen": 0.9}
