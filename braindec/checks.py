@@ -70,7 +70,7 @@ def suggest(value: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
     """' Did you mean X?' for the closest allowed name, else nothing: another run or subject is no misspelling."""
     names = [str(a) for a in allowed]
     if NUMBERED.fullmatch(str(value)):
-        names = [a for a in names if not NUMBERED.fullmatch(a)]
+        names = [a for a in names if not NUMBERED.fullmatch(a) or _numbers(a) == _numbers(str(value))]
     names = [a for a in names if len(a) >= len(str(value)) / 2]
     lower = {name.lower(): name for name in reversed(names)}
     close = difflib.get_close_matches(str(value), names, n=1, cutoff=cutoff)
@@ -78,6 +78,10 @@ def suggest(value: str, allowed: Iterable[str], cutoff: float = 0.5) -> str:
         lower[name] for name in difflib.get_close_matches(str(value).lower(), lower, n=1, cutoff=cutoff)
     ]
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", name)]
 
 
 def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:

@@ -110,7 +110,7 @@ def main(recipe, data_dir, out_dir):
     )
     lap("judging and nulls")
     target = registry.load("targets", "tiny_openclip").build(recipe.target)
-    inner = recipe.settings["inside"]
+    inner = replace(recipe.settings["inside"], seed=recipe.seed)
     latents = inside_page.dictionary(dataset, embeddings, inner)
     names = inside_page.names_of(latents, dataset, embeddings, inner)
     drawn = evaluate.reconstructions(

@@ -16,6 +16,8 @@ Measured   not measured: needs the scans and films of CC2017
 Tried      nothing yet
 """
 
+from dataclasses import replace
+
 from braindec import evaluate
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
@@ -85,7 +87,7 @@ def main(recipe, data_dir, out_dir):
     lap("pictures animated")
     films = film_motion.beyond_pictures(
         volumes, embeddings, timing=told["timing"], preprocessing=Preprocessing((Detrend("run", order=4),)),
-        settings=told["encoding"],
+        settings=replace(told["encoding"], seed=recipe.seed),
     )  # fmt: skip
     encoded = encode_report.report(films, volumes, protocol=recipe.protocol)
     lap("encoding models")

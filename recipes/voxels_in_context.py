@@ -15,6 +15,8 @@ Measured   not measured: needs its full run (six people, 1,500 steps, six refits
 Tried      nothing yet
 """
 
+from dataclasses import replace
+
 from braindec.data.preprocessing import Preprocessing, Standardise
 from braindec.encoding import in_context
 from braindec.evaluate import encode_in_context
@@ -54,6 +56,6 @@ def main(recipe, data_dir, out_dir):
         embeddings,
         told["newcomers"],
         preprocessing=steps,
-        settings=told["study"],
+        settings=replace(told["study"], seed=recipe.seed),
         protocol=recipe.protocol,
     )

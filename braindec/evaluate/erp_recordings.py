@@ -19,6 +19,7 @@ from braindec.types import Space, SubjectSignal, Trials
 
 MICRO = 1e6  # volts are shown as microvolts
 NAMES = ("subject", "session", "class")
+FEWEST = 3  # held-out trials of a cell: intervals leave out a tenth of all, and some must stay
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,8 @@ def recorded(whole: NeuralDataset, label_column: str, target: str, preprocessing
     Raises
     ------
     ValueError
-        If there is no split, there are not two classes, channels differ between subjects, or a session or class is
-        tested that was never trained on.
+        If there is no split, there are not two classes, channels differ between subjects, a session is in
+        one part alone, or a part of a session has too few trials of a class.
     """
     if whole.split is None:
         raise ValueError("this dataset has no split; give it one with with_split(...).")
@@ -105,10 +106,14 @@ def recorded(whole: NeuralDataset, label_column: str, target: str, preprocessing
             f"{len(missing)} conditions (subject, session, class) are tested and never trained on, first "
             f"{min(missing)}; split by run, so that every session is in both parts."
         )
+    factors = Factors(NAMES, (len(keys), len(sessions), 2))
+    names = [f"{s!r} of {key}" for key, s in sessions]
+    for words, one, least in zip(("training", "held-out"), epochs, (1, FEWEST), strict=True):
+        _check_cells(words, one, names, (next(c for c in classes if c != target), target), least)
     units = [splits.unit_values(parts[0][key], whole.stimuli, whole.split.unit) for key in keys]
     times = times_of(signal)
     return Recording(
-        epochs[0], epochs[1], Factors(NAMES, (len(keys), len(sessions), 2)), np.concatenate(units),
+        epochs[0], epochs[1], factors, np.concatenate(units),
         torch.from_numpy(np.asarray(times, np.float32)), float(signal.sfreq or 0), signal.space,
         "µV" if in_volts else parts[0][keys[0]].units, tuple(parts[0][k].subject for k in keys), signal.modality,
         (next(c for c in classes if c != target), target), tuple(s for _, s in sessions),
@@ -121,6 +126,20 @@ def _codes(
     """(n, 3) of one subject's trials."""
     found = [sessions.index((trials.key, s)) for s in trials.table["session"].astype(str).tolist()]
     return np.stack([np.full(trials.n_trials, subject), found, target.astype(int)], 1)
+
+
+def _check_cells(
+    part: str, epochs: Epochs, sessions: Sequence[str], classes: Sequence[str], least: int
+) -> None:
+    """Refuses a part where a session has fewer trials of a class: its ERP would be a mean of nothing."""
+    for session, name in enumerate(sessions):
+        for kind, label in enumerate(classes):
+            checks.at_least(
+                f"{part} trials of class {label!r} in session {name}",
+                int(((epochs.codes[:, 1] == session) & (epochs.codes[:, 2] == kind)).sum()),
+                least,
+                way_out="Split by a run that every session has, so that both parts hold both classes of it.",
+            )
 
 
 def _same_channels(signals: Sequence[SubjectSignal]) -> SubjectSignal:

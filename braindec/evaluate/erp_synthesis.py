@@ -12,11 +12,13 @@ from torch import Tensor
 
 from braindec import checks, seeding, synthesis
 from braindec.data import NeuralDataset, Split
+from braindec.data.bids import natural
 from braindec.data.preprocessing import Preprocessing
 from braindec.evaluate import erp_synthesis_report, erp_synthesis_scores
 from braindec.evaluate.audit import audited_split
 from braindec.evaluate.erp_recordings import Recording, recorded
 from braindec.evaluate.erp_synthesis_scores import Fold
+from braindec.stats.permutation import permute_within_blocks
 from braindec.synthesis import Config, Epochs, Factors, measures
 from braindec.synthesis.measures import Component
 from braindec.types import Report
@@ -36,13 +38,14 @@ class Settings:
         The class whose ERP less that of the other makes the difference wave.
     components : tuple of synthesis.measures.Component
     guidances : tuple of float
-        Of which the least is chosen that teaches a classifier as well as any, on the last training unit.
+        Of which the least is chosen that teaches a classifier as well as any, on the last training unit of every
+        subject. Where a classifier has few trials, guidance is 1: there is nothing to choose it on.
     n_made : int
         Epochs made for each training trial.
     n_few : int
         Trials of each cell where a classifier has few, with and without made ones.
     n_null : int
-        Diffusions fitted on shuffled conditions.
+        Diffusions fitted on classes shuffled within each subject's sessions, their guidance chosen again.
     bin_s : float
         Features of classifiers are means over this long, seconds.
     band_hz : (float, float)
@@ -106,14 +109,15 @@ def erp_synthesis(
     Report
         By subject: a classifier taught by made epochs, ERPs, peaks, spectra, trial-to-trial spread, distributions, and
         whether made epochs are copies; of the diffusion, a Gaussian, made ERPs without noise, recorded training trials,
-        and diffusions fitted on shuffled conditions.
+        and diffusions fitted on shuffled classes.
 
     Raises
     ------
     LeakageError
         If training and test part share what they must not.
     ValueError
-        If channels differ between subjects, there are not two classes, or a training part has one unit only.
+        If channels differ between subjects, there are not two classes, a session lacks one in a part, or a
+        subject's training part has one unit only.
     """
     done = []
     for number, split in enumerate(folds):
@@ -132,7 +136,8 @@ def _fold(recording: Recording, settings: Settings, number: int) -> Fold:
     train, factors, seed = recording.train, recording.factors, settings.seed
     guided = _guidance(recording, settings)
     chosen = replace(settings.model, guidance=least_guidance(settings.guidances, guided["auc"]))
-    n, codes = len(train.codes), train.codes.repeat(settings.n_made, 1)
+    plain = replace(settings.model, guidance=1.0)
+    codes = train.codes.repeat(settings.n_made, 1)
 
     def draw(*purpose: object) -> torch.Generator:
         return seeding.torch_generator(seed, "erp synthesis", number, *purpose)
@@ -146,15 +151,38 @@ def _fold(recording: Recording, settings: Settings, number: int) -> Fold:
         "oracle": train,
     }
     few = train.take(_few(train.codes, settings.n_few, draw("few")))
-    augmented = {"scratch": few} | _augmented(few, factors, chosen, draw)
-    nulls, few_nulls = [], []
+    augmented = {"scratch": few} | _augmented(few, factors, plain, seed, draw)
+    nulls, few_nulls, chosen_again = [], [], []
+    last = last_units(recording)
     for i in range(settings.n_null):
-        wrong = Epochs(train.values, train.codes[torch.randperm(n, generator=draw("null", i))])
-        null = synthesis.fit(wrong, factors, chosen, seed)
+        dealt = seeding.numpy_generator(seed, "erp synthesis", number, "null", i)
+        # The last units keep their numbers of each class: guidance is chosen on both.
+        wrong = shuffled_classes(train, last, dealt)
+        again = _guidance(replace(recording, train=wrong), settings)
+        chosen_again.append(least_guidance(settings.guidances, again["auc"]))
+        null = synthesis.fit(wrong, factors, replace(settings.model, guidance=chosen_again[-1]), seed)
         nulls.append(Epochs(null.sample(codes, draw("null made", i)), codes))
-        mixed = Epochs(few.values, few.codes[torch.randperm(len(few.codes), generator=draw("few null", i))])
-        few_nulls.append(_augmented(mixed, factors, chosen, draw, only=("braindec",))["braindec"])
-    return Fold(number, recording, model, made, nulls, augmented, few_nulls, guided, chosen.guidance)
+        mixed = shuffled_classes(few, torch.zeros(len(few.codes), dtype=torch.bool), dealt)
+        few_nulls.append(_augmented(mixed, factors, plain, seed, draw, only=("braindec",))["braindec"])
+    return Fold(
+        number, recording, model, made, nulls, augmented, few_nulls, guided, chosen.guidance, chosen_again
+    )
+
+
+def shuffled_classes(epochs: Epochs, apart: Tensor, generator: np.random.Generator) -> Epochs:
+    """The same epochs, subjects and sessions, with classes dealt anew within each session.
+
+    Parameters
+    ----------
+    epochs : Epochs
+    apart : bool tensor, shape (n,)
+        Trials that exchange classes with one another alone.
+    generator : numpy Generator
+    """
+    codes = epochs.codes.clone()
+    order = permute_within_blocks((2 * codes[:, 1] + apart).numpy(), generator)
+    codes[:, 2] = epochs.codes[torch.from_numpy(order), 2]
+    return Epochs(epochs.values, codes)
 
 
 def least_guidance(guidances: Sequence[float], areas: Sequence[float]) -> float:
@@ -164,13 +192,13 @@ def least_guidance(guidances: Sequence[float], areas: Sequence[float]) -> float:
 
 
 def _augmented(
-    few: Epochs, factors: Factors, config: Config, draw: Callable[..., torch.Generator],
+    few: Epochs, factors: Factors, config: Config, seed: int, draw: Callable[..., torch.Generator],
     only: Iterable[str] = ("braindec", "contender"),
 ) -> dict[str, Epochs]:  # fmt: skip
     """Few trials and three times as many that generators of these few alone make."""
     codes = few.codes.repeat(3, 1)
     samplers: dict[str, Callable[[], Tensor]] = {
-        "braindec": lambda: synthesis.fit(few, factors, config).sample(codes, draw("few made")),
+        "braindec": lambda: synthesis.fit(few, factors, config, seed).sample(codes, draw("few made")),
         "contender": lambda: synthesis.fit_gaussian(few).sample(codes, draw("few gaussian")),
     }
     return {
@@ -186,13 +214,34 @@ def _few(codes: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return torch.cat([order[cell == c][:n] for c in range(int(cell.max()) + 1)])
 
 
+def last_units(recording: Recording) -> Tensor:
+    """Which training trials are of their subject's last unit, in natural order: bool (n_train,).
+
+    Raises
+    ------
+    ValueError
+        If a subject has one training unit only, or a class is missing in its last one or before.
+    """
+    out = torch.zeros(len(recording.train.codes), dtype=torch.bool)
+    for subject, number in enumerate(recording.subjects):
+        own = recording.train.codes[:, 0] == subject
+        names = sorted(set(recording.units[own.numpy()].tolist()), key=natural)
+        checks.at_least(f"training units of subject {number}", len(names), 2)
+        last = own & torch.from_numpy(recording.units == names[-1])
+        for where, rows in ((f"unit {names[-1]!r}", last), (f"units before {names[-1]!r}", own & ~last)):
+            for kind, label in enumerate(recording.classes):
+                found = int((recording.train.codes[rows, 2] == kind).sum())
+                checks.at_least(
+                    f"training trials of class {label!r} in {where} of subject {number}", found, 1
+                )
+        out |= last
+    return out
+
+
 def _guidance(recording: Recording, settings: Settings) -> dict[str, list[float]]:
-    """What each guidance makes of the last training unit, by a diffusion that never saw it."""
-    units = recording.units
-    last = np.unique(units)[-1]
-    kept, held = (torch.from_numpy(rows) for rows in (units != last, units == last))
-    checks.at_least("units of the training part", len(np.unique(units)), 2)
-    seen, unseen = recording.train.take(kept), recording.train.take(held)
+    """What each guidance makes of every subject's last training unit, by a diffusion that never saw it."""
+    held = last_units(recording)
+    seen, unseen = recording.train.take(~held), recording.train.take(held)
     model = synthesis.fit(seen, recording.factors, settings.model, settings.seed)
     codes = seen.codes.repeat(settings.n_made, 1)
     out: dict[str, list[float]] = {"erp_error": [], "sliced_wasserstein": [], "auc": []}

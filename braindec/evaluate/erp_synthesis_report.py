@@ -24,7 +24,7 @@ WORDS = {
     "mean": "means of conditions, without noise",
     "oracle": "recorded training trials",
     "scratch": "few recorded trials alone",
-    "shuffled": "diffusion fitted on shuffled conditions",
+    "shuffled": "diffusion fitted on shuffled classes",
 }
 MADE = {"recorded": "held out", "diffusion": "braindec", "Gaussian": "contender"}
 LIMITS = (
@@ -51,6 +51,8 @@ def report(
         "settings": config.to_json(settings),
         "guidance": {
             "chosen": [fold.guidance for fold in folds],
+            "chosen_with_classes_shuffled": [list(fold.null_guidances) for fold in folds],
+            "with_few_trials": 1.0,
             "tried": list(settings.guidances),
             "by_fold": [dict(fold.guided) for fold in folds],
         },
@@ -58,7 +60,8 @@ def report(
         "classes": list(folds[0].recording.classes),
         "words": {
             "systems": WORDS,
-            "null": "conditions shuffled among training trials, everything fitted again",
+            "null": "classes shuffled within each subject's sessions among training trials; guidance chosen and "
+            "everything fitted again",
         },
     }
     return study.report("Epochs made to order", _said(scores, found, folds), scores, panels, LIMITS, **run)
@@ -82,7 +85,7 @@ def _said(scores: Sequence[Score], found: Mapping[str, Any], folds: Sequence[Fol
     ]
     return [
         f"A classifier that met made epochs alone tells {' and '.join(folds[0].recording.classes)} of held-out trials "
-        f"apart with an area of {mean(TAUGHT):.3f} (n {n}, chance 0.5, conditions shuffled "
+        f"apart with an area of {mean(TAUGHT):.3f} (n {n}, chance 0.5, classes shuffled "
         f"{mean(TAUGHT, 'shuffled'):.3f}), taught by recorded trials {mean(TAUGHT, 'oracle'):.3f}, by a Gaussian's "
         f"{mean(TAUGHT, 'contender'):.3f}.",
         f"Where it has few recorded trials: {mean(FEW, 'scratch'):.3f} alone, {mean(FEW):.3f} with made ones beside "
@@ -100,7 +103,7 @@ def _said(scores: Sequence[Score], found: Mapping[str, Any], folds: Sequence[Fol
         f"(0.5: as near; a Gaussian's {mean(COPIED, 'contender'):.3f}; copies 1).",
         "; ".join(peaks) + ".",
         f"Guidance {', '.join(f'{fold.guidance:g}' for fold in folds)}, the least that teaches a classifier as well "
-        "as any, on the last training unit.",
+        "as any, on each subject's last training unit; 1 where there are few trials.",
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import seeding
+from braindec import checks, seeding
 from braindec.evaluate import study
 from braindec.evaluate.erp_recordings import Recording
 from braindec.evaluate.measures import auc_over_folds
@@ -42,15 +42,17 @@ class Fold:
         By system: ``"braindec"`` (diffusion), ``"contender"`` (Gaussian), ``"mean"`` (ERPs without noise), ``"oracle"``
         (the training trials themselves).
     nulls : sequence of Epochs
-        Of diffusions fitted on shuffled conditions.
+        Of diffusions fitted on shuffled classes.
     augmented : mapping of str to Epochs
         Few trials alone (``"scratch"``), and with made ones.
     few_nulls : sequence of Epochs
-        Few trials whose conditions were shuffled, with made ones.
+        Few trials whose classes were shuffled, with made ones.
     guided : mapping of str to list of float
         What each guidance gave on the last training unit.
     guidance : float
         The chosen one.
+    null_guidances : sequence of float
+        Chosen again with each shuffling.
     """
 
     number: int
@@ -62,6 +64,7 @@ class Fold:
     few_nulls: Sequence[Epochs]
     guided: Mapping[str, list[float]]
     guidance: float
+    null_guidances: Sequence[float]
 
 
 Measure = Callable[[Epochs, Epochs, Fold], float]  # recorded and made epochs of one subject
@@ -111,6 +114,10 @@ def _waves(epochs: Epochs, component: Component) -> Tensor:
     out = []
     for session in epochs.codes[:, 1].unique().tolist():
         rows = epochs.take(epochs.codes[:, 1] == session)
+        for kind in (0, 1):
+            checks.at_least(
+                f"trials of class {kind} in session {session}", int((rows.codes[:, 2] == kind).sum()), 1
+            )
         one, other = (rows.values[rows.codes[:, 2] == kind].mean(0) for kind in (1, 0))
         out.append(one - other if component.difference else (one + other) / 2)
     return torch.stack(out)

@@ -82,6 +82,8 @@ def test_another_number_and_a_far_shorter_name_are_no_misspelling(said, allowed)
 
 
 def test_a_misspelt_name_with_a_digit_is_still_guessed():
+    with pytest.raises(checks.ConfigError, match="Did you mean 'sub-01_fmri'"):
+        checks.one_of("signal", "sub-1_fmri", ["sub-01_fmri", "sub-02_fmri"])
     with pytest.raises(checks.ConfigError, match="Did you mean 'clip_vit_l14'"):
         checks.one_of("target", "clip_vit_114", ["clip_vit_l14", "pixels"])
 

@@ -86,7 +86,7 @@ def test_a_person_also_sees_what_each_name_is():
     from braindec.cli import _show
 
     shown = _show.listing("metrics", terminal=True)
-    assert re.search(r"^retrieval +Retrieval: is the true entry", shown, re.MULTILINE)
+    assert re.search(r"^ *retrieval +Retrieval: is the true", shown, re.MULTILINE)
 
 
 def test_info_shows_the_settings_of_a_part(capsys):
