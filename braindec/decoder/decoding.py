@@ -58,8 +58,8 @@ def as_trials(decoder: BrainDecoder, trials: Trials | np.ndarray) -> Trials:
     if of_runs:
         step = of_runs[0]
         raise checks.ConfigError(
-            f"{type(step).__name__} takes its numbers from the {getattr(step, 'unit', 'run')} that trials are in, and an "
-            "array does not say it; give Trials: NeuralDataset.from_arrays(..., run=...).trials[KEY]."
+            f"{type(step).__name__} takes its numbers from the {getattr(step, 'unit', 'run')} that trials are in, and "
+            "an array does not say it; give Trials: NeuralDataset.from_arrays(..., run=...).trials[KEY]."
         )
     names = [f"trial-{number}" for number in range(len(values))]
     return own.array_trials(values, names, {}, subject=signal.subject, modality=signal.modality, units=signal.units,
