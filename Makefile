@@ -41,7 +41,8 @@ test: .venv/.ready  ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m 'not slow and not soak'
 
 test-slow: .venv/.ready  ## the tests that take minutes
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow tests/slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m slow --ignore=tests/slow
 
 notebooks: .venv/.ready  ## run the notebooks and store what they show
 	OMP_NUM_THREADS=1 $(BIN)/python notebooks/_run.py

@@ -179,6 +179,7 @@ def simulation_study(target: Any, settings: Settings, *, protocol: str = "heldou
         for agent, brain in brains.items()
     }
     rows = _rows(neural, errors, brains, films, settings, protocol)
+    rows.sort(key=lambda one: one.system not in ("braindec", "shuffled"))  # ours and its twin first
     panels = [
         _filmstrip(films, brains, models, settings),
         *_courses(neural),

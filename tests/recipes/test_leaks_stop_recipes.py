@@ -13,6 +13,8 @@ from braindec.data import NeuralDataset
 from braindec.decoder import BrainDecoder
 from braindec.evaluate import RidgeFitter
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def unfittable(monkeypatch):

@@ -13,6 +13,8 @@ from braindec.data import NeuralDataset, catalogue
 from braindec.decoder import BrainDecoder
 from braindec.types import Report
 
+pytestmark = pytest.mark.slow
+
 # Floors leave room for another processor's rounding; recipes/README.md holds what was measured.
 SLACK = 0.01
 FEW = ("plan.n_null=1", "plan.n_null_baselines=3", "plan.progress=false")  # nulls have tests of their own

@@ -10,6 +10,17 @@ import pytest
 
 from braindec import recipe
 
+# A dozen seconds of one core and more: with the slow tests.
+HEAVY = (
+    "atm",
+    "latents_in_the_brain",
+    "mind_video",
+    "mindeye2",
+    "neuro_language",
+    "neurocine",
+    "realtime_meg",
+    "video_mind_animator",
+)
 NAMES = recipe.names()
 # What is made of a brain, beside what is made of shuffled pairs: whether more of it is better, or less.
 MADE = {
@@ -32,7 +43,9 @@ BRANCHES = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in NAMES]
+)
 def test_it_decodes_what_was_planted_better_than_its_null_and_its_shuffled_twin(name, tmp_path, made_in):
     report = recipe.run(name, None, tmp_path, smoke=True, made_in=made_in(name))
     ours, twin = means(report, report.scores[0].name)

@@ -17,6 +17,8 @@ from braindec.losses import clip
 from braindec.train import Config
 from braindec.types import ArraySpace, Embeddings, EmbeddingsInfo, SensorSpace, StimulusSet, Table, Trials
 
+pytestmark = pytest.mark.slow
+
 N_VOXELS, N_DIMS, N_LABELLED, N_TEST, N_UNLABELLED = 48, 8, 120, 120, 1200
 N_FEW = 40  # labelled trials of a fit
 SETTINGS = Settings(
