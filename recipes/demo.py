@@ -7,7 +7,7 @@ Systems    none: the toolkit's own world, with a known truth
 Run        braindec demo --out runs/demo
 Smoke      braindec run demo --smoke: three fMRI subjects and one with EEG find held-out scenes, shuffled decoders do
            not
-Needs      nothing: data are generated, weights are shipped; at most 5 minutes on 2 cores
+Needs      nothing: data are generated, weights are shipped; five to nine minutes on 2 cores
 Published  none: the world is ours
 Measured   image retrieval 0.855 of 200, two-way identification 0.826 (fMRI means, a gallery scored once); all numbers
            in the project's README
