@@ -141,7 +141,9 @@ class DisentangledErps(nn.Module):
 def fit(
     erps: Tensor, settings: Config = CONFIG_DEFAULT, *, seed: int = 0, folder: Path | None = None
 ) -> DisentangledErps:
-    """A model that has learnt ERPs (n, n_channels, n_times), at its best step on some that it left out, in eval mode.
+    """A model that has learnt ERPs (n, n_channels, n_times), at its best step on some that it left out.
+
+    On the CPU, in eval mode.
 
     Raises
     ------
@@ -171,14 +173,15 @@ def fit(
         return found
 
     def validate(module: Any) -> float:
-        draw = seeding.torch_generator(seed, "erp validation")
-        return -float(torch.stack([*module.losses(erps[held], draw).values()]).sum())
+        device = next(module.parameters()).device
+        draw = seeding.torch_generator(seed, "erp validation", device=str(device))
+        return -float(torch.stack([*module.losses(erps[held].to(device), draw).values()]).sum())
 
     train.fit(
         model, batch, objective, settings.train, seed=seed, name="erps", folder=folder,
         validate=validate if len(held) else None, progress=False,
     )  # fmt: skip
-    return model.eval()
+    return model.cpu().eval()
 
 
 @torch.no_grad()

@@ -181,7 +181,7 @@ def fit(
     data: Windows, scale: Scale, settings: Config = CONFIG_DEFAULT, *, linear: LinearForecast | None = None,
     seed: int = 0, folder: Path | None = None,
 ) -> Forecaster:  # fmt: skip
-    """A network fitted on standardised windows, at its best step on held-out training runs, in eval mode.
+    """A network fitted on standardised windows, at its best step on held-out training runs; on the CPU, in eval mode.
 
     Parameters
     ----------
@@ -211,15 +211,18 @@ def fit(
         return {"surprise": surprise(module, given["past"], given["future"], settings)}
 
     def validate(module: nn.Module) -> float:
-        parts = held.split(64)
-        told = [surprise(module, data.past[p], data.future[p], settings) * len(p) for p in parts]
+        device, parts = next(module.parameters()).device, held.split(64)
+        told = [
+            surprise(module, data.past[p].to(device), data.future[p].to(device), settings) * len(p)
+            for p in parts
+        ]
         return -float(torch.stack(told).sum()) / len(held)
 
     train.fit(
         model, batch, objective, settings.train, seed=seed, name="forecast", folder=folder, validate=validate,
         progress=False,
     )  # fmt: skip
-    return model.eval()
+    return model.cpu().eval()
 
 
 def surprise(module: nn.Module, past: Tensor, future: Tensor, settings: Config) -> Tensor:

@@ -129,7 +129,7 @@ def fit(
     model: DisentangledErps, erps: Tensor, factors: Tensor, sizes: Sequence[int],
     settings: Config = CONFIG_DEFAULT, *, seed: int = 0, folder: Path | None = None,
 ) -> Symbols:  # fmt: skip
-    """Symbols grounded in the latents of a fitted model, which stays as it is; in eval mode.
+    """Symbols grounded in the latents of a fitted model, which stays as it is; on the CPU, in eval mode.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def fit(
             folder=folder,
             progress=False,
         )
-    return symbols.eval()
+    return symbols.cpu().eval()
 
 
 @torch.no_grad()

@@ -105,7 +105,7 @@ def asks_for(readers: Tensor) -> Callable[[Tensor], Tensor]:
     """A loss of what comes after samples that feels some readings alone: half their squares, where positive."""
 
     def effect(values: Tensor) -> Tensor:
-        return 0.5 * torch.relu(values @ readers.T).square().sum(1)
+        return 0.5 * torch.relu(values @ readers.to(values.device).T).square().sum(1)
 
     return effect
 

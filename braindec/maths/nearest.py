@@ -94,7 +94,7 @@ def truth_ranks(
 
 def ranks_in(similarities: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """`truth_ranks` of a similarity matrix (n, m) that is already there."""
-    own = similarities.gather(1, truth[:, None])
+    own = similarities.gather(1, truth.to(similarities.device)[:, None])
     margin = ROUNDING * torch.finfo(similarities.dtype).eps * similarities.abs().amax(1, keepdim=True)
     better = (similarities > own + margin).sum(1)
     tied = ((similarities - own).abs() <= margin).sum(1) - 1

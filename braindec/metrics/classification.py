@@ -59,11 +59,11 @@ def roc_auc(scores: Tensor, labels: Tensor, groups: Tensor | None = None) -> Ten
     -----
     DeLong et al. 1988, doi:10.2307/2531595.
     """
-    n = checks.same_length("trial", scores=scores, labels=labels)
+    checks.same_length("trial", scores=scores, labels=labels)
     checks.finite("scores", scores)
     positive = labels.bool()
-    groups = torch.zeros(n, dtype=torch.long) if groups is None else groups
-    placements = torch.empty(n, dtype=torch.float64)
+    groups = torch.zeros_like(positive, dtype=torch.long) if groups is None else groups
+    placements = torch.empty_like(positive, dtype=torch.float64)
     for group in groups.unique():
         rows = groups == group
         high, low = scores[rows & positive].double(), scores[rows & ~positive].double()

@@ -79,7 +79,7 @@ def _gram(x: Tensor, mean: Tensor) -> Tensor:
     if len(x) >= x.shape[1]:
         centred = x.double() - mean
         return centred.T @ centred
-    total = torch.zeros(len(x), len(x), dtype=torch.float64)
+    total = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
     for some in torch.arange(x.shape[1]).split(max(1, AT_ONCE // len(x))):
         centred = x[:, some].double() - mean[some]
         total += centred @ centred.T

@@ -122,7 +122,7 @@ def importances(latents: Tensor, factors: Tensor, seed: int = 0, trees: int = TR
     columns = []
     for factor in factors.T:
         forest = RandomForestClassifier(trees, min_samples_leaf=5, random_state=seed)
-        columns.append(forest.fit(latents.numpy(), factor.numpy()).feature_importances_)
+        columns.append(forest.fit(latents.cpu().numpy(), factor.cpu().numpy()).feature_importances_)
     return torch.from_numpy(np.stack(columns, 1))
 
 
@@ -178,7 +178,7 @@ def _binned(values: Tensor, bins: int) -> Tensor:
     known, place = values.unique(return_inverse=True)
     if len(known) <= bins:
         return place
-    edges = torch.quantile(values, torch.linspace(0, 1, bins + 1, dtype=values.dtype)[1:-1])
+    edges = torch.quantile(values, torch.linspace(0, 1, bins + 1, dtype=values.dtype, device=values.device)[1:-1])
     return torch.bucketize(values.contiguous(), edges)
 
 

@@ -186,21 +186,24 @@ def target(request, tmp_path_factory):
     return module.build(config), module.build(config)
 
 
-def embedded(target) -> np.ndarray:
+def embedded(target, **where) -> np.ndarray:
+    """What a target makes of three items; `where`: on which device."""
     if isinstance(target, JoinedTarget):
-        return target.join([embedded(part) for part in target.parts])
+        return target.join([embedded(part, **where) for part in target.parts])
     if isinstance(target, AudioTarget):
-        return target.embed_audio((n, 8000.0) for n in np.random.default_rng(0).normal(0, 0.1, (3, 2000)))
+        return target.embed_audio(
+            ((n, 8000.0) for n in np.random.default_rng(0).normal(0, 0.1, (3, 2000))), **where
+        )
     if isinstance(target, LabelTarget):
         return target.embed(["house", "face", "house"])
     if isinstance(target, TextTarget):
-        return target.embed_text(["a house", "a face", "a house"])[:, None]
+        return target.embed_text(["a house", "a face", "a house"], **where)[:, None]
     if isinstance(target, VideoTarget):
         return target.embed_videos(
-            np.random.default_rng(0).integers(0, 256, (3, 6, 40, 40, 3), dtype=np.uint8)
+            np.random.default_rng(0).integers(0, 256, (3, 6, 40, 40, 3), dtype=np.uint8), **where
         )
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    return target.embed_images(pictures, batch_size=2)
+    return target.embed_images(pictures, batch_size=2, **where)
 
 
 def test_a_target_embeds_pictures_clips_sounds_texts_or_labels(target):
