@@ -12,12 +12,17 @@ from braindec.train.shards import clip_, is_share
 
 
 def accelerator_of(settings: Config) -> Any:
-    """An accelerator of these settings; accelerate itself would hold every later run to the first one's precision."""
+    """An accelerator of these settings: CUDA's, or the CPU.
+
+    Accelerate itself would take any other kind that it finds, and hold every later run to the first one's precision.
+    Apple's GPUs have no float64, which losses, priors and sparse autoencoders compute in.
+    """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=settings.precision, cpu=settings.device == "cpu")
+    cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    return Accelerator(mixed_precision=settings.precision, cpu=cpu)
 
 
 def optimizer_of(module: nn.Module, settings: Config) -> torch.optim.AdamW:

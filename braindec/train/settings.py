@@ -22,7 +22,8 @@ class Config:
     them; where memory runs out, their number is doubled by itself. `ema`: what is validated and kept is a running
     average of the weights with this decay, e.g. 0.999 (see `train.average`), not the weights of a step. `shard`: under
     torchrun each rank holds a share of the backbone's weights, gradients and optimiser state (FSDP): for models that
-    are too large for one device.
+    are too large for one device. `device`: "auto" is an NVIDIA (or ROCm) GPU where there is one, else the CPU; Apple's
+    GPUs are left alone.
     """
 
     n_steps: int = 1000

@@ -8,6 +8,7 @@ from torch import nn
 
 from braindec import checkpoints, train
 from braindec.maths.order import Order
+from braindec.train import optimise
 
 
 def problem(seed=0):
@@ -178,3 +179,11 @@ def test_a_validation_that_is_not_a_number_is_never_the_best():
         module, batch, objective, settings(n_steps=30), seed=0, progress=False, validate=lambda _: next(said)
     )
     assert log.best_step == 10
+
+
+def test_a_gpu_without_float64_is_left_alone(monkeypatch):
+    """Accelerate would take Apple's GPU of a laptop, where half of the losses and every prior would stop."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert optimise.accelerator_of(settings(device="auto")).device.type == "cpu"
