@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from braindec import config, seeding
 from braindec.evaluate import compare_sources, study
+from braindec.evaluate.scoring import parse_key
 from braindec.maths import curvature
 from braindec.types import Report, Score
 
@@ -152,7 +153,7 @@ def _geometries(folder: Path, settings: Settings) -> list[tuple[int, np.ndarray,
     for key in dataset.trials:
         own = compare_sources.brain(settings.region, dataset.select(keys=[key]), choices).rdm.mean("subject")
         network = compare_sources.other(settings.network, dataset, own.conditions, choices).rdm
-        made.append((int(key[4:6]), own.square().numpy(), network.square().numpy()))
+        made.append((parse_key(key)[0], own.square().numpy(), network.square().numpy()))
     return made
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from braindec import checks, rdm, seeding
 from braindec.data.simulated.meeg import LATENCY_S
 from braindec.evaluate import compare_sources, inside_geometry, study
+from braindec.evaluate.scoring import parse_key
 from braindec.maths.correlation import standardise
 from braindec.maths.ranks import average_ranks
 from braindec.rdm import RDM, Fusion, pairs
@@ -74,7 +75,7 @@ def fusion_study(
     for k, region in enumerate(found.regions):
         rows += study.scores(
             f"fused_with_{region}", found.similarity[after, k].mean(), (low[k], high[k]), nulls[:, after, k].mean(1),
-            over_time.n_conditions, subject=int(keys[4:6]), modality="eeg", protocol=protocol,
+            over_time.n_conditions, subject=parse_key(keys)[0], modality="eeg", protocol=protocol,
         )  # fmt: skip
         words.append(_when(found, k, times))
     order = [_peak(found, k, times) for k in range(len(found.regions))]

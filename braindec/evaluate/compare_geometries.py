@@ -244,7 +244,7 @@ def measured(
         errors.append(_jackknife(measure, brains, sides))
     subjects, null = np.array(values).T, np.stack(nulls)
     value = subjects.mean(0)
-    half = stats.t.ppf(0.975, JACKKNIFE - 1) * np.array(errors)
+    half = stats.t.ppf(0.975, min(JACKKNIFE, len(conditions)) - 1) * np.array(errors)
     side = "greater" if measure.higher else "less"
     p = np.array([p_value(v, n, side) for v, n in zip(value, null, strict=True)])
     best = measure.range[1] if measure.higher else measure.range[0]

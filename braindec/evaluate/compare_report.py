@@ -35,23 +35,13 @@ def sentences(found: Comparison) -> list[str]:
     """What was found, models from the best down."""
     lines = list(dict.fromkeys([*found.reference.said, *(s for m in found.models for s in m.said)]))
     if found.inference is not None:
-        i, name = found.inference, COMPARATORS.get(found.settings.comparator, found.settings.comparator)
-        lines.append(i.statement)
-        for k in np.argsort(-i.value, kind="stable"):
-            low, high = i.interval[k]
-            lines.append(
-                f"{i.models[k]}: {name} {i.value[k]:.3f} [{low:.3f}, {high:.3f}], null {i.null[k]:.3f}, "
-                f"p {i.p_corrected[k]:.3g} corrected over models."
-            )
+        i = found.inference
+        lines += [i.statement, *_by_model(found)]
         if i.ceiling_range is not None:
             lines.append("Ceiling {:.3f} to {:.3f}.".format(*i.ceiling_range))
     if found.measured is not None:
         m = found.measured
-        for k, model in enumerate(found.models):
-            lines.append(
-                f"{model.name}: {m.measure.name} {m.value[k]:.3f} [{m.interval[k, 0]:.3f}, {m.interval[k, 1]:.3f}], "
-                f"null {m.null[k]:.3f}, p {m.p[k]:.3g}."
-            )
+        lines += _by_model(found)
         if m.ceiling is not None:
             lines.append(f"Between subjects: {m.ceiling:.3f}.")
         if m.repeats is not None:
@@ -60,6 +50,32 @@ def sentences(found: Comparison) -> list[str]:
                 "them.".format(*m.repeats)
             )
     return lines
+
+
+def _by_model(found: Comparison) -> list[str]:
+    """A line a model, from the best down."""
+    i, m = found.inference, found.measured
+    if m is not None:
+        order = np.argsort(-m.value if m.measure.higher else m.value, kind="stable")
+        return [
+            f"{found.models[k].name}: {m.measure.name} {m.value[k]:.3f} [{m.interval[k, 0]:.3f}, "
+            f"{m.interval[k, 1]:.3f}], null {m.null[k]:.3f}, p {m.p[k]:.3g}."
+            for k in order
+        ]
+    if i is None:
+        raise ValueError("a comparison has an inference or a measure.")
+    name = COMPARATORS.get(found.settings.comparator, found.settings.comparator)
+    return [
+        f"{i.models[k]}: {name} {i.value[k]:.3f} [{i.interval[k, 0]:.3f}, {i.interval[k, 1]:.3f}], null "
+        f"{i.null[k]:.3f}, p {i.p_corrected[k]:.3g} corrected over models."
+        for k in np.argsort(-i.value, kind="stable")
+    ]
+
+
+def _names(found: Comparison) -> list[str]:
+    """What figures call the models: short, but where two would be called the same."""
+    called = [short(m.name) for m in found.models]
+    return [name if called.count(name) == 1 else m.name for name, m in zip(called, found.models, strict=True)]
 
 
 def cautions(found: Comparison) -> list[str]:
@@ -118,7 +134,7 @@ def report(found: Comparison, *, protocol: str = "comparison", label_column: str
     )
     run = {
         "title": f"{short(found.reference.name)} beside {', '.join(short(m.name) for m in found.models)}",
-        "summary": said[-1] if len(said) < 3 else said[2], "said": said, "protocol": protocol,
+        "summary": _by_model(found)[0], "said": said, "protocol": protocol,
         "comparison": as_json(found), "settings": config.to_json(found.settings), "versions": versions(),
         "seed": found.settings.seed, "dataset": None if found.dataset is None else found.dataset.identity(),
     }  # fmt: skip
@@ -222,7 +238,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
 
 
 def _bars(found: Comparison) -> dict[str, Any]:
-    names = [short(m.name) for m in found.models]
+    names = _names(found)
     if found.measured is not None:
         m = found.measured
         return {
@@ -246,7 +262,7 @@ def _course(found: Comparison) -> dict[str, Any]:
     c, i = found.course, found.inference
     if c is None or i is None:
         raise ValueError("no time axis.")
-    names = [short(m.name) for m in found.models]
+    names = _names(found)
     # Intervals of more than two lines hide each other.
     drawn = np.argsort(-i.value, kind="stable")[:2]
     return {
@@ -275,7 +291,11 @@ def _matrices(found: Comparison, label_column: str | None) -> list[tuple[str, st
     groups = None
     if label_column is not None and found.dataset is not None:
         groups = label_of(found.dataset, label_column, shown).tolist()
-    value = found.inference.value if found.inference is not None else np.zeros(len(found.models))
+    i, m = found.inference, found.measured
+    if m is not None:
+        value = m.value if m.measure.higher else -m.value
+    else:
+        value = i.value if i is not None else np.zeros(len(found.models))
     best = found.models[int(np.argmax(value))]
     rdm = found.reference.rdm
     pairs = ((found.reference, rdm.mean("subject") if rdm.axes else rdm), (best, best.rdm))

@@ -106,6 +106,7 @@ def segments_study(
     ])  # (draw, person)  # fmt: skip
     ours, own = (np.mean([h.mean(1) for h in hits[way]], axis=0) for way in ("shared", "own"))  # (person,)
     n = sum(h.shape[1] for h in hits["shared"])
+    n_blocks = sum(min(N_BLOCKS, h.shape[1]) for h in hits["shared"])
     chance = float(np.mean([_chance(new, settings.length) for _, new in turns]))
     found, ends = [], []
     for k, key in enumerate(keys):
@@ -114,7 +115,7 @@ def segments_study(
         found += study.scores(
             "segment_matched", ours[k], ends[k], nulls[:, k], n, chance=chance, subject=trials.subject,
             modality=trials.modality, protocol=protocol, own_components=float(own[k]), dimensions=chosen,
-            blocks=2 * N_BLOCKS,
+            blocks=n_blocks,
         )  # fmt: skip
     said = [
         f"{ours.mean():.3f} of {n} held-out segments of {settings.length} volumes are matched between a person and the "
@@ -130,11 +131,11 @@ def segments_study(
             "share of segments matched", chance=chance, intervals={WAYS["shared"]: ends},
         )),
         ("Segments matched, by size of the shared space", "curve", study.lines(
-            sizes, _by(lambda k, way: (k, settings.length, way), sizes, turns, generator), "dimensions",
+            sizes, _by(lambda k, way: ([k, k], settings.length, way), sizes, turns, generator), "dimensions",
             "share of segments matched",
         )),
         ("Segments matched, by length", "curve", study.lines(
-            settings.lengths, _by(lambda m, way: (chosen[0], m, way), settings.lengths, turns, generator),
+            settings.lengths, _by(lambda m, way: (chosen, m, way), settings.lengths, turns, generator),
             "volumes of a segment", "share of segments matched",
         )),
     ]  # fmt: skip
@@ -164,13 +165,15 @@ def film(dataset: NeuralDataset, part: str) -> Film:
 
 
 def _volumes(trials: Trials) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Ids, runs and responses (volume, voxel) of one person, by run and onset."""
-    order = np.lexsort((trials.table["onset_s"], trials.table["run"].astype(str)))
+    """Ids, runs and responses (volume, voxel) of one person, by session, run and onset."""
+    session, run = (trials.table[c].astype(str) for c in ("session", "run"))
+    order = np.lexsort((trials.table["onset_s"], run, session))  # sessions may give their runs the same names
+    played = np.char.add(np.char.add(session, "|"), run)[order]
     ids = trials.table["stimulus_id"].astype(str)[order]
     group, first = group_repeats(ids)
     values = np.asarray(trials.responses[order], dtype=np.float32)
     values = average_groups(values.reshape(len(values), -1), group, len(first))
-    return ids[first].tolist(), trials.table["run"].astype(str)[order][first], values
+    return ids[first].tolist(), played[first], values
 
 
 def matched(
@@ -201,6 +204,9 @@ def matched(
         bases = list(shared_response(people, k, generator).bases)
     views = [x @ w for x, w in zip(new.people, bases, strict=True)]
     starts = segment_starts(new.run, length)
+    checks.at_least(
+        f"segments of {length} volumes within a run", len(starts), 2, way_out="Ask for shorter ones."
+    )
     total = torch.stack(views).sum(0)
     return np.stack([first_places(v, (total - v) / (len(views) - 1), starts, length) for v in views])
 
@@ -272,10 +278,10 @@ def _cut(whole: Film, rows: slice) -> Film:
 
 def _interval(hits: Sequence[np.ndarray]) -> tuple[float, float]:
     """95 % limits of the share over turns, from means of blocks of neighbouring segments."""
-    blocks = [[part.mean() for part in np.array_split(one, N_BLOCKS)] for one in hits]
-    error = np.sqrt(sum(np.var(b, ddof=1) / N_BLOCKS for b in blocks)) / len(blocks)
+    blocks = [[part.mean() for part in np.array_split(one, min(N_BLOCKS, len(one)))] for one in hits]
+    error = np.sqrt(sum(np.var(b, ddof=1) / len(b) for b in blocks)) / len(blocks)
     found = log_odds_interval(
-        float(np.mean([np.mean(b) for b in blocks])), float(error), len(hits) * N_BLOCKS
+        float(np.mean([np.mean(b) for b in blocks])), float(error), sum(map(len, blocks))
     )
     return found.low, found.high
 
@@ -286,7 +292,10 @@ def _by(told, values, turns, generator) -> dict[str, list[float]]:
     for way in ("shared", "own"):
         out[WAYS[way]] = []
         for value in values:
-            k, length, chosen = told(value, way)
-            shares = [matched(learn, new, k, length, generator, chosen).mean() for learn, new in turns]
+            sizes, length, chosen = told(value, way)
+            shares = [
+                matched(learn, new, k, length, generator, chosen).mean()
+                for (learn, new), k in zip(turns, sizes, strict=True)
+            ]
             out[WAYS[way]].append(float(np.mean(shares)))
     return out

@@ -91,8 +91,8 @@ def shared_study(
         ends = wilson(ours[k].sum(), n)
         found += study.scores(
             "picture_matched", ours[k].mean(), (ends.low, ends.high), nulls[:, k], n, chance=chance,
-            subject=int(key[4:6]),
-            modality=dataset.trials[key].modality, protocol=protocol, own_components=float(own[k].mean()),
+            subject=dataset.trials[key].subject, modality=dataset.trials[key].modality, protocol=protocol,
+            own_components=float(own[k].mean()),
         )  # fmt: skip
     said = [
         f"{ours.mean():.3f} of {n} held-out pictures are matched between a person and the mean of the others in the "

@@ -116,7 +116,8 @@ def brain(word: str, dataset: NeuralDataset, choices: Choices, ids: Sequence[str
     ]
     shared = sorted(set.intersection(*(set(r) for r in repeats)) - {"unknown"})
     if ids is not None:
-        shared = [i for i in ids if i in set(shared)]
+        both = set(shared)
+        shared = [i for i in ids if i in both]
     several = [i for i in shared if all(r[i] > 1 for r in repeats)]
     cross = choices.distance == "crossnobis" or (choices.distance == "auto" and len(several) >= FEWEST)
     names = several if cross else shared

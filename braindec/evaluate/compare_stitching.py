@@ -74,10 +74,7 @@ def stitching_study(
     test, pool = order[: settings.n_test], order[settings.n_test :]
     a, b = (x - x[pool].mean(0) for x in (first, second))
     a, b = (x / x[pool].std() for x in (a, b))
-    ways = {
-        "relative": partial(_relative, a, b, truth, pool, test, len(classes)),
-        "rotation": partial(_rotated, a, b, truth, pool, test, len(classes)),
-    }
+    ways = {way: partial(_judged, rule, a, b, truth, pool, test, len(classes)) for way, rule in RULES.items()}
     anchors = [pool[torch.randperm(len(pool), generator=generator)[:most]] for _ in range(settings.n_null)]
     grown = {
         (way, size, wrong): np.array([_one(rule, one[:size], wrong, generator) for one in anchors])
@@ -98,7 +95,12 @@ def stitching_study(
             f"stitched_accuracy_{way}", right[:, 0].mean(), (ends.low, ends.high), wrong[:, 0], len(test),
             chance=chance, subject="networks", protocol=protocol, own_space=own[names[1]],
         )  # fmt: skip
-    found += [s for way in ways for s in _identified(way, grown, a, b, test, settings, protocol)]
+    for way, rule in RULES.items():
+        right, wrong = (grown[way, most, flag][:, 1] for flag in (False, True))
+        found += study.scores(
+            f"stitched_identified_{way}", right.mean(), _interval(rule, a, b, test, anchors, settings.seed), wrong,
+            len(test), chance=0.5, subject="networks", protocol=protocol,
+        )  # fmt: skip
     subspace = registry.load("similarity", "subspace").MEASURES
     spaces = {name: m.compare(first[test], second[test], 99, generator) for name, m in subspace.items()}
     best = grown["relative", most, False][:, 0].mean()
@@ -140,22 +142,41 @@ def _one(rule: Rule, anchors: Tensor, wrong: bool, generator: torch.Generator) -
     return rule(anchors, other)
 
 
-def _relative(
-    a: Tensor, b: Tensor, y: Tensor, pool: Tensor, test: Tensor, k: int, one: Tensor, other: Tensor
-) -> tuple[float, float]:
-    learned, read = relative(a, a[one]), relative(b, b[other])
+def _relative(a: Tensor, b: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both spaces (n, n_anchors) as likeness to their anchors."""
+    return relative(a, a[one]), relative(b, b[other])
+
+
+def _rotated(a: Tensor, b: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """The first space, and the second one brought onto it; both about the anchors' mean."""
+    centre = a[one].mean(0)
+    return a - centre, stitch(b, b[other], a[one]) - centre
+
+
+RULES = {"relative": _relative, "rotation": _rotated}
+
+
+def _judged(
+    rule: Callable[..., tuple[Tensor, Tensor]], a: Tensor, b: Tensor, y: Tensor, pool: Tensor, test: Tensor, k: int,
+    one: Tensor, other: Tensor,
+) -> tuple[float, float]:  # fmt: skip
+    learned, read = rule(a, b, one, other)
     return (
         _accuracy(learned[pool], y[pool], read[test], y[test], k),
         float(identified(read[test], learned[test])),
     )
 
 
-def _rotated(
-    a: Tensor, b: Tensor, y: Tensor, pool: Tensor, test: Tensor, k: int, one: Tensor, other: Tensor
-) -> tuple[float, float]:
-    moved = stitch(b[test], b[other], a[one])
-    centre = a[one].mean(0)
-    return _accuracy(a[pool], y[pool], moved, y[test], k), float(identified(moved - centre, a[test] - centre))
+def _interval(
+    rule: Callable[..., tuple[Tensor, Tensor]], a: Tensor, b: Tensor, test: Tensor, anchors: list[Tensor], seed: int
+) -> tuple[float, float]:  # fmt: skip
+    """95 % limits of the share told apart, mean over draws of anchors, for other test stimuli."""
+    sides = [[x[test] for x in rule(a, b, one, one)] for one in anchors]
+
+    def mean(rows: Tensor) -> float:
+        return float(np.mean([float(identified(read[rows], learned[rows])) for learned, read in sides]))
+
+    return study.jackknife(mean, torch.arange(len(test)), seed=seed)
 
 
 def _accuracy(x: Tensor, y: Tensor, new: Tensor, truth: Tensor, n_classes: int) -> float:
@@ -167,15 +188,6 @@ def _accuracy(x: Tensor, y: Tensor, new: Tensor, truth: Tensor, n_classes: int) 
     weights = torch.linalg.solve(gram, features.T @ (wanted - wanted.mean(0)))
     made = ((new - mean) / spread).double() @ weights + wanted.mean(0)
     return float((made.argmax(1) == truth).double().mean())
-
-
-def _identified(way, grown, a, b, test, settings, protocol) -> list:
-    right, wrong = (grown[way, settings.n_anchors[-1], flag][:, 1] for flag in (False, True))
-    half = 1.96 * right.std(ddof=1)
-    return study.scores(
-        f"stitched_identified_{way}", right.mean(), (right.mean() - half, right.mean() + half), wrong, len(test),
-        chance=0.5, subject="networks", protocol=protocol,
-    )  # fmt: skip
 
 
 def _curves(grown, ways, settings, column: int) -> dict:

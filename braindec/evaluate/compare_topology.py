@@ -12,6 +12,7 @@ from torch import Tensor
 
 from braindec import checks, rdm, seeding
 from braindec.evaluate import compare_sources, inside_geometry, study
+from braindec.evaluate.scoring import parse_key
 from braindec.maths.correlation import standardise
 from braindec.rdm import RDM, pairs
 from braindec.stats.intervals import wilson
@@ -83,7 +84,7 @@ def topology_study(
         null = twin[k].reshape(len(settings.regions), settings.n_deals, -1).mean((0, 2))
         found += study.scores(
             "region_recognised", ours[k].mean(), (ends.low, ends.high), null, n,
-            chance=1 / len(settings.regions), subject=int(subject[4:6]), modality="fmri", protocol=protocol,
+            chance=1 / len(settings.regions), subject=parse_key(subject)[0], modality="fmri", protocol=protocol,
             transform=names[chosen[k]], rsa=float(hits[rsa, k].mean()),
         )  # fmt: skip
     said = [

@@ -288,8 +288,10 @@ def _ceilings(
     key: str, trials: Trials, responses: Tensor, parts: Mapping[str, np.ndarray], film: _Timeline,
     settings: Settings,
 ) -> encode_ceilings.Ceilings | None:  # fmt: skip
-    ids = trials.table["stimulus_id"]
+    ids, run = trials.table["stimulus_id"], trials.table["run"].astype(str)
     a, b = (np.flatnonzero(parts[name]) for name in ("train", "test"))
     generator = seeding.torch_generator(settings.seed, "encode halves", key)
     averaged = {name: film.averaged[film.part == name] for name in ("train", "test")}
-    return encode_ceilings.estimate(responses[a], ids[a], responses[b], ids[b], generator, averaged)
+    # As what is predicted is: the level of a run is no signal to repeat, and no noise.
+    single, held = (_centred(responses[rows], run[rows]) for rows in (a, b))
+    return encode_ceilings.estimate(single, ids[a], held, ids[b], generator, averaged)

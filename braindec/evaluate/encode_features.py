@@ -141,6 +141,7 @@ class LayerOf(ImageTarget):
         modules = dict(network.named_modules())
         self._module = None if layer is None else checks.known_key("layer", layer, modules)
         self._random, self._layer = random_seed, layer
+        self._channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # as timm says it, of Swin
         self.name = target.name
         self.space = f"{target.space}@{layer}" + ("" if random_seed is None else f"!random{random_seed}")
         probe = self.embed_images([np.zeros((64, 64, 3), dtype=np.uint8)])
@@ -148,7 +149,10 @@ class LayerOf(ImageTarget):
 
     def identity(self) -> dict[str, Any]:
         """The target's, with the layer, the grid and the seed of random weights."""
-        return self._target.identity() | {"layer": self._layer, "grid": GRID, "random_weights": self._random}
+        told = {"layer": self._layer, "grid": GRID, "random_weights": self._random}
+        drawn = {} if self._random is None else {"drawn_anew": "all"}
+        turned = {"channels_last": True} if self._channels_last else {}
+        return self._target.identity() | told | drawn | turned
 
     def embed_images(
         self, images: Iterable[Any], *, batch_size: int = 64, device: str = "cpu", progress: bool = False
@@ -160,7 +164,10 @@ class LayerOf(ImageTarget):
         kept: list[np.ndarray] = []
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            kept.append(_pooled(output[0] if isinstance(output, tuple) else output).float().cpu().numpy())
+            found = output[0] if isinstance(output, tuple) else output
+            if self._channels_last and found.ndim == 4:
+                found = found.permute(0, 3, 1, 2)
+            kept.append(_pooled(found).float().cpu().numpy())
 
         handle = self._module.register_forward_hook(keep)
         try:
@@ -184,9 +191,22 @@ def _pooled(output: Tensor) -> Tensor:
 
 
 def _redraw(network: nn.Module, seed: int) -> None:
-    """Every module that can start anew does; parameters of its own modules that cannot are drawn like theirs."""
+    """Every module that can start anew does; other parameters are drawn about their own mean with their own spread.
+
+    These are class tokens, embeddings of places, projections, scales of layers: their size is kept, and nothing else.
+    """
+    rest: list[nn.Module] = []
     with seeding.seeded(seed, "random network"), torch.no_grad():
         for module in network.modules():
             start = getattr(module, "reset_parameters", None)
             if callable(start):
                 start()
+            else:
+                rest.append(module)
+        for module in rest:
+            if isinstance(module, nn.MultiheadAttention):
+                module._reset_parameters()  # torch has no public name for it
+                continue
+            for own in module.parameters(recurse=False):
+                if own.numel() > 1:
+                    own.normal_(float(own.mean()), float(own.std()))

@@ -20,6 +20,7 @@ N_MOMENTS = 6
 FSAVERAGE5 = 10_242  # vertices of a hemisphere; those of finer FreeSurfer meshes begin with them
 NESTED = ("fsaverage5", "fsaverage6", "fsaverage")
 ALL = "all that repeat"
+FLAT = 1e-12  # share of a voxel's variance below which a resample of it is constant
 
 
 def write_maps(found: Mapping[str, Encoded], folder: str | Path) -> list[Path]:
@@ -96,7 +97,7 @@ def unique_by_region(e: Encoded) -> dict[str, tuple[float, float, float]]:
     Test stimuli (pieces of a continuous run) are resampled; models and voxels stay as they are.
     """
     weights = resampled(e)
-    change = _weighted_r2(weights, e.predictions, e.responses) - _weighted_r2(
+    change = weighted_r2(weights, e.predictions, e.responses) - weighted_r2(
         weights, e.nuisance_predictions, e.responses
     )
     out = {}
@@ -143,12 +144,38 @@ def region_panels(e: Encoded) -> list[Panel]:
     return panels
 
 
-def _weighted_r2(weights: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """R^2 of every voxel (n_resamples, n_voxels) under weights (n_resamples, n); 0 where truth is constant."""
-    y = truth - truth.mean(0, dtype=np.float64)
-    left = weights @ (truth - prediction).astype(np.float64) ** 2
+def weighted_r2(weights: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """R^2 of every voxel (n_resamples, n_voxels) under weights (n_resamples, n); 0 where truth is constant.
+
+    In any unit: EEG in volts has variances of 1e-12, MEG in teslas of 1e-26.
+    """
+    scale = _spread(truth)
+    y, left = (
+        (truth - truth.mean(0, dtype=np.float64)) / scale,
+        (truth.astype(np.float64) - prediction) / scale,
+    )
     spread = weights @ y**2 - (weights @ y) ** 2
-    return np.where(spread > 1e-12, 1 - left / np.maximum(spread, 1e-12), 0.0)
+    return np.where(spread > FLAT, 1 - weights @ left**2 / np.maximum(spread, FLAT), 0.0)
+
+
+def weighted_correlations(weights: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Correlation of every voxel (n_resamples, n_voxels) under weights (n_resamples, n); 0 where a side is constant.
+
+    In any unit.
+    """
+    a, b = ((v - v.mean(0, dtype=np.float64)) / _spread(v) for v in (prediction, truth))
+    mean_a, mean_b = weights @ a, weights @ b
+    joint = weights @ (a * b) - mean_a * mean_b
+    spread_a, spread_b = weights @ a**2 - mean_a**2, weights @ b**2 - mean_b**2
+    varies = np.minimum(spread_a, spread_b) > FLAT
+    return np.where(varies, joint / np.sqrt(np.where(varies, spread_a * spread_b, 1.0)), 0.0)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column, 1 where it is constant but for rounding, (n_voxels,)."""
+    spread = values.std(0, dtype=np.float64)
+    varies = spread > 1e-7 * np.abs(values).max(0, initial=0.0)  # float32 knows no smaller difference
+    return np.where(varies, spread, 1.0)
 
 
 def _place(e: Encoded) -> tuple[str, dict[str, Any], np.ndarray] | None:

@@ -12,7 +12,7 @@ import torch
 from braindec import checks, seeding
 from braindec.data import NeuralDataset
 from braindec.encoding.partition import MOST_SPACES, VariancePartition, subsets
-from braindec.evaluate import encode, encode_text
+from braindec.evaluate import encode, encode_maps, encode_text
 from braindec.evaluate.encoded import SETTINGS, Encoded, Settings
 from braindec.stats.intervals import subject_interval
 from braindec.types import Embeddings
@@ -177,8 +177,5 @@ def _one(
 
 def _resampled(e: Encoded, kept: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean R^2 over voxels under counts of test rows, (n_resamples,)."""
-    truth, made = (v[:, kept].astype(np.float64) for v in (e.responses, e.predictions))
     w = weights / weights.sum(1, keepdims=True)
-    left = w @ (truth - made) ** 2
-    spread = w @ truth**2 - (w @ truth) ** 2
-    return (1 - left / np.maximum(spread, 1e-24)).mean(1)
+    return encode_maps.weighted_r2(w, e.predictions[:, kept], e.responses[:, kept]).mean(1)

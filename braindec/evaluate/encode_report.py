@@ -90,13 +90,7 @@ def interval(e: Encoded, kept: np.ndarray) -> tuple[float, float]:
 
 def correlations(weights: np.ndarray, predictions: np.ndarray, responses: np.ndarray) -> np.ndarray:
     """Mean correlation over voxels under each weighting of the rows (`encode_maps.resamples`), (n_weightings,)."""
-    a, b = (v.astype(np.float64) for v in (predictions, responses))
-    a, b = a - a.mean(0), b - b.mean(0)
-    mean_a, mean_b = weights @ a, weights @ b
-    joint = weights @ (a * b) - mean_a * mean_b
-    spread = (weights @ a**2 - mean_a**2) * (weights @ b**2 - mean_b**2)
-    values: np.ndarray = (joint / np.sqrt(np.maximum(spread, 1e-24))).mean(1)
-    return values
+    return encode_maps.weighted_correlations(weights, predictions, responses).mean(1)
 
 
 def report(

@@ -18,7 +18,7 @@ import torch
 from braindec import checks, config, encoding, seeding, store
 from braindec.data import NeuralDataset
 from braindec.decoder import versions
-from braindec.evaluate import encode, encode_features
+from braindec.evaluate import encode, encode_features, encode_maps
 from braindec.evaluate.encoded import SETTINGS, Encoded, Settings
 from braindec.evaluate.scoring import group_scores, parse_key
 from braindec.stats.intervals import subject_interval
@@ -226,12 +226,8 @@ def scan_spaces(
 
 def correlations(made: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Correlation over rows of each voxel, (n_voxels,), or under each of the rows of weights, (n, n_voxels)."""
-    a, b = (v.astype(np.float64) - v.mean(0, dtype=np.float64) for v in (made, truth))
-    w = np.full((1, len(a)), 1 / len(a)) if weights is None else weights
-    mean_a, mean_b = w @ a, w @ b
-    joint = w @ (a * b) - mean_a * mean_b
-    spread = (w @ a**2 - mean_a**2) * (w @ b**2 - mean_b**2)
-    r = joint / np.sqrt(np.maximum(spread, 1e-24))
+    w = np.full((1, len(made)), 1 / len(made)) if weights is None else weights
+    r = encode_maps.weighted_correlations(w, made, truth)
     return r[0] if weights is None else r
 
 

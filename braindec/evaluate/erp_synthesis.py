@@ -245,7 +245,7 @@ def _guidance(recording: Recording, settings: Settings) -> dict[str, list[float]
     model = synthesis.fit(seen, recording.factors, settings.model, settings.seed)
     codes = seen.codes.repeat(settings.n_made, 1)
     out: dict[str, list[float]] = {"erp_error": [], "sliced_wasserstein": [], "auc": []}
-    scale = seen.values.std((0, 2), keepdim=True)
+    scale = erp_synthesis_scores.spread_of(seen.values)
     for guidance in settings.guidances:
         draw = seeding.torch_generator(settings.seed, "guidance")  # the same noise for all
         made = Epochs(model.sample(codes, draw, guidance=guidance), codes)

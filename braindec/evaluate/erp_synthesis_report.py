@@ -190,11 +190,12 @@ def _spectra(folds: Sequence[Fold], settings: Settings) -> list[study.Panel]:
     recording, panels = folds[0].recording, []
     low, high = settings.band_hz
     for subject, number in enumerate(recording.subjects):
-        series = {}
+        series, floor = {}, 0.0
         for label, name in {**MADE, "without noise": "mean"}.items():
             power, hz = measures.spectra(_pooled(folds, name, subject).values.double(), recording.sfreq)
+            floor = floor or measures.FLAT * float(power.max())  # of the recorded ones, whatever their unit
             kept = (hz >= low) & (hz <= high)
-            series[label] = 10 * power[:, kept].mean(0).clamp_min(measures.FLAT).log10().numpy()
+            series[label] = 10 * power[:, kept].mean(0).clamp_min(floor).log10().numpy()
         payload = study.lines(
             hz[kept].numpy(), series, "frequency (Hz)", f"power (dB, {recording.unit}²/Hz)",
             "Of single trials, mean over channels.", "brain",

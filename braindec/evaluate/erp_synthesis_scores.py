@@ -102,6 +102,12 @@ def of_subject(epochs: Epochs, subject: int) -> Epochs:
     return epochs.take(epochs.codes[:, 0] == subject)
 
 
+def spread_of(values: Tensor) -> Tensor:
+    """Standard deviation of each channel of epochs (n, n_channels, n_times); 1 of a flat one, a reference say."""
+    found = values.std((0, 2), keepdim=True)
+    return torch.where(found > 0, found, torch.ones_like(found))
+
+
 def channel_of(recording: Recording, component: Component, subject: int) -> int:
     """Where a component is largest in a subject's training trials."""
     wave = _waves(of_subject(recording.train, subject), component).mean(0)
@@ -133,7 +139,7 @@ def _measures(settings: Settings, subject: int) -> dict[str, Measure]:
         )
 
     def standard(a: Epochs, b: Epochs, fold: Fold) -> float:
-        scale = of_subject(fold.recording.train, subject).values.std((0, 2), keepdim=True)
+        scale = spread_of(of_subject(fold.recording.train, subject).values)
         along = seeding.torch_generator(settings.seed, "slices")
         return measures.sliced_wasserstein(a.values / scale, b.values / scale, along)
 
@@ -299,7 +305,7 @@ def _copies(folds: Sequence[Fold], subject: int, common: Mapping[str, Any]) -> l
         near, is_made, number = [], [], []
         for i, fold in enumerate(folds):
             train = of_subject(fold.recording.train, subject).values
-            scale = train.std((0, 2), keepdim=True)
+            scale = spread_of(train)
             both = of_subject(made[i], subject).values, of_subject(fold.recording.test, subject).values
             near.append(
                 torch.cat([-measures.nearest(v / scale, train / scale) for v in both]).double().numpy()

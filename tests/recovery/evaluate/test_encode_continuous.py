@@ -164,6 +164,28 @@ def test_a_ceiling_is_that_of_the_rows_that_are_predicted():
     assert (once.ceiling[:10] < twice.ceiling[:10]).all()
 
 
+@pytest.mark.parametrize("level", [lambda name: 8.0 * ("two" in name), lambda name: 8.0 * ("again" in name)])
+def test_the_level_of_a_run_neither_lifts_nor_lowers_a_ceiling(level):
+    """Responses are predicted about their run's mean: levels of films are no signal, those of repeats no noise."""
+    data, film = world(n_voxels=12)
+    parts = {
+        p: tuple(i for i in film.ids if i.startswith(("two", "last")) == (p == "test"))
+        for p in ("train", "test")
+    }
+    data = replace(data, split=Split("s", "stimulus", parts))
+    (trials,) = data.trials.values()
+    ceilings = []
+    for level_of in (lambda name: 0.0, level):
+        up = np.array([level_of(r) for r in trials.table["run"]], np.float32)[:, None]
+        moved = replace(data, trials={KEY: replace(trials, responses=trials.responses + up)})
+        settings = replace(QUICK, n_null=0, n_permutations=1)
+        ceilings.append(
+            encode_continuous.encode_continuous(moved, {"film": film}, settings=settings)[KEY].ceilings
+        )
+    for kind in ceilings[0].test:
+        np.testing.assert_allclose(ceilings[1].test[kind], ceilings[0].test[kind], atol=1e-3)
+
+
 def test_training_volumes_near_a_test_volume_of_the_same_run_are_left_out():
     data, film = world()
     test = tuple(f"two-{i:03d}" for i in range(60, 120))

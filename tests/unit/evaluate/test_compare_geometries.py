@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 
 from braindec import report as reporting
 from braindec.checks import ConfigError
 from braindec.cli import main
 from braindec.data import layout
 from braindec.evaluate import compare_geometries as geometries
-from braindec.evaluate import compare_report
+from braindec.evaluate import compare_report, compare_sources
 from braindec.evaluate.compare_sources import Choices, folds_of
 
 QUICK = geometries.Settings(n_draws=30, n_permutations=99, choices=Choices(part="all", n_conditions=50))
@@ -122,7 +125,6 @@ def test_the_verb_prints_a_table_and_writes_a_report(files, tmp_path, capsys):
 
 def test_a_decoder_beside_its_own_recordings_is_told_to_share_their_noise(planted, monkeypatch):
     """What it predicts is made from the very trials; the warning travels into the report."""
-    from braindec.evaluate import compare_sources
 
     class Echo:
         preprocessing: ClassVar = {"sub-01_fmri": None}
@@ -157,3 +159,39 @@ def test_a_split_by_runs_hides_no_trials_and_the_trials_that_count_are_told(plan
         found = geometries.compare(str(folder), [files["true"]], small)
         assert f"{n_trials} trials" in found.reference.said[0]
         assert ("of the part 'test'" in found.reference.said[0]) == (unit == "stimulus")
+
+
+def test_few_stimuli_have_the_limits_of_few_groups(rng):
+    ids = tuple(f"s{i}" for i in range(8))
+    x = rng.standard_normal((8, 5))
+    sides = [
+        compare_sources.of_features(n, ids, v, ids)
+        for n, v in (("a", x), ("b", x + rng.standard_normal((8, 5))))
+    ]
+    found = geometries.measured(
+        sides[0], sides[1:], ids, replace(QUICK, measure="cka_biased", n_permutations=9)
+    )
+    (a,), (b,) = (side.patterns for side in sides)
+    left = [
+        float(found.measure(*(torch.from_numpy(np.delete(v, i, 0)) for v in (a, b)))) for i in range(8)
+    ]  # each of eight left out once
+    half = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * np.square(left - np.mean(left)).sum())
+    np.testing.assert_allclose(found.interval[0], [found.value[0] - half, found.value[0] + half], rtol=1e-6)
+
+
+def test_what_is_said_first_is_the_best_model_and_namesakes_stay_apart(planted, files, tmp_path):
+    again = tmp_path / "again" / "true.npz"
+    again.parent.mkdir()
+    again.write_bytes(Path(files["other"]).read_bytes())  # another model, by the name of the true one
+    words = [str(again), files["true"]]
+    told = (replace(QUICK, measure="cka", n_permutations=9), QUICK)
+    for settings in told:
+        found = geometries.compare(planted.dataset, words, settings)
+        made = compare_report.report(found)
+        assert made.run["summary"].startswith(f"{files['true']}: ")
+        said = compare_report.sentences(found)
+        assert said.index(made.run["summary"]) < next(
+            i for i, line in enumerate(said) if line.startswith(f"{again}: ")
+        )
+    bars = next(p for _, kind, p in made.panels if kind == "model_bars")
+    assert bars["models"] == words

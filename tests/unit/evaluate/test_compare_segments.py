@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -92,3 +94,40 @@ def test_voxels_that_never_vary_and_volumes_that_somebody_lacks_take_no_part(rng
     assert [x.shape[1] for x in found.people] == [9, 10]
     assert "movie-0007" not in found.ids and len(found.ids) == N // 2 - 1
     torch.testing.assert_close(found.people[0].mean(0), torch.zeros(9), atol=1e-5, rtol=0)
+
+
+def in_runs(dataset, session, run, onset_s):
+    """The same volumes in other runs."""
+    table = {
+        "session": session,
+        "run": run,
+        "onset_s": onset_s,
+        "exchangeability_block": np.char.add(session, run),
+    }
+    moved = [replace(t, table=Table({**t.table, **table})) for t in dataset.trials.values()]
+    return NeuralDataset.from_trials(moved, dataset.stimuli, dataset.split)
+
+
+def test_runs_of_two_sessions_with_one_name_are_two_runs(rng):
+    dataset, quarter = a_film(rng, slow(rng)), N // 4
+    session, onset = np.repeat(["1", "2", "1", "2"], quarter), 3.0 * np.tile(np.arange(quarter), 4)
+    named, unnamed = (
+        segments.film(in_runs(dataset, session, np.repeat(list(runs), quarter), onset), "train")
+        for runs in ("abcd", "aacc")
+    )
+    assert unnamed.ids == named.ids == tuple(f"movie-{i:04d}" for i in range(N // 2))
+    np.testing.assert_array_equal(
+        segments.segment_starts(unnamed.run, 5), segments.segment_starts(named.run, 5)
+    )
+
+
+def test_few_segments_have_an_interval_of_their_own_and_one_segment_is_refused(rng):
+    dataset = a_film(rng, slow(rng))
+    runs, onset = np.repeat([f"{i:02d}" for i in range(N // 8)], 8), 3.0 * np.tile(np.arange(8), N // 8)
+    short = in_runs(dataset, np.full(N, "1"), runs, onset)
+    quick = replace(QUICK, length=8, lengths=(1, 8))
+    first = segments.segments_study(short, quick).scores[0]
+    assert first.n == 10 + 9 and first.details["blocks"] == 10 + 9
+    assert np.isfinite(first.interval).all() and first.interval[0] < first.value
+    with pytest.raises(ValueError, match="segments of 9 volumes within a run must be at least 2, got 0"):
+        segments.segments_study(short, replace(quick, length=9))

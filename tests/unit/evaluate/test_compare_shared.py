@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,3 +67,9 @@ def test_a_picture_is_matched_when_no_other_of_its_fold_is_nearer(generator):
 def test_one_person_shares_with_nobody(rng):
     with pytest.raises(ValueError, match="number of people"):
         shared.shared_study(people(rng, None, n_people=1), QUICK)
+
+
+def test_a_subject_of_three_digits_keeps_its_number(rng):
+    first, *rest = people(rng, rng.standard_normal((len(IDS), 4))).trials.values()
+    dataset = NeuralDataset.from_trials([replace(first, subject=104), *rest], StimulusSet(IDS, "none"))
+    assert {s.subject for s in shared.shared_study(dataset, QUICK).scores} == {104, 2, 3}

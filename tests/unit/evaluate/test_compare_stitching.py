@@ -63,3 +63,18 @@ def test_too_few_stimuli_are_refused(generator):
     first, second, labels = spaces(generator, n=60)
     with pytest.raises(ValueError, match="stimuli"):
         stitching.stitching_study(first, second, labels, QUICK)
+
+
+def test_the_interval_of_stimuli_told_apart_is_over_stimuli_not_over_draws_of_anchors(generator):
+    settings = stitching.Settings(n_anchors=(32,), n_test=50, n_null=5)
+    mixing = torch.randn(2, 12, 20, generator=generator)
+    found = []
+    for _ in range(20):
+        z = torch.randn(32 + 50 + 3, 12, generator=generator)  # all but three of the pool are anchors
+        other = z @ mixing[1] + 6.0 * torch.randn(len(z), 20, generator=generator)
+        report = stitching.stitching_study(z @ mixing[0], other, (z[:, 0] > 0).numpy().astype(int), settings)
+        found.append([(s.value, *s.interval) for s in (value(report, f"stitched_identified_{w}") for w in
+                                                       ("relative", "rotation"))])  # fmt: skip
+    values, low, high = np.array(found).transpose(2, 0, 1)  # each (world, way)
+    covered = (low <= values.mean(0)) & (values.mean(0) <= high)
+    assert (covered.mean(0) >= 0.75).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from braindec import synthesis
 from braindec.data import NeuralDataset, bids_erp, catalogue
 from braindec.data.preprocessing import ClipMad, Preprocessing
-from braindec.evaluate import erp_recordings, erp_synthesis
+from braindec.evaluate import erp_recordings, erp_synthesis, erp_synthesis_report, erp_synthesis_scores
 from braindec.evaluate.erp_synthesis import Settings, least_guidance
 from braindec.synthesis import Config, Epochs
 from braindec.synthesis.measures import Component
@@ -242,6 +243,25 @@ def test_a_held_out_session_without_a_class_is_refused(oddball):
         erp_recordings.recorded(
             replace(whole, trials={**whole.trials, key: elsewhere}), "trial_type", "target", Preprocessing()
         )
+
+
+def test_a_flat_channel_has_a_scale(recording):
+    values = recording.train.values.clone()
+    values[:, 1] = 0.0
+    found = erp_synthesis_scores.spread_of(values)
+    assert found[0, 1, 0] == 1.0 and bool((values / found).isfinite().all())
+    torch.testing.assert_close(found[:, 2:], values[:, 2:].std((0, 2), keepdim=True))
+
+
+def test_spectra_of_teslas_have_the_shape_of_those_of_microvolts(recording):
+    def shown(unit):
+        test = Epochs(unit * recording.test.values, recording.test.codes)
+        made = dict.fromkeys(("braindec", "contender", "mean"), test)
+        fold = SimpleNamespace(recording=replace(recording, test=test), made=made)
+        panels = erp_synthesis_report._spectra([fold], SETTINGS)
+        return np.stack([p["series"]["recorded"] for _, _, p in panels])
+
+    np.testing.assert_allclose(shown(1e-13) + 260, shown(1.0), atol=1e-3)  # dB of a power
 
 
 @pytest.mark.slow
