@@ -127,9 +127,10 @@ def at_scans(features: Tensor, sfreq: float, scan_times: Sequence[Tensor], runs:
         )
     out = []
     for rows, times in zip(parts, scan_times):
-        place = (times.to(features) * sfreq).clamp(0, len(rows) - 1)
+        # In float64: thousands of seconds at a thousand Hz leave float32 no fraction of a sample.
+        place = (times.to(features.device).double() * sfreq).clamp(0, len(rows) - 1)
         low = place.floor().long()
-        share = (place - low)[:, None]
+        share = (place - low).to(features)[:, None]
         part = features[rows]
         out.append(part[low] * (1 - share) + part[(low + 1).clamp_max(len(rows) - 1)] * share)
     return torch.cat(out)

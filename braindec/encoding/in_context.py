@@ -228,7 +228,7 @@ def in_context(model: InContext, features: Tensor, responses: Tensor) -> Voxelwi
     n = checks.same_length("stimulus", features=features, responses=responses)
     checks.at_least("number of examples", n, 2)
     checks.finite("responses", responses)
-    at_once = max(1, AT_ONCE // (n * model.config.width))
+    at_once, features = max(1, AT_ONCE // (n * model.config.width)), features.float()
     parts = [
         model(features.expand(part.shape[1], -1, -1), part.T) for part in responses.float().split(at_once, 1)
     ]

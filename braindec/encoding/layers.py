@@ -90,7 +90,10 @@ def fit_layers(
     for name, x in layers.items():
         factors = factorise(x, rules)
         fit = ridge.solve(factors, responses, alphas, per_target=True, score=score)
-        best = torch.zeros_like(fit.intercept) if fit.cv_scores is None else fit.cv_scores.amax(0)
+        scores = fit.cv_scores  # of one penalty there are none, but a layer is to be chosen all the same
+        if scores is None:
+            scores = ridge.cross_validate(factors, responses, alphas, score=score)
+        best = scores.amax(0)
         about = {"layer": name}
         models[name] = VoxelwiseEncoding(*fit[:3], best, score, len(x), None, about)
         if stacked:

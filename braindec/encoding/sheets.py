@@ -94,7 +94,7 @@ def moran_of_random_sheets(
     """Moran's I of the same maps with units at each other's places, float64 (n, n_maps): what no topography gives."""
     checks.at_least("n", n, 1)
     orders = [torch.randperm(len(places), generator=generator) for _ in range(n)]
-    return np.stack([moran(maps, places[order], radius).numpy() for order in orders])
+    return np.stack([moran(maps, places[order], radius).cpu().numpy() for order in orders])
 
 
 def selectivity(responses: Tensor, present: Tensor) -> Tensor:
@@ -113,4 +113,6 @@ def selectivity(responses: Tensor, present: Tensor) -> Tensor:
         raise ValueError("every thing must be in some of the stimuli and not in all.")
     spread = responses.std(0)
     change = (member.T @ responses) / inside[:, None] - ((1 - member).T @ responses) / outside[:, None]
-    return torch.where(spread > 0, change / spread.clamp_min(1e-12), torch.zeros_like(change))
+    return torch.where(
+        spread > 0, change / spread.clamp_min(torch.finfo(spread.dtype).tiny), torch.zeros_like(change)
+    )

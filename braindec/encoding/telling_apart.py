@@ -76,7 +76,7 @@ def most_telling(predictions: Tensor, n: int, noise: Tensor | None = None) -> Te
     worth = disagreement(predictions, noise)
     checks.in_range("n", n, 1, worth.shape[1])
     total = worth.new_zeros(len(worth))
-    free = torch.ones(worth.shape[1], dtype=torch.bool)
+    free = torch.ones(worth.shape[1], dtype=torch.bool, device=worth.device)
     chosen = []
     for _ in range(n):
         # Of two models the worst pair is the only pair; a tie of further pairs is broken by what helps all of them.

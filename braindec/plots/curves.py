@@ -36,7 +36,8 @@ def training_curve(
     with _style.style():
         made, axes = _style.figure(9.4, 2.9)
         _style.light_grid(axes, "y")
-        for colour, (label, values) in zip(_style.COLOURS, series.items()):
+        for number, (label, values) in enumerate(series.items()):
+            colour = _style.COLOURS[number % len(_style.COLOURS)]
             checks.same_length("step", step=step, **{label: values})
             values = np.asarray(values, dtype=float)
             known = np.isfinite(values)
@@ -46,6 +47,7 @@ def training_curve(
                 values[known],
                 color=colour,
                 lw=1.8,
+                ls="-" if number < len(_style.COLOURS) else "--",
                 marker=marker,
                 ms=3.5,
                 label=label,

@@ -249,7 +249,7 @@ def latent_timing(
     from matplotlib.transforms import blended_transform_factory
 
     ms = 1000 * np.asarray(times, dtype=float)
-    colours = _style.COLOURS
+    colours = _cycled(len(regions))
     with _style.style():
         made, axes = _style.figure(10.6, 3.9, ncols=3, gridspec_kw={"width_ratios": [1.75, 1.1, 0.95]})
         left, middle, right = axes
@@ -285,6 +285,10 @@ def latent_timing(
         return _style.as_bytes(made, f"latencies recovered with rho {rho:.2f}; {words}", kind)
 
 
+def _cycled(n: int) -> list[str]:
+    return [_style.COLOURS[k % len(_style.COLOURS)] for k in range(n)]
+
+
 def _recovered(
     axes: Axes, regions: Sequence[str], latency: np.ndarray, planted: np.ndarray, rho: float
 ) -> None:
@@ -294,9 +298,10 @@ def _recovered(
     shown = np.concatenate([found[np.isfinite(found)], goal])  # what was not found has no place
     ends = [shown.min() - 20, shown.max() + 20]
     axes.plot(ends, ends, color=_style.FAINT, lw=1.2, ls="--")
+    colours = _cycled(len(regions))
     jitter = np.linspace(-6, 6, len(found)) if len(found) > 1 else np.zeros(1)
     for k in range(len(regions)):
-        axes.plot(goal[k] + jitter, found[:, k], "o", color=_style.COLOURS[k], ms=6.5, alpha=0.8, ls="")
+        axes.plot(goal[k] + jitter, found[:, k], "o", color=colours[k], ms=6.5, alpha=0.8, ls="")
     axes.set(xlim=(goal.min() - 30, goal.max() + 30), ylim=ends, xticks=goal)
     axes.set_xticklabels([f"{g:.0f}\n{r}" for g, r in zip(goal, regions)], fontsize=8.5)
     axes.set(xlabel="planted latency, ms", ylabel="recovered latency, ms")

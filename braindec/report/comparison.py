@@ -53,6 +53,8 @@ class Runs:
         found: dict[tuple[str, int | str, str], list[Score]] = {}
         for report in self.reports:
             for s in report.scores:
+                if "as_published_by" in s.details:  # of the same name, beside the score that corrects it
+                    continue
                 if s.system == self.system and s.subject != "group":
                     found.setdefault((s.name, s.subject, s.modality), []).append(s)
         return {key: rows for key, rows in found.items() if len(rows) == len(self.reports)}

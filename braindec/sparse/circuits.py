@@ -54,9 +54,12 @@ class Effects:
 
     @property
     def p(self) -> Tensor:
-        """Chance that another latent's removal does as much, (count + 1) / (n_draws + 1), (n_asked, n_after)."""
+        """Chance that another latent's removal does as much, (count + 1) / (n_draws + 1), (n_asked, n_after).
+
+        NaN where a latent is never active.
+        """
         counts = (self.random.abs() >= self.ablated.abs()).sum(0)
-        return (counts + 1) / (len(self.random) + 1)
+        return torch.where(self.ablated.isnan(), torch.nan, (counts + 1) / (len(self.random) + 1))
 
 
 @torch.no_grad()

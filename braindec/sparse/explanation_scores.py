@@ -132,7 +132,7 @@ class Scored:
         """`p` after Benjamini and Hochberg over judged latents, (n_latents,)."""
         out = torch.full_like(self.p, torch.nan)
         if bool(self.judged.any()):
-            out[self.judged] = torch.from_numpy(fdr(self.p[self.judged].numpy())).to(out)
+            out[self.judged] = torch.from_numpy(fdr(self.p[self.judged].cpu().numpy())).to(out)
         return out
 
     def means(self) -> tuple[float, float]:

@@ -72,7 +72,8 @@ def fit(
     JumpReLU and ReLU without dead latents is that of the whole batch. Two terms differ from one process. BatchTopK has
     the n_active * n largest of each part's own n samples, so that quiet samples keep weaker activations, and ranks take
     the mean of their running thresholds. AuxK divides by the variance of the error in its own part: a mean of ratios,
-    not the ratio of the whole. Which latents are dead all ranks know alike.
+    not the ratio of the whole. Which latents are dead all ranks know alike, and these begin anew at the first rank's
+    samples.
     """
     rows, ranks = Rows(inputs), Ranks.here()
     start = starting.measure(rows, seed)
@@ -96,6 +97,7 @@ def train(
     progress: bool = True,
     stop_at: int | None = None,
     further: Callable[[int], Sequence[Term]] | None = None,
+    remembered: Mapping[str, Tensor] | None = None,
 ) -> None:
     """All steps of autoencoders that see the same samples in the same order, in place; goes on where it was stopped.
 
@@ -108,8 +110,10 @@ def train(
         Names what is trained; a checkpoint of another run is refused.
     further : callable, optional
         From a step's number to one more term of the loss for each state (`State.step`).
+    remembered : mapping of str to Tensor, optional
+        What `further` keeps from one step to the next, as the very tensors that are used: checkpoints hold them too.
     """
-    changing = _tensors(states)
+    changing = _tensors(states) | dict(remembered or {})
     keeps = folder is not None and settings.checkpoint_every > 0
     if keeps and folder is not None:
         _share_log(states, _resumed(folder, run, changing))

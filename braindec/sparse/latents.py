@@ -129,7 +129,7 @@ def name_by_stimuli(
     texts, words, generator, n_words
         See `name_atoms`.
     n_draws : int
-        Means of as many stimuli, drawn at random.
+        Means of as many stimuli as a latent has, drawn at random: the fewer, the nearer some word is by chance.
     """
     spelled = _texts(texts, words)
     seen = torch.nn.functional.normalize(embeddings.detach(), dim=1)
@@ -140,8 +140,10 @@ def name_by_stimuli(
     )
     n_top = top.stimuli.shape[1]
     draws = torch.stack([torch.randperm(len(seen), generator=generator)[:n_top] for _ in range(n_draws)])
-    null = cosines(seen[draws.to(seen.device)].mean(1), spelled).amax(1)
-    return _named(cosines(means, spelled), null, words, n_words)
+    summed = seen[draws.to(seen.device)].cumsum(1)  # of the first, of the first two, ...
+    sizes, own = there.sum(1).long().clamp(1, summed.shape[1]).unique(return_inverse=True)
+    null = torch.stack([cosines(summed[:, k - 1], spelled).amax(1) for k in sizes.tolist()])
+    return _named(cosines(means, spelled), null[own], words, n_words)
 
 
 def _texts(texts: Tensor, words: Sequence[str]) -> Tensor:
@@ -153,9 +155,9 @@ def _texts(texts: Tensor, words: Sequence[str]) -> Tensor:
 
 def _named(similarity: Tensor, null: Tensor, words: Sequence[str], n_words: int) -> Names:
     best = similarity.topk(min(n_words, len(words)), dim=1)
-    counts = (null >= best.values[:, :1]).sum(1)
+    counts = (null >= best.values[:, :1]).sum(1)  # null (n_draws,), or (n_latents, n_draws)
     spelled = [[words[i] for i in row] for row in best.indices.tolist()]
-    return Names(spelled, best.values, (counts + 1) / (len(null) + 1))
+    return Names(spelled, best.values, (counts + 1) / (null.shape[-1] + 1))
 
 
 # ------------------------------------------------------------------------------------------- search and steering
@@ -234,8 +236,9 @@ def steer(
     found = torch.cat([code.dense()[:, latents] for _, code in coded(model, flat)])
     number = torch.tensor([edits[i] for i in latents]).to(found)
     wanted = {"set": number.expand_as(found), "add": found + number, "scale": found * number}[how]
-    if how == "add":  # a latent that is switched off further stays off
-        wanted = torch.where((found >= 0) & (wanted < 0), torch.zeros_like(wanted), wanted)
+    signed = getattr(model, "kind", "") == "signed"
+    if how == "add" and not signed:  # a latent that is switched off further stays off
+        wanted = wanted.clamp_min(0.0)
     out = flat + (wanted - found) @ model.atoms[latents].to(found)
     if keep_norm:
         out = out * (flat.norm(dim=1) / out.norm(dim=1).clamp_min(torch.finfo(out.dtype).tiny))[:, None]

@@ -66,9 +66,10 @@ class Measures:
             Latents that are active at all; those below `lowest` stand in the first bin.
         """
         checks.at_least("n_bins", n_bins, 1)
-        alive = self.frequency[self.frequency > 0].clamp_min(lowest).log10()
         edges = torch.linspace(float(torch.tensor(lowest).log10()), 0.0, n_bins + 1)
-        counts = torch.histc(alive.float().cpu(), n_bins, min=float(edges[0]), max=0.0)
+        # In the edges' own precision: what rounding puts below the first one is not counted.
+        alive = self.frequency[self.frequency > 0].log10().float().cpu().clamp_min(edges[0])
+        counts = torch.histc(alive, n_bins, min=float(edges[0]), max=0.0)
         return edges, counts.long()
 
 

@@ -58,7 +58,8 @@ def read_places(
     checks.at_least("number of places", len(sources), 1)
     first = next(iter(sources.values()))
     checks.same_length("stimulus", activations=activations, **{k: s.responses for k, s in sources.items()})
-    on = activations.to(first.responses) > 0
+    activations = activations.to(first.responses)
+    on = activations > 0
     counts = on.sum(0)
     tested = (counts >= min_active) & (len(on) - counts >= min_active)
     observed = [separation.separate(read(s, activations)[0], on, s.strata) for s in sources.values()]

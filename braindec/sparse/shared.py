@@ -90,12 +90,6 @@ def fit(
     differentiated.
     """
     checks.at_least("number of models", len(models), 2)
-    if (
-        settings.checkpoint_every % mutual.match_every
-    ):  # a run that goes on must find the pairs it would have had
-        raise checks.ConfigError(
-            f"checkpoint_every {settings.checkpoint_every} must be a multiple of match_every {mutual.match_every}."
-        )
     rows, ranks = Rows(inputs), Ranks.here()
     start = starting.measure(rows, seed)
     device = ranks.device(settings.device)
@@ -104,10 +98,10 @@ def fit(
         for i, model in enumerate(models)
     ]
     pull = _Pull([state.model for state in states], mutual)
-    run = identity(models, settings, rows, seed, f"{about} {mutual}")
+    run = identity(models, settings, rows, seed, f"{about} {mutual} with pairs")
     train(
-        states, rows, settings, ranks,
-        seed=seed, run=run, folder=folder, progress=progress, stop_at=stop_at, further=pull,
+        states, rows, settings, ranks, seed=seed, run=run, folder=folder, progress=progress, stop_at=stop_at,
+        further=pull, remembered=pull.remembered(),
     )  # fmt: skip
     return [state.fitted() for state in states]
 
@@ -117,15 +111,21 @@ class _Pull:
 
     def __init__(self, models: Sequence[SparseAutoencoder], config: Config):
         self._models, self._config = models, config
-        self._pairs: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._pairs = {  # rows of either, (2, n_pairs)
+            (i, j): torch.zeros(2, min(a.n_latents, b.n_latents), dtype=torch.int64, device=a.atoms.device)
+            for i, a in enumerate(models)
+            for j, b in enumerate(models[:i])
+        }
+
+    def remembered(self) -> dict[str, Tensor]:
+        """The pairs, by name: between two pairings a run that goes on has those it would have had."""
+        return {f"pairs.{i}.{j}": pair for (i, j), pair in self._pairs.items()}
 
     def __call__(self, step: int) -> list[Term]:
         atoms = [model.atoms.detach().clone() for model in self._models]
-        if not self._pairs or step % self._config.match_every == 0:
-            for i in range(len(atoms)):
-                for j in range(i):
-                    self._pairs[i, j] = pair = assign(cosines(atoms[i], atoms[j]))
-                    self._pairs[j, i] = pair[::-1]
+        if step % self._config.match_every == 0:
+            for (i, j), pair in self._pairs.items():
+                pair.copy_(torch.stack(assign(cosines(atoms[i], atoms[j]))))
         weight = self._config.at(step) / (len(atoms) * (len(atoms) - 1) / 2)
 
         def term(i: int) -> Term:
@@ -137,6 +137,6 @@ class _Pull:
         parts = []
         for j, other in enumerate(atoms):
             if j != i:
-                mine, theirs = self._pairs[i, j]
+                mine, theirs = self._pairs[i, j] if j < i else self._pairs[j, i].flip(0)
                 parts.append(1 - torch.cosine_similarity(own[mine], other[theirs], dim=1).mean())
         return torch.stack(parts).sum()

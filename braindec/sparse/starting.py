@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor
 
 from braindec import seeding
-from braindec.sparse.autoencoder import COUNTED, SparseAutoencoder
+from braindec.sparse.autoencoder import COUNTED, START_THRESHOLD, SparseAutoencoder
 
 if TYPE_CHECKING:
     from braindec.sparse.rows import Rows
 
+# What a fresh latent of JumpReLU and of Gated has beside its direction.
+AT_START = {"log_threshold": math.log(START_THRESHOLD), "log_scale": 0.0, "magnitude_bias": 0.0}
 N_MEASURED = 32_768  # samples of the geometric median; Gao et al. 2024
 
 
@@ -114,6 +117,8 @@ def resample_(
     -----
     Bricken et al. 2023, "Towards monosemanticity", appendix: the encoder's row gets a fifth of the living rows' mean
     norm, its bias zero. Where latents compete for places (TopK) a fifth would never be chosen: they get the mean norm.
+    JumpReLU's threshold and Gated's scale and magnitude are those of the start again: what they had grown to may be why
+    a latent is dead.
     """
     which = torch.nonzero(dead).squeeze(1)
     if len(which) == 0 or bool(dead.all()):
@@ -125,6 +130,9 @@ def resample_(
     share = 1.0 if model.config.activation in COUNTED else 0.2
     model.encoder[which] = share * model.encoder[~dead].norm(dim=1).mean() * atoms
     model.encoder_bias[which] = 0.0
-    for parameter in (model.atoms, model.encoder, model.encoder_bias):
-        for moment in ("exp_avg", "exp_avg_sq"):
-            optimizer.state[parameter][moment][which] = 0.0
+    for name, parameter in model.named_parameters():
+        if name in AT_START:
+            parameter[which] = AT_START[name]
+        if name != "bias":  # all others have a row a latent
+            for moment in ("exp_avg", "exp_avg_sq"):
+                optimizer.state[parameter][moment][which] = 0.0

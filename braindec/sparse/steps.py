@@ -218,6 +218,8 @@ class State:
         ):
             generator = seeding.torch_generator(self.seed, "resample", step)
             starting.resample_(self.model, self.optimizer, dead & ~fired, *worst, generator)
+            with torch.no_grad():  # every rank has drawn from samples of its own
+                ranks.copy_first_(self.model.parameters())
             self.silent[dead] = 0
         return values
 

@@ -83,8 +83,8 @@ def universality(
     -----
     Lan et al. 2024, arXiv:2410.06981, pair features of language models so, several to one; here it is one to one.
     """
-    n = checks.same_length("stimulus", a=a, b=b)
-    (in_a, x), (in_b, y) = _varying("a", a, active_in), _varying("b", b.to(a), active_in)
+    n, b = checks.same_length("stimulus", a=a, b=b), b.to(a)
+    (in_a, x), (in_b, y) = _varying("a", a, active_in), _varying("b", b, active_in)
     similarity = gemm.mm(x.T, y)
     pairs = match(similarity)
     frequency = (b != 0).float().mean(0)[in_b]

@@ -83,3 +83,14 @@ def cell_means(epochs: Epochs) -> tuple[Tensor, Tensor, Tensor]:
     found, cell = epochs.codes.unique(dim=0, return_inverse=True)
     total = epochs.values.new_zeros(len(found), *epochs.values.shape[1:]).index_add_(0, cell, epochs.values)
     return total / cell.bincount(minlength=len(found)).to(total)[:, None, None], found, cell
+
+
+def within_cells(epochs: Epochs) -> Tensor | None:
+    """Trials about the means of their cells, float64 (n, n_channels, n_times), scaled to the variance of the noise.
+
+    Every mean takes a degree of freedom: of two trials a cell, what is left has half of the variance. None where no
+    cell has a second trial.
+    """
+    means, _, cell = cell_means(epochs)
+    free = len(cell) - len(means)
+    return (epochs.values - means[cell]).double() * (len(cell) / free) ** 0.5 if free else None

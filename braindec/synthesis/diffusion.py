@@ -21,11 +21,11 @@ from braindec.priors._noising import cosine_alphas_cumprod, q_sample, share_left
 from braindec.synthesis.conditions import (
     Epochs,
     Factors,
-    cell_means,
     cells,
     check_codes,
     check_epochs,
     design,
+    within_cells,
 )
 from braindec.synthesis.means import shrunken_effects
 from braindec.synthesis.network import EpochUNet
@@ -150,13 +150,14 @@ class EpochDiffusion(nn.Module):
         check_epochs("training", epochs, self.factors)
         checks.at_least("number of epochs", len(epochs.values), 2)
         self.mean.copy_(epochs.values.mean(0))
-        means, _, cell = cell_means(epochs)
-        left = (epochs.values - means[cell]).double()
         whitening = _separable if self.config.whiten else _scales
+        left = within_cells(epochs)
+        if left is None:
+            raise ValueError("every cell has one training epoch: what trials vary by cannot be told.")
         pooled = whitening(left)
         for subject in range(self.factors.sizes[0]):
-            own = left[epochs.codes[:, 0] == subject]
-            found = whitening(own) if len(own) > 1 else pooled
+            own = within_cells(epochs.take(epochs.codes[:, 0] == subject))
+            found = pooled if own is None else whitening(own)
             for name, matrix in zip(MATRICES, found, strict=True):
                 self.get_buffer(name)[subject] = matrix
         if self.config.means:
@@ -264,7 +265,9 @@ def fit(epochs: Epochs, factors: Factors, config: Config = CONFIG_DEFAULT, seed:
     Raises
     ------
     ValueError
-        If epochs are not finite, or codes are none of the factors'.
+        If epochs are not finite, codes are none of the factors', or no two epochs are of one cell.
+    DivergenceError
+        If training ends in weights that are not finite.
     """
     model = EpochDiffusion((epochs.values.shape[1], epochs.values.shape[2]), factors, config, seed)
     model.start_(epochs)
@@ -285,6 +288,10 @@ def fit(epochs: Epochs, factors: Factors, config: Config = CONFIG_DEFAULT, seed:
             schedule.step()
             decay = min(config.average, (number + 1) / (number + 10))  # early weights are forgotten sooner
             torch._foreach_lerp_(kept, [w.detach() for w in weights], 1 - decay)
+    if not all(bool(mean.isfinite().all()) for mean in kept):
+        raise checks.DivergenceError(
+            "training diverged: weights are not finite. Lower lr.", {"lr": config.lr}
+        )
     with torch.no_grad():
         for weight, mean in zip(weights, kept, strict=True):
             weight.copy_(mean)

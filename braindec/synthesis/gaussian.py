@@ -9,7 +9,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.maths.covariance import ledoit_wolf
-from braindec.synthesis.conditions import Epochs, cell_means
+from braindec.synthesis.conditions import Epochs, cell_means, within_cells
 
 JITTER = 1e-9  # of the mean variance: an average reference leaves directions without any
 
@@ -53,11 +53,15 @@ class GaussianEpochs:
 def fit_gaussian(epochs: Epochs) -> GaussianEpochs:
     """Means of cells, and the shrunken covariance of every subject's trials about them (Ledoit & Wolf 2004)."""
     checks.at_least("number of epochs", len(epochs.values), 2)
-    means, codes, cell = cell_means(epochs)
-    left = (epochs.values - means[cell]).flatten(1).double()
+    means, codes, _ = cell_means(epochs)
     roots = {}
     for subject in epochs.codes[:, 0].unique().tolist():
-        matrix = ledoit_wolf(left[epochs.codes[:, 0] == subject], centred=True).matrix
+        left = within_cells(epochs.take(epochs.codes[:, 0] == subject))
+        if left is None:
+            raise ValueError(
+                f"every cell of {subject} has one epoch: what its trials vary by cannot be told."
+            )
+        matrix = ledoit_wolf(left.flatten(1), centred=True).matrix
         level = JITTER * matrix.diagonal().mean()
         eye = torch.eye(len(matrix), dtype=matrix.dtype)
         roots[subject] = torch.linalg.cholesky(matrix + level * eye).to(epochs.values.dtype)

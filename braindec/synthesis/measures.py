@@ -47,9 +47,9 @@ class Component:
 def erp_correlation(recorded: Epochs, made: Epochs) -> Tensor:
     """Correlation over time of made and recorded ERPs, (n_cells, n_channels), of cells that both have, in [-1, 1]."""
     a, b = common_means(recorded, made)
-    a, b = (x - x.mean(2, keepdim=True) for x in (a, b))
+    a, b = (x.double() - x.double().mean(2, keepdim=True) for x in (a, b))  # powers of teslas leave float32
     size = (a.square().sum(2) * b.square().sum(2)).sqrt()
-    return torch.where(size > 0, (a * b).sum(2) / size, torch.zeros_like(size))
+    return torch.where(size > 0, (a * b).sum(2) / size, torch.zeros_like(size)).to(recorded.values)
 
 
 def erp_error(recorded: Epochs, made: Epochs) -> Tensor:
@@ -145,7 +145,7 @@ def covariance_distance(recorded: Epochs, made: Epochs) -> float:
 def _covariance(epochs: Epochs, mixed: str) -> Tensor:
     """Of trials about the means of their cells, which take a degree of freedom each."""
     means, _, cell = cell_means(epochs)
-    left = epochs.values - means[cell]
+    left = (epochs.values - means[cell]).double()
     free = len(left) - len(means)
     checks.at_least("epochs beyond one a cell", free, 1)
     return torch.einsum(mixed, left, left) / free
@@ -180,7 +180,10 @@ def sliced_wasserstein(
 
 def nearest(values: Tensor, training: Tensor) -> Tensor:
     """Distance of each of n epochs to the nearest training epoch, (n,): near 0 for one that was copied."""
-    return torch.cdist(values.flatten(1), training.flatten(1)).min(1).values
+    # Squares of large sets are multiplied out, where what all epochs share would drown what they differ by.
+    middle = training.double().mean(0)
+    a, b = ((x.double() - middle).flatten(1) for x in (values, training))
+    return torch.cdist(a, b).min(1).values.to(values)
 
 
 def discriminant(values: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,8 +39,9 @@ class Config:
     n_times : int
         Time steps of one embedding: sounds must last `n_times` / `rate` seconds. Used by "time" alone.
     standardise : {"no", "sound"}
-        "sound": every dim has mean 0 and standard deviation 1 over the times of each sound. With statistics of
-        training stimuli instead: a file of mean and std as `aligned`.
+        "sound": every dim has mean 0 and standard deviation 1 over the times of each sound, for pooling "time" alone:
+        a mean over time would be 0 for every sound. With statistics of training stimuli instead: a file of mean and std
+        as `aligned`.
     normalised : bool
         Every token divided by its length.
     aligned : str or None
@@ -70,6 +71,11 @@ class Config:
         if self.pooling == "model" and (self.layers or self.standardise != "no"):
             raise checks.ConfigError(
                 "pooling='model' is the model's own end: it takes layers=() and standardise='no'."
+            )
+        if self.pooling == "mean" and self.standardise == "sound":
+            raise checks.ConfigError(
+                "standardise='sound' takes the mean over time away, which pooling='mean' is; use pooling='time', or "
+                "standardise with a file of mean and std as aligned."
             )
 
 

@@ -122,3 +122,10 @@ def test_the_same_seed_teaches_the_same_and_what_does_not_fit_is_refused():
         Config(width=10)
     with pytest.raises(ValueError, match="number of examples"):
         in_context(InContext(DIM, one), people[0].features[:1], people[0].responses[:1])
+
+
+def test_features_and_responses_may_be_of_either_precision(untaught):
+    x, y = person(7, 5)[0]
+    torch.testing.assert_close(
+        in_context(untaught, x.double(), y.double()).weights, in_context(untaught, x, y).weights
+    )

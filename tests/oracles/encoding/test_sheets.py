@@ -80,3 +80,11 @@ def test_what_does_not_fit_is_refused():
         sheets.selectivity(torch.zeros(3, 2), torch.ones(3, 1, dtype=torch.bool))
     with pytest.raises(ValueError, match="no thing is in"):
         encode_sheets.sheet_study(torch.zeros(20, 2), {"all": np.ones(20, bool)})
+
+
+def test_selectivity_has_no_unit():
+    draw = torch.Generator().manual_seed(0)
+    responses, present = torch.randn(50, 6, generator=draw), torch.rand(50, 3, generator=draw) > 0.5
+    torch.testing.assert_close(
+        sheets.selectivity(1e-13 * responses, present), sheets.selectivity(responses, present)
+    )

@@ -129,3 +129,13 @@ def test_inputs_and_outputs_that_do_not_go_together_are_refused(made):
         transcoder.fit(torch.rand(3, 2), torch.ones(3, 2), transcoder.Config(2, 1), settings, seed=0)
     with pytest.raises(ValueError, match="axis 'dim'"):
         transcoder.Transcoder(2, 2, transcoder.Config(2, 1))(torch.ones(1, 3))
+
+
+def test_a_latent_that_is_never_active_has_no_p(made, generator):
+    before = dictionary(made.before)
+    with torch.no_grad():
+        before.encoder_bias[3] = -1e6
+    found = circuits.effects(
+        before, made.layer, dictionary(made.after, 1e-3), made.inputs, [0, 3], generator=generator
+    )
+    assert bool(found.p[1].isnan().all()) and not bool(found.p[0].isnan().any())

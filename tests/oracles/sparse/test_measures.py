@@ -99,3 +99,10 @@ def test_codes_and_frequencies_by_block_are_those_of_all_at_once(model, inputs):
     )
     by_block = dictionary.frequencies(model, inputs, block=13)
     assert torch.equal(by_block, dictionary.frequencies(model, inputs))
+
+
+def test_every_latent_stands_in_the_histogram_whatever_the_lowest_frequency():
+    for lowest in torch.logspace(-6, -1, 100, dtype=torch.float64).tolist():
+        frequency = torch.tensor([0.0, 0.5 * lowest, lowest, 0.5, 1.0], dtype=torch.float64)
+        found = measures.Measures(1, 0.0, frequency, 0.0, frequency, 0.0, 0.0, 0.0, 0.0, 0.0)
+        assert int(found.histogram(20, lowest)[1].sum()) == 4, lowest

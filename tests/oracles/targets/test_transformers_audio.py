@@ -150,3 +150,8 @@ def test_segments_are_cut_where_they_begin(rng):
 def test_the_defaults_are_the_published_ones():
     config = transformers_audio.Config()
     assert (config.layers, config.rate, config.n_times) == ((14, 15, 16, 17, 18), 120.0, 361)
+
+
+def test_a_mean_over_what_has_no_mean_is_refused():
+    with pytest.raises(checks.ConfigError, match="takes the mean over time away"):
+        Config(pooling="mean", standardise="sound")

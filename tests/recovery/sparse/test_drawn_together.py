@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 
-from braindec import sparse
-from braindec.checks import ConfigError
+from braindec import sparse, stopping
 from braindec.maths.assignment import assign
-from braindec.sparse import matching, shared
+from braindec.sparse import matching, shared, steps
 
 CONFIG = sparse.Config(32, "topk", 3)
 
@@ -74,8 +75,25 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
     for a, b in zip(whole, resumed, strict=True):
         assert torch.equal(a.model.atoms, b.model.atoms)
         assert a.rows == b.rows
-    with pytest.raises(ConfigError, match="multiple of match_every"):
-        shared.fit(samples(), models, settings(checkpoint_every=7), mutual, seed=0)
+
+
+def test_a_signal_between_two_pairings_changes_no_bit(tmp_path, monkeypatch):
+    mutual, models = shared.Config(0.3, rise=5, match_every=30), (CONFIG, sparse.Config(32, "topk", 6))
+    given = (samples(), models, settings(n_steps=60, checkpoint_every=30), mutual)
+    whole, step = shared.fit(*given, seed=0, progress=False), steps.State.step
+
+    def signalled(self, number, *rest):
+        if number == 24:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, number, *rest)
+
+    monkeypatch.setattr(steps.State, "step", signalled)
+    with pytest.raises(stopping.Stopped):
+        shared.fit(*given, seed=0, folder=tmp_path, progress=False)
+    monkeypatch.undo()
+    resumed = shared.fit(*given, seed=0, folder=tmp_path, progress=False)
+    for a, b in zip(whole, resumed, strict=True):
+        assert torch.equal(a.model.atoms, b.model.atoms)
 
 
 def test_the_weight_rises_along_half_a_cosine():

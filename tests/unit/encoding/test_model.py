@@ -103,3 +103,20 @@ def test_features_at_scans_are_interpolated_within_their_run():
     runs = np.repeat([0, 1], 10)
     times = [torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.25, 99.0])]
     assert encoding.at_scans(features, 1.0, times, runs).flatten().tolist() == [0.0, 0.5, 9.0, 10.25, 19.0]
+
+
+def test_scans_late_in_a_fast_recording_lie_between_its_samples():
+    features = (torch.arange(7_200_000) % 2).float()[:, None]  # two hours at 1000 Hz: up, down, up, ...
+    times = torch.tensor([7000.0004, 7100.0003], dtype=torch.float64)
+    torch.testing.assert_close(
+        encoding.at_scans(features, 1000.0, [times]).flatten(), torch.tensor([0.4, 0.3])
+    )
+
+
+def test_of_one_penalty_too_the_layer_that_predicts_is_chosen(generator):
+    early, late = (torch.randn(120, 5, generator=generator) for _ in range(2))
+    y = late @ torch.randn(5, 8, generator=generator) + 0.1 * torch.randn(120, 8, generator=generator)
+    found = encoding.fit_layers({"early": early, "late": late}, y, alphas=(1.0,))
+    assert found.chosen.tolist() == [1] * 8
+    asked = encoding.fit_layers({"early": early, "late": late}, y, alphas=(1.0, 1e9))
+    torch.testing.assert_close(found.cv_scores[1], asked.cv_scores[1])

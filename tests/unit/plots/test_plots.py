@@ -139,3 +139,8 @@ def test_a_long_upright_label_lies_within_the_figure(draw, monkeypatch):
     assert len(labels) == 1
     extent = labels[0].get_window_extent()
     assert made.bbox.y0 <= extent.y0 and extent.y1 <= made.bbox.y1
+
+
+def test_every_line_is_drawn_however_many_there_are():
+    drawn = plots.training_curve(np.arange(4), {f"line {i}": np.arange(4.0) + i for i in range(9)})
+    assert all(f">line {i}<" in drawn for i in range(9))

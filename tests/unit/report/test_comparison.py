@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -204,3 +206,16 @@ def test_lower_is_better_where_the_metric_says_so():
     a, b = _runs("a", 0.05, n_seeds=5, direction="lower"), _runs("b", 0.0, n_seeds=5, direction="lower")
     (verdict,) = comparison.compare(a, b).run["verdicts"]
     assert verdict["verdict"] == "b above a (lower is better)"
+
+
+def test_a_score_as_published_beside_the_corrected_one_is_not_compared():
+    a, b = _runs("a", 0.02), _runs("b", 0.0)
+    alone = comparison.compare(a, b).run["comparisons"]
+    beside = [
+        replace(runs, reports=tuple(
+            replace(r, scores=(*r.scores, *(
+                replace(s, protocol="p_as_published_by_x", details={"as_published_by": "x"}) for s in r.scores
+            ))) for r in runs.reports
+        )) for runs in (a, b)
+    ]  # fmt: skip
+    assert comparison.compare(*beside).run["comparisons"] == alone

@@ -160,3 +160,29 @@ def test_constant_inputs_and_a_run_that_diverges_are_told():
     values[::3] *= 1e20
     with pytest.raises((FloatingPointError, ValueError)):
         sparse.fit(values, CONFIG, settings(lr=1e8, clip_norm=0.0), seed=0, progress=False)
+
+
+@pytest.mark.parametrize("activation", ["relu", "jump_relu", "gated", "topk", "matching_pursuit"])
+def test_a_latent_that_begins_anew_speaks_again_whatever_had_silenced_it(activation, generator):
+    state = steps.State(
+        sparse.Config(32, activation, 4),
+        settings(),
+        16,
+        starting.Start(torch.zeros(16), 1.0, 16.0),
+        0,
+        torch.device("cpu"),
+    )
+    model, inputs, dead = state.model, torch.randn(200, 16, generator=generator), torch.arange(32) < 4
+    with torch.no_grad():
+        model.encoder_bias[dead] = -50.0
+        for name in ("log_threshold", "log_scale", "magnitude_bias"):
+            if hasattr(model, name):
+                getattr(model, name)[dead] = 4.0 if name == "log_threshold" else -4.0
+    for parameter in model.parameters():
+        state.optimizer.state[parameter]["exp_avg"] += 1.0
+    starting.resample_(model, state.optimizer, dead, inputs, inputs, generator)
+    active = (model.eval().encode(inputs).dense() > 0).sum(0)
+    assert bool((active[:4] > 0.3 * active[4:].float().mean()).all())
+    for name, parameter in model.named_parameters():
+        moment = state.optimizer.state[parameter]["exp_avg"]
+        assert name == "bias" or (bool((moment[dead] == 0).all()) and bool((moment[~dead] == 1).all()))

@@ -133,3 +133,26 @@ def test_the_names_of_random_stimuli_are_at_chance(generator):
     top = latents.Top(stimuli, torch.ones(400, 8))
     found = latents.name_by_stimuli(top, images, texts, [str(i) for i in range(50)], generator=generator)
     assert 0.02 < (found.p <= 0.05).float().mean() < 0.09
+
+
+def test_latents_of_few_random_stimuli_are_at_chance_too(generator):
+    texts = torch.nn.functional.normalize(torch.randn(40, 64, generator=generator), dim=1)
+    images = texts[torch.randint(40, (600,), generator=generator)] + 0.08 * torch.randn(
+        600, 64, generator=generator
+    )
+    stimuli = torch.full((400, 16), -1)
+    for latent, row in enumerate(stimuli):  # one, two, four or sixteen stimuli, each near a word of its own
+        n = (1, 2, 4, 16)[latent % 4]
+        row[:n] = torch.randperm(600, generator=generator)[:n]
+    top = latents.Top(stimuli, (stimuli >= 0).float())
+    found = latents.name_by_stimuli(
+        top, images, texts, [str(i) for i in range(40)], generator=generator, n_draws=199
+    )
+    shares = (found.p <= 0.05).float().view(100, 4).mean(0)
+    assert float(shares.max()) < 0.15
+
+
+def test_a_latent_of_a_signed_dictionary_is_moved_by_as_much_wherever_it_stood(inputs):
+    pca = baselines.fit("pca", inputs, 3, seed=0)
+    moved = (latents.steer(pca, inputs, {0: -1.0}, how="add") - inputs) @ pca.atoms[0]
+    torch.testing.assert_close(moved, -torch.ones(300))

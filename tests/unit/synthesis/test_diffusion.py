@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from braindec import tensor_folder
-from braindec.checks import ConfigError, DataFileError
-from braindec.synthesis import Config, Epochs, Factors, diffusion, fit, fit_gaussian, load, save
+from braindec.checks import ConfigError, DataFileError, DivergenceError
+from braindec.synthesis import Config, Epochs, Factors, conditions, fit, fit_gaussian, load, save
 from braindec.synthesis.means import cosines, shrunken_effects
 from braindec.synthesis.network import EpochUNet
 
@@ -160,8 +160,8 @@ def test_shrunken_effects_come_nearer_to_the_planted_means_than_raw_ones():
     values = epochs.values - epochs.values.mean(0)
     effects = shrunken_effects(values, epochs.codes, FACTORS)
     one = wave(epochs.codes) - wave(epochs.codes).mean(0)
-    made = (diffusion.design(epochs.codes, FACTORS) @ effects.flatten(1)).unflatten(1, (4, 30))
-    means, _, cell = diffusion.cell_means(Epochs(values, epochs.codes))
+    made = (conditions.design(epochs.codes, FACTORS) @ effects.flatten(1)).unflatten(1, (4, 30))
+    means, _, cell = conditions.cell_means(Epochs(values, epochs.codes))
     assert float((made - one).square().mean()) < 0.5 * float((means[cell] - one).square().mean())
     assert float(torch.corrcoef(torch.stack([made.flatten(), one.flatten()]))[0, 1]) > 0.6
 
@@ -170,8 +170,8 @@ def test_effects_of_noise_vanish():
     values = torch.randn(400, 4, 30, generator=draw())
     codes = recorded(400).codes
     effects = shrunken_effects(values - values.mean(0), codes, FACTORS)
-    shown = diffusion.design(codes, FACTORS) @ effects.flatten(1)
-    means, _, cell = diffusion.cell_means(Epochs(values, codes))
+    shown = conditions.design(codes, FACTORS) @ effects.flatten(1)
+    means, _, cell = conditions.cell_means(Epochs(values, codes))
     assert float(shown.square().mean()) < 0.2 * float(means[cell].square().mean())
 
 
@@ -224,3 +224,27 @@ def test_codes_and_epochs_that_do_not_fit_are_refused():
         fit(Epochs(epochs.values * float("nan"), epochs.codes), FACTORS, SILENT)
     with pytest.raises(ValueError, match="codes have 2 factors"):
         fit(epochs, FACTORS, SILENT).sample(epochs.codes[:, :2], draw())
+
+
+@pytest.mark.parametrize("n_each", [2, 4, 20])
+def test_made_trials_vary_as_much_as_recorded_ones_however_few_each_mean_was_of(n_each):
+    factors, draws = Factors(("subject", "class"), (1, 40)), draw(4)
+    codes = torch.cartesian_prod(torch.tensor([0]), torch.arange(40)).repeat(n_each, 1)
+    epochs = Epochs(2.0 * torch.randn(len(codes), 3, 8, generator=draws), codes)
+    wanted = codes[:1].repeat(2000, 1)
+    for model in (fit_gaussian(epochs), fit(epochs, factors, SILENT)):
+        made = model.sample(wanted, draws)
+        assert float(made.var(0).mean()) == pytest.approx(4.0, rel=0.12)
+
+
+def test_trials_of_which_no_two_are_alike_tell_no_noise():
+    factors, codes = Factors(("subject", "class"), (1, 3)), torch.tensor([[0, 0], [0, 1], [0, 2]])
+    epochs = Epochs(torch.randn(3, 2, 8, generator=draw()), codes)
+    for fitted in (lambda: fit(epochs, factors, SILENT), lambda: fit_gaussian(epochs)):
+        with pytest.raises(ValueError, match=r"one .*epoch"):
+            fitted()
+
+
+def test_a_training_that_diverges_is_told():
+    with pytest.raises(DivergenceError, match="Lower lr"):
+        fit(recorded(40), FACTORS, Config(width=8, n_steps=10, batch_size=16, lr=1e30))

@@ -134,3 +134,18 @@ def test_the_discriminant_points_where_sklearns_does():
     assert float(((x @ weights > threshold) == positive).double().mean()) > 0.75
     with pytest.raises(ValueError, match="positive trials"):
         measures.discriminant(x, torch.zeros(300, dtype=torch.bool))
+
+
+def test_measures_of_teslas_are_those_of_femtoteslas():
+    wave = torch.sin(torch.arange(64.0) / 5)
+    one, other = (noise(seed=s).float() + wave for s in (1, 2))
+    for measure in (measures.erp_correlation, measures.covariance_distance):
+        small, large = (measure(of_two(unit * one), of_two(unit * other)) for unit in (1e-13, 1.0))
+        np.testing.assert_allclose(np.asarray(small), np.asarray(large), rtol=1e-4)
+
+
+def test_what_all_epochs_share_hides_no_copy():
+    train, fresh = noise(60).float(), noise(40, seed=9).float()
+    near = [measures.nearest(x + 1000.0, train + 1000.0) for x in (train[:40], fresh)]
+    assert float(near[0].max()) < 0.01
+    torch.testing.assert_close(near[1], measures.nearest(fresh, train), rtol=1e-3, atol=0.0)
