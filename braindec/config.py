@@ -114,14 +114,19 @@ def _coerce_sequence(value: Any, hint: Any, where: str) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The value written on a command line: JSON when it is JSON, else the text itself."""
+    """The value written on a command line: JSON when it is JSON (NaN and Infinity are not), else the text itself."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (
         ValueError,
         RecursionError,
     ):  # also of numbers of thousands of digits, and of thousands of brackets
         return {"None": None, "True": True, "False": False}.get(text, text)
+
+
+def _refuse_constant(text: str) -> Any:
+    """A run with such a setting ends when its report cannot be written, with all its work lost."""
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def override(settings: T, assignments: Iterable[str], load: Callable[[str, str], Any] | None = None) -> T:
@@ -181,7 +186,7 @@ def _assign(
         current = checks.known_key(where, head, node)
         if rest:
             return node | {head: _assign(current, rest, value, where, load)}
-        return node | {head: _member(current, value, load)}
+        return node | {head: _alike(current, _member(current, value, load), where)}
     if isinstance(node, tuple):
         checks.one_of(f"place in {where}", head, [str(i) for i in range(len(node))])
         i = int(head)
@@ -202,6 +207,14 @@ def _assign(
     else:
         new = coerce(_member(current, value, load), typing.get_type_hints(type(node))[head], where)
     return dataclasses.replace(node, **{head: new})
+
+
+def _alike(current: Any, value: Any, where: str) -> Any:
+    """The value of an entry that has no annotated type; words where a number or bool was are a slip ("no" is true)."""
+    if isinstance(value, str) and isinstance(current, int | float):
+        kind = "true or false" if isinstance(current, bool) else "a number"
+        raise checks.ConfigError(f"{where} must be {kind} (it is {current!r}), got {value!r}.")
+    return value
 
 
 def _member(current: Any, value: Any, load: Callable[[str, str], Any] | None) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from braindec import checks, config, registry
+from braindec import checks, config, registry, store
 from braindec.data import NeuralDataset, catalogue
 from braindec.data.preprocessing import steps_from
 from braindec.decoder import versions
@@ -311,7 +311,7 @@ def _synthesised(recipe: Recipe, base: Path, smoke: bool, ranks: Ranks) -> Path:
 
 
 def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
-    """Synthetic raw files of the recipe's dataset, prepared; made once."""
+    """Synthetic raw files of the recipe's dataset, prepared; made once, and refused where they were made otherwise."""
     name = recipe.data.dataset
     if name == NO_DATA:
         return base
@@ -321,13 +321,23 @@ def _synthesise(recipe: Recipe, base: Path, smoke: bool) -> Path:
             f"braindec prepare {name} --raw DIR --out DIR"
         )
     size = "-smoke" if smoke else ""  # a full run in the folder of a smoke run must not find its small world
-    raw, prepared = base / f"raw{size}", base / f"prepared{size}"
-    if not (prepared / "dataset.json").is_file():
-        dataset = catalogue.load(name)
-        told = recipe.settings.get("world", "smoke" if smoke else None)
-        world = {"world": told} if name == "simulated" and told else {}
-        dataset["synthetic"](raw, **world, **recipe.settings.get("synthetic", {}))
-        dataset["prepare"](raw, prepared, **recipe.settings.get("prepared", {}))
+    raw, prepared, made_of = base / f"raw{size}", base / f"prepared{size}", base / f"made_of{size}.json"
+    told = recipe.settings.get("world", "smoke" if smoke else None)
+    world = {"world": told} if name == "simulated" and told else {}
+    synthetic, settings = world | recipe.settings.get("synthetic", {}), recipe.settings.get("prepared", {})
+    asked = config.to_json({"dataset": name, "synthetic": synthetic, "prepared": settings})
+    if (prepared / "dataset.json").is_file():
+        found = store.read_json(made_of) if made_of.is_file() else asked
+        if found != asked:
+            raise checks.ConfigError(
+                f"{base} holds synthetic data of {found}, and this run asks for {asked}. Name another folder with "
+                f"--out, or delete {raw} and {prepared}."
+            )
+        return prepared
+    store.write_json(made_of, asked)
+    dataset = catalogue.load(name)
+    dataset["synthetic"](raw, **synthetic)
+    dataset["prepare"](raw, prepared, **settings)
     return prepared
 
 

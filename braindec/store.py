@@ -12,7 +12,7 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class BulkWriter:
         row_bytes = max(1, int(np.prod(shape[1:])) * np.dtype(dtype).itemsize)
         self._block_rows = max(1, BLOCK_BYTES // row_bytes)
         self._name, self._file, self._filled = name, file, 0
-        self._pending: list[np.ndarray] = []
+        self._block = hashlib.sha256()  # of the block that is not full yet
         self._hashes: list[bytes] = []
 
     def append(self, rows: np.ndarray) -> None:
@@ -50,9 +50,13 @@ class BulkWriter:
             )
         rows = np.ascontiguousarray(rows, dtype=self._data.dtype)
         self._data[self._filled : self._filled + len(rows)] = rows
-        self._filled += len(rows)
-        self._pending.append(rows)
-        self._hash_full_blocks(last=False)
+        start = 0
+        while start < len(rows):  # here and now: whoever appends may fill the same array again
+            part = rows[start : start + self._block_rows - self._filled % self._block_rows]
+            self._block.update(part.tobytes())
+            self._filled, start = self._filled + len(part), start + len(part)
+            if self._filled % self._block_rows == 0:
+                self._end_block()
 
     def close(self) -> None:
         """Hashes the last block; refuses an array that was not filled."""
@@ -60,7 +64,8 @@ class BulkWriter:
             raise ValueError(
                 f"{self._name} was announced with {self._data.shape[0]} rows but got {self._filled}."
             )
-        self._hash_full_blocks(last=True)
+        if self._filled % self._block_rows:
+            self._end_block()
         digests = np.frombuffer(b"".join(self._hashes), dtype=np.uint8).reshape(-1, 32)
         self._file.create_dataset(f"{self._name}.sha256", data=digests, chunks=True, fletcher32=True)
 
@@ -74,15 +79,9 @@ class BulkWriter:
         """What the file's list of arrays says of this one."""
         return _description(self._data, text=False) | {"block_rows": self._block_rows}
 
-    def _hash_full_blocks(self, *, last: bool) -> None:
-        n = sum(len(p) for p in self._pending)
-        if n < self._block_rows and not (last and n):
-            return
-        rows = np.concatenate(self._pending)
-        stop = n if last else n - n % self._block_rows
-        for start in range(0, stop, self._block_rows):
-            self._hashes.append(hashlib.sha256(rows[start : start + self._block_rows].tobytes()).digest())
-        self._pending = [rows[stop:].copy()] if stop < n else []
+    def _end_block(self) -> None:
+        self._hashes.append(self._block.digest())
+        self._block = hashlib.sha256()
 
 
 class Writer:
@@ -155,21 +154,25 @@ def _sync_names(folder: Path) -> None:
         os.close(opened)
 
 
+def part_of(path: Path) -> Path:
+    """A hidden name beside `path` that nothing has yet, for what becomes `path` when it is whole."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`; renamed over it, synced to disk, when the block ends without an error."""
     path = Path(path)
     with _refusal_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+        temporary = part_of(path)
+        # Made by the system's own rules (umask, inherited ACLs): who may read recordings is not ours to widen.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         with _refusal_named(path):
             yield temporary
         with temporary.open("r+b") as file:  # Windows syncs nothing that is open for reading
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
         _sync_names(path.parent)
     finally:

@@ -50,6 +50,8 @@ def read(folder: str | Path, way_out: str) -> tuple[dict[str, Any], dict[str, Te
 
     folder = Path(folder)
     about: Any = store.read_json(folder / CONFIG, way_out)
+    if not isinstance(about, dict):
+        raise checks.DataFileError(folder / CONFIG, "holds no settings", way_out)
     path = checks.existing_file(folder / WEIGHTS, "Copy the folder whole.")
     if about.get("weights_sha256") != store.sha256_of(path):
         raise checks.DataFileError(

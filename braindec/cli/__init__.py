@@ -86,19 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0
-    if words[0] == "--version":
-        print(f"braindec {__version__}")
-        return 0
     # Threads that spin while they wait make small models ten times slower on small and shared machines.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not sys.stderr.isatty():  # a log gets a line of progress now and then, not thousands
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
         with stopping.obeyed():
-            return _run(words)
+            code = _run(words)
+        sys.stdout.flush()  # what is still to be written would fail where nobody can say so
+        return code
     except stopping.Stopped as stop:
         print(f"braindec: {stop}", file=sys.stderr)
         return stopping.EXIT_CODES[stop.name]
@@ -107,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (checks.BraindecError, ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
         if isinstance(error, BrokenPipeError):  # `braindec list datasets | head -1`
-            sys.stderr.close()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())  # Python writes the rest when it ends
+            os.close(nowhere)
             return 0
         if debug or not _is_worded(error):
             raise
@@ -134,6 +132,12 @@ def usage() -> str:
 
 
 def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        print(f"braindec {__version__}")
+        return 0
     checks.one_of("verb", words[0], list(VERBS))
     from braindec.cli import _verbs
 

@@ -83,12 +83,16 @@ def run(options: Any) -> int:
         distance=options.distance, modality=options.modality, part=options.part, n_conditions=options.conditions,
         seed=options.seed,
     )  # fmt: skip
+    n_permutations = options.permutations
+    if n_permutations is None:
+        n_permutations = 1000 if options.measure == "rsa" else 199
+    checks.at_least("permutations", n_permutations, 1)
     settings = compare.Settings(
         options.measure,
         options.comparator,
         options.over,
         options.draws,
-        options.permutations or (1000 if options.measure == "rsa" else 199),
+        n_permutations,
         options.seed,
         choices,
     )

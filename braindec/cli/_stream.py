@@ -191,7 +191,8 @@ def _heard(options: Any, signal: Any) -> Iterator[Response]:
     n_channels, n_times = signal.shape
     step = options.every or 1 / signal.sfreq
     windows = SlidingWindows(signal.sfreq, n_times / signal.sfreq, step)
-    for block in from_lsl(options.lsl, sfreq=signal.sfreq, n_channels=n_channels):
+    heard = from_lsl(options.lsl, sfreq=signal.sfreq, n_channels=n_channels, units=signal.units)
+    for block in heard:
         for window in windows.push(block.signal)[-1:]:  # what is older has passed
             yield window.signal, f"{window.end_s:.2f} s", None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from torch import Tensor
@@ -27,10 +26,10 @@ def write(reading: Reading, source: Checkpoint, out: Path) -> Report:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise checks.ConfigError(f"{out} holds something already; name a new folder or delete it.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+    beside = store.part_of(out)
+    beside.mkdir()
     try:
         report = _fill(reading, source, beside, out)
-        beside.chmod(0o755)
         os.replace(beside, out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

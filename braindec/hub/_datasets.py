@@ -127,13 +127,13 @@ def pull_dataset(name: str, out: str | Path, *, revision: str, access: Access = 
         name, (layout.MANIFEST, "*.h5", CARD), revision=revision, kind="dataset", needed=needed, access=access
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+    beside = store.part_of(out)
+    beside.mkdir()
     try:
         for path in found.files:
             if "/" not in path:
                 _link((found.folder / path).resolve(), beside / path)
         layout.verify(beside)
-        beside.chmod(0o755)
         os.replace(beside, out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -197,10 +197,7 @@ def _licence(folder: Path, manifest: Mapping[str, Any], facts: Mapping[str, Any]
             f"{manifest['name']} is not pushed: its licence is {text!r} and its access {access!r}. Whoever wants it "
             f"prepares it from its source: braindec prepare {manifest['name']}."
         )
-    if (
-        OF_STIMULI.search(text + access)
-        and "images" in store.Stored(folder / manifest["stimuli"]["file"]).names
-    ):
+    if OF_STIMULI.search(text + access) and _has_media(folder, manifest):
         raise checks.ConfigError(
             f"{manifest['name']} is not pushed: its stimuli lie in the folder, and the licence says {text!r}."
         )

@@ -70,9 +70,9 @@ def verify(folder: str | Path) -> None:
             raise checks.DataFileError(
                 folder / name, "is missing", "Copy the folder of the decoder again, whole."
             )
-        found = store.sha256_of(folder / name)
-        if found != entry["sha256"]:
-            said = f"has sha256 {found[:12]}..., its manifest says {entry['sha256'][:12]}..."
+        found, told = store.sha256_of(folder / name), entry.get("sha256") if isinstance(entry, dict) else None
+        if found != told:
+            said = f"has sha256 {found[:12]}..., its manifest says {str(told)[:12]}..."
             raise checks.DataFileError(
                 folder / name, said, "It was changed or damaged; copy the folder again."
             )

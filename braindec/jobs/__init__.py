@@ -48,9 +48,9 @@ def numbered(task: Callable[[int], T], n: int, n_jobs: int, bar: tqdm[Any]) -> l
     task : callable
         A function of its number alone: nothing that it changes outlives it. Its result can be pickled.
     n_jobs : int
-        At once; 0 for as many as there are processor cores. By default they are joblib's, on its multiprocessing
-        backend: processes that are forked share their parent's memory, so that neither the task nor its data are sent,
-        and each computes with one thread. One after the other, and in no process of their own, where forking is not
+        At once; 0 for as many as `n_cores`. By default they are joblib's, on its multiprocessing backend: processes
+        that are forked share their parent's memory, so that neither the task nor its data are sent, and each computes
+        with one thread. One after the other, and in no process of their own, where forking is not
         safe: on other systems than Linux, once a GPU is in use, and within a job. Where `on` or
         `joblib.parallel_config` asks for several jobs, as many as it says; on another backend than multiprocessing
         the task is sent to each of them, pickled by cloudpickle.
@@ -62,7 +62,7 @@ def numbered(task: Callable[[int], T], n: int, n_jobs: int, bar: tqdm[Any]) -> l
         found = each(partial(_with_one_thread, task), ((number,) for number in range(n)))
         bar.update(n)
         return found
-    at_once = min(n, wanted or n_jobs or os.cpu_count() or 1)
+    at_once = min(n, wanted or n_jobs or n_cores())
     if at_once > 1 and _may_fork():
         from braindec.jobs import _forked
 
@@ -72,6 +72,13 @@ def numbered(task: Callable[[int], T], n: int, n_jobs: int, bar: tqdm[Any]) -> l
         found.append(task(number))
         bar.update()
     return found
+
+
+def n_cores() -> int:
+    """Processor cores that this process may use: fewer than the machine's within a container or a job of SLURM."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def chosen() -> int:

@@ -24,6 +24,8 @@ class Submitit(ParallelBackendBase):
         self._folder, self._cluster, self._parameters = folder, cluster, parameters
         self._waiting: ThreadPoolExecutor | None = None
         self._executor: Any = None
+        self._begun: dict[int, Any] = {}  # jobs of submitit that are waited for
+        self._given_up, self._n_jobs = False, 1
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """-1: as many as there are processors here."""
@@ -34,17 +36,18 @@ class Submitit(ParallelBackendBase):
         import submitit
 
         self.parallel = parallel
-        n_jobs = self.effective_n_jobs(n_jobs)
+        n_jobs = self._n_jobs = self.effective_n_jobs(n_jobs)
         self._executor = submitit.AutoExecutor(folder=self._folder, cluster=self._cluster)
         self._executor.update_parameters(**self._parameters)
         self._waiting = ThreadPoolExecutor(n_jobs)
+        self._given_up = False
         return n_jobs
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> Future[Any]:
         """One job; a thread here waits for it."""
         if self._waiting is None:
             raise RuntimeError("a job was submitted before joblib configured the backend.")
-        found = self._waiting.submit(lambda: self._executor.submit(func).result())
+        found = self._waiting.submit(self._wait_for, func)
         if callback is not None:
             found.add_done_callback(callback)
         return found
@@ -57,3 +60,22 @@ class Submitit(ParallelBackendBase):
         """Called by joblib after the last job."""
         if self._waiting is not None:
             self._waiting.shutdown(wait=False, cancel_futures=True)
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Called by joblib where a job failed, or somebody interrupts: the others are cancelled, none is waited for."""
+        self._given_up = True
+        self.terminate()
+        for job in list(self._begun.values()):
+            job.cancel(check=False)
+        if ensure_ready and self._waiting is not None:
+            self.configure(self._n_jobs, self.parallel)
+
+    def _wait_for(self, func: Callable[[], Any]) -> Any:
+        job = self._executor.submit(func)
+        self._begun[id(job)] = job
+        try:
+            if self._given_up:  # while it was being submitted
+                job.cancel(check=False)
+            return job.result()
+        finally:
+            del self._begun[id(job)]

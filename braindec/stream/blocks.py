@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from braindec import checks
 from braindec.types import Recording
 
 LSL_FIX = "Install it: pip install mne-lsl."
+PREFIXES = {
+    "": 1.0, "m": 1e-3, "milli": 1e-3, "u": 1e-6, "µ": 1e-6, "micro": 1e-6, "n": 1e-9, "nano": 1e-9,
+    "p": 1e-12, "pico": 1e-12, "f": 1e-15, "femto": 1e-15,
+}  # fmt: skip
+UNITS = {"v": "V", "volt": "V", "volts": "V", "t": "T", "tesla": "T"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +67,13 @@ def play(recording: Recording, block_s: float, *, speed: float | None = None) ->
 
 
 def from_lsl(
-    name: str, *, sfreq: float, n_channels: int, timeout_s: float = 10.0, silence_s: float = 5.0
+    name: str,
+    *,
+    sfreq: float,
+    n_channels: int,
+    units: str = "",
+    timeout_s: float = 10.0,
+    silence_s: float = 5.0,
 ) -> Iterator[Block]:
     """Blocks of a stream of the lab streaming layer, as they arrive, until it falls silent.
 
@@ -73,6 +85,9 @@ def from_lsl(
         Hz, that the decoder expects; a stream of another rate is refused.
     n_channels : int
         That the decoder expects, in its order.
+    units : str
+        That the decoder expects: of a stream that says others (amplifiers send microvolts), values are brought into
+        these. A stream that says none, and units that are neither of volt nor of tesla, are taken as they are.
     timeout_s : float
         How long to look for the stream, in seconds.
     silence_s : float
@@ -81,17 +96,19 @@ def from_lsl(
     Raises
     ------
     ConfigError
-        If mne-lsl is not installed, no such stream is found, or it has another rate or number of channels.
+        If mne-lsl is not installed, no such stream is found, or it has another rate or number of channels, or units
+        of another kind.
     """
     inlet = _inlet(name, sfreq, n_channels, timeout_s)
-    first, heard = 0, time.monotonic()
     try:
+        scale = _scale(name, inlet.get_sinfo().get_channel_units(), units)
+        first, heard = 0, time.monotonic()
         while time.monotonic() - heard < silence_s:
             samples, _ = inlet.pull_chunk(timeout=0.05)
             if not len(samples):
                 continue
             heard = time.monotonic()
-            yield Block(np.ascontiguousarray(np.asarray(samples).T), first)
+            yield Block(np.ascontiguousarray(np.asarray(samples).T * scale), first)
             first += len(samples)
     finally:
         inlet.close_stream()
@@ -119,3 +136,28 @@ def _inlet(name: str, sfreq: float, n_channels: int, timeout_s: float) -> Any:
     inlet = StreamInlet(about)
     inlet.open_stream(timeout=timeout_s)
     return inlet
+
+
+def _scale(name: str, told: list[str | None] | None, units: str) -> Any:
+    """What the values of each channel are multiplied by, (n_channels, 1); 1 where nothing is known."""
+    wanted = _unit(units)
+    if told is None or wanted is None:
+        return 1
+    known = [_unit(str(one)) or wanted for one in told]
+    others = sorted({kind for kind, _ in known if kind not in ("", wanted[0])})
+    if others:
+        raise checks.ConfigError(
+            f"stream {name!r} is in {', '.join(others)}, the decoder was fitted on {units}; send it what it knows."
+        )
+    return np.array([[size / wanted[1]] for _, size in known])
+
+
+def _unit(text: str) -> tuple[str, float] | None:
+    """("V", 1e-6) of "microvolts" or "uV", ("", 1e-6) of the power of ten "-6"; None of what is no such unit."""
+    said = text.strip().replace("μ", "µ")
+    if re.fullmatch(r"-?\d{1,2}", said):
+        return "", 10.0 ** int(said)
+    return next(
+        ((kind, size) for word, kind in UNITS.items() for prefix, size in PREFIXES.items()
+         if said.lower() == prefix + word), None,
+    )  # fmt: skip

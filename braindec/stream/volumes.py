@@ -162,7 +162,8 @@ class LiveBetas:
         alone = own - rest @ (rest.T @ own)
         alone -= rest @ (rest.T @ alone)  # twice: what is left is orthogonal to the last digit
         left = float(alone @ alone)
-        if left < glm.APART * float(own @ own) or n - rest.shape[1] < 2:
+        # Not above: both are 0 before the response begins.
+        if not left > glm.APART * float(own @ own) or n - rest.shape[1] < 2:
             raise ValueError(
                 f"event {self._events[number].name!r} at {self._events[number].onset_s:g} s cannot be told from drift, "
                 f"motion and other events by {n} volumes; wait longer (delay_s), or model less."

@@ -66,11 +66,23 @@ def test_an_override_has_the_annotated_type(assignment, expected):
         ("pair=[1]", "must have 2 entries"),
         ("n", "written path=value"),
         ("n.deeper=1", "has no settings below"),
+        ("inner.rate=NaN", "rate must be float, got 'NaN'"),
+        ("inner.rate=-Infinity", "rate must be float, got '-Infinity'"),
+        ("extra.n=3O", r"extra\.n must be a number \(it is 30\), got '3O'"),
+        ("extra.deep.share=0,5", r"deep\.share must be a number"),
+        ("extra.smooth=no", r"extra\.smooth must be true or false \(it is True\), got 'no'"),
     ],
 )
 def test_a_wrong_override_is_refused_by_name(assignment, message):
     with pytest.raises(checks.ConfigError, match=message):
-        config.override(Outer(), [assignment])
+        config.override(Outer(extra={"n": 30, "deep": {"share": 0.1}, "smooth": True}), [assignment])
+
+
+def test_an_entry_without_an_annotation_takes_what_json_writes():
+    before = Outer(extra={"n": 30, "where": "here", "none": None})
+    said = ["extra.n=0.5", "extra.where=there", "extra.none=some"]
+    assert config.override(before, said).extra == {"n": 0.5, "where": "there", "none": "some"}
+    assert config.override(before, ["extra.n=null"]).extra["n"] is None
 
 
 def test_unknown_keys_of_a_file_are_refused_with_the_closest_name():

@@ -332,10 +332,14 @@ def forbid(monkeypatch):
             os.seteuid(65534)
 
     def read_only(folder):
-        def refuse(**told):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(told["dir"] / (told["prefix"] + "x")))
+        opened = os.open
 
-        monkeypatch.setattr(tempfile, "mkstemp", refuse)
+        def refuse(path, flags, *told, **others):
+            if flags & os.O_CREAT and Path(path).parent == folder:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return opened(path, flags, *told, **others)
+
+        monkeypatch.setattr(os, "open", refuse)
         allowed.append(monkeypatch.undo)
 
     def allow():

@@ -57,6 +57,16 @@ def test_a_manifest_may_not_point_outside_its_folder(folder, name):
         hub.verify(folder)
 
 
+@pytest.mark.parametrize("entry", ["0" * 64, {}, None, {"sha256": 7}])
+def test_a_manifest_that_says_no_hash_is_refused(folder, entry):
+    content = {"format": 1, "files": {"config.json": entry}}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(
+        DataFileError, match=r"config\.json: has sha256 44136fa355b3\.\.\., its manifest says"
+    ):
+        hub.verify(folder)
+
+
 def test_a_folder_is_itself(folder):
     assert hub.local_or_download(str(folder)) == folder
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import types
 
 import joblib
 import numpy as np
@@ -117,3 +122,46 @@ def test_an_unknown_backend_and_one_that_is_not_installed_are_said(monkeypatch):
             pass
     with jobs.on(None):
         assert jobs.chosen() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_as_many_as_there_are_cores_are_those_that_this_process_may_use():
+    bound = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])"
+    command = [sys.executable, "-c", f"{bound}; from braindec import jobs; print(jobs.n_cores())"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+class Remote:
+    """A job of a cluster: it fails, or runs until it is cancelled."""
+
+    def __init__(self, function, begun):
+        self.function, self.cancelled = function, threading.Event()
+        begun.append(self)
+
+    def result(self):
+        if self.function() == "fails":
+            raise ValueError("a job failed")
+        assert self.cancelled.wait(20), "nobody cancelled the job"
+        raise RuntimeError("cancelled")
+
+    def cancel(self, check=True):
+        self.cancelled.set()
+
+
+def test_where_one_job_of_a_cluster_fails_the_others_are_cancelled(monkeypatch, tmp_path):
+    begun, several = [], threading.Event()
+
+    def task(number):
+        if number:
+            several.set()
+            return "runs"
+        assert several.wait(20)
+        return "fails"
+
+    executor = types.SimpleNamespace(update_parameters=lambda: None)
+    executor.submit = lambda batch: Remote(lambda: batch()[0], begun)
+    monkeypatch.setitem(sys.modules, "submitit", types.SimpleNamespace(AutoExecutor=lambda **_: executor))
+    monkeypatch.setattr(jobs, "_needed", lambda _name: None)
+    with jobs.on("submitit", 2, folder=str(tmp_path)), pytest.raises(ValueError, match="a job failed"):
+        jobs.each(task, [(0,), (1,), (2,)])
+    assert len(begun) >= 2 and all(job.cancelled.wait(20) for job in begun[1:])

@@ -7,14 +7,14 @@ import pytest
 
 from braindec import cli, hub, sparse
 from braindec.checks import ConfigError, DataFileError, DownloadError
-from braindec.data import NeuralDataset, Split, catalogue, layout
+from braindec.data import NeuralDataset, Split, catalogue, layout, sounds
 from braindec.sparse import saved
 from braindec.types import ArraySpace, Table, Trials
 
 NAME = "someone/data"
 
 
-def prepared(folder, name="own", pictures=False, **notes):
+def prepared(folder, name="own", pictures=False, heard=False, **notes):
     rng = np.random.default_rng(0)
     ids = [f"s{i}" for i in range(8)]
     table = Table({
@@ -24,7 +24,9 @@ def prepared(folder, name="own", pictures=False, **notes):
     trials = Trials(rng.standard_normal((8, 5)).astype(np.float32), table, ArraySpace(5), "a.u.", 1, "fmri")
     written = layout.write_trials(folder, trials)
     images = rng.integers(0, 255, (8, 6, 6, 3), dtype=np.uint8) if pictures else None
-    layout.write_stimuli(folder, ids, kind="image" if pictures else "none", images=images)
+    waves = sounds.Sounds(lambda: [np.zeros((8, 20), dtype=np.int16)], 20, 100.0) if heard else None
+    kind = "image" if pictures else "audio" if heard else "none"
+    layout.write_stimuli(folder, ids, kind=kind, images=images, sounds=waves)
     split = Split("default", "stimulus", {"train": tuple(ids[:6]), "test": tuple(ids[6:])})
     layout.write_manifest(folder, name=name, licence="as is", source="a test", splits={"default": split},
                           recordings=[written], **notes)  # fmt: skip
@@ -77,6 +79,7 @@ def test_data_that_come_damaged_leave_no_folder(loopback_hub, tmp_path, fault):
         ({"name": "pereira2018"}, "not stated"),
         ({"name": "brain_treebank"}, "not verified"),
         ({"name": "things_fmri", "pictures": True}, "its stimuli lie in the folder"),
+        ({"name": "gwilliams2022", "heard": True}, "its stimuli lie in the folder"),
         ({"name": "simulated", "by": "anna@lab.org"}, "anna@lab.org"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 
 import h5py
@@ -77,6 +78,19 @@ def test_bulk_rows_come_back_in_any_order(tmp_path, rng, monkeypatch, block_byte
         assert np.array_equal(rows[pick], values[pick])
 
 
+@pytest.mark.parametrize("block_bytes", [1, 40, 1 << 20])
+def test_an_array_that_is_filled_again_between_two_appends_spoils_nothing(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(store, "BLOCK_BYTES", block_bytes)
+    rows = np.empty((2, 4), dtype=np.float32)
+    with store.writer(tmp_path / "a.h5") as out:
+        bulk = out.bulk("rows", (6, 4), np.float32)
+        for number in range(3):
+            rows[:] = number
+            bulk.append(rows)
+    found = store.Stored(tmp_path / "a.h5").rows("rows")[:]
+    assert np.array_equal(found[:, 0], [0, 0, 1, 1, 2, 2])
+
+
 def test_a_flipped_bit_in_any_block_is_noticed_when_it_is_read_and_only_then(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(store, "BLOCK_BYTES", 10 * 24)
     values = rng.standard_normal((100, 6)).astype(np.float32)
@@ -137,6 +151,21 @@ def test_json_is_strict_and_atomic(tmp_path):
     path.write_text('{"x": NaN}')
     with pytest.raises(checks.DataFileError, match="NaN"):
         store.read_json(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_who_may_read_a_file_is_decided_by_the_umask(tmp_path, mask):
+    earlier = os.umask(mask)
+    try:
+        store.write_json(tmp_path / "a.json", {})
+        with store.writer(tmp_path / "a.h5") as out:
+            out.array("a", np.zeros(2))
+        (tmp_path / "plain").write_text("")
+    finally:
+        os.umask(earlier)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("a.json", "a.h5", "plain"), 0o666 & ~mask)
 
 
 def test_a_content_hash_depends_on_value_type_shape_and_name(rng):

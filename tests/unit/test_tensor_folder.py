@@ -36,3 +36,9 @@ def test_weights_of_another_model_and_bytes_that_are_none_are_refused(folder, tm
         tensor_folder.read(folder, "Make it.")
     with pytest.raises(FileNotFoundError, match="Make it"):
         tensor_folder.read(tmp_path / "nowhere", "Make it.")
+
+
+def test_a_config_that_holds_no_settings_is_refused(folder):
+    store.write_json(folder / tensor_folder.CONFIG, ["width", 3])
+    with pytest.raises(DataFileError, match=r"config\.json: holds no settings\. Make it"):
+        tensor_folder.read(folder, "Make it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -58,6 +59,20 @@ def test_a_slip_is_told_in_one_line_with_the_way_out(capsys, words, said):
     assert said in shown.err
     assert shown.err.count("\n") == 1
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--help", "list recipes"])
+def test_a_reader_that_has_gone_is_no_error(words, unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "braindec", *words.split()]
+    surroundings = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with os.fdopen(writer, "wb") as out:
+        ended = subprocess.run(
+            command, stdout=out, stderr=subprocess.PIPE, env=surroundings, timeout=120, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_debug_shows_where_an_error_came_from():

@@ -280,6 +280,9 @@ MISTAKES = {
     "numbers for ids": (
         lambda m, t: lambda: m.planted.embeddings.of([1, 2]), ("stimuli", "first 1: ids are text", "as strings")),
     "train and test share stimuli": (lambda m, t: lambda: overlap(m), ("train", "test", "stimulus-090")),
+    "no permutations for a null": (
+        lambda m, t: ["compare", m.prepared, "column:trial_type", "--permutations", "0", "--out", t / "c"],
+        ("permutations", "at least 1", "got 0")),
     "no repeats for a ceiling": (
         lambda m, t: lambda: reliability.noise_ceiling(shown_once(m.trials)),
         ("no stimulus", "more than once", "Take recordings with repeats")),

@@ -214,3 +214,15 @@ def test_nothing_is_found_wrong_where_nothing_is(monkeypatch, tmp_path):
     monkeypatch.setattr(_health, "free_memory_gb", lambda: 64.0)
     monkeypatch.setattr(_health.sys, "version_info", (3, 12, 9))
     assert _health.examine({"torch": "2.13.0+cpu"}, tmp_path)["problems"] == []
+
+
+def test_files_that_a_container_has_read_are_no_memory_in_use(monkeypatch, tmp_path):
+    told = {
+        "max": "2000000000\n",
+        "current": "1900000000\n",
+        "stat": "anon 300000000\ninactive_file 1500000000\n",
+    }
+    for name, text in told.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    monkeypatch.setattr(_health, "CONTAINER", tmp_path)
+    assert _health.free_memory_gb() == 1.6  # 2.0 - (1.9 - 1.5): MemAvailable of this machine is more

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from braindec.data.causal import CausalFilter
 from braindec.data.meeg import cut_epochs
 from braindec.evaluate.online import cut
 from braindec.protocols import Windows
-from braindec.stream import EventWindows, Preparation, SlidingWindows, play
+from braindec.stream import EventWindows, Preparation, SlidingWindows, from_lsl, play
 from braindec.types import ArraySpace, Recording, Table
 
 SFREQ = 200.0
@@ -119,3 +121,37 @@ def test_a_recording_is_played_in_its_own_time():
     assert [b.first for b in blocks] == [0, 20, 40]
     with pytest.raises(ValueError, match="speed must be above 0"):
         next(play(whole, 0.1, speed=0.0))
+
+
+def stream(monkeypatch, units):
+    """A stream of the lab streaming layer that sends one block, (2 samples, 2 channels) of 50."""
+    about = SimpleNamespace(sfreq=100.0, n_channels=2, get_channel_units=lambda: units)
+    blocks = [np.full((2, 2), 50.0, dtype=np.float32)]
+    inlet = SimpleNamespace(
+        open_stream=lambda timeout: None, close_stream=lambda: None, get_sinfo=lambda: about,
+        pull_chunk=lambda timeout: (blocks.pop() if blocks else np.zeros((0, 2)), None),
+    )  # fmt: skip
+    lsl = SimpleNamespace(StreamInlet=lambda _: inlet, resolve_streams=lambda **_: [about])
+    monkeypatch.setitem(sys.modules, "mne_lsl", SimpleNamespace(lsl=lsl))
+    monkeypatch.setitem(sys.modules, "mne_lsl.lsl", lsl)
+    return from_lsl("amplifier", sfreq=100.0, n_channels=2, units="V", silence_s=0.01)
+
+
+@pytest.mark.parametrize(
+    ("units", "sizes"),
+    [
+        (["microvolts", "uV"], (50e-6, 50e-6)),
+        (["µV", "mV"], (50e-6, 50e-3)),
+        (["-6", "0"], (50e-6, 50.0)),
+        (["volts", "none"], (50.0, 50.0)),
+        (None, (50.0, 50.0)),
+    ],
+)
+def test_what_an_amplifier_sends_comes_in_the_decoder_s_units(monkeypatch, units, sizes):
+    (block,) = stream(monkeypatch, units)
+    assert block.signal == pytest.approx(np.repeat(np.array(sizes)[:, None], 2, axis=1))
+
+
+def test_a_stream_of_another_measure_is_refused(monkeypatch):
+    with pytest.raises(checks.ConfigError, match="is in T, the decoder was fitted on V"):
+        list(stream(monkeypatch, ["fT", "fT"]))

@@ -82,3 +82,11 @@ def test_an_event_that_two_volumes_cannot_tell_is_refused():
     model.expect(0.0, 2.0, "first")
     with pytest.raises(ValueError, match=r"event 'first' at 0 s cannot be told"):
         model.push(np.full(4, 100.0))
+
+
+def test_a_response_that_has_not_begun_gives_no_beta():
+    model = LiveBetas(T_R, N, delay_s=0.0)
+    model.expect(15.0, 2.0, "event")
+    with pytest.raises(ValueError, match=r"event 'event' at 15 s cannot be told .* wait longer \(delay_s\)"):
+        for volume in scanned()[0]:
+            assert model.push(volume) == []
