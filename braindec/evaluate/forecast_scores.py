@@ -60,6 +60,11 @@ class Judged:
 Measure = Callable[[Forecast, Tensor], float]  # of one run
 
 
+def shortest(sfreq: float, first: int, steps: int) -> int:
+    """Samples of a run with three forecasts whose phase is judged: amplitudes of fewer have no correlation."""
+    return max(first, round(PAST_S * sfreq)) + steps + 2 * max(1, round(EVERY_S * sfreq))
+
+
 def judge(judged: Judged, settings: Settings, protocol: str) -> list[Score]:
     """Explained variance and correlation, means over horizons, and a rhythm's phase and amplitude."""
     steps = [round(h * judged.parts.sfreq) for h in settings.horizons_s]

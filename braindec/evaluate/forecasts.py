@@ -118,6 +118,11 @@ def eeg_forecast(
     checks.at_least("samples of the smallest horizon", min(steps), 1)
     checks.at_least("number of test runs", len(parts.test), 2)
     model = replace(settings.model, steps=max(steps))
+    checks.at_least(
+        "samples of the shortest test run", min(run.shape[1] for run in parts.test),
+        forecast_scores.shortest(parts.sfreq, model.context, model.steps),
+        way_out="Give longer runs, or lower n_stretches.",
+    )  # fmt: skip
     scale = forecast_linear.scale_of(parts.train)
     data = forecast_linear.windows([scale(run) for run in parts.train], model)
     linear = forecast_linear.fit_linear(data, model, settings.seed)

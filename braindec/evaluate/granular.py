@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from braindec import checks, seeding
+from braindec import checks
 from braindec.data import NeuralDataset
 from braindec.evaluate.measures import Measured, protocol_named
 from braindec.evaluate.scoring import Judged, scores_of
 from braindec.maths import nearest
-from braindec.stats.intervals import mean_interval
+from braindec.stats.intervals import proportion_interval
 from braindec.types import Embeddings, Score
 
 Predict = Callable[[str, Sequence[str]], np.ndarray]
@@ -69,8 +69,7 @@ def granular_retrieval(
         hits = [_hits(one(key, ids[key]) - mean, gallery - mean, labels) for one in (predict, *nulls)]
         for system, found in zip(measured, hits):
             measured[system][key] = {
-                f"{name}_top1": _measured(name, found[name], labels[name], recipe.seed, key)
-                for name in labels
+                f"{name}_top1": _measured(name, found[name], labels[name]) for name in labels
             }
         null[key] = {f"{name}_top1": np.array([h[name].mean() for h in hits[1:]]) for name in labels}
     return [
@@ -93,8 +92,8 @@ def _hits(found: np.ndarray, gallery: np.ndarray, labels: Mapping[str, np.ndarra
     return {name: (values[chosen] == values).astype(np.float64) for name, values in labels.items()}
 
 
-def _measured(name: str, hits: np.ndarray, labels: np.ndarray, seed: int, key: str) -> Measured:
+def _measured(name: str, hits: np.ndarray, labels: np.ndarray) -> Measured:
     chance = float((labels[:, None] == labels[None]).mean())
-    interval = mean_interval(hits, seeding.numpy_generator(seed, "granular", key, name))
+    interval = proportion_interval(hits)
     ends = (float(interval.low), float(interval.high))
     return Measured(f"{name}_top1", float(hits.mean()), ends, chance, len(hits), "higher", hits)

@@ -21,7 +21,7 @@ from braindec.evaluate.pictures import measure_pictures, picture_values
 from braindec.evaluate.scoring import Judged, scores_of
 from braindec.evaluate.systems import RidgeFitter, System, signal_features
 from braindec.generators import Guides
-from braindec.maths import ridge
+from braindec.maths import factors, ridge
 from braindec.stats.paired import paired_difference
 from braindec.types import Embeddings, Score
 
@@ -85,24 +85,26 @@ def fit_guided(decoder: BrainDecoder, recipe: Any, part: NeuralDataset, latents:
         x = decoder.finished(key, held.raw).detach().flatten(1)
         y = torch.from_numpy(latents.of(held.ids)).flatten(1)
         folds = group_folds(held.ids, 5, seeding.torch_generator(recipe.seed, "guided", key))
-        expectation[key] = ridge.fit_ridge(x, y, ALPHAS, folds)
-        left = _left(expectation[key], x, y, held.ids, latents)
+        known = factors.factorise(x, folds)
+        expectation[key] = ridge.solve(known, y, ALPHAS)
+        # Of stimuli that a map was fitted on it leaves less than of others.
+        left = _left(y - ridge.held_out_predictions(known, y, expectation[key].alpha), held.ids, latents)
         one = NeuralDataset.from_trials([trials], part.stimuli, part.split, name=part.name)
         rest[key] = RidgeFitter(signal_features(recipe.preprocessing), score="r2")(one, left, recipe.seed)
     return Guided(expectation, rest, latents.info.shape)
 
 
-def _left(fit: ridge.RidgeFit, x: Tensor, y: Tensor, ids: Sequence[str], latents: Embeddings) -> Embeddings:
+def _left(residual: Tensor, ids: Sequence[str], latents: Embeddings) -> Embeddings:
     """What is left of latents, by stimulus; of one with several predictions, their mean."""
-    residual = (y - ridge.ridge_predict(x, fit)).numpy().reshape(-1, *latents.info.shape)
+    values = residual.numpy().reshape(-1, *latents.info.shape)
     known = sorted(set(ids))
     row = {name: i for i, name in enumerate(known)}
     where = np.array([row[name] for name in ids])
     total = np.zeros((len(known), *latents.info.shape), np.float32)
-    np.add.at(total, where, residual)
-    values = total / np.bincount(where, minlength=len(known))[:, None, None]
-    told = store.content_hash(values=values, ids=known)
-    return Embeddings(tuple(known), values.astype(np.float32), f"{latents.space}/left", {}, told)
+    np.add.at(total, where, values)
+    mean = total / np.bincount(where, minlength=len(known))[:, None, None]
+    told = store.content_hash(values=mean, ids=known)
+    return Embeddings(tuple(known), mean.astype(np.float32), f"{latents.space}/left", {}, told)
 
 
 def guided_pictures(

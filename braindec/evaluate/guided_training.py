@@ -23,7 +23,8 @@ from braindec.types import Report, Score
 LIMIT = (
     "One small architecture on small pictures, without augmentation and without a search for what trains it best: that "
     "guidance helps here says that the guide knows what the task needs and the network does not find it alone. Guides "
-    "saw pictures of this kind before; the network without one did not."
+    "saw pictures of this kind before; the network without one did not. Intervals are over networks, stimuli as "
+    "they are."
 )
 
 

@@ -214,7 +214,7 @@ def _mapped(decoder: BrainDecoder, key: str, held: HeldOut, hidden: np.ndarray) 
 
 def _by_map(decoder: BrainDecoder, key: str, held: HeldOut, hidden: np.ndarray) -> Tensor:
     kept, raw = torch.from_numpy(~hidden), held.raw.flatten(1)
-    new = decoder.calibration(key).cpu().refitted(raw[kept], held.truth.flatten(1)[kept])
+    new = copy.deepcopy(decoder.calibration(key)).cpu().refitted(raw[kept], held.truth.flatten(1)[kept])
     mapped: Tensor = new(raw).reshape(held.raw.shape)
     return mapped
 

@@ -223,7 +223,11 @@ def from_brains(
     values: dict[str, list[float]] = {}
     test = sorted(set(dataset.part("test").stimulus_ids))
     for key, trials in dataset.part("test").trials.items():
-        shared: dict[str, Any] = {"subject": int(key[4:6]), "modality": trials.modality, "protocol": protocol}
+        shared: dict[str, Any] = {
+            "subject": trials.subject,
+            "modality": trials.modality,
+            "protocol": protocol,
+        }
         placed = {
             name: _placed(aligned, parts, name, key, test, None if name == "mapped" else aligned.plain)
             for name in ("mapped", "as it is")

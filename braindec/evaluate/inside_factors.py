@@ -25,6 +25,7 @@ from braindec.sparse import (
 from braindec.sparse import shared as drawn_together
 from braindec.sparse.dictionary import Dictionary
 from braindec.sparse.stability import stability
+from braindec.stats.intervals import t_interval
 from braindec.types import Report
 
 KINDS = ("background", "pattern", "shape", "colour")  # factors of a scene that the planted data are made of
@@ -257,7 +258,7 @@ def _inside(embeddings: Tensor, factors: Mapping[str, np.ndarray], texts: Tensor
     by_chance = 1 / len(kept)
     active = torch.cat([code.dense() for _, code in dictionary.coded(one, x)]) != 0
     trees = families.families(active, generator=generator, n_draws=settings.n_null)
-    steered, rows = _steer(one, x[test], present[test], found, kept, settings)
+    steered, rows, others = _steer(one, x[test], present[test], found, kept, settings)
     naming = [
         f"Named by the words nearest to their pictures, {right.mean():.2f} of these get the word of the factor that "
         f"they tell (chance {by_chance:.2f})."
@@ -283,36 +284,44 @@ def _inside(embeddings: Tensor, factors: Mapping[str, np.ndarray], texts: Tensor
         )),
         ("Families of latents", "table", _trees(trees, named, found, kept)),
     ]  # fmt: skip
-    on, other = (np.array([r[k] for r in rows]) for k in (2, 3))
-    half = 1.96 * on.std(ddof=1) / len(on) ** 0.5
+    on = np.array([r[2] for r in rows])
+    ends = t_interval(float(on.mean()), float(on.std(ddof=1) / len(on) ** 0.5), len(on))
     scores = study.scores(
-        "steered_scenes_with_factor", on.mean(), (on.mean() - half, on.mean() + half), other, len(on),
+        "steered_scenes_with_factor", on.mean(), (max(0.0, ends.low), min(1.0, ends.high)), others, len(on),
         chance=float(np.mean([r[1] for r in rows])), subject="embedding", protocol="heldout_stimuli",
     )  # fmt: skip
     return panels, said, scores
 
 
 def _steer(model: Dictionary, x: Tensor, present: Tensor, found, kept: Sequence[str], settings: Settings):
-    """For the factors that latents tell best: share of the nearest scenes with it, before and after."""
+    """For the factors that latents tell best: share of the nearest scenes with it, before and after.
+
+    And means over these factors where another latent is on in the place of each, (n_null,).
+    """
     codes = torch.cat([code.dense() for _, code in dictionary.coded(model, x)])
     generator = seeding.torch_generator(settings.seed, "steer")
     best = found.auc.max(0)
-    rows = []
+    rows, drawn = [], []
     for factor in best.values.argsort(descending=True)[:8].tolist():
         latent = int(best.indices[factor])
         without = ~present[:, factor]
         loud = 2 * float(codes[:, latent].max())
-        other = int(torch.randperm(model.n_latents, generator=generator)[0])
-        again = [
-            _with(latents.steer(model, x[without], edits, how="set", keep_norm=True), x, present[:, factor])
-            for edits in ({latent: loud}, {other: loud})
-        ]
-        rows.append((kept[factor], _with(x[without], x, present[:, factor]), *again))
+        others = torch.randint(model.n_latents - 1, (settings.n_null,), generator=generator)
+        others += others >= latent  # any but its own
+        on, *again = (
+            _with(
+                latents.steer(model, x[without], {i: loud}, how="set", keep_norm=True), x, present[:, factor]
+            )
+            for i in (latent, *others.tolist())
+        )
+        rows.append((kept[factor], _with(x[without], x, present[:, factor]), on, float(np.mean(again))))
+        drawn.append(again)
     on, off, other_on = (float(np.mean([r[k] for r in rows])) for k in (2, 1, 3))
-    return [
+    said = (
         f"Scenes without a factor, its latent switched on: {on:.2f} of the ten nearest scenes have it (before "
         f"{off:.2f}, another latent on {other_on:.2f}; {len(rows)} factors)."
-    ], rows
+    )
+    return [said], rows, np.mean(drawn, 0)
 
 
 def _with(queries: Tensor, gallery: Tensor, has: Tensor) -> float:

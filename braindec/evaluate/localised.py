@@ -7,6 +7,7 @@ mean decoded cosine with its direction where it is there, less that where it is 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,11 +289,18 @@ def panels(
 
 
 def _said(texts: Sequence[str], concepts: Sequence[str]) -> np.ndarray:
-    """Whether each text says each concept as whole words, bool (n_concepts, n)."""
-    found = np.array([[f" {concept} " in f" {text} " for text in texts] for concept in concepts])
+    """Whether each text says each concept as whole words, whatever their case and signs: bool (n_concepts, n)."""
+    spelled = [_spelled(text) for text in texts]
+    found = np.array([[_spelled(concept) in text for text in spelled] for concept in concepts])
     for concept, says in zip(concepts, found, strict=True):
         checks.in_range(f"captions that say {concept!r}", int(says.sum()), 1, len(texts) - 1)
     return found
+
+
+def _spelled(text: str) -> str:
+    """Its words alone, each between spaces."""
+    words = re.findall(r"\w+", text.casefold())
+    return f" {' '.join(words)} "
 
 
 def _weights(says: np.ndarray) -> np.ndarray:

@@ -46,7 +46,8 @@ class Silenced:
         for session in np.unique(trials.table["session"]):
             rows = np.flatnonzero(trials.table["session"] == session)
             told = responses[rows]
-            told[:, silent] = self.means[trials.key][str(session)][silent]
+            known = checks.known_key("session of training trials", str(session), self.means[trials.key])
+            told[:, silent] = known[silent]
             responses[rows] = told
         return self.system.predict(replace(trials, responses=responses), repeats=repeats)
 

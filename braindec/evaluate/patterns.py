@@ -192,9 +192,8 @@ def _patterns(
 ) -> Patterns:  # fmt: skip
     n, shape = len(x), x.shape[1:]
     flat, member = x.reshape(n, -1).astype(np.float64), np.unique(blocks, return_inverse=True)[1]
-    flat, y, truth = (_within(values, member) for values in (flat, y.astype(np.float64), truth))
-    spread = flat.std(0)
-    (units, out), true = (_unit(v) for v in (flat, y)), _unit(truth)
+    units, out, true = (_unit(values, member) for values in (flat, y.astype(np.float64), truth))
+    spread = _within(flat, member).std(0)
     correlation, shown = out.T @ units, true.T @ units
     generator = seeding.numpy_generator(seed, "patterns", trials.key)
     largest = np.array(
@@ -219,7 +218,9 @@ def _within(values: np.ndarray, member: np.ndarray) -> np.ndarray:
     return np.asarray(values - mean[member])
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
-    """Columns of length 1; one that does not vary is 0."""
-    length = np.linalg.norm(values, axis=0)
-    return np.asarray(values / np.where(length > 1e-12, length, np.inf))
+def _unit(values: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Columns about the mean of their block, of length 1; one that varies by rounding alone is 0, in any unit."""
+    about = _within(values, member)
+    length = np.linalg.norm(about, axis=0)
+    rounding = 1e-12 * len(values) ** 0.5 * np.abs(values).max(0)
+    return np.asarray(about / np.where(length > rounding, length, np.inf))

@@ -137,7 +137,7 @@ def inside(rank: Tensor, n_samples: int, level: float) -> Tensor:
     places = n_samples + 1
     left_out = (1 - level) / 2 * places  # ranks at either end that the interval leaves out
     whole = int(left_out + 1e-9)
-    part = left_out - whole
+    part = max(0.0, left_out - whole)  # rounding makes it no less
     distance = torch.minimum(rank, n_samples - rank)
     counted = (distance > whole).double() + (distance == whole).double() * (1 - part)
     return torch.where(distance < whole, torch.zeros_like(counted), counted)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from braindec import checks, seeding
 from braindec.data import NeuralDataset
-from braindec.decoder import BrainDecoder, Repeats
+from braindec.decoder import BrainDecoder, Repeats, group_repeats
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.panels import Panel
 from braindec.evaluate.prior_measures import (
@@ -24,7 +24,7 @@ from braindec.evaluate.prior_measures import (
     spread_over_error,
 )
 from braindec.evaluate.scoring import parse_key
-from braindec.stats.intervals import mean_interval
+from braindec.stats.intervals import mean_interval, proportion_interval, t_interval
 from braindec.stats.permutation import p_value
 from braindec.types import Embeddings, Score
 
@@ -41,6 +41,7 @@ SHOWN = {
     "coverage_random": ("higher", 0.9),
     "coverage_principal": ("higher", 0.9),
 }
+SHARES = ("two_way", "top1", "coverage_random", "coverage_principal")  # in [0, 1]
 LEVELS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 
 
@@ -188,13 +189,17 @@ def quality(
 
     chances = {"energy_score": _without_a_brain(drawn, seed), "top1": 1 / len(set(drawn.ids))}
     for name, (direction, chance) in SHOWN.items():
-        spread = mean_interval(found[name], draw, units=units)
+        spread = (
+            proportion_interval(found[name], units=units)
+            if name in SHARES
+            else mean_interval(found[name], draw, units=units)
+        )
         add(
             name, float(found[name].mean()), (float(spread.low), float(spread.high)),
             chances[name] if chance is None else chance, [float(n[name].mean()) for n in null], direction,
             per_sample=found[name], sample_ids=None if units is not None else drawn.ids,
         )  # fmt: skip
-    ratio, about, low_high = _miscalibration(found, draw)
+    ratio, about, low_high = _miscalibration(found, drawn.ids, draw)
     add(
         "miscalibration", abs(float(np.log2(ratio))), about, 0.0,
         [abs(float(np.log2(spread_over_error(n)))) for n in null], "lower",
@@ -206,11 +211,13 @@ def quality(
 
 
 def _miscalibration(
-    found: dict[str, np.ndarray], draw: np.random.Generator
+    found: dict[str, np.ndarray], ids: tuple[str, ...], draw: np.random.Generator
 ) -> tuple[float, tuple[float, float], tuple[float, float]]:
-    """Spread over error, the interval of its log2's distance from 0, and its own; rows are resampled."""
-    n = len(found["variance"])
-    ratios = np.array([spread_over_error(found, draw.integers(0, n, n)) for _ in range(N_RESAMPLES)])
+    """Spread over error, the interval of its log2's distance from 0, and its own; stimuli are resampled."""
+    group, first = group_repeats(np.array(ids))
+    n = len(first)
+    sums = {name: np.bincount(group, weights=found[name]) for name in ("variance", "squared_error")}
+    ratios = np.array([spread_over_error(sums, draw.integers(0, n, n)) for _ in range(N_RESAMPLES)])
     low, high = (float(q) for q in np.quantile(ratios, (0.025, 0.975)))
     far = sorted(abs(float(np.log2(q))) for q in (low, high))
     nearest = 0.0 if low <= 1 <= high else far[0]
@@ -220,14 +227,15 @@ def _miscalibration(
 def _rank_ratio(
     drawn: Drawn, draw: np.random.Generator, n_parts: int = 20
 ) -> tuple[float, tuple[float, float], dict[str, Any]]:
-    """Ratio of effective ranks, its interval by the jackknife over parts of the rows, and both ranks."""
+    """Ratio of effective ranks, its interval by the jackknife over parts of the stimuli, and both ranks."""
     predicted, true = rank_of_means(drawn)
     value = predicted / max(true, 1.0)
     told = {"rank of mean draws": predicted, "rank of truths": true}
-    n = len(drawn.ids)
-    if n_parts == 0 or n < 2 * n_parts:
+    group, first = group_repeats(np.array(drawn.ids))
+    n_parts = min(n_parts, len(first))
+    if n_parts < 3:
         return value, (value, value), told
-    part = draw.permutation(n) % n_parts
+    part = (draw.permutation(len(first)) % n_parts)[group]
     left = []
     for number in range(n_parts):
         rows = np.flatnonzero(part != number)
@@ -237,7 +245,8 @@ def _rank_ratio(
         here, there = rank_of_means(fewer)
         left.append(here / max(there, 1.0))
     error = float(np.sqrt((n_parts - 1) * np.var(left)))
-    return value, (value - 1.96 * error, value + 1.96 * error), told
+    ends = t_interval(value, error, n_parts)
+    return value, (ends.low, ends.high), told
 
 
 def _without_a_brain(drawn: Drawn, seed: int) -> float:

@@ -153,7 +153,10 @@ def _closeness(a: Judged, b: Judged, seed: int) -> list[dict[str, Any]]:
         for name in ("correlation", "missed variance"):
             values = [_close(name, d.prediction, d.truth) for d in (first, second)]
             draw = seeding.numpy_generator(seed, "paired", key, name)
-            found = paired_difference(values[0], values[1], draw)
+            repeated = len(set(first.ids)) < len(first.ids)
+            found = paired_difference(
+                values[0], values[1], draw, units=np.array(first.ids) if repeated else None
+            )
             rows.append({
                 "a": a.system, "b": b.system, "metric": name, "key": key, "difference": found.value,
                 "interval": [float(found.interval.low), float(found.interval.high)], "p": found.p, "n": found.n,

@@ -226,7 +226,7 @@ class _Draw:
 
     def __call__(self, embeddings: np.ndarray, sample: int = 0) -> np.ndarray:
         """Equal noise for every system; samples after the first have their own."""
-        asked = np.ascontiguousarray(embeddings).tobytes() + bytes([sample])
+        asked = np.ascontiguousarray(embeddings).tobytes() + sample.to_bytes(4, "little")
         if asked not in self._made:
             seed = seeding.derive(self.seed, "sample", sample) if sample else self.seed
             self._made[asked] = render(self.generator, embeddings, seed, self.n_steps)

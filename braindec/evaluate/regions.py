@@ -74,9 +74,7 @@ def predictability(
     folds = group_folds(tuple(ids), 5, seeding.torch_generator(recipe.seed, "predictability", key))
     fit = ridge.fit_ridge(x, y, ALPHAS, folds, per_target=True, score="correlation")
     made = ridge.ridge_predict(x_test, fit)
-    # Columns as rows: a correlation for each voxel.
-    pairs = zip(correlation.standardise(made.T), correlation.standardise(y_test.T))
-    return np.array([float((a * b).sum()) for a, b in pairs])
+    return (correlation.standardise(made, 0) * correlation.standardise(y_test, 0)).sum(0).double().numpy()
 
 
 def _mean_responses(

@@ -90,7 +90,7 @@ def unseen(
     protocol = protocol_named(recipe.protocol)
     candidates = _candidates(protocol, dataset, embeddings, label_column)
     scaler = checks.of_type("scaler", decoder.scalers[decoder.main], TargetScaler)
-    decoded = decode(decoder, dataset, embeddings, scaler.mean.numpy(), protocol, candidates)
+    decoded = decode(decoder, dataset, embeddings, scaler.mean.cpu().numpy(), protocol, candidates)
     labels = row_labels(decoded, dataset, label_column)
     draw = seeding.numpy_generator(recipe.seed, "intervals", "unseen")
     measured = {key: measure(d, protocol, labels[key], draw) for key, d in decoded.items()}

@@ -140,12 +140,22 @@ def two_classes(dataset: NeuralDataset, label_column: str) -> np.ndarray:
 def parts_of(
     dataset: NeuralDataset, folds: Sequence[Split]
 ) -> Iterator[tuple[NeuralDataset, np.ndarray, np.ndarray]]:
-    """(dataset in the fold's split, which trials are trained on, which are held out); leaks are refused."""
+    """(dataset in the fold's split, which trials are trained on, which are held out); leaks are refused.
+
+    So are folds that hold out a trial twice, which would count twice.
+    """
     (trials,) = dataset.trials.values()
+    often = np.zeros(trials.n_trials, dtype=int)
     for split in folds:
         whole = dataset.with_split(split)
         leakage.check(whole.part("train"), whole.part("test"))
         kept, held = (split.members(trials, dataset.stimuli, part) for part in ("train", "test"))
+        often += held
+        if (often > 1).any():
+            raise ValueError(
+                f"{int((often > 1).sum())} trials are held out by fold {split.name!r} and by one before it; give folds "
+                "that hold out each trial once."
+            )
         yield whole, kept, held
 
 
@@ -206,7 +216,7 @@ def windows_of(trials: Trials, width_s: float, step_s: float) -> np.ndarray:
     zero = round(-trials.tmin * sfreq)  # sample at onset
     after = range(zero, n_times - width + 1, step)
     across = range(zero - step, -1, -step)
-    starts = np.array(sorted([*across, *after]))
+    starts = np.array(sorted(start for start in (*across, *after) if 0 <= start <= n_times - width))
     checks.at_least("number of windows", len(starts), 1)
     return trials.tmin + np.stack([starts, starts + width - 1], axis=1) / sfreq
 

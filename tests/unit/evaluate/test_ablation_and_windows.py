@@ -148,3 +148,12 @@ def test_two_way_counts_ties_as_half_and_never_the_own_picture():
     wins = imagery.two_way(torch.tensor([[1.0, 1.0], [0.0, 2.0]]))
     assert wins.isnan().tolist() == [[True, False], [False, True]]
     assert (wins[0, 1], wins[1, 0]) == (0.5, 1.0)
+
+
+def test_a_session_without_training_trials_is_named(half_silent):
+    trials = half_silent.trials["sub-01_fmri"]
+    means = {trials.key: network_ablation.session_means(trials)}
+    other = replace(trials, table=trials.table.replace(session=np.full(trials.n_trials, "9")))
+    blind = network_ablation.Silenced(None, means, {trials.key: trials.space.regions["noise"]})
+    with pytest.raises(ValueError, match=r"session of training trials must be one of .*got '9'"):
+        blind.predict(other, repeats="none")

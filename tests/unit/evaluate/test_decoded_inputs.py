@@ -12,6 +12,7 @@ import torch
 from braindec import autoencoders
 from braindec.adapters import linear
 from braindec.backbones import linear as backbone
+from braindec.data import NeuralDataset
 from braindec.data.preprocessing import Standardise
 from braindec.data.simulated import rendering, scenes
 from braindec.decoder import BrainDecoder, Settings
@@ -102,3 +103,32 @@ def test_a_guided_low_level_is_more_than_what_meaning_makes_expect(planted):
         assert error(expected, slice(0, 8)) < 0.8 * error(mean[None], slice(0, 8))
         assert error(expected, slice(8, 16)) > 0.8 * error(mean[None], slice(8, 16))
         assert error(whole) < 0.8 * error(expected)
+
+
+def test_a_share_of_hits_has_an_interval_that_leaves_room_where_none_hits():
+    labels = np.arange(40).astype(str)
+    for hits, found in (np.zeros(40), (0.0, 0.0881)), (np.ones(40), (0.9119, 1.0)):  # Wilson, by hand
+        assert granular._measured("picture", hits, labels).interval == pytest.approx(found, abs=1e-3)
+    one = granular._measured("picture", np.eye(40)[0], labels)
+    assert 0 <= one.interval[0] < one.value < one.interval[1]
+
+
+def test_what_is_left_for_the_signal_is_as_much_as_meaning_leaves_of_new_stimuli(rng, monkeypatch):
+    """Of the stimuli that it was fitted on a map of so many values leaves a third less."""
+    n, n_values = 300, 150
+    meaning = torch.from_numpy(rng.standard_normal((2 * n, n_values))).float()
+    weights = torch.from_numpy(rng.standard_normal((n_values, 12))).float() / n_values**0.5
+    values = (meaning @ weights).numpy() + rng.standard_normal((2 * n, 12)).astype(np.float32)
+    ids = [f"s{i:03d}" for i in range(n)]
+    latents = Embeddings(tuple(ids), values[:n, None], "planted", {}, "2" * 64)
+    part = NeuralDataset.from_arrays(rng.standard_normal((n, 4)), ids, modality="fmri")
+    (key,) = part.keys
+    told = []
+    monkeypatch.setattr(guided, "RidgeFitter", lambda *a, **k: lambda part, left, seed: told.append(left))
+    decoder = SimpleNamespace(
+        held_out={key: SimpleNamespace(ids=tuple(ids), raw=meaning[:n])}, finished=lambda key, raw: raw,
+        centred=torch.from_numpy,
+    )  # fmt: skip
+    found = guided.fit_guided(decoder, RECIPE, part, latents)
+    new = values[n:, None] - found.expected(decoder, key, meaning[n:].numpy())
+    assert told[0].values.var() == pytest.approx(new.var(), rel=0.15)

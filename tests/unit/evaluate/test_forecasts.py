@@ -13,7 +13,7 @@ from braindec.decoder.forecast_linear import Forecast, Scale
 from braindec.evaluate import forecast_scores
 from braindec.evaluate.forecast_runs import parted, runs_of
 from braindec.evaluate.forecast_scores import Judged
-from braindec.evaluate.forecasts import Planted, Settings
+from braindec.evaluate.forecasts import Planted, Settings, eeg_forecast
 from braindec.recipe import NO_DATA, NeuralData
 
 PLANTED = Planted(n_runs=6, n_channels=2, run_s=10.0)
@@ -109,3 +109,9 @@ def test_the_channel_with_most_alpha_is_chosen():
     run[1] += 2 * torch.sin(2 * torch.pi * 10 * times)
     run[2] += 3 * torch.sin(2 * torch.pi * 20 * times)
     assert forecast_scores.loudest([run], 100.0, (8.0, 13.0)) == 1
+
+
+def test_test_runs_too_short_for_a_phase_are_refused_before_anything_is_fitted():
+    short = runs_of(NeuralData(NO_DATA), "nowhere", Planted(n_runs=1, n_channels=2, run_s=12.0))[0]
+    with pytest.raises(ValueError, match="samples of the shortest test run must be at least 140, got 102"):
+        eeg_forecast(short, SETTINGS)

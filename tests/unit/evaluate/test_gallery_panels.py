@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from braindec import report
 from braindec.evaluate import hallucination as meter
@@ -11,7 +12,7 @@ from braindec.evaluate import panels
 from braindec.evaluate.hallucination_beliefs import Classes, ClassSets
 from braindec.evaluate.hallucination_readouts import Attribute
 from braindec.evaluate.measures import Measured
-from braindec.evaluate.reconstructions import Gallery, Reconstructions
+from braindec.evaluate.reconstructions import Gallery, Reconstructions, _Draw
 from braindec.types import Report
 
 N = 5
@@ -77,3 +78,13 @@ def test_without_a_meter_nothing_is_said_of_verdicts(gallery, measured):
     assert "verdicts" not in payload
     assert "sample" not in payload["rows"]
     assert panels.verdicts(Reconstructions({"k": bare}, {}, ())) == []
+
+
+def test_any_number_of_samples_has_noise_of_its_own():
+    class Noise:
+        def generate(self, embeddings, *, generator, n_steps):
+            return torch.randint(0, 256, (len(embeddings), 4, 4, 3), generator=generator).byte().numpy()
+
+    draw = _Draw(Noise(), 0, 1)
+    drawn = [draw(np.zeros((2, 1, 3), np.float32), sample) for sample in (0, 1, 255, 256, 1000, 1)]
+    assert len({one.tobytes() for one in drawn}) == 5 and drawn[5] is drawn[1]

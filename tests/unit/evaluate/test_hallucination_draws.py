@@ -184,3 +184,14 @@ def test_trials_that_a_decoder_was_fitted_on_do_not_calibrate_it(decoders, plant
         calibrated(
             decoders["none"], [], planted.embeddings, aside=planted.dataset.part("train"), settings=TOLD
         )
+
+
+def test_calibration_leaves_the_decoder_where_it_is(decoders, monkeypatch):
+    """On an accelerator a module that is moved to the processor would be lost to the decoder."""
+    decoder = decoders["none"]
+    own = [decoder.calibration(key) for key in decoder.calibrations]
+    assert own
+    moved = []
+    monkeypatch.setattr(type(own[0]), "cpu", lambda self: moved.append(self) or self)
+    calibration_draws(decoder, TOLD)
+    assert moved and not any(one is mine for one in moved for mine in own)

@@ -87,3 +87,20 @@ def test_the_shipped_target_takes_the_saved_map(generator, tmp_path, rng):
     expected = found.metric.apply(torch.from_numpy(values[:, 0])).numpy()
     np.testing.assert_allclose(mapped.embed_images(pictures)[:, 0], expected, atol=1e-4)
     assert mapped.space != plain.space
+
+
+def test_scores_of_brains_are_filed_under_their_subject_however_large_its_number(generator):
+    embeddings, dataset, learnt, asked = world(generator, torch.ones(DIM, dtype=torch.float64))
+    aligned = human_aligned.align(embeddings, dataset, learnt, asked, QUICK)
+    key, test = "sub-123_fmri", IDS[N_TRAIN:]
+    trials = SimpleNamespace(subject=123, modality="fmri")
+    part = SimpleNamespace(stimulus_ids=test, trials={key: trials})
+    whole = SimpleNamespace(part=lambda name: part, keys=(key,))
+    mean = embeddings.values.mean(0)
+    told = SimpleNamespace(
+        values=lambda name, key, ids: embeddings.of(ids), means={"mapped": mean, "as it is": mean}
+    )
+    found, _, _ = human_aligned.from_brains(
+        aligned, told, [told], {"mapped": embeddings, "as it is": embeddings}, whole
+    )
+    assert {s.subject for s in found} == {123}

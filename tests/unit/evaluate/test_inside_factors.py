@@ -57,7 +57,7 @@ def inside():
 def test_a_latent_that_is_its_factor_brings_scenes_that_have_it_and_another_one_does_not(inside):
     model, x, present, found = inside
     words = [f"factor {i}" for i in range(10)]
-    (said,), rows = factors._steer(model, x, present, found, words, TINY)
+    (said,), rows, _ = factors._steer(model, x, present, found, words, TINY)
     before, on, other = (np.mean([row[k] for row in rows]) for k in (1, 2, 3))
     assert len(rows) == 8 and on > 0.8
     assert before < 0.2 and other < 0.35
@@ -73,3 +73,17 @@ def test_scenes_near_to_a_query_are_counted_as_a_loop_would(inside):
         nearest = np.argsort(similarity)[::-1][:10]
         expected.append(present[nearest.tolist(), 3].float().mean())
     assert factors._with(x[:7], x, present[:, 3]) == pytest.approx(float(np.mean(expected)), abs=1e-6)
+
+
+def test_other_latents_are_drawn_for_all_factors_at_once_and_never_the_own_one(inside, monkeypatch):
+    model, x, present, found = inside
+    on = []
+    steer = factors.latents.steer
+    monkeypatch.setattr(
+        factors.latents, "steer", lambda m, v, edits, **told: on.append(*edits) or steer(m, v, edits, **told)
+    )
+    _, rows, others = factors._steer(model, x, present, found, [str(i) for i in range(10)], TINY)
+    assert others.shape == (TINY.n_null,) and others.std() > 0
+    assert others.mean() == pytest.approx(np.mean([row[3] for row in rows]))
+    for own, *rest in np.array(on).reshape(8, 1 + TINY.n_null).tolist():
+        assert own not in rest

@@ -93,3 +93,9 @@ def test_a_concept_that_no_caption_says_is_refused(world):
         localised.locate(decoder, nulls, known, W.DIRECTIONS[:2], told)
     with pytest.raises(checks.ConfigError, match="method"):
         localised.Settings(method="guess")
+
+
+def test_captions_say_words_whatever_their_case_and_signs():
+    texts = ["A dog, on a beach.", "Two hotdogs", "the end of a White Background!", "white; no background"]
+    said = localised._said(texts, ("dog", "white background"))
+    assert said.tolist() == [[True, False, False, False], [False, False, True, False]]

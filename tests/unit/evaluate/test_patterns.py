@@ -118,3 +118,15 @@ def test_epochs_keep_their_channels_and_times():
     assert found.correlation.shape == (2, 3, 40)
     assert found.correlation[1, 1, 20:30].mean() > 0.3
     assert abs(found.correlation[1, 1, :10]).mean() < 0.15 and (found.p[:, :, :8] > 0.05).all()
+
+
+def test_a_unit_as_small_as_teslas_changes_no_correlation():
+    x, kind = two_classes(np.random.default_rng(4))
+    x[:, 7] = 2.5  # says nothing
+    (plain,), (tiny,) = (
+        patterns(*fitted(scale * x, kind), label_column="kind", n_null=99).values() for scale in (1.0, 2e-14)
+    )
+    assert np.abs(plain.correlation[:, SAME]).min() > 0.4
+    np.testing.assert_allclose(tiny.correlation, plain.correlation, atol=0.02)
+    np.testing.assert_allclose(tiny.shown, plain.shown, atol=1e-5)
+    np.testing.assert_array_equal(tiny.shown[:, 7], 0.0)

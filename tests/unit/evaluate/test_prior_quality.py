@@ -117,3 +117,29 @@ def test_a_linear_prior_works_for_unseen_clusters_and_one_that_repeats_its_train
     assert good.difference.value == pytest.approx(0, abs=1e-9) and good.unseen.mean() > 0.85
     bad = prior_clusters.held_out_clusters(memory, brain, image, n_clusters=6)
     assert bad.difference.interval.high < 0 and bad.unseen.mean() < 0.75 < bad.seen.mean()
+
+
+def some(one, rows):
+    rows = np.asarray(rows)
+    return Drawn(tuple(one.ids[i] for i in rows), one.samples[:, rows], one.truth[rows], one.known)
+
+
+def test_few_trials_have_intervals_too_and_shares_stay_in_their_range(rng):
+    one, null = some(drawn(rng), range(30)), some(drawn(rng, shuffled=True), range(30))
+    rows = {s.name: s for s in prior_quality.quality(one, [null], "sub-01_fmri")}
+    ratio = rows["prior_rank_ratio"]
+    assert ratio.interval[0] < ratio.value < ratio.interval[1]
+    lost = {s.name: s for s in prior_quality.quality(null, [null], "sub-01_fmri")}["prior_top1"]
+    assert lost.value < 0.2 and 0 <= lost.interval[0] < lost.value + 1e-9 < lost.interval[1]
+    assert lost.interval[1] > lost.value + 0.05
+
+
+def test_rows_that_repeat_a_stimulus_narrow_no_interval(rng):
+    one, null = drawn(rng), drawn(rng, shuffled=True)
+    once, often = (
+        {s.name: s for s in prior_quality.quality(some(one, rows), [some(null, rows)], "sub-01_fmri")}
+        for rows in (np.arange(60), np.repeat(np.arange(60), 4))
+    )
+    for name in ("prior_miscalibration", "prior_rank_ratio", "prior_top1"):
+        width = np.diff(once[name].interval)
+        assert np.diff(often[name].interval) == pytest.approx(width, rel=0.3), name

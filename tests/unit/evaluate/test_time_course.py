@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from braindec.data import NeuralDataset, splits
 from braindec.data.preprocessing import Standardise
-from braindec.evaluate import auc_of_averages, time_course
+from braindec.evaluate import auc_of_averages, temporal_generalisation, time_course
 from braindec.evaluate.measures import auc_over_folds
-from braindec.evaluate.time_course import areas_by_draw
+from braindec.evaluate.time_course import areas_by_draw, windows_of
 from braindec.types import ArraySpace, StimulusSet, Table, Trials
 
 SFREQ, TMIN = 100.0, -0.1
@@ -94,3 +94,20 @@ def test_more_classes_and_trials_that_are_never_held_out_are_refused():
     many = replace(dataset.stimuli, table=Table({"category": np.array(dataset.stimuli.ids)}))
     with pytest.raises(ValueError, match="two classes"):
         found(replace(dataset, stimuli=many))
+
+
+def test_windows_of_epochs_that_begin_after_onset_or_end_before_it_lie_inside_them():
+    dataset = epochs(0.0)
+    (trials,) = dataset.trials.values()
+    for tmin, first in ((0.105, 0.125), (-0.6, -0.6)):  # samples 0.1 s and more from onset
+        found = windows_of(replace(trials, tmin=tmin), 0.05, 0.05)
+        assert found.min() >= tmin - 1e-9 and found.max() <= tmin + 49 / SFREQ + 1e-9
+        assert len(found) >= 8 and found[0, 0] < first + 0.05
+
+
+def test_folds_that_hold_out_a_trial_twice_are_refused():
+    dataset = epochs(0.0)
+    folds = splits.leave_one_out(dataset, "run")
+    for course in (time_course, temporal_generalisation):
+        with pytest.raises(ValueError, match="40 trials are held out by fold"):
+            course(dataset, [folds[0], *folds], label_column="category", n_null=19, step_s=0.2)
