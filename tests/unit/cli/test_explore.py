@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -35,12 +36,23 @@ def test_a_folder_without_a_run_is_refused_in_a_line(tmp_path, capsys):
     assert "does not exist. Make it with: braindec run" in capsys.readouterr().err
 
 
+@contextmanager
+def ended(process):
+    """Kills a process that a failed test leaves running, which would be waited for."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 @pytest.mark.slow
 def test_it_is_served_to_whoever_has_the_address_until_it_is_stopped(run):
     command = [sys.executable, "-m", "braindec", "explore", str(run), "--no-browser"]
+    # What a shell starts in the background ignores Ctrl-C, and so would whatever tests start there.
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-    ) as served:
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as served, ended(served):  # fmt: skip
         address = served.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:")
         with urllib.request.urlopen(address) as answer:
