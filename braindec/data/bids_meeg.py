@@ -196,16 +196,7 @@ def _read_run(
     _not_flat(file.path, signal, names)
     sfreq = float(raw.info["sfreq"])
     events = bids_events.read(bids.of_recording(root, file, "events", ".tsv"), file.path, settings)
-    start, stop = (
-        round(settings.meeg.tmin * sfreq),
-        round(settings.meeg.tmax * sfreq) + settings.meeg.decimate,
-    )
-    if settings.meeg.whole_runs:  # what is left at the end is less than a stretch
-        start, stop = 0, round(continuous.TILE_S * sfreq)
-    sample = np.round(events.onset_s * sfreq)
-    fits = (sample + start >= 0) & (sample + stop < signal.shape[1])
-    seconds = signal.shape[1] / sfreq
-    span = f"windows of {settings.meeg.tmin:g} to {settings.meeg.tmax:g} s in the recording's {seconds:g} s"
+    fits, span = _fitting(events.onset_s, signal.shape[1], sfreq, settings.meeg)
     events = bids_events.within(events, fits, span, settings.bad_events)
     table = Table(
         {"onset_s": events.onset_s, "duration_s": events.duration_s, "stimulus_id": events.stimulus_id}
@@ -217,6 +208,21 @@ def _read_run(
     return Recording(
         signal, sfreq, UNITS[modality], table, space, subject, file.session, file.run, modality
     ), events.dropped
+
+
+def _fitting(
+    onset_s: np.ndarray, n_times: int, sfreq: float, settings: MeegSettings
+) -> tuple[np.ndarray, str]:
+    """Which events lie where `cut_epochs` and `tiled` will cut the decimated recording, bool, and that in words."""
+    rate, n_kept = sfreq / settings.decimate, -(-n_times // settings.decimate)
+    if settings.whole_runs:
+        length = round(continuous.TILE_S * rate)
+        stretch, n = np.floor(onset_s * rate / length + 1e-9), n_kept // length
+        return (stretch >= 0) & (stretch < n), f"the recording's {n} whole stretches of {length / rate:g} s"
+    start, stop = (round(s * rate) for s in (settings.tmin, settings.tmax))
+    sample = np.round(onset_s * rate)
+    span = f"windows of {settings.tmin:g} to {settings.tmax:g} s in the recording's {n_times / sfreq:g} s"
+    return (sample + start >= 0) & (sample + stop < n_kept), span
 
 
 def open_raw(path: Path, *, truncated: bool = False) -> Any:

@@ -102,7 +102,17 @@ def _load(path: Path) -> Any:
 
 
 def runs_of(trials: Trials) -> dict[str, np.ndarray]:
-    """Positions of each run's trials in the order of their onsets: what a continuous run is made of."""
-    run, onset = trials.table["run"], trials.table["onset_s"]
-    found = {name: np.flatnonzero(run == name) for name in np.unique(run).tolist()}
-    return {name: rows[np.argsort(onset[rows], kind="stable")] for name, rows in found.items()}
+    """Positions of each run's trials in the order of their onsets: what a continuous run is made of.
+
+    A run has its own name where no other session has one of that name, and else ``"<session>/<run>"``.
+    """
+    session, run = (trials.table[column].astype(str) for column in ("session", "run"))
+    onset = trials.table["onset_s"]
+    found: dict[str, np.ndarray] = {}
+    for name in np.unique(run).tolist():
+        sessions = np.unique(session[run == name]).tolist()
+        for one in sessions:
+            rows = np.flatnonzero((run == name) & (session == one))
+            rows = rows[np.argsort(onset[rows], kind="stable")]
+            found[name if len(sessions) == 1 else f"{one}/{name}"] = rows
+    return found

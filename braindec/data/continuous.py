@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from braindec import checks
+from braindec.data.sensors import same_channels
 from braindec.data.tables import complete_table
 from braindec.types import UNKNOWN, Recording, SensorSpace, Table, Trials
 
@@ -42,7 +43,7 @@ def tiled(recordings: Sequence[Recording], seconds: float = TILE_S) -> Trials:
     checks.at_least("samples of a stretch", n_times, 1)
     parts, tables = [], []
     for recording in recordings:
-        if recording.sfreq != first.sfreq or recording.space.n_features != first.space.n_features:
+        if recording.sfreq != first.sfreq or not same_channels(recording.space, first.space):
             raise ValueError(
                 f"run {recording.run!r} has other channels or another sfreq than run {first.run!r}."
             )

@@ -230,7 +230,7 @@ class NeuralDataset:
             confounds=confounds, sessions=sessions,
         )  # fmt: skip
         made = cls.from_trials([trials], own.stimulus_set(trials, None, None))
-        return replace(made, about={"betas": {"overlap": "modelled"}})
+        return replace(made, about={"betas": {"overlap": "modelled" if method == "lsa" else "kept"}})
 
     @classmethod
     def from_fif(
@@ -346,7 +346,7 @@ class NeuralDataset:
             return self.with_split(splits.hold_out(self, unit, test, draw))
         known = self.unit_values(unit)
         held = tuple(checks.one_of(unit, str(value), known) for value in test)
-        rest = tuple(value for value in known if value not in set(held))
+        rest = tuple(np.array(known)[~np.isin(known, held)].tolist())
         return self.with_split(Split("held out", unit, {"train": rest, "test": held}))
 
     def part(self, name: str) -> NeuralDataset:

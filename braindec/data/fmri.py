@@ -212,7 +212,8 @@ def _trials(
     units: str | None = None,
 ) -> Trials:
     first = recordings[0]
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    names = [name for name in rows[0] if all(name in row for row in rows)]  # others are of some runs alone
+    columns = {name: np.array([row[name] for row in rows]) for name in names}
     columns["repeat"] = repeats(columns["stimulus_id"])
     columns["acquisition_order"] = np.arange(len(rows))
     columns["exchangeability_block"] = np.array([f"{row['session']}/{row['run']}" for row in rows])

@@ -110,11 +110,7 @@ class Index:
         values = exact(self.gallery.values(rows.numpy()))
         mine = torch.zeros(values.shape, dtype=torch.bool)
         mine.scatter_(1, place, listed >= 0)
-        first = int(
-            (listed >= 0)[:, 0].all()
-        )  # row 0 stands for what was not found, and is in a list only by itself
-        if not first:
-            mine[:, rows == 0] = (listed == 0).any(1, keepdim=True)
+        mine[:, rows == 0] = (listed == 0).any(1, keepdim=True)  # it also stands for what was not found
         if int(mine.sum(1).min()) < k:
             raise ValueError(f"a shortlist holds fewer than k = {k} rows; raise n_probed or n_listed.")
         best = values.masked_fill(~mine, -torch.inf).sort(dim=1, descending=True, stable=True)

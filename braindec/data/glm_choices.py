@@ -207,15 +207,17 @@ def _across_runs(runs: Sequence[Run]) -> tuple[sparse.csr_matrix, np.ndarray]:
     run = np.repeat(np.arange(len(runs)), [len(r.stimulus_id) for r in runs])
     _, code = np.unique(stimulus, return_inverse=True)
     same = sparse.csr_matrix((np.ones(len(code)), (np.arange(len(code)), code)))
-    other = (same @ same.T).toarray() * (run[:, None] != run[None])
-    counts = other.sum(1)
+    pairs = (same @ same.T).tocoo()
+    apart = run[pairs.row] != run[pairs.col]
+    of, other = pairs.row[apart], pairs.col[apart]
+    counts = np.bincount(of, minlength=len(code))
     rows = np.flatnonzero(counts)
     if not len(rows):
         raise checks.ConfigError(
             "noise components and ridge are chosen by how well training runs predict each other, but no stimulus is "
             "shown in two training runs: use max_components=0 and ridge=false."
         )
-    return sparse.csr_matrix(other[rows] / counts[rows, None]), rows
+    return sparse.csr_matrix((1 / counts[of], (of, other)), shape=(len(code), len(code)))[rows], rows
 
 
 def _cross_validated(

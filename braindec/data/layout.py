@@ -353,19 +353,16 @@ def chosen(
     entries: Sequence[Mapping[str, Any]], subjects: Iterable[int] | None, modalities: Iterable[str] | None
 ) -> list[Mapping[str, Any]]:
     """Entries of a manifest's recordings with these subjects and modalities; one that is not there is refused."""
-    kept = []
+    subjects = None if subjects is None else tuple(subjects)
+    if modalities is not None:
+        modalities = (modalities,) if isinstance(modalities, str) else tuple(modalities)
     named = [(e, int(e["key"].split("_")[0].removeprefix("sub-")), e["key"].split("_")[1]) for e in entries]
     for what, wanted, place in (("subjects", subjects, 1), ("modalities", modalities, 2)):
         if wanted is not None:
-            for value in wanted if not isinstance(wanted, str) else (wanted,):
+            for value in wanted:
                 checks.one_of(what, value, sorted({row[place] for row in named}))
-    subject_set = None if subjects is None else set(subjects)
-    modality_set = (
-        None if modalities is None else {modalities} if isinstance(modalities, str) else set(modalities)
-    )
-    for entry, subject, modality in named:
-        if (subject_set is None or subject in subject_set) and (
-            modality_set is None or modality in modality_set
-        ):
-            kept.append(entry)
-    return kept
+    return [
+        entry
+        for entry, subject, modality in named
+        if (subjects is None or subject in subjects) and (modalities is None or modality in modalities)
+    ]

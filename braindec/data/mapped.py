@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from braindec import __version__, checks, store
+from braindec.data import spaces
 from braindec.data.loader import MappedRows
 from braindec.data.place import Place
 from braindec.data.preprocessing import FittedPreprocessing, Preprocessing, fit_together
@@ -136,10 +137,13 @@ def _groups(chains: Mapping[str, Preprocessing], trials: Mapping[str, Trials]) -
 
 
 def _about(preprocessing: Preprocessing, trials: Trials) -> str:
-    """Hash of all that decides what is made of one recording alone."""
+    """Hash of all that decides what is made of one recording alone: steps look at regions and at any column too."""
+    space, places = spaces.to_arrays(trials.space)
     return store.content_hash(
         content=content_of(trials), rows=rows_hash(trials), steps=preprocessing.to_json(), made_by=__version__,
-        signal=[trials.units, trials.sfreq, trials.tmin, list(trials.responses.shape)],
+        signal=[trials.units, trials.sfreq, trials.tmin, list(trials.responses.shape)], space=space,
+        **{f"space/{name}": values for name, values in places.items()},
+        **{f"table/{name}": column for name, column in trials.table.items()},
     )  # fmt: skip
 
 

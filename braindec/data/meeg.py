@@ -11,7 +11,7 @@ import numpy as np
 from braindec import checks
 from braindec.data import safe_npy, whole
 from braindec.data.damage import COPY_AGAIN, finite, reading
-from braindec.data.sensors import positions_of, sensor_space
+from braindec.data.sensors import positions_of, same_channels, sensor_space
 from braindec.data.tables import complete_table
 from braindec.data.things_eeg2 import read_things_eeg2
 from braindec.data.things_eeg2_raw import read_things_eeg2_raw
@@ -180,23 +180,26 @@ def cut_epochs(recordings: Sequence[Recording], tmin: float, tmax: float) -> Tri
     Returns
     -------
     Trials
-        With the events' columns; `run_position` is the event's index in its run, `since_previous_s` and `to_next_s` the
-        time to its neighbours (0 where there is none). Without a column stimulus_id the stimulus is ``unknown``.
+        With the columns that the events of all runs have; `run_position` is the event's index in its run,
+        `since_previous_s` and `to_next_s` the time to its neighbours (0 where there is none). Without a column
+        stimulus_id the stimulus is ``unknown``.
 
     Raises
     ------
     ValueError
-        If a window reaches beyond its recording.
+        If runs have other channels or rates, one has no events, or a window reaches beyond its recording.
     """
     first = recordings[0]
     start, stop = round(tmin * first.sfreq), round(tmax * first.sfreq) + 1
     responses, rows = [], []
     for recording in recordings:
-        if recording.sfreq != first.sfreq or recording.space.n_features != first.space.n_features:
+        if recording.sfreq != first.sfreq or not same_channels(recording.space, first.space):
             raise ValueError(
                 f"run {recording.run!r} has other channels or another sfreq than run {first.run!r}."
             )
         onsets = recording.events["onset_s"]
+        if not len(onsets):
+            raise ValueError(f"run {recording.run!r} has no events.")
         samples = np.round(onsets * recording.sfreq).astype(int)
         outside = (samples + start < 0) | (samples + stop > recording.signal.shape[1])
         if outside.any():
@@ -204,7 +207,8 @@ def cut_epochs(recordings: Sequence[Recording], tmin: float, tmax: float) -> Tri
             raise ValueError(f"the window of the event at {at:.3f} s reaches beyond run {recording.run!r}.")
         responses.append(np.stack([recording.signal[:, s + start : s + stop] for s in samples]))
         rows.append(_event_columns(recording))
-    columns = {name: np.concatenate([r[name] for r in rows]) for name in rows[0]}
+    shared = [name for name in rows[0] if all(name in r for r in rows)]
+    columns = {name: np.concatenate([r[name] for r in rows]) for name in shared}
     table = complete_table(columns, first.session)
     data = np.concatenate(responses).astype(np.float32)
     return Trials(

@@ -11,8 +11,9 @@ import numpy as np
 
 from braindec import checks
 from braindec.data import fmri, meeg, nifti
+from braindec.data.sensors import same_channels
 from braindec.data.tables import complete_table
-from braindec.types import ArraySpace, Space, StimulusSet, Table, Trials, VoxelSpace
+from braindec.types import ArraySpace, SensorSpace, Space, StimulusSet, Table, Trials, VoxelSpace
 
 KNOWN = (
     "run",
@@ -244,10 +245,11 @@ def fif_trials(
     ]
     first = found[0]
     for path, trials in zip(paths, found, strict=True):
-        if (trials.responses.shape[1:], trials.sfreq) != (first.responses.shape[1:], first.sfreq):
-            what = f"has epochs {trials.responses.shape[1:]} at {trials.sfreq} Hz, the first file "
+        if _clock(trials) != _clock(first) or not same_channels(trials.space, first.space):
             raise checks.DataFileError(
-                path, f"{what}{first.responses.shape[1:]} at {first.sfreq} Hz", "Join equal epochs only."
+                path,
+                f"has {_said(trials)}, the first file {_said(first)}",
+                "Join epochs of the same channels and times only: drop or interpolate bad channels in all files alike.",
             )
     shared = [c for c in first.table if all(c in t.table for t in found) and c != "repeat"]
     columns = {c: np.concatenate([t.table[c] for t in found]) for c in shared}
@@ -259,3 +261,17 @@ def fif_trials(
     table = complete_table(columns, "1")
     values = np.concatenate([np.asarray(t.responses) for t in found])
     return Trials(values, table, first.space, first.units, subject, modality, first.sfreq, first.tmin)
+
+
+def _clock(trials: Trials) -> tuple[Any, ...]:
+    """Samples, Hz, and samples from the event to the first one."""
+    sfreq, tmin = trials.sfreq or 0.0, trials.tmin or 0.0
+    return (trials.responses.shape[2:], sfreq, round(tmin * sfreq))
+
+
+def _said(trials: Trials) -> str:
+    """Channels and times in words."""
+    names = checks.of_type("space", trials.space, SensorSpace).names
+    few = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    n_times, tmin = trials.responses.shape[2], trials.tmin or 0.0
+    return f"{len(names)} channels ({few}) and {n_times} samples from {tmin:g} s on at {trials.sfreq:g} Hz"

@@ -7,12 +7,13 @@ import torch
 
 from braindec.data import repeats
 from braindec.data.preprocessing import Preprocessing, Standardise
+from braindec.data.unit_steps import ROUNDING
 from braindec.stats import ceilings
 from braindec.types import UNKNOWN, Table, Trials
 
 
 def ncsnr(trials: Trials, *, per_session: bool = True) -> np.ndarray:
-    """Signal SD over noise SD of a single trial, a value a feature, float32 (*signal.shape,).
+    """Signal SD over noise SD of a single trial, a value a feature, float32 (*signal.shape,); 0 of a constant feature.
 
     Parameters
     ----------
@@ -31,8 +32,10 @@ def ncsnr(trials: Trials, *, per_session: bool = True) -> np.ndarray:
     total = (
         1.0 if per_session and len(trials.responses.shape) == 2 else None
     )  # epochs are standardised over their times too
-    values = ceilings.estimate_ncsnr(torch.from_numpy(flat), known, total_variance=total)
-    return values.numpy().astype(np.float32).reshape(trials.responses.shape[1:])
+    values = ceilings.estimate_ncsnr(torch.from_numpy(flat), known, total_variance=total).numpy()
+    if total is not None:  # a constant feature has not the variance that is taken for granted
+        values[np.ptp(flat, axis=0) < ROUNDING] = 0.0
+    return values.astype(np.float32).reshape(trials.responses.shape[1:])
 
 
 def split_half(

@@ -26,12 +26,14 @@ def repeated_rows(stimulus_ids: np.ndarray) -> np.ndarray:
         If no known stimulus repeats.
     """
     ids = stimulus_ids.astype(str)
-    shown, counts = np.unique(ids[ids != UNKNOWN], return_counts=True)
+    known = np.flatnonzero(ids != UNKNOWN)
+    # Stimulus after stimulus, each in the order of its rows.
+    order = known[np.argsort(ids[known], kind="stable")]
+    _, first, counts = np.unique(ids[order], return_index=True, return_counts=True)
     most = int(counts.max()) if len(counts) else 0
     checks.at_least("most frequent number of repeats", most, 2)
     n_repeats = int(np.bincount(counts[counts > 1]).argmax())
-    kept = shown[counts >= n_repeats]
-    return np.stack([np.flatnonzero(ids == i)[:n_repeats] for i in kept], axis=1)
+    return order[first[counts >= n_repeats] + np.arange(n_repeats)[:, None]]
 
 
 def snr(x: np.ndarray, stimulus_ids: np.ndarray) -> np.ndarray:

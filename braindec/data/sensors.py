@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from braindec.types import SensorSpace
+from braindec.types import SensorSpace, Space
 
 RENAMED = {"standard_1005": "colin27_1005", "standard_1020": "colin27_1020"}  # new names since mne 1.13
 DEVICE_FRAME = 1  # FIFFV_COORD_DEVICE
@@ -52,3 +52,10 @@ def positions_of(info: Any) -> np.ndarray:
         to_head = np.asarray(info["dev_head_t"]["trans"])
         positions[in_device] = positions[in_device] @ to_head[:3, :3].T + to_head[:3, 3]
     return positions
+
+
+def same_channels(first: Space, second: Space) -> bool:
+    """Whether two recordings have the same channels in the same order; channels without names: as many."""
+    if isinstance(first, SensorSpace) and isinstance(second, SensorSpace):
+        return first.names == second.names
+    return first.n_features == second.n_features

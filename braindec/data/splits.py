@@ -185,15 +185,16 @@ def k_fold(
     values = dataset.unit_values(unit)
     checks.in_range("n_folds", n_folds, 2, len(values))
     strata = dataset.unit_labels(unit, stratify) if stratify else dict.fromkeys(values, "")
-    dealt: list[str] = []
-    for stratum in sorted(set(strata.values())):
-        dealt += generator.permutation([v for v in values if strata[v] == stratum]).tolist()
-    folds = [sorted(dealt[i::n_folds]) for i in range(n_folds)]
+    groups: dict[str, list[str]] = {}
+    for value in values:
+        groups.setdefault(strata[value], []).append(value)
+    dealt = [v for stratum in sorted(groups) for v in generator.permutation(groups[stratum]).tolist()]
+    folds = [frozenset(dealt[i::n_folds]) for i in range(n_folds)]
     return [
         Split(
             f"{n_folds}_fold/{i}",
             unit,
-            {"train": tuple(v for v in values if v not in set(fold)), "test": tuple(fold)},
+            {"train": tuple(v for v in values if v not in fold), "test": tuple(sorted(fold))},
         )
         for i, fold in enumerate(folds)
     ]

@@ -14,7 +14,7 @@ from braindec.data.step import FixedStep, State, Step
 from braindec.data.unit_steps import BLOCK_BYTES, blocks, check_unit, medians, over_time, units
 from braindec.maths import covariance
 from braindec.maths.groups import group_means
-from braindec.types import SubjectSignal, Table
+from braindec.types import UNKNOWN, SubjectSignal, Table
 
 MAX_WHITENED = 4096  # features; a covariance of more costs over 128 MiB and minutes
 
@@ -69,6 +69,9 @@ class Detrend(FixedStep):
 class ClipMad(Step):
     """Limits values to the training median +- `limit` median absolute deviations; every trial is kept.
 
+    A feature that has one value in over half of the training rows has no such deviation: its limits are the smallest
+    and the largest of its training values.
+
     Parameters
     ----------
     limit : float
@@ -88,7 +91,10 @@ class ClipMad(Step):
     def fit(self, x: np.ndarray, table: Table, signal: SubjectSignal) -> State:
         centre = medians(x)
         spread = medians(x, centre)
-        return {"low": centre - self.limit * spread, "high": centre + self.limit * spread}
+        low, high = centre - self.limit * spread, centre + self.limit * spread
+        axes = (0, *range(2, x.ndim))
+        none = spread == 0
+        return {"low": np.where(none, x.min(axes), low), "high": np.where(none, x.max(axes), high)}
 
     def apply(self, x: np.ndarray, table: Table, signal: SubjectSignal, state: State) -> np.ndarray:
         return np.clip(x, over_time(state["low"], x), over_time(state["high"], x)).astype(np.float32)
@@ -102,7 +108,7 @@ class Whiten(Step):
     ----------
     noise : str
         What is taken as noise in the training rows: ``"residual"``, all that remains after their mean (for epochs their
-        mean time course), or ``"repeats"``, what remains after the mean of each stimulus' own repeats.
+        mean time course), or ``"repeats"``, what remains after the mean of each known stimulus' own repeats.
     shrinkage : float or None
         In [0, 1]; None estimates it (Ledoit-Wolf).
     scope : str
@@ -156,8 +162,8 @@ def _residual(x: np.ndarray) -> Iterator[np.ndarray]:
 def _within_repeats(stimulus_ids: np.ndarray, x: np.ndarray) -> Iterator[np.ndarray]:
     """Rows minus the mean of their stimulus, scaled so that their variance is that of single trials; some stimuli at a
     time."""
-    _, group, counts = np.unique(stimulus_ids, return_inverse=True, return_counts=True)
-    several = np.flatnonzero(counts > 1)
+    names, group, counts = np.unique(stimulus_ids.astype(str), return_inverse=True, return_counts=True)
+    several = np.flatnonzero((counts > 1) & (names != UNKNOWN))
     if not len(several):
         raise ValueError("no stimulus is repeated in the training rows; whiten with noise='residual'.")
     n_rows = np.cumsum(counts[several])

@@ -355,3 +355,23 @@ def test_a_recording_that_is_a_folder_is_all_of_its_files(tmp_path):
     found = {str(p.relative_to(tmp_path)) for p in bids_meeg.parts(file)}
     inside = {f"{folder.name}/{n}" for n in ("x.meg4", "x.res4", "hz.ds/hz.meg4")}
     assert found == {"sub-01_task-x_meg.json"} | inside
+
+
+@pytest.mark.parametrize(
+    ("settings", "last", "beyond"),
+    [
+        (MeegSettings(), 9.19, 9.2),  # 999 samples after the first: the window ends with the last one
+        (MeegSettings(decimate=4, low_pass_hz=8.0), 9.17, 9.18),  # of 250 kept samples
+        (MeegSettings(whole_runs=True), 9.99, 10.0),
+    ],
+)
+def test_an_event_whose_window_ends_with_the_recording_is_kept(tmp_path, rng, settings, last, beyond):
+    folder = tmp_path / "sub-01" / "eeg"
+    signal = 1e-6 * rng.standard_normal((2, 1000))
+    bids_synthetic.write_brainvision(folder / "sub-01_task-a_eeg", signal, ("Cz", "Pz"), SFREQ)
+    chosen = BidsSettings(meeg=settings, bad_events="drop")
+    (file,) = bids_meeg.recordings(tmp_path, "01", "eeg", chosen)
+    for onset, dropped in ((last, 0), (beyond, 1)):
+        rows = f"onset\tduration\ttrial_type\n2.0\t0\tx\n{onset}\t0\ty\n"
+        (folder / "sub-01_task-a_events.tsv").write_text(rows)
+        assert bids_meeg.read_trials(tmp_path, [file], "eeg", 1, [], chosen)[1] == [dropped]

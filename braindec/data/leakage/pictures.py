@@ -208,7 +208,8 @@ def worst_difference(a: torch.Tensor, b: torch.Tensor) -> float:
 def _sides(case: Case) -> tuple[list[str], list[str]]:
     """Training ids, and test ids that training does not hold."""
     train = list(case.train.stimulus_ids)
-    return train, [i for i in case.test.stimulus_ids if i not in set(train)]
+    known = set(train)
+    return train, [i for i in case.test.stimulus_ids if i not in known]
 
 
 def _why_not(case: Case) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from braindec import checks
+from braindec.maths.nearest import hits_at, ranks_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +34,12 @@ class Ceiling:
     details: Mapping[str, float] = field(default_factory=dict)
 
     def image_retrieval(self, k: int = 1) -> np.ndarray:
-        """Whether each response has its picture among the k best, float 0 or 1, shape (n_queries,)."""
-        own = np.take_along_axis(self.scores, self.target[:, None], 1)
-        return ((self.scores > own).sum(1) < k).astype(float)
+        """Whether each response has its picture among the k best, shape (n_queries,): 0, 1, or with ties the chance."""
+        return _hits(self.scores, self.target, k)
 
     def brain_retrieval(self, k: int = 1) -> np.ndarray:
-        """Whether each picture has its response among the k best, float 0 or 1, shape (n_queries,)."""
-        columns = self.scores[:, self.target]
-        return ((columns > np.diag(columns)).sum(0) < k).astype(float)
+        """Whether each picture has its response among the k best, as `image_retrieval`."""
+        return _hits(self.scores[:, self.target].T, np.arange(len(self.target)), k)
 
     def two_way(self) -> np.ndarray:
         """Share of other candidates that score below the true one (ties count half), shape (n_queries,)."""
@@ -90,3 +90,9 @@ class Truth:
 
     def __post_init__(self) -> None:
         checks.same_length("scene", responses=self.responses, embeddings=self.embeddings)
+
+
+def _hits(scores: np.ndarray, target: np.ndarray, k: int) -> np.ndarray:
+    """As retrieval metrics count: scenes that differ in what a brain does not see have equal scores."""
+    held = torch.from_numpy(np.ascontiguousarray(scores))
+    return hits_at(k, *ranks_in(held, torch.from_numpy(target.astype(np.int64)))).numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -121,3 +122,25 @@ def test_choices_that_need_repeats_say_so_where_there_are_none(rng):
         glm_choices.choose([runs[0], other], GlmConfig(max_components=2))
     with pytest.raises(checks.ConfigError, match="ridge needs method 'lsa'"):
         GlmConfig(ridge=True)
+
+
+def showing(stimulus_id):
+    n = len(stimulus_id)
+    return Run(None, np.arange(float(n)), np.ones(n), stimulus_id, TIMES, NUISANCE)
+
+
+def test_repeats_in_other_runs_are_averaged_whatever_their_number(rng):
+    shown = [rng.choice([f"s{i}" for i in range(9)], 12) for _ in range(3)] + [np.array(["alone", "alone"])]
+    average, rows = glm_choices._across_runs([showing(ids) for ids in shown])
+    names, run = np.concatenate(shown), np.repeat(np.arange(4), [12, 12, 12, 2])
+    expected = []
+    for i in range(len(names)):
+        others = [j for j in range(len(names)) if names[j] == names[i] and run[j] != run[i]]
+        expected += [(i, others)] if others else []
+    assert rows.tolist() == [i for i, _ in expected]
+    for row, (_, others) in zip(average.toarray(), expected, strict=True):
+        assert row == pytest.approx(np.isin(np.arange(len(names)), others) / len(others))
+    many = [showing(np.arange(r, r + 500).astype(str)) for r in range(12)]
+    start = time.process_time()
+    glm_choices._across_runs(many)
+    assert time.process_time() - start < 0.3  # 0.004 s; all pairs of 6,000 trials took 1.3 s and 0.5 GB

@@ -73,11 +73,24 @@ def test_ceiling_counts_like_a_double_loop(rng):
     found = ceiling.Ceiling("x", scores, target)
     for i in range(6):
         others = [scores[i, j] for j in range(6) if j != i]
-        assert found.image_retrieval(2)[i] == (sum(o > scores[i, i] for o in others) < 2)
+        assert found.image_retrieval(2)[i] == pytest.approx(guessed(scores[i, i], others, 2))
         wins = sum((o < scores[i, i]) + 0.5 * (o == scores[i, i]) for o in others) / 5
         assert found.two_way()[i] == pytest.approx(wins)
-        above = sum(scores[j, i] > scores[i, i] for j in range(6) if j != i)
-        assert found.brain_retrieval()[i] == (above < 1)
+        column = [scores[j, i] for j in range(6) if j != i]
+        assert found.brain_retrieval()[i] == pytest.approx(guessed(scores[i, i], column, 1))
+
+
+def guessed(own, others, k):
+    """Share of the orders of equal scores in which the own one is among the k best."""
+    above, equal = sum(o > own for o in others), sum(o == own for o in others)
+    return np.mean([above + before < k for before in range(equal + 1)])
+
+
+def test_pictures_that_a_brain_sees_alike_are_guessed_among():
+    families = np.kron(np.eye(3), np.ones((2, 2)))  # of two scenes that differ in what is not seen
+    found = ceiling.Ceiling("x", families, np.arange(6))
+    assert found.top1 == found.brain_retrieval().mean() == 0.5 and found.image_retrieval(2).mean() == 1.0
+    assert ceiling.Ceiling("x", np.zeros((6, 6)), np.arange(6)).top1 == pytest.approx(1 / 6)
 
 
 def test_likelihood_score_is_the_log_ratio_of_posterior_and_prior_density(rng):

@@ -182,3 +182,12 @@ def test_percent_change_needs_a_positive_mean(rng):
     recording.signal[3] = 0.0
     with pytest.raises(ValueError, match="1 of 30 voxels"):
         fmri.glm_betas([recording])
+
+
+def test_columns_that_the_events_of_one_run_alone_have_are_left_out(bold, space, events):
+    asked = events.replace(answer=np.array(["a", "b", "c"]))
+    runs = [fmri.read_run(bold, space, e, subject=1, run=str(i)) for i, e in enumerate((asked, events))]
+    assert fmri.block_means(runs[:1]).table["answer"].tolist() == ["b", "a", "c"]
+    for given in (runs, runs[::-1]):
+        table = fmri.block_means(given).table
+        assert "answer" not in table and table["trial_type"].tolist() == ["dog", "cat", "cat"] * 2

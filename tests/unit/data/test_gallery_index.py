@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -163,3 +164,20 @@ def test_without_faiss_the_line_that_installs_it_is_said(gallery, tmp_path, monk
     monkeypatch.setattr(gallery_index.util, "find_spec", lambda package: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'braindec\[faiss\]'"):
         gallery_index.build(gallery, tmp_path, SMALL)
+
+
+def test_row_0_is_not_lost_where_a_list_is_not_full(monkeypatch):
+    values = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], np.float32)[:, None]
+    held = SimpleNamespace(values=lambda rows: values[rows])
+    asked = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    index = gallery_index.Index(held, SMALL, None, ())
+    for listed, expected in (
+        ([[0, 1, -1], [2, 1, 0]], [[0, 1], [2, 1]]),
+        ([[1, 0, -1], [2, 1, -1]], [[0, 1], [2, 1]]),  # the second list has no row 0
+        ([[1, 2, -1], [2, 1, -1]], [[1, 2], [2, 1]]),
+        ([[1, 2, 0], [1, 2, 0]], [[0, 1], [2, 1]]),
+        ([[1, 2], [2, 1]], [[1, 2], [2, 1]]),
+    ):
+        monkeypatch.setattr(gallery_index.Index, "shortlist", lambda *_, rows=listed: np.array(rows))
+        found = index.top_k(asked, 2, lambda some: asked @ torch.from_numpy(some[:, 0]).T)
+        assert found[1].tolist() == expected

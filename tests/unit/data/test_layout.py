@@ -111,3 +111,11 @@ def test_a_manifest_cannot_point_outside_of_its_folder(prepared):
 def test_a_folder_that_is_not_prepared_says_how_to_prepare_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="braindec prepare"):
         layout.read_manifest(tmp_path)
+
+
+def test_subjects_and_modalities_may_come_from_an_iterator(prepared):
+    there = layout.read_manifest(prepared)["recordings"]
+    assert [e["key"] for e in layout.chosen(there, iter((1,)), None)] == ["sub-01_fmri"]
+    assert [e["key"] for e in layout.chosen(there, None, iter(("eeg",)))] == ["sub-02_eeg"]
+    with pytest.raises(checks.ConfigError, match="subjects"):
+        layout.chosen(there, iter((1, 7)), None)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from braindec import checks
-from braindec.data import maps, reliability
+from braindec.data import maps, reliability, repeats
 from braindec.types import UNKNOWN, ArraySpace, Table, Trials
 
 
@@ -72,3 +72,26 @@ def test_noise_and_unknown_stimuli_show_no_reliability(rng):
     unknown = replace(trials, table=trials.table.replace(stimulus_id=np.full(trials.n_trials, UNKNOWN)))
     with pytest.raises(ValueError, match="repeats"):
         reliability.ncsnr(unknown)
+
+
+def test_a_voxel_that_never_varies_has_no_signal_and_no_ceiling(rng):
+    trials = planted(rng, np.array([1.0, 1.0, 1.0]))
+    values = np.asarray(trials.responses).copy()
+    values[:, 0] = 0.0
+    values[:, 1] = np.where(trials.table["session"] == "1", 1.7, 900.1)
+    silent = replace(trials, responses=values)
+    assert (
+        reliability.ncsnr(silent)[:2].tolist() == reliability.noise_ceiling(silent)[:2].tolist() == [0.0, 0.0]
+    )
+    assert reliability.ncsnr(silent)[2] == reliability.ncsnr(trials)[2] > 0.8
+    tesla = reliability.ncsnr(replace(trials, responses=1e-14 * values), per_session=False)
+    expected = reliability.ncsnr(silent, per_session=False)
+    assert expected[2] > 0 and tesla[2] == pytest.approx(expected[2], rel=1e-4)
+
+
+def test_rows_of_repeats_are_those_that_a_loop_finds(rng):
+    ids = rng.choice([*(f"s{i}" for i in range(30)), UNKNOWN], 120)
+    known, counts = np.unique(ids[ids != UNKNOWN], return_counts=True)
+    n = np.bincount(counts[counts > 1]).argmax()
+    expected = [np.flatnonzero(ids == i)[:n].tolist() for i in known[counts >= n]]
+    assert repeats.repeated_rows(ids).T.tolist() == expected

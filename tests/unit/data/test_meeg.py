@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
+from dataclasses import replace
 
 import mne
 import numpy as np
@@ -58,6 +59,19 @@ def test_a_window_beyond_the_recording_is_refused_not_shortened(tmp_path):
     recording = read(write_csv(tmp_path / "a.csv", markers=((10, 1), (500, 2))))
     with pytest.raises(ValueError, match="reaches beyond run '1'"):
         meeg.cut_epochs([recording], -0.1, 0.2)
+
+
+def test_runs_of_other_channels_or_without_events_are_refused_and_shared_columns_kept(tmp_path):
+    first, second = read(write_csv(tmp_path / "a.csv")), read(write_csv(tmp_path / "b.csv"), "2")
+    turned = replace(second, space=meeg.sensor_space(("Fp1", "Oz")))
+    with pytest.raises(ValueError, match="run '2' has other channels"):
+        meeg.cut_epochs([first, turned], -0.1, 0.2)
+    with pytest.raises(ValueError, match="run '2' has no events"):
+        meeg.cut_epochs([first, read(write_csv(tmp_path / "c.csv", markers=()), "2")], -0.1, 0.2)
+    asked = replace(first, events=first.events.replace(answer=np.array(["a", "b", "a"])))
+    assert "answer" in meeg.cut_epochs([asked], -0.1, 0.2).table
+    for runs in ([asked, second], [second, asked]):
+        assert "answer" not in meeg.cut_epochs(runs, -0.1, 0.2).table
 
 
 def test_unknown_markers_and_missing_columns_are_refused(tmp_path):

@@ -127,6 +127,11 @@ def test_planted_betas_are_recovered_from_runs_and_events(tmp_path, rng):
     assert trials.table["stimulus_id"].tolist() == [f"picture-{i}" for i in range(4)] * 2
     assert trials.table["run"].tolist() == ["1"] * 4 + ["2"] * 4
     assert np.corrcoef(trials.responses.ravel(), planted.reshape(8, 8).ravel())[0, 1] > 0.95
+    assert dataset.about["betas"]["overlap"] == "kept"  # of lss: the others share one regressor
+    together = NeuralDataset.from_bold(
+        bold[:1], events[:1], tmp_path / "mask.nii.gz", stimulus_column="stim_file", method="lsa"
+    )
+    assert together.about["betas"]["overlap"] == "modelled"
     with pytest.raises(checks.DataFileError, match=r"'stimulus'.*stim_file"):
         NeuralDataset.from_bold(bold, events, tmp_path / "mask.nii.gz", stimulus_column="stimulus")
 
@@ -136,13 +141,13 @@ def fif(tmp_path, rng):
     import mne
     import pandas as pd
 
-    def write(name, n_times=20):
-        info = mne.create_info(["Oz", "Pz"], 100.0, "eeg")
+    def write(name, n_times=20, channels=("Oz", "Pz"), tmin=-0.1):
+        info = mne.create_info(list(channels), 100.0, "eeg")
         values = rng.standard_normal((4, 2, n_times)) * 1e-6
         events = np.stack([np.arange(4) * 100, np.zeros(4), [1, 2, 1, 2]], axis=1).astype(int)
         metadata = pd.DataFrame({"picture": ["a", "b", "a", "c"], "run": [1, 1, 2, 2]})
         made = mne.EpochsArray(
-            values, info, events, -0.1, {"x": 1, "y": 2}, metadata=metadata, verbose="error"
+            values, info, events, tmin, {"x": 1, "y": 2}, metadata=metadata, verbose="error"
         )
         made.save(tmp_path / name, verbose="error")
         return tmp_path / name, values
@@ -165,6 +170,18 @@ def test_epochs_become_trials_and_files_become_sessions(fif):
 def test_epochs_of_other_lengths_are_not_joined(fif):
     with pytest.raises(checks.DataFileError, match="the first file"):
         NeuralDataset.from_fif([fif("one-epo.fif")[0], fif("two-epo.fif", n_times=30)[0]])
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"channels": ("Pz", "Oz")}, r"Pz, Oz.*the first file.*Oz, Pz"),
+        ({"tmin": 0.0}, r"from 0 s.*from -0.1 s"),
+    ],
+)
+def test_epochs_of_as_many_but_other_channels_or_times_are_not_joined(fif, other, said):
+    with pytest.raises(checks.DataFileError, match=said):
+        NeuralDataset.from_fif([fif("one-epo.fif")[0], fif("two-epo.fif", **other)[0]])
 
 
 def test_what_is_held_out_is_a_share_or_named_and_never_on_both_sides(arrays):

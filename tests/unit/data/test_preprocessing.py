@@ -21,7 +21,7 @@ from braindec.data.preprocessing import (
     Vectorise,
     Whiten,
 )
-from braindec.types import Table
+from braindec.types import UNKNOWN, Table
 
 CHAINS = {
     "nothing": (),
@@ -160,6 +160,17 @@ def test_clipping_keeps_every_trial_and_moves_only_outliers(epochs):
     assert np.array_equal(x[inside], values[inside])
 
 
+def test_clipping_does_not_silence_a_feature_that_is_mostly_one_value(voxels):
+    values = voxels.responses.copy()
+    values[:25, 0] = 7.0  # its median absolute deviation is 0
+    values[:, 1] = 3.0
+    fitted, x = Preprocessing((ClipMad(2.0),)).fit_apply(replace(voxels, responses=values))
+    assert np.array_equal(x[:, :2], values[:, :2])
+    further = values.copy()
+    further[0, 0] = 1e6
+    assert fitted.apply(replace(voxels, responses=further))[0, 0] == values[:, 0].max()
+
+
 def test_whitened_noise_is_uncorrelated_with_unit_variance(epochs, rng):
     mixed = np.einsum("ij,njt->nit", rng.standard_normal((3, 3)), epochs.responses).astype(np.float32)
     evoked = 1e-4 * np.sin(np.arange(60) / 5)  # the same in every trial: signal, not noise
@@ -180,6 +191,19 @@ def test_noise_between_repeats_leaves_out_what_the_stimuli_differ_in(voxels, rng
     assert np.allclose(within.T @ within / 36, np.eye(24), atol=1e-3)
     with pytest.raises(ValueError, match="no stimulus is repeated"):
         Preprocessing((Whiten(noise="repeats"),)).fit(trials.take(np.array([0, 10, 20])))
+
+
+def test_trials_of_unknown_stimuli_are_no_repeats_of_each_other(voxels, rng):
+    ids = np.array([f"s{i % 10}" if i < 20 else UNKNOWN for i in range(40)])
+    signal = 30.0 * rng.standard_normal((40, 24))
+    signal[10:20] = signal[:10]  # the known ones were shown twice, of the others each another thing
+    values = (signal + rng.standard_normal((40, 24))).astype(np.float32)
+    trials = replace(voxels, responses=values, table=voxels.table.replace(stimulus_id=ids))
+    step = Whiten(noise="repeats", shrinkage=0.5)
+    matrix = Preprocessing((step,)).fit(trials).states[0]["matrix"]
+    assert np.array_equal(matrix, Preprocessing((step,)).fit(trials.take(np.arange(20))).states[0]["matrix"])
+    with pytest.raises(ValueError, match="no stimulus is repeated"):
+        Preprocessing((step,)).fit(trials.take(np.arange(20, 40)))
 
 
 def test_a_baseline_is_the_mean_of_its_own_window(epochs):

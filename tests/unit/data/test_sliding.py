@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from braindec.data import NeuralDataset, sliding
+from braindec.data.cifti import runs_of
 from braindec.types import ArraySpace, StimulusSet, Table, Trials
 
 N, V = 6, 5
@@ -62,3 +65,15 @@ def test_a_window_without_volumes_or_with_one_twice_is_refused(rng):
     for offsets in ((), (0, 0)):
         with pytest.raises(ValueError, match="offsets"):
             sliding.windowed(film(rng), offsets)
+
+
+def test_runs_of_one_name_in_two_sessions_are_two_runs(rng):
+    trials = film(rng).trials["sub-01_fmri"]
+    run = trials.table["run"]
+    table = trials.table.replace(run=np.full(len(run), "1"), session=np.where(run == "r0", "1", "2"))
+    named = replace(trials, table=table)
+    assert {name: len(rows) for name, rows in runs_of(named).items()} == {"1/1": N, "2/1": N}
+    assert list(runs_of(trials)) == ["r0", "r1"]
+    windows = sliding.windowed(NeuralDataset.from_trials([named], film(rng).stimuli), (-1, 0, 2))
+    same = sliding.windowed(NeuralDataset.from_trials([trials], film(rng).stimuli), (-1, 0, 2))
+    assert np.array_equal(*(w.trials["sub-01_fmri"].responses[:] for w in (windows, same)))
