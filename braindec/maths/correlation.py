@@ -25,10 +25,24 @@ def standardise(x: Tensor, dim: int = -1) -> Tensor:
     """
     centred = x - x.mean(dim, keepdim=True)
     norm = centred.norm(dim=dim, keepdim=True)
-    # A constant slice leaves rounding noise whose direction means nothing.
-    floor = torch.finfo(x.dtype).eps * x.shape[dim] ** 0.5 * x.abs().amax(dim, keepdim=True)
-    constant = norm <= floor
+    constant = is_constant(x, norm, dim)
     return torch.where(constant, torch.zeros_like(centred), centred / norm.masked_fill(constant, 1.0))
+
+
+def unit_rows(x: Tensor, dim: int = -1) -> Tensor:
+    """Values of length one along `dim`, however small they are (responses in tesla); zeros stay zeros."""
+    return torch.nn.functional.normalize(x, dim=dim, eps=torch.finfo(x.dtype).tiny)
+
+
+def is_constant(x: Tensor, norm: Tensor, dim: int = -1) -> Tensor:
+    """Whether slices along `dim` do not vary, bool, that axis of length one; `norm` is their norm about their mean.
+
+    What a mean's rounding leaves of them has a direction that means nothing, and may exceed the rounding of one value:
+    equal values are told by being equal.
+    """
+    low, high = x.amin(dim, keepdim=True), x.amax(dim, keepdim=True)
+    floor = torch.finfo(x.dtype).eps * x.shape[dim] ** 0.5 * torch.maximum(low.abs(), high.abs())
+    return (norm <= floor) | (low == high)
 
 
 def pearson(x: Tensor, y: Tensor, dim: int = -1) -> Tensor:

@@ -66,16 +66,17 @@ def _estimate(parts: Parts, *, centred: bool = False) -> Covariance:
     checks.at_least("number of rows of x", n, 2)
     mean = torch.zeros_like(total) if centred else total / n
     p = len(mean)
-    products, fourth = mean.new_zeros(p, p), mean.new_zeros(())
+    products, fourth = mean.new_zeros(p, p), mean.new_zeros((), dtype=torch.float64)
     for x in parts():
         z = x - mean
         products += z.T @ z
-        fourth += z.square().sum(1).square().sum()
+        fourth += z.square().sum(1).double().square().sum()
     sample = products / n
-    level = sample.diagonal().mean()
-    spread = (sample - level * torch.eye(p, dtype=mean.dtype, device=mean.device)).square().sum()
+    # Fourth powers in double precision: of teslas, or of large numbers, single precision has none.
+    squares, level = sample.double().square().sum(), sample.diagonal().double().mean()
+    spread = squares - p * level.square()
     # sum_ij Var(z_i z_j) / n = (mean ||z||^4 - ||S||^2) / n
-    noise = (fourth / n - sample.square().sum()) / n
+    noise = (fourth / n - squares) / n
     share = float((noise / spread).clamp(0.0, 1.0)) if float(spread) > 0 else 0.0
     return Covariance(mean, shrink(sample, share), share, sample)
 

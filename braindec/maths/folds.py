@@ -63,6 +63,7 @@ def folds_by_group(groups: Sequence[Any] | np.ndarray | Tensor) -> tuple[Tensor,
         In the sorted order of the group labels.
     """
     labels = groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
+    checks.n_axes("groups", labels, ("row",))
     names, member = np.unique(labels, return_inverse=True)
     way_out = "Groups are the runs, sessions or subjects of which one at a time is held out."
     checks.at_least("number of groups", len(names), 2, way_out=way_out)

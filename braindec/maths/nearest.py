@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.maths.correlation import standardise
+from braindec.maths.correlation import standardise, unit_rows
 
 MEASURES = ("cosine", "dot", "correlation")
 CHUNK_ELEMENTS = 2**24  # similarities held at once: 64 MiB of float32
@@ -130,7 +130,7 @@ def _scaled(x: Tensor, measure: str) -> Tensor:
     if measure == "correlation":
         return standardise(x)
     if measure == "cosine":
-        return torch.nn.functional.normalize(x, dim=-1)
+        return unit_rows(x)
     return x
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.correlation import unit_rows
 from braindec.maths.gemm import mm
 
 CHUNK_ELEMENTS = 2**23  # similarities held at once: 32 MiB of float32
@@ -32,7 +33,7 @@ def nearest_others(x: Tensor, k: int, *, cosine: bool = True) -> Tensor:
     checks.n_axes("x", x, ("row", "feature"))
     n = len(x)
     checks.in_range("k", k, 1, n - 1)
-    rows = torch.nn.functional.normalize(x, dim=1) if cosine else x
+    rows = unit_rows(x) if cosine else x
     # Every column belongs to a group; those of the last one that do not exist are never nearest.
     width = -(-n // GROUP) * GROUP
     step = max(1, CHUNK_ELEMENTS // width)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.correlation import unit_rows
 
 
 class Cut(NamedTuple):
@@ -67,7 +68,7 @@ def labels(cut: Cut, points: Tensor) -> Tensor:
 
 
 def _unit(points: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(points.double(), dim=1)
+    return unit_rows(points.double())
 
 
 def _likeness(x: Tensor, y: Tensor, scale: float) -> Tensor:

@@ -215,10 +215,21 @@ def choose_alpha(alphas: Tensor, scores: Tensor, *, per_target: bool) -> Tensor:
     Returns
     -------
     Tensor, shape (q,) or (1,)
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN, as those of targets that hold one are: no penalty is best.
     """
     if scores.ndim == 1 and per_target:
         raise ValueError(
             "per_target needs a score for every target, but this scorer gives one number for all."
+        )
+    bad = scores.reshape(len(alphas), -1).isnan().any(0)
+    if bool(bad.any()):
+        raise ValueError(
+            f"scores of {int(bad.sum())} of {len(bad)} targets are NaN, first {int(bad.nonzero()[0])}, so no penalty "
+            "is best; leave out targets that hold NaN, or give a score that is always a number."
         )
     table = scores if per_target else scores.reshape(len(alphas), -1).mean(1, keepdim=True)
     best = table >= table.amax(0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.correlation import pearson
 from braindec.maths.factors import FoldFactors
 from braindec.maths.gemm import mm
 
@@ -45,6 +46,9 @@ def named_score(name: str, prediction: Tensor, truth: Tensor) -> Tensor:
     Tensor, shape (q,)
         Higher is better.
     """
+    checks.one_of("score", name, NAMED_SCORES)
+    if name == "correlation":  # about both means: shrunken predictions vary far less than they are off
+        return pearson(prediction, truth, 0)
     # A shift of the truth changes no score when both move, and keeps the sums of squares small.
     shift = truth.mean(0)
     p, t = prediction - shift, truth - shift
@@ -150,7 +154,9 @@ def score_from_sums(name: str, s: Sums) -> Tensor:
         return -s.ee / s.n
     t_spread = (s.tt - s.t.square() / s.n).clamp_min(0.0)
     if name == "r2":
-        return torch.where(t_spread > 0, 1 - s.ee / t_spread, torch.zeros_like(t_spread))
+        # Of a constant truth rounding leaves a spread of this order.
+        varies = t_spread > 16 * torch.finfo(t_spread.dtype).eps * s.tt
+        return torch.where(varies, 1 - s.ee / t_spread, torch.zeros_like(t_spread))
     p_spread = (s.pp - s.p.square() / s.n).clamp_min(0.0)
     scale = (p_spread * t_spread).sqrt()
     # Rounding leaves a constant prediction with a spread of this order, whose direction means nothing.

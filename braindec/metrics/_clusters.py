@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.cluster.hierarchy import cut_tree, ward
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from braindec import checks
@@ -30,7 +32,7 @@ def same_cluster(features: Tensor, n_clusters: int | None = None) -> Tensor:
     -------
     Tensor of int64, shape (n_items,)
         The partition does not depend on the order of items. A cluster of one item joins the cluster of the item that
-        is nearest to it.
+        is nearest to it, and goes with it where that is a cluster of one too.
 
     Notes
     -----
@@ -44,8 +46,10 @@ def same_cluster(features: Tensor, n_clusters: int | None = None) -> Tensor:
         else int(checks.in_range("n_clusters", n_clusters, 1, n))
     )
     found = cut_tree(ward(x), n_clusters=wanted)[:, 0]
-    for item in np.flatnonzero(np.bincount(found)[found] == 1):
-        similarity = x @ x[item]
-        similarity[item] = -np.inf
-        found[item] = found[similarity.argmax()]
-    return torch.as_tensor(found, dtype=torch.int64, device=features.device)
+    alone = np.flatnonzero(np.bincount(found)[found] == 1)
+    similarity = x[alone] @ x.T
+    similarity[np.arange(len(alone)), alone] = -np.inf
+    joined = found[alone], found[similarity.argmax(1)]
+    size = (found.max() + 1,) * 2
+    groups = connected_components(coo_array((np.ones(len(alone)), joined), size), directed=False)[1]
+    return torch.as_tensor(groups[found], dtype=torch.int64, device=features.device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.correlation import is_constant
 from braindec.stats.intervals import Interval, log_odds_interval, wilson
 
 TILE = 2048  # items a side: 16 MiB of float32
@@ -124,11 +125,9 @@ def moments(x: Tensor) -> Moments:
         part = x[rows].double()
         mean = part.mean(1, keepdim=True)
         norm = (part - mean).norm(dim=1, keepdim=True)
-        # A constant item leaves rounding noise whose direction means nothing.
-        eps = torch.finfo(x.dtype if x.is_floating_point() else torch.float64).eps
-        floor = eps * x.shape[1] ** 0.5 * part.abs().amax(1, keepdim=True)
+        constant = is_constant(x[rows] if x.is_floating_point() else part, norm, 1)
         means.append(mean)
-        norms.append(norm.masked_fill(norm <= floor, torch.inf))
+        norms.append(norm.masked_fill(constant, torch.inf))
     return Moments(torch.cat(means), torch.cat(norms))
 
 

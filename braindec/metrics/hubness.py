@@ -88,16 +88,19 @@ def one_to_one(similarity: Tensor, truth: Tensor) -> Tensor:
     Returns
     -------
     Tensor of float64, shape (n_queries,)
-        0 or 1. It needs to know that every entry was shown once, and all queries of the test set at once.
+        0 or 1. It needs to know that every entry was shown once, and all queries of the test set at once. Of equally
+        good assignments one in no order is taken, the same each time: a constant prediction is at chance.
 
     Notes
     -----
     The assignment of largest total similarity (scipy's `linear_sum_assignment`).
     """
     check_gallery(similarity, truth)
-    rows, columns = linear_sum_assignment(similarity.double().cpu().numpy(), maximize=True)
+    # The solver gives tied queries the entries in their order, which is that of their truths.
+    order = torch.randperm(similarity.shape[1], generator=torch.Generator().manual_seed(0))
+    rows, columns = linear_sum_assignment(similarity.double().cpu()[:, order].numpy(), maximize=True)
     taken = torch.full((len(truth),), -1, dtype=torch.int64)
-    taken[torch.as_tensor(rows)] = torch.as_tensor(columns, dtype=torch.int64)
+    taken[torch.as_tensor(rows)] = order[torch.as_tensor(columns, dtype=torch.int64)]
     return (taken == truth.cpu()).double()
 
 

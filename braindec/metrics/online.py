@@ -45,7 +45,7 @@ def normalised_mcc(scores: Tensor, labels: Tensor) -> Tensor:
     )
     true, answered = true - true.mean(0), answered - answered.mean(0)
     scale = (true.square().sum(1).mean() * answered.square().sum(1).mean()).sqrt()
-    parts = (true * answered).sum(1) / scale if scale > 0 else torch.zeros(len(scores), dtype=torch.float64)
+    parts = (true * answered).sum(1) / scale if scale > 0 else true.new_zeros(len(scores))
     return (parts + 1) / 2
 
 

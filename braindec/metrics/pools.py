@@ -39,7 +39,8 @@ def image_retrieval_in_pool(similarity: Tensor, truth: Tensor, *, k: int = 1, po
 
 def brain_retrieval_in_pool(similarity: Tensor, truth: Tensor, *, k: int = 1, pool: int = POOL) -> Tensor:
     """Chance of each presented image to have its own response among the `k` nearest of a random pool of responses."""
-    return image_retrieval_in_pool(by_image(similarity, truth), torch.arange(len(truth)), k=k, pool=pool)
+    own = torch.arange(len(truth), device=truth.device)
+    return image_retrieval_in_pool(by_image(similarity, truth), own, k=k, pool=pool)
 
 
 def pool_chance(n_gallery: int) -> float:

@@ -132,7 +132,7 @@ def ten_way(presented: Tensor, decoded: Tensor) -> Tensor:
         In [0, 1], exact over all draws of the nine; of fewer than ten items, all others are taken.
     """
     alike = correlations(presented, decoded).T  # (decoded, presented)
-    return n_way(torch.eye(len(alike), dtype=alike.dtype), alike, n=min(10, len(alike)))
+    return n_way(torch.eye(len(alike), dtype=alike.dtype, device=alike.device), alike, n=min(10, len(alike)))
 
 
 def _chance(n: int) -> float:
@@ -142,9 +142,12 @@ def _chance(n: int) -> float:
 def _nearest(presented: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
     """Distance of each point to the nearest of the other object: (n_items, n_points), (n_items, n_other_points)."""
     _check(presented, decoded)
-    pairs = zip(presented.double(), decoded.double(), strict=True)
-    both = [torch.cdist(t, m, compute_mode="donot_use_mm_for_euclid_dist") for t, m in pairs]
-    return torch.stack([d.amin(1) for d in both]), torch.stack([d.amin(0) for d in both])
+    there, back = [], []  # one table of distances at a time
+    for true, made in zip(presented.double(), decoded.double(), strict=True):
+        distance = torch.cdist(true, made, compute_mode="donot_use_mm_for_euclid_dist")
+        there.append(distance.amin(1))
+        back.append(distance.amin(0))
+    return torch.stack(there), torch.stack(back)
 
 
 def _check(presented: Tensor, decoded: Tensor) -> None:

@@ -76,6 +76,7 @@ def dissimilarity(
         and noise == "shrinkage"
         and values.ndim == 2
         and values.shape[1] > len(values)
+        and _complete(condition, run)
     ):
         found = crossnobis_by_products(values, condition, run, conditions)
         return _as_rdm(found.distances, found.conditions, measure, times)
@@ -139,6 +140,13 @@ def _noise(x: Tensor, condition: Any, noise: NoiseChoice) -> Any:
     if isinstance(noise, str):
         return noises.estimate(noises.residuals(_rows(x), condition), noise)
     return list(noise)
+
+
+def _complete(condition: Any, run: Any) -> bool:
+    """Whether every run has every condition."""
+    (number, names), (of_run, runs) = labelled(condition), labelled(run)
+    checks.same_length("trial", condition=number, run=of_run)
+    return len(np.unique(of_run * len(names) + number)) == len(names) * len(runs)
 
 
 def _rows(x: Tensor) -> Tensor:

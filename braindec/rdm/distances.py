@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.correlation import is_constant
 from braindec.rdm import noise as noises
 from braindec.rdm.noise import Noise, inner, product
 from braindec.rdm.pairs import condensed, distances_of_products, of_rows
@@ -65,7 +66,9 @@ def correlation(patterns: Tensor) -> Tensor:
     ValueError
         If a pattern is constant over channels: it correlates with nothing.
     """
-    return cosine(patterns - patterns.mean(-1, keepdim=True))
+    centred = patterns - patterns.mean(-1, keepdim=True)
+    constant = is_constant(patterns, centred.norm(dim=-1, keepdim=True))
+    return cosine(centred.masked_fill(constant, 0.0))
 
 
 def cosine(patterns: Tensor) -> Tensor:

@@ -84,7 +84,10 @@ def residuals(x: Tensor, *labels: Any) -> Residuals:
     counts = torch.bincount(group).to(x.dtype)[:, None]
     shape = (*x.shape[:-2], n_groups, x.shape[-1])
     means = x.new_zeros(shape).index_add_(x.ndim - 2, group, x) / counts
-    return Residuals(x - means.index_select(x.ndim - 2, group), dof)
+    values = x - means.index_select(x.ndim - 2, group)
+    # What the means' rounding leaves of a channel that never changes is no noise.
+    dead = x.amin(-2, keepdim=True) == x.amax(-2, keepdim=True)
+    return Residuals(values.masked_fill_(dead, 0.0) if bool(dead.any()) else values, dof)
 
 
 def estimate(found: Residuals, kind: str = "shrinkage") -> Noise:

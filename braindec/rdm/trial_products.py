@@ -111,10 +111,11 @@ def _scan(x: Tensor, groups: _Groups, dof: int) -> tuple[Tensor, _Sums]:
     gram = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
     fourth = torch.zeros((), dtype=torch.float64, device=x.device)
     for part in x.split(CHUNK, dim=1):
+        dead = bool((part.amin(0) == part.amax(0)).any())
         part = part - part.mean(0)
         squares = groups.residual(part).square_()
         variance = squares.sum(0) / dof
-        if not bool((variance > 0).all()):
+        if dead or not bool((variance > 0).all()):
             raise ValueError("some channels have no noise variance; leave out channels that never change.")
         scaled = part.mul_(variance.rsqrt())
         gram += product(scaled, scaled.T)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from braindec.maths.cka import aligned
+from braindec.maths.correlation import unit_rows
 from braindec.maths.neighbours import nearest_others, overlap, reordered
 from braindec.similarity import Measure, two_steps
 
@@ -35,7 +36,7 @@ def mutual(a: Tensor, b: Tensor) -> Tensor:
 def near(x: Tensor) -> Near:
     """Neighbours with their cosines."""
     rows = neighbours(x)
-    scaled = torch.nn.functional.normalize(x - x.mean(0), dim=1).double()
+    scaled = unit_rows(x - x.mean(0)).double()
     # k passes over (n, p), not one array of (n, k, p)
     return Near(rows, torch.stack([(scaled * scaled[column]).sum(1) for column in rows.T], 1))
 

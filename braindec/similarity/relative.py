@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.maths.correlation import pearson
+from braindec.maths.correlation import pearson, unit_rows
 from braindec.maths.nearest import mid_ranks, truth_ranks
 from braindec.maths.procrustes import polar
 from braindec.similarity import ALWAYS, Measure
@@ -31,7 +31,7 @@ def relative(x: Tensor, anchors: Tensor) -> Tensor:
     """
     checks.same_length("dim", x=x.T, anchors=anchors.T)
     mean = anchors.mean(0)
-    scaled = [torch.nn.functional.normalize(z - mean, dim=1) for z in (x, anchors)]
+    scaled = [unit_rows(z - mean) for z in (x, anchors)]
     return scaled[0] @ scaled[1].T
 
 
@@ -58,10 +58,11 @@ def stitch(x: Tensor, x_anchors: Tensor, y_anchors: Tensor) -> Tensor:
     checks.same_length("anchor", x_anchors=x_anchors, y_anchors=y_anchors)
     from_mean, to_mean = x_anchors.mean(0), y_anchors.mean(0)
     a, b = x_anchors - from_mean, y_anchors - to_mean
-    moved = a @ polar(a.T @ b)
+    rotation = polar(a.T @ b)
+    moved = a @ rotation
     power = moved.square().sum()
     scale = (moved * b).sum() / power if bool(power > 0) else power
-    return scale * ((x - from_mean) @ polar(a.T @ b)) + to_mean
+    return scale * ((x - from_mean) @ rotation) + to_mean
 
 
 def identified(queries: Tensor, gallery: Tensor) -> Tensor:

@@ -28,7 +28,10 @@ def as_float64(name: str, values: ArrayLike, axes: Sequence[str] = ("unit",)) ->
 
 
 def as_labels(name: str, labels: Any, n: int) -> np.ndarray:
-    """One integer per row, 0..n_groups-1, equal for equal labels; a ValueError when their number is not `n`."""
+    """One integer per row, 0..n_groups-1, equal for equal labels; a ValueError when their number is not `n`.
+
+    A label of several parts (subject and run, as a tuple or a row) is one label.
+    """
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     checks.same_length("row", values=range(n), **{name: array})
-    return np.unique(array, return_inverse=True)[1].reshape(-1)
+    return np.unique(array, axis=None if array.ndim == 1 else 0, return_inverse=True)[1].reshape(-1)

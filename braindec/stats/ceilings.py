@@ -27,7 +27,7 @@ def noise_ceiling(ncsnr: Tensor, n_repeats: int | Sequence[int] | Tensor) -> Ten
     Returns
     -------
     Tensor, shape (n_voxels,)
-        Fraction in [0, 1); its square root bounds the correlation.
+        Fraction in [0, 1], 1 without noise (an infinite `ncsnr`); its square root bounds the correlation.
 
     Raises
     ------
@@ -41,8 +41,7 @@ def noise_ceiling(ncsnr: Tensor, n_repeats: int | Sequence[int] | Tensor) -> Ten
     counts = torch.as_tensor(n_repeats, dtype=torch.float64).flatten()
     checks.at_least("n_repeats", float(counts.min()), 1)
     checks.at_least("smallest ncsnr", float(ncsnr.min()), 0.0)
-    signal = ncsnr.square()
-    return signal / (signal + float((1 / counts).mean()))
+    return 1 / (1 + float((1 / counts).mean()) / ncsnr.square())
 
 
 def estimate_ncsnr(responses: Tensor, stimulus: Any, *, total_variance: float | None = None) -> Tensor:

@@ -72,6 +72,9 @@ def identify(
     to 0.93 correct: 94-97 %; resampling items and taking percentiles 90-94 %, taking their SD 94-98 %.
     """
     won, compared = comparisons(similarity, pairs, rule)
+    if units is not None:
+        apart = ~same_label(units)
+        won, compared = won * apart, compared * apart
     with np.errstate(invalid="ignore"):
         per_item = won.sum(0) / compared.sum(0)
     if units is not None:
@@ -126,15 +129,13 @@ def _as_mask(pairs: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _between_units(table: np.ndarray, units: Any) -> np.ndarray:
-    """Sums over the items of two units (n_units, n_units), none within a unit."""
+    """Sums over the items of two units (n_units, n_units)."""
     member = as_labels("units", units, len(table))
     summed = np.zeros((member.max() + 1, len(table)))
     np.add.at(summed, member, table)
     both = np.zeros((member.max() + 1, member.max() + 1))
     np.add.at(both, member, summed.T)
-    both = both.T
-    np.fill_diagonal(both, 0.0)
-    return both
+    return both.T
 
 
 def _weighted_error(won: np.ndarray, compared: np.ndarray, value: float) -> float:

@@ -15,6 +15,7 @@ from braindec import checks
 from braindec.stats.arrays import ArrayLike, as_float64, as_labels
 
 EDGE = 1e-12  # far below one lost pair of 10,000 x 10,000
+WEIGHTS_AT_ONCE = 2**23  # of units in resamples: 64 MiB
 FEW_UNITS = 8  # below this a bootstrap resamples too few values to know their spread
 
 
@@ -160,8 +161,10 @@ def mean_interval(
     if len(sums) < FEW_UNITS or error == 0.0:
         return t_interval(centre, error, len(sums), level)
     checks.at_least("n_resamples", n_resamples, 100)
-    weights = _resampling_weights(len(sums), n_resamples, generator)
-    pulls = _studentised(sums, counts, centre, error, weights)
+    step = max(1, WEIGHTS_AT_ONCE // len(sums))
+    sizes = [min(step, n_resamples - start) for start in range(0, n_resamples, step)]
+    drawn = (_resampling_weights(len(sums), size, generator) for size in sizes)
+    pulls = np.concatenate([_studentised(sums, counts, centre, error, weights) for weights in drawn])
     low, high = np.quantile(pulls, [(1 - _level(level)) / 2, (1 + level) / 2], method="weibull")
     return Interval(float(centre - high * error), float(centre - low * error), level, "bootstrap_t")
 
@@ -241,13 +244,14 @@ def _studentised(
 ) -> np.ndarray:
     n = len(sums)
     totals = weights @ counts
-    means = weights @ sums / totals
+    away = sums - centre * counts  # squares of values far from zero would lose what they differ by
+    means = weights @ away / totals
     # sum_u w_u (s_u - m c_u)^2, expanded so that no (n_resamples, n) array besides the weights is needed
-    residual = weights @ sums**2 - 2 * means * (weights @ (sums * counts)) + means**2 * (weights @ counts**2)
+    residual = weights @ away**2 - 2 * means * (weights @ (away * counts)) + means**2 * (weights @ counts**2)
     errors = np.sqrt(np.maximum(residual, 0.0) * n / (n - 1)) / totals
     # A resample of almost one value only has no spread of its own; its quotient says nothing.
     usable = errors > 0.1 * error
-    return (means[usable] - centre) / errors[usable]
+    return means[usable] / errors[usable]
 
 
 def _level(level: float) -> float:

@@ -77,15 +77,18 @@ def f1_difference(
 
 
 def _by_unit(truth: ArrayLike, said: ArrayLike, n_classes: int, units: Any | None) -> np.ndarray:
-    """Counts (n_units, n_classes, n_classes), truth in rows."""
+    """Of each class: rows in which it is there and said, and how often it is there or said, (n_units, 2, n_classes)."""
     true, made = np.asarray(truth).astype(int), np.asarray(said).astype(int)
     n = checks.same_length("row", truth=true, said=made)
     for name, values in (("truth", true), ("said", made)):
         checks.in_range(f"smallest class of {name}", int(values.min()), 0, n_classes - 1)
         checks.in_range(f"largest class of {name}", int(values.max()), 0, n_classes - 1)
     unit = np.arange(n) if units is None else as_labels("units", units, n)
-    counts = np.zeros((unit.max() + 1, n_classes, n_classes))
-    np.add.at(counts, (unit, true, made), 1.0)
+    counts = np.zeros((unit.max() + 1, 2, n_classes))
+    right = true == made
+    np.add.at(counts[:, 0], (unit[right], true[right]), 1.0)
+    for named in (true, made):
+        np.add.at(counts[:, 1], (unit, named), 1.0)
     return counts
 
 
@@ -96,8 +99,7 @@ def _weights(n: int, generator: np.random.Generator, n_resamples: int) -> np.nda
 
 
 def _summed(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    n = counts.shape[1]
-    return (weights @ counts.reshape(len(counts), -1)).reshape(-1, n, n)
+    return (weights @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
 
 
 def _resampled(counts: np.ndarray, generator: np.random.Generator, n_resamples: int) -> np.ndarray:
@@ -105,9 +107,8 @@ def _resampled(counts: np.ndarray, generator: np.random.Generator, n_resamples: 
 
 
 def _f1(counts: np.ndarray) -> np.ndarray:
-    """(n, n_classes, n_classes) to (n,)."""
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    named = counts.sum(1) + counts.sum(2)
+    """(n, 2, n_classes) to (n,)."""
+    hits, named = counts[:, 0], counts[:, 1]
     with np.errstate(invalid="ignore"):
         each = 2 * hits / named
     found: np.ndarray = np.nanmean(each, 1)

@@ -11,6 +11,7 @@ from braindec import checks
 from braindec.stats.arrays import ArrayLike, as_float64, as_labels
 
 ALTERNATIVES = ("greater", "less", "two-sided")
+ROUNDING = 1e-10  # of the largest value: one pairing of equal value, summed in another order, is a tie
 
 
 def permute_within_blocks(
@@ -102,7 +103,13 @@ def p_value(observed: float, null: ArrayLike, alternative: str = "greater") -> f
     Returns
     -------
     float
-        (c + 1) / (N + 1), in (0, 1]: the observed pairing is one of the possible ones. Ties count against it.
+        (c + 1) / (N + 1), in (0, 1]: the observed pairing is one of the possible ones. Ties count against it, values
+        that differ by rounding (`ROUNDING`) among them.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
 
     Notes
     -----
@@ -110,8 +117,10 @@ def p_value(observed: float, null: ArrayLike, alternative: str = "greater") -> f
     """
     checks.one_of("alternative", alternative, ALTERNATIVES)
     values = as_float64("null", null, ("permutation",))
-    greater = (float((values >= observed).sum()) + 1) / (values.size + 1)
-    less = (float((values <= observed).sum()) + 1) / (values.size + 1)
+    own = float(as_float64("observed", [observed])[0])
+    margin = ROUNDING * max(abs(own), float(np.abs(values).max()))
+    greater = (float((values >= own - margin).sum()) + 1) / (values.size + 1)
+    less = (float((values <= own + margin).sum()) + 1) / (values.size + 1)
     if alternative == "two-sided":
         return min(1.0, 2 * min(greater, less))
     return greater if alternative == "greater" else less
@@ -133,7 +142,7 @@ def max_statistic_p(observed: ArrayLike, null: ArrayLike, *, standardised: bool 
     Returns
     -------
     float array, shape (k,)
-        (c + 1) / (N + 1) with c the permutations whose largest member reaches the observed value.
+        (c + 1) / (N + 1) with c the permutations whose largest member reaches the observed value, up to rounding.
 
     Notes
     -----
@@ -148,7 +157,8 @@ def max_statistic_p(observed: ArrayLike, null: ArrayLike, *, standardised: bool 
         scaled = (everything - everything.mean(0)) / np.where(spread > 0, spread, 1.0)
         values, table = scaled[0], scaled[1:]
     largest = np.sort(table.max(1))
-    reached = len(largest) - np.searchsorted(largest, values, side="left")
+    margin = ROUNDING * max(float(np.abs(values).max()), float(np.abs(largest).max()))
+    reached = len(largest) - np.searchsorted(largest, values - margin, side="left")
     return (reached + 1) / (len(largest) + 1)
 
 

@@ -20,6 +20,7 @@ from braindec.stats.arrays import ArrayLike, as_float64
 MAX_SURPRISAL = 100.0  # nats; no test set tells more from certainty
 MIN_DISTRACTORS, MIN_QUERIES = 4, 3
 TAIL_SHARE = 0.5  # of the pooled excesses that shape the tail; below, their own distribution is fine enough
+COSINE_ROUNDING = 1e-5  # by which cosines of single precision may exceed 1
 CHUNK_ELEMENTS = 2**22
 GOLDEN = 0.6180339887498949  # fractional part of the golden ratio: its multiples fill [0, 1) evenly
 
@@ -30,8 +31,8 @@ def surprisal(similarity: ArrayLike, truth: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     similarity : array, shape (n_queries, n_gallery)
-        Larger is closer. Rows may have any location and scale. Where all values lie in [-1, 1] they are taken as
-        cosines and stretched by arctanh, which changes no rank and undoes the crowding near 1.
+        Larger is closer. Rows may have any location and scale. Where all values lie in [-1, 1] but for rounding they
+        are taken as cosines and stretched by arctanh, which changes no rank and undoes the crowding near 1.
     truth : integer array, shape (n_queries,)
         Column of each query's own entry.
 
@@ -50,15 +51,25 @@ def surprisal(similarity: ArrayLike, truth: ArrayLike) -> np.ndarray:
     A truth that ties with distractors takes a place among them by its position in the input (multiples of the golden
     ratio), so that equal predictions are as surprising as chance.
     """
+    return surprisal_of(stretched(similarity), truth)
+
+
+def stretched(similarity: ArrayLike) -> np.ndarray:
+    """Similarities (n_queries, n_gallery) as `surprisal` compares them, float64: arctanh of cosines, else as given."""
     table = as_float64("similarity", similarity, ("query", "gallery"))
+    if np.abs(table).max() > 1.0 + COSINE_ROUNDING:
+        return table
+    return np.arctanh(np.clip(table, -1 + 1e-9, 1 - 1e-9))
+
+
+def surprisal_of(table: np.ndarray, truth: ArrayLike) -> np.ndarray:
+    """`surprisal` of a table that is `stretched`, or a part of one."""
     own = as_float64("truth", truth).astype(np.int64)
     checks.same_length("query", similarity=table, truth=own)
     checks.at_least("number of queries", len(table), MIN_QUERIES)
     checks.at_least("number of distractors", table.shape[1] - 1, MIN_DISTRACTORS)
     checks.in_range("smallest truth", int(own.min()), 0, table.shape[1] - 1)
     checks.in_range("largest truth", int(own.max()), 0, table.shape[1] - 1)
-    if np.abs(table).max() <= 1.0:
-        table = np.arctanh(np.clip(table, -1 + 1e-9, 1 - 1e-9))
     step = max(1, CHUNK_ELEMENTS // table.shape[1])
     parts = [_rows(table[i : i + step], own[i : i + step]) for i in range(0, len(table), step)]
     rows = _Rows(*(np.concatenate(values) for values in zip(*parts, strict=True)))

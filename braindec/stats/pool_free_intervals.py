@@ -16,7 +16,7 @@ from scipy import stats
 from braindec import checks
 from braindec.stats.arrays import ArrayLike, as_float64
 from braindec.stats.intervals import Interval, log_odds_interval
-from braindec.stats.pool_free import information, log_odds, predicted_top1, surprisal
+from braindec.stats.pool_free import information, log_odds, predicted_top1, stretched, surprisal_of
 
 N_GROUPS, MIN_ITEMS = 20, 8
 MAX_ITEMS, MAX_GALLERY = 1000, 2000  # of which the error is estimated; it falls with the number of items
@@ -71,9 +71,9 @@ def pool_free(
     depends on no density: `NEIGHBOUR_NOISE`, added in quadrature. Above `MAX_ITEMS` items their error is found on
     that many, drawn at random, and divided by the root of how many more there are.
     """
-    table = as_float64("similarity", similarity, ("query", "gallery"))
+    table = stretched(similarity)
     own = as_float64("truth", truth).astype(np.int64)
-    found = surprisal(table, own)
+    found = surprisal_of(table, own)
     bits, top1 = float(information(found).mean()), float(predicted_top1(found, ways).mean())
     ratio = _density_ratio(found)
 
@@ -108,7 +108,7 @@ def _errors(
     for out in range(n_groups):
         columns = np.flatnonzero((group >= 0) & (group != out))
         rows = np.flatnonzero(np.isin(truth, columns))
-        part = surprisal(table[np.ix_(rows, columns)], np.searchsorted(columns, truth[rows]))
+        part = surprisal_of(table[np.ix_(rows, columns)], np.searchsorted(columns, truth[rows]))
         values.append(both(part))
     spread = np.array(values).var(0) * (n_groups - 1)
     return np.sqrt(spread * len(kept) / len(shown)), n_groups

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from braindec.maths import correlation, covariance, nearest, ranks
+from braindec.maths import correlation, covariance, nearest, neighbours, ranks
+from braindec.similarity.neighbours import MEASURES as NEIGHBOURS
+from braindec.similarity.relative import relative
 
 
 def test_a_constant_prediction_scores_exactly_chance(generator):
@@ -70,3 +72,15 @@ def test_refusals(generator):
         nearest.top_k(x, x, 5)
     with pytest.raises(ValueError, match="rows of x"):
         covariance.ledoit_wolf(x[:1])
+
+
+def test_cosines_of_teslas_are_those_of_any_other_unit(generator):
+    """A hundred magnetometers of 1e-13 T have lengths of 1e-12."""
+    x, y = torch.randn(2, 40, 100, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(nearest.similarity(1e-14 * x, y), nearest.similarity(x, y))
+    first, second = (neighbours.nearest_others(z, 5).sort(1).values for z in (x, 1e-14 * x))
+    assert torch.equal(first, second)
+    torch.testing.assert_close(relative(1e-14 * x, 1e-14 * y), relative(x, y))
+    for measure in NEIGHBOURS.values():
+        torch.testing.assert_close(measure(1e-14 * x, y), measure(x, y))
+    assert not nearest.similarity(torch.zeros(1, 100, dtype=torch.float64), y).any()

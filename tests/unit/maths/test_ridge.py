@@ -9,6 +9,7 @@ from braindec.maths.factors import factorise
 from braindec.maths.folds import complement, folds_by_count, folds_by_group
 from braindec.maths.reduced_rank import fit_reduced_rank
 from braindec.maths.ridge import choose_alpha, cross_validate, fit_ridge, solve
+from braindec.maths.ridge_scores import named_score
 
 
 def data(generator, n=30, p=5, q=3):
@@ -92,3 +93,33 @@ def test_refusals_name_the_argument_and_the_way_out(generator):
         fit_reduced_rank(x, y, 1.0, 4)
     with pytest.raises(ValueError, match="number of groups"):
         folds_by_group([1, 1, 1])
+
+
+def test_targets_that_hold_nan_are_named_and_choose_no_penalty(generator):
+    x, y = data(generator)
+    y[4, 1] = float("nan")
+    with pytest.raises(ValueError, match="1 of 3 targets are NaN, first 1"):
+        fit_ridge(x, y, [1.0, 10.0], folds_by_count(30, 3), score="neg_mse", per_target=True)
+
+
+def test_groups_of_two_parts_are_refused(generator):
+    with pytest.raises(ValueError, match="groups must have axes"):
+        folds_by_group([("sub-01", "1"), ("sub-01", "2")])
+
+
+def test_a_constant_truth_has_no_r2_whatever_its_value(generator):
+    for n in range(10, 2000, 40):
+        truth = (100 * torch.rand(1, 50, generator=generator)).expand(n, 50)
+        prediction = truth + torch.randn(n, 50, generator=generator)
+        assert not named_score("r2", prediction, truth).any()
+
+
+def test_the_correlation_of_shrunken_predictions_is_that_of_double_precision(generator):
+    """Predictions that vary a ten-thousandth of what they are off by, as ridges of strong penalties make them."""
+    truth = torch.randn(60, 20, generator=generator)
+    prediction = 1e-4 * (truth + torch.randn(60, 20, generator=generator)) + 0.3
+    expected = named_score("correlation", prediction.double(), truth.double())
+    assert expected.min() > 0.3
+    torch.testing.assert_close(
+        named_score("correlation", prediction, truth).double(), expected, rtol=0, atol=1e-4
+    )

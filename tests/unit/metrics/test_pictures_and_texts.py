@@ -265,3 +265,21 @@ def test_clip_score_drops_opposite_embeddings_to_zero():
     image = torch.eye(3)
     assert captions.clip_score(image, image).tolist() == [2.5] * 3
     assert captions.clip_score(image, -image).tolist() == [0.0] * 3
+
+
+def test_a_constant_prediction_is_assigned_at_chance():
+    shares = [
+        float(hubness.one_to_one(torch.zeros(n, n), torch.arange(n)).mean()) for n in (10, 20, 30, 40, 50, 60)
+    ]
+    assert max(shares) < 0.3
+
+
+def test_no_item_is_left_alone_where_single_ones_are_near_each_other(generator):
+    for _ in range(100):
+        features = torch.randn(30, 4, generator=generator)
+        found = same_cluster(features, 12)
+        assert int(torch.bincount(found)[found].min()) > 1
+        order = torch.randperm(30, generator=generator)
+        moved = same_cluster(features[order], 12)
+        together = found[:, None] == found
+        assert torch.equal(together[order][:, order], moved[:, None] == moved)

@@ -79,3 +79,16 @@ def test_clips_of_different_shapes_are_refused(moving):
     clips, _ = moving
     with pytest.raises(ValueError, match="they must match"):
         video.frame_ssim(clips, clips[:, :3])
+
+
+def test_the_null_of_few_clips_rejects_no_more_often_than_it_says(generator, monkeypatch):
+    """Of three clips one is right by chance in a third of all worlds, which no p below a third may deny."""
+    monkeypatch.setattr(video, "_motion", lambda clips: clips[:, :, :1, :1, 0, None])
+    shape = (3, 2, 1, 8, 8)
+    p = [
+        video.motion_test(
+            torch.rand(shape, generator=generator), torch.rand(shape, generator=generator), generator
+        ).p
+        for _ in range(60)
+    ]
+    assert sum(one <= 0.05 for one in p) == 0

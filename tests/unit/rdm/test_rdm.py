@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 
 from braindec.rdm import (
+    COMPARATORS,
     RDM,
     dissimilarity,
     from_square,
@@ -19,7 +20,7 @@ from braindec.rdm import (
     shared_conditions,
     stack,
 )
-from braindec.rdm.distances import euclidean
+from braindec.rdm.distances import correlation, euclidean
 from braindec.rdm.pairs import condensed, n_conditions, square
 
 
@@ -128,3 +129,48 @@ def test_distances_follow_dtype_and_the_order_that_is_asked_for(rng):
     found = dissimilarity(x, ["b", "a", "d", "c"], measure="euclidean", conditions=["d", "c", "b", "a"])
     assert found.distances.dtype == torch.float32 and found.conditions == ("d", "c", "b", "a")
     assert float(found.square()[0, 2]) == pytest.approx(((x[2] - x[0]) ** 2).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("comparator", sorted(COMPARATORS))
+def test_permutations_that_keep_a_category_model_as_it_is_are_ties(generator, comparator):
+    """Two categories of three can be told in ten ways, so that no p lies far below a tenth."""
+    kind = torch.tensor([0, 0, 0, 1, 1, 1])
+    model = condensed((kind[:, None] != kind).double())
+    names = tuple("abcdef")
+    for _ in range(5):
+        data = model + 0.01 * torch.randn(3, 15, generator=generator, dtype=torch.float64)
+        found = infer(
+            RDM(data, names, "euclidean", ("subject",)), {"kind": RDM(model, names, "kind")}, comparator=comparator,
+            n_draws=20, n_permutations=400, generator=generator,
+        )  # fmt: skip
+        assert found.p[0] > 0.06 and found.p_corrected[0] > 0.06
+
+
+@pytest.mark.parametrize("value", [0.1, 3.3, 100.3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_constant_pattern_correlates_with_nothing_whatever_its_value(generator, value, dtype):
+    patterns = torch.randn(4, 700, generator=generator, dtype=dtype)
+    patterns[0] = value
+    with pytest.raises(ValueError, match="1 patterns have no direction"):
+        correlation(patterns)
+
+
+def test_a_run_may_lack_a_condition_however_many_channels_there_are(rng):
+    condition, run = np.tile(np.arange(5), 4), np.repeat(np.arange(4), 5)
+    kept = np.arange(20) != 3
+    x = torch.from_numpy(rng.standard_normal((19, 60)))
+    found = dissimilarity(x, condition[kept], run=run[kept])
+    over_time = dissimilarity(x[:, :, None], condition[kept], run=run[kept])
+    torch.testing.assert_close(found.distances, over_time.distances[0])
+
+
+@pytest.mark.parametrize("n_channels", [8, 40])
+@pytest.mark.parametrize("measure", ["crossnobis", "mahalanobis"])
+def test_a_channel_that_never_changes_is_refused_whatever_its_value(rng, measure, n_channels):
+    """Its mean is rounded, by another amount in conditions of other numbers of trials."""
+    for value in (0.1, 3.3, 100.3):
+        x = rng.standard_normal((27, n_channels)).astype(np.float32)
+        x[:, 3] = value
+        condition, run = np.tile(np.arange(5), 6)[3:], np.repeat(np.arange(3), 10)[3:]
+        with pytest.raises(ValueError, match="no noise variance"):
+            dissimilarity(x, condition, run=run, measure=measure)

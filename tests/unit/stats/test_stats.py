@@ -12,6 +12,8 @@ from braindec.stats.ceilings import estimate_ncsnr, noise_ceiling, spearman_brow
 from braindec.stats.identification import identify, same_label
 from braindec.stats.paired import paired_difference, sign_flip_p
 from braindec.stats.permutation import max_statistic_p, n_pairings, p_value, permute_within_blocks
+from braindec.stats.pool_free import surprisal
+from braindec.stats.pool_free_intervals import pool_free
 from braindec.stats.scoring import summarise
 
 
@@ -221,3 +223,63 @@ def test_refusals_name_the_argument(rng):
         estimate_ncsnr(torch.zeros(3, 2), [0, 1, 2])
     with pytest.raises(ValueError, match="kind must be one of"):
         summarise([1.0], 0.5, generator=rng, kind="share")
+
+
+def test_values_that_differ_by_rounding_are_ties():
+    null = np.array([0.3, 0.3 * (1 - 1e-15), 0.1])
+    assert p_value(0.1 + 0.2, null) == p_value(0.3, null) == 3 / 4
+    assert p_value(-0.1 - 0.2, -null, "less") == 3 / 4
+    assert max_statistic_p([0.1 + 0.2, 0.0], np.column_stack([null, 0 * null])).tolist() == [3 / 4, 1.0]
+
+
+def test_an_observed_value_that_is_no_number_has_no_p():
+    with pytest.raises(ValueError, match="observed"):
+        p_value(float("nan"), [1.0, 2.0])
+
+
+def test_a_label_of_two_parts_is_one_label(rng):
+    blocks = [("sub-01", "run-1"), ("sub-01", "run-2"), ("sub-02", "run-1"), ("sub-01", "run-1")]
+    assert n_pairings(blocks) == 2
+    orders = {tuple(permute_within_blocks(blocks, rng).tolist()) for _ in range(30)}
+    assert orders == {(0, 1, 2, 3), (3, 1, 2, 0)}
+    assert same_label(blocks).sum() == 6
+
+
+def test_an_items_share_leaves_out_the_distractors_that_the_value_leaves_out(rng):
+    table, units = rng.standard_normal((9, 9)), np.repeat([0, 1, 2], 3)
+    found = identify(table, units=units)
+    alone = identify(table, pairs=~same_label(units))
+    np.testing.assert_allclose(found.per_item, alone.per_item)
+    assert found.per_item.mean() == pytest.approx(found.value)  # all have as many distractors
+
+
+def test_a_voxel_without_noise_has_a_ceiling_of_one():
+    assert noise_ceiling(torch.tensor([float("inf"), 1.0, 0.0]), 3).tolist() == [1.0, 0.75, 0.0]
+
+
+def test_a_cosine_above_one_by_rounding_is_a_cosine(rng):
+    table = np.clip(0.5 * np.eye(40) + 0.2 * rng.standard_normal((40, 40)), -1, 1)
+    table[0, 0] = 1.0
+    rounded = table.copy()
+    rounded[0, 0] = np.float32(1) + np.finfo(np.float32).eps
+    np.testing.assert_allclose(surprisal(rounded, np.arange(40)), surprisal(table, np.arange(40)))
+
+
+def test_parts_of_a_table_are_compared_as_the_whole_is(rng):
+    """Products of which one exceeds 1: without it they would look like cosines."""
+    table = 0.5 * np.eye(60) + 0.2 * rng.standard_normal((60, 60))
+    table *= 1.001 / np.abs(table).max()
+    near, far = (pool_free(k * table, np.arange(60), np.random.default_rng(0)) for k in (1, 10))
+    np.testing.assert_allclose(near.top1_interval[:2], far.top1_interval[:2], rtol=1e-6)
+
+
+def test_an_interval_moves_with_the_values_and_not_with_the_memory_there_is(rng, monkeypatch):
+    values, units = rng.standard_normal(60), np.arange(60) // 2
+
+    def found(shift):
+        return intervals.mean_interval(values + shift, np.random.default_rng(0), units=units)
+
+    near, far = found(0.0), found(1e9)
+    np.testing.assert_allclose(np.subtract(far[:2], 1e9), near[:2], atol=1e-3)
+    monkeypatch.setattr(intervals, "WEIGHTS_AT_ONCE", 700)
+    assert found(0.0)[:2] == pytest.approx(near[:2], rel=1e-12)
