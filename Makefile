@@ -48,7 +48,7 @@ notebooks: .venv/.ready  ## run the notebooks and store what they show
 	OMP_NUM_THREADS=1 $(BIN)/python notebooks/_run.py
 
 soak: .venv/.ready  ## hours: damaged files, fuzzed parsers, two hundred fits killed again and again
-	$(BIN)/python -m pytest -q -m soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m soak
 
 docs: .venv/.ready  ## the documentation site; writes site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
