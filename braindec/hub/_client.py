@@ -180,7 +180,8 @@ class Client:
                 n_failed = (
                     1 if _size(part) > max(before, 0) else n_failed + 1
                 )  # what goes on is no failure in a row
-                time.sleep(2.0**n_failed)  # an overrun hub recovers when it is left alone
+                if n_failed < ATTEMPTS:
+                    time.sleep(2.0**n_failed)  # an overrun hub recovers when it is left alone
                 continue
             found = store.sha256_of(part if part.is_file() else blob)
             said = self._wrong(listed, part if part.is_file() else blob, found, known)

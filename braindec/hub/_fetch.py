@@ -81,7 +81,7 @@ def fetch(
     """
     if revision is not None and not access.force_download:
         folder = access.folder(repository, revision, kind)
-        found = _verified_before(folder, repository, patterns, needed, known or {})
+        found = _verified_before(folder, repository, patterns, needed, known or {}, pickles)
         if found is not None:
             return found
     client = Client.reached(repository, kind, access)
@@ -146,7 +146,12 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _verified_before(
-    folder: Path, repository: str, patterns: Sequence[str], needed: Sequence[str], known: Mapping[str, str]
+    folder: Path,
+    repository: str,
+    patterns: Sequence[str],
+    needed: Sequence[str],
+    known: Mapping[str, str],
+    pickles: bool,
 ) -> Snapshot | None:
     """What an earlier fetch left, hashed once more; None where something lacks or is not what it was."""
     record = _record(folder)
@@ -154,6 +159,11 @@ def _verified_before(
     if not set(patterns) <= set(record["patterns"]):  # others were asked for then
         return None
     wanted = {path: digest for path, digest in files.items() if _matches(path, patterns)}
+    safe = {path: digest for path, digest in wanted.items() if not path.endswith(published.PICKLES)}
+    if not pickles and len(safe) < len(wanted):  # whoever asked then took them
+        if not any(path.endswith(".safetensors") for path in safe):
+            return None
+        wanted = safe
     if not wanted or any(path not in files for path in needed):
         return None
     for path, digest in wanted.items():

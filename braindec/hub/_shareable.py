@@ -17,9 +17,10 @@ AUTOENCODER = ("cfg.json", "sae_weights.safetensors")
 PRIVACY = re.compile(r"^## Privacy\s*\n+(?P<said>.+)", re.MULTILINE)
 LICENCE = re.compile(r"^license: \"?(?P<said>[^\"\n]+)\"?\s*$", re.MULTILINE)
 KEY = re.compile(r"sub-\d+_[a-z]+")
-# What names a person or a place on a machine: addresses of mail, paths from a root or a home, dates with a time.
+# What names a person or a place on a machine: addresses of mail, paths from a root or a home (options and quotes before
+# them, too), dates with a time.
 TELLING = re.compile(
-    r"[\w.+-]+@[\w-]+\.\w+|(?:^|\s)(?:/[\w.-]+/|~/|[A-Za-z]:\\)|\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
+    r"[\w.+-]+@[\w-]+\.\w+|(?:^|[\s=:,;\"'(\[])(?:/[\w.-]+/|~/|[A-Za-z]:\\)|file:/|\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
 )
 WAY_OUT = (
     "Save it again with this version, decoder.save_pretrained(folder), or push with decoder.push_to_hub(...)."

@@ -199,6 +199,25 @@ def test_a_repository_of_pickles_alone_is_refused(loopback_hub):
     assert not any("resolve" in path for _, path, _ in loopback_hub.asked)
 
 
+def test_pickles_that_came_for_a_converter_are_not_handed_to_whoever_asks_without_one(loopback_hub):
+    both = loopback_hub.add(NAME, FILES | {"last.pth": b"pickle"})
+    alone = loopback_hub.add("someone/pickled", {"config.json": b"{}", "last.pth": b"pickle"})
+    for name, commit in ((NAME, both), ("someone/pickled", alone)):
+        assert "last.pth" in _fetch.fetch(name, ["*"], revision=commit, pickles=True).files
+    assert set(_fetch.fetch(NAME, ["*"], revision=both).files) == {*FILES}
+    with pytest.raises(DownloadError, match="run code when opened"):
+        _fetch.fetch("someone/pickled", ["*"], revision=alone)
+
+
+def test_nobody_waits_after_the_last_attempt(loopback_hub, commit, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr(_client.time, "sleep", waits.append)
+    loopback_hub.faults["model.safetensors"] = ["always 500"]
+    with pytest.raises(DownloadError):
+        hub.pull(NAME, revision=commit)
+    assert len(waits) == _client.ATTEMPTS - 1
+
+
 def test_a_file_that_the_table_names_and_the_repository_lacks_is_named(loopback_hub, commit, listed):
     listed(entry(revision=commit, files=(File("unet/other.safetensors", 1, None),)))
     with pytest.raises(DownloadError, match=r"has no unet/other\.safetensors at this commit; it has config"):
