@@ -54,7 +54,7 @@ RECIPE = Recipe(
         "early": "early",  # region that latents are decoded from; of NSD's streams "early"
         "high": "high",  # and conditioning; of NSD's streams "ventral"
         "captioner": prefix.Config(
-            mapping="tokens", width=96, depth=2, noise=0.5, n_steps=1000, writing=Writing(n_tokens=48)
+            mapping="tokens", width=96, depth=2, noise=0.5, n_steps=1000, writing=Writing(n_tokens=38)
         ),
         "structure": structure.Settings(),
         "n_images": 50,
