@@ -49,7 +49,7 @@ pre { background: var(--bar); border-radius: 8px; padding: 0.6rem 0.9rem; overfl
   margin: 0.22rem 0; }
 .gauge .track { position: relative; height: 9px; border-radius: 5px; background: var(--bar); }
 .gauge .track i { position: absolute; top: 0; bottom: 0; border-radius: 5px; }
-.gauge .fill { left: 0; background: var(--accent); }
+.gauge .fill { background: var(--accent); }
 .gauge .range { background: var(--ink); opacity: 0.28; top: 3px !important; bottom: 3px !important; }
 .gauge .mark { width: 2px; margin-left: -1px; top: -3px !important; bottom: -3px !important;
   border-radius: 0 !important; }

@@ -167,15 +167,17 @@ def _gauge(score: Score, low: float, top: float) -> str:
     def at(value: float) -> str:
         return f"{100 * min(1.0, max(0.0, (value - low) / (top - low))):.2f}%"
 
-    width = f"calc({at(score.interval[1])} - {at(score.interval[0])})"
+    def over(first: float, last: float) -> str:
+        return f"left:{at(first)};width:calc({at(last)} - {at(first)})"
+
     ceiling = (
         "" if score.ceiling is None else f'<i class="mark ceiling" style="left:{at(score.ceiling)}"></i>'
     )
     who = escape(_words.subject_of(score.subject, score.modality))
     return (
         f'<div class="gauge"><span class="who" title="{who}">{who}</span><span class="track">'
-        f'<i class="fill" style="width:{at(score.value)}"></i>'
-        f'<i class="range" style="left:{at(score.interval[0])};width:{width}"></i>'
+        f'<i class="fill" style="{over(min(0.0, score.value), max(0.0, score.value))}"></i>'
+        f'<i class="range" style="{over(*score.interval)}"></i>'
         f'<i class="mark chance" style="left:{at(score.chance)}"></i>{ceiling}</span>'
         f'<span class="value"><b>{score.value:.3f}</b><small>[{score.interval[0]:.2f}, {score.interval[1]:.2f}]</small>'
         "</span></div>"

@@ -15,6 +15,7 @@ import pytest
 
 from braindec import report
 from braindec.checks import ConfigError, DataFileError
+from braindec.report import _scores
 from braindec.types import Report, Score
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -295,3 +296,16 @@ def test_heads_of_numbers_stand_above_them():
     payload = {"columns": ["kind", "n", "mixed"], "rows": [["a", 1, 2.0], ["b", np.int64(3), "-"]]}
     told = report.page(Report((), {"title": "T"}, (("Table", "table", payload),)))
     assert "<th>kind</th><th class=num>n</th><th>mixed</th>" in told
+
+
+def test_a_bar_goes_from_nothing_to_the_value_on_either_side(rng):
+    """A difference below zero is no long bar from the left."""
+    told = [
+        score(rng, "gain", value=v, interval=(v - 0.2, v + 0.2), chance=0.0, null=0.0, n=9)
+        for v in (-0.1, 0.3)
+    ]
+    bars = re.findall(
+        r'class="fill" style="left:([\d.]+)%;width:calc\(([\d.]+)% - [\d.]+%\)', _scores._card(told)
+    )
+    places = [[-0.3 + 1.3 * float(end) / 100 for end in bar] for bar in bars]  # from the lowest limit to 1
+    assert places == [pytest.approx([-0.1, 0.0], abs=1e-3), pytest.approx([0.0, 0.3], abs=1e-3)]
