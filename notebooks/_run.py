@@ -17,6 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 TIMEOUT_S = 300  # of a cell
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 # A path of the machine it ran on belongs in no output.
 MACHINE = re.compile(r"/(?:home|root|tmp|work|Users|private|var)/[^\s'\"<>]+")
 
@@ -70,7 +71,10 @@ def _joined(outputs: list[Any]) -> list[Any]:
 
 
 def shape(book: Any) -> list[tuple[str, tuple[tuple[str, ...], ...]]]:
-    """The source of each cell and the kinds of its outputs: what a stored notebook shares with a fresh run."""
+    """Source of each cell, kinds of its outputs and their words: what a stored notebook shares with a fresh run.
+
+    Numbers may differ in their last digits between machines and are left out.
+    """
     return [
         (cell.source, tuple(_kinds(o) for o in cell.get("outputs", ()) if o.get("name") != "stderr"))
         for cell in book.cells
@@ -78,7 +82,8 @@ def shape(book: Any) -> list[tuple[str, tuple[tuple[str, ...], ...]]]:
 
 
 def _kinds(output: Any) -> tuple[str, ...]:
-    return (output["output_type"], *sorted(output.get("data", {})))
+    said = output.get("text", output.get("data", {}).get("text/plain", ""))
+    return (output["output_type"], *sorted(output.get("data", {})), *NUMBER.sub("#", said).split())
 
 
 def main(chosen: list[str]) -> None:

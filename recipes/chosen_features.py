@@ -8,7 +8,7 @@ MOABB: `--set data.dataset=moabb_motor_imagery`.
 Systems    D9 HappyFeat (Desbois et al. 2023, arXiv:2310.02948), without its windows and buttons
 Run        braindec prepare bids --raw DIR --out prepared/runs --set meeg.whole_runs=true --set meeg.detrend=false
            braindec run chosen_features --data prepared/runs --out runs/chosen_features
-Smoke      braindec run chosen_features --smoke: normalised MCC 0.84 [0.79, 0.89] of three generated movements
+Smoke      braindec run chosen_features --smoke: normalised MCC 0.84 [0.79, 0.88] of three generated movements
            and idle time (chance 0.50, n 10 stretches, shuffled 0.52, refitted null 0.59, all features 0.78, always idle
            0.50)
 Needs      EEG in BIDS or through MOABB (extra moabb; prepared with whole_runs=true); minutes on 2 cores

@@ -3,8 +3,9 @@
 Systems    G3 concept-based search, naming by CLIP text (MSAE, Zaigrajew et al. 2025); G9 steering of retrieval by
            latents
 Run        braindec run concept_steering --out runs/concept_steering
-Smoke      braindec run concept_steering --smoke: a word's latents tell decoded scenes that hold its concept from
-           others, after permuting they do not
+Smoke      braindec run concept_steering --smoke: a word's latents tell decoded scenes that hold its concept from others
+           with an area of 0.62 [0.33, 0.90] (20 scenes, stimuli permuted 0.52, p 0.10 of 30); switched on, 0.51 of the
+           nearest scenes have it (before 0.21, other latents 0.20 of 3)
 Needs      nothing: data are generated, weights are shipped; two minutes on 2 cores
 Published  none to compare with: published numbers are of photographs without a brain
 Measured   area 0.793 [0.75, 0.83] of a word's latents in decoded scenes (n 200, chance 0.5, stimuli permuted 0.500);

@@ -25,7 +25,13 @@ RECIPE = Recipe(
     data=NeuralData("simulated", modalities=("fmri",)),
     target=tiny_openclip.Config(),
     protocol="heldout_stimuli",
-    settings={"network": "tiny_openclip", "region": "high", "n_conditions": 200, "n_neighbours": 5, "n_rounds": 8},
+    settings={
+        "network": "tiny_openclip",
+        "region": "high",
+        "n_conditions": 200,
+        "n_neighbours": 5,
+        "n_rounds": 8,
+    },
 )
 SMOKE = ("settings.n_conditions=60",)
 

@@ -5,7 +5,7 @@ late. A functional network (filters are smooth functions of time, read out whate
 (log powers of sensors, links learned from where distances put them) decode both, each run or each person held out,
 beside the functional network that reads at fixed times, EEGNet, plain convolutions, ridge and the order of trials.
 
-Systems    D11 Functional neural networks (Heinrichs et al. 2023, arXiv:2301.05869); D11 EEG emotion graphs, after DGCNN
+Systems    D11 Functional neural networks (Heinrichs et al. 2023, arXiv:2301.05869) and EEG emotion graphs, after DGCNN
            (Song et al. 2018) and RGNN (Zhong et al. 2019, arXiv:1907.07835)
 Run        braindec run eeg_states --out runs/eeg_states
 Smoke      braindec run eeg_states --smoke: where latencies jitter the functional network tells 0.889 [0.80, 0.95] of

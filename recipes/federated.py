@@ -6,8 +6,8 @@ recordings in one place, each site alone, one trunk for all modalities, ridge; a
 
 Systems    D8 FLEEG (Liu et al. 2024, arXiv:2308.11636)
 Run        braindec run federated --out runs/federated
-Smoke      braindec run federated --smoke: fMRI, EEG of half the electrodes and MEG find 0.60, 0.55 and 0.60 of 20
-           scenes (chance 0.05, refitted to shuffled scenes 0.05 or less; in one place 0.65, 0.55 and 0.60, each alone
+Smoke      braindec run federated --smoke: fMRI, EEG of half the electrodes and MEG find 0.65, 0.60 and 0.60 of 20
+           scenes (chance 0.05, refitted to shuffled scenes 0.10 or less; in one place 0.65, 0.55 and 0.60, each alone
            0.65, 0.60 and 0.60, ridge 0.65, 0.90 and 0.85): scenes are found, and nothing is gained by going together
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  none that can be compared: up to 8.4% (preprint: 16.7%) more accuracy over nine datasets of imagined

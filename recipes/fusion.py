@@ -2,7 +2,9 @@
 
 Systems    F11 M/EEG-fMRI fusion (Cichy et al. 2014), commonality analysis (Hebart et al. 2018)
 Run        braindec run fusion --out runs/fusion
-Smoke      braindec run fusion --smoke: distances of EEG and of regions go together, those of permuted scenes do not
+Smoke      braindec run fusion --smoke: distances of EEG go with those of the early region by 0.218 [0.01, 0.43] and the
+           intermediate one by 0.201 [0.05, 0.35] (20 scenes, permuted 0.002 and 0.009, p 0.01 each of 99), with the
+           high one not (-0.002, p 0.59)
 Needs      nothing: data are generated; a minute on 2 cores
 Published  Cichy et al. 2014: V1 peaks at 101 ms, IT at 132 ms; the world's planted latencies are 100, 160 and 250 ms
 Measured   rho 0.042 [0.01, 0.07], 0.033 [0.00, 0.06], 0.030 [0.00, 0.06] in three regions (200 scenes, permuted 0.000

@@ -9,7 +9,7 @@ Systems    D5 Augmented covariance (Carrara & Papadopoulo 2023, arXiv:2302.04508
            & Papadopoulo 2024, doi:10.1088/1741-2552/ad171a)
 Run        braindec prepare bids --raw DIR --out prepared/runs --set meeg.whole_runs=true --set meeg.detrend=false
            braindec run imagined_movements --data prepared/runs --out runs/imagined_movements
-Smoke      braindec run imagined_movements --smoke: normalised MCC 0.82 [0.74, 0.90] of three generated movements and
+Smoke      braindec run imagined_movements --smoke: normalised MCC 0.82 [0.72, 0.89] of three generated movements and
            idle time (chance 0.50, n 10 stretches, shuffled 0.44, refitted null 0.52, without delays 0.72, always idle
            0.50)
 Needs      EEG in BIDS or through MOABB (extra moabb; prepared with whole_runs=true), pyriemann (extra riemann)

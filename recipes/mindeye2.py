@@ -1,15 +1,15 @@
 """MindEye2: a model that several subjects share, then a new person with little data, and pictures for that one.
 
 Each subject has a linear map into a shared space; mixer, projection for retrieval and diffusion prior are everybody's.
-They are pretrained on two simulated fMRI subjects and adapted, all weights, to a third one with a tenth of the data.
+They are pretrained on three simulated fMRI subjects and adapted, all weights, to a fourth one with a tenth of the data.
 A captioner writes what the decoded embedding says, and pictures are drawn a second time with its words.
 
 Systems    A2 MindEye2
 Run        braindec run mindeye2 --out runs/mindeye2
 Smoke      braindec run mindeye2 --smoke: a new person finds 0.60 [0.39, 0.78] of 20 scenes (chance 0.05, adapted to
-           shuffled scenes 0.05, from scratch 0.25, ridge 0.90), by the backbone's own output 0.65; 12 pictures
-           two-way 0.73 (shuffled 0.53), pixel correlation 0.32 (0.25); refined by captions 0.62, before 0.69, which
-           12 pictures do not tell apart
+           shuffled scenes 0.05, from scratch 0.25, ridge 0.90), by the backbone's own output 0.65; 12 pictures two-way
+           0.71 (shuffled 0.54), pixel correlation 0.33 (0.24); refined by captions 0.62, before 0.71, which 12 pictures
+           do not tell apart
 Needs      nothing: data are generated, weights are shipped (extra models); minutes on 2 cores
 Published  NSD, mean of four people: one hour of data 79.0 and 57.4 % image and brain retrieval of 300, 40 hours 98.8
            and 98.3 %

@@ -6,7 +6,7 @@ evidence of decoding (`braindec audit` says so). Here the EEG is simulated and t
 Systems    C4 NeuroImagen (published on a confounded design)
 Run        braindec run neuroimagen --out runs/neuroimagen
 Smoke      braindec run neuroimagen --smoke: 0.65 [0.43, 0.82] of 20 scenes (chance 0.05, refitted to shuffled scenes
-           0.05, ridge 0.80); 12 pictures two-way 0.66 (shuffled 0.55), pixel correlation 0.46 (0.21)
+           0.05, ridge 0.80); 12 pictures two-way 0.66 (shuffled 0.54), pixel correlation 0.46 (0.21)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  confounded: EEG-CVPR40 showed each class in one block; the audit refuses that design
 Measured   not measured: the published design tells class by time alone; simulated EEG not run in full

@@ -3,8 +3,8 @@
 Systems    none: one contrasted embedding of NSD's first subject
 Run        braindec prepare nsd --raw DIR --out prepared/nsd --subjects '[1]' --jobs 4
            braindec run nsd_subj01_clip --data prepared/nsd --out runs/nsd_subj01_clip
-Smoke      braindec run nsd_subj01_clip --smoke: 0.18 of 100 images (chance 0.01, n 100) on the dataset's miniature:
-           says only that the path is whole
+Smoke      braindec run nsd_subj01_clip --smoke: 0.16 of 100 images (chance 0.01, n 100; ridge 0.10) on the dataset's
+           miniature: says only that the path is whole
 Needs      NSD's files (after its terms are signed), weights of ViT-L-14 in open_clip's cache, one GPU of 24 GB
 Published  none for this model; MindEye2 (all sessions, bigG) has 98.8 % of 300 images
 Measured   not measured: needs NSD (after its terms are signed) and ViT-L-14

@@ -2,8 +2,9 @@
 
 Systems    F6 relative representations (Moschella et al. 2023), product of invariances, subspace alignment
 Run        braindec run stitching --out runs/stitching
-Smoke      braindec run stitching --smoke: a classifier of one network reads another through anchors, with permuted
-           partners it does not
+Smoke      braindec run stitching --smoke: a classifier of one network names 0.32 [0.17, 0.52] of 25 scenes of another
+           through anchors, 0.35 by rotation (commonest 0.20, permuted partners 0.24 and 0.23 of 3); two scenes told
+           apart across the spaces 0.76 and 0.77 (0.56 and 0.50)
 Needs      nothing: pictures are generated, weights are shipped (second network: extra demo); a minute on 2 cores
 Published  Moschella et al. 2023: zero-shot stitching close to a classifier of the own space, absolute spaces at
            chance; on CIFAR and text, not here

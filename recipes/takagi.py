@@ -7,7 +7,7 @@ Systems    A8 Takagi & Nishimoto (2023, doi:10.1109/CVPR52729.2023.01389) with m
            (arXiv:2306.11536)
 Run        braindec run takagi --out runs/takagi
 Smoke      braindec run takagi --smoke: 12 pictures: pixel correlation 0.47 [0.33, 0.60] (shuffled 0.20), SSIM 0.52
-           (0.29), two-way 0.60 [0.45, 0.73] (0.51)
+           (0.28), two-way 0.60 [0.45, 0.73] (0.51)
 Needs      nothing: data are generated, weights are shipped (extra models); minutes on 2 cores
 Published  NSD, first paper, recomputed by MindEye2's authors: pixel correlation 0.246, SSIM 0.410, two-way AlexNet-2
            and -5 78.9 and 85.6 %, Inception 83.8 %, CLIP 82.1 %; captions of the decoded inputs (BrainHub, subject

@@ -6,7 +6,7 @@ captioners.multimodal_tokens and its own tower.
 
 Systems    A4 UMBRAE (Xia et al. 2024, arXiv:2404.07202)
 Run        braindec run umbrae --out runs/umbrae
-Smoke      braindec run umbrae --smoke: the very picture of 20 for 0.40 [0.14, 0.64] (chance 0.05, shuffled 0.05), its
+Smoke      braindec run umbrae --smoke: the very picture of 20 for 0.40 [0.22, 0.61] (chance 0.05, shuffled 0.05), its
            number of objects for 0.80 (0.25); ROUGE-L 0.57 [0.53, 0.61] (shuffled 0.55)
 Needs      nothing: data are generated, weights are shipped (extras models, captions); minutes on 2 cores
 Published  NSD, subject 1, all four people trained on: BLEU-1 59.4, BLEU-4 19.0, METEOR 19.5, ROUGE 43.7, CIDEr 61.1

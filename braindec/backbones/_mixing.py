@@ -68,9 +68,9 @@ class PublishedMixing(nn.Module):
         return over_tokens.transpose(1, 2)
 
     def shift(self) -> Tensor:
-        """What a single token gains on its way through, whatever it holds, without dropout; shape (1,)."""
+        """What a single token gains on its way through, whatever it holds, without dropout; (1,), () without blocks."""
         gains = (block.after_norm(block.norm.bias) for block in map(_as_block, self.tokens))
-        return sum(gains, torch.zeros(())).reshape(1)
+        return sum(gains, torch.zeros(()))  # a scalar of the CPU goes with any device
 
     def inert(self) -> set[str]:
         """Names of the parameters that reach nothing."""

@@ -49,7 +49,8 @@ class Config:
     n_read : int
         Weighted sums over sensors that are read out; weights start as waves over the head.
     neighbours : float
-        Links start as a Gaussian of distance, as wide as this many times the median distance to the nearest sensor.
+        Links start as a Gaussian of distance, as wide as this many times the median distance to the nearest sensor at
+        another place (sensors of a triplet share theirs).
     sparsity : float
         Weight of the loss that keeps links small, the mean of their absolute values, >= 0.
     dropout : float
@@ -213,7 +214,7 @@ def first_links(places: Places, n_nodes: int, neighbours: float) -> Tensor:
         return (1 - torch.eye(n_nodes)) / n_nodes
     where = torch.tensor(places, dtype=torch.float64)
     apart = torch.cdist(where, where)
-    nearest = apart.masked_fill(torch.eye(n_nodes, dtype=torch.bool), math.inf).min(1).values.median()
+    nearest = apart.masked_fill(apart == 0, math.inf).min(1).values.median()
     links = (-(apart**2) / (2 * (neighbours * nearest) ** 2)).exp()
     return (links * (1 - torch.eye(n_nodes))).float()
 

@@ -12,7 +12,6 @@ import re
 import shutil
 import stat
 import tarfile
-import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from braindec import checks
+from braindec import checks, store
 from braindec.data.damage import COPY_AGAIN, reading
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -86,13 +85,13 @@ def unpack(archive: str | Path, out: str | Path, limits: Limits | None = None) -
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise checks.ConfigError(f"{out} holds something; name a folder that is not there yet.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+    temporary = store.part_of(out)  # made by the system's own rules: who may read it is not ours to widen
+    temporary.mkdir()
     try:
         inside = _Inside(archive, temporary, limits or Limits())
         with reading(archive, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError):
             for name, folder, size, content in _zip(archive) if kind == ".zip" else _tar(archive):
                 inside.take(name, folder, size, content)
-        temporary.chmod(0o755)
         if out.exists():
             out.rmdir()
         temporary.rename(out)

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, seeding, train
+from braindec import checks, seeding, store, train
+from braindec.config import to_json
 from braindec.generators._control import BrainControl, Config
 
 DEFAULT = Config()
 CHUNK = 64  # pictures encoded, or judged, at a time
+FAINT = 1e-6  # an SD below this share of a feature's largest value is rounding
 
 
 def fit(
@@ -67,9 +69,13 @@ def fit(
         clean = torch.cat([base.clean(pictures[i : i + CHUNK]) for i in range(0, len(pictures), CHUNK)]).cpu()
     held = _held(ids, settings.validation_fraction, seed)
     training = np.flatnonzero(~held)
-    std, mean = torch.std_mean(told[0][training], 0)
+    known = np.asarray(features, np.float64)[training]
+    mean, std = known.mean(0), known.std(0)
+    std = np.where(std > FAINT * np.abs(known).max(0), std, 1.0)  # a feature that never varies says nothing
     with seeding.seeded(seed, "control"):
-        branch = BrainControl(base.unet, features.shape[1], config, mean, std.clamp_min(1e-6))
+        branch = BrainControl(
+            base.unet, features.shape[1], config, torch.as_tensor(mean), torch.as_tensor(std)
+        )
     steered = copy.copy(base)
     steered.branch, steered.branch_scale = branch, 1.0
 
@@ -103,10 +109,13 @@ def fit(
         return -float(torch.cat(found).mean())
 
     place = base.unet.device
+    about = "" if folder is None else store.content_hash(
+        control=to_json(config), features=told[0].numpy(), embeddings=told[1].numpy(), clean=clean.numpy()
+    )  # fmt: skip
     try:
         train.fit(
             branch, batch, objective, settings, seed=seed, name="control", folder=folder,
-            validate=validate if held.any() else None, progress=progress,
+            validate=validate if held.any() else None, progress=progress, about=about,
         )  # fmt: skip
     finally:
         base.moved_(place)

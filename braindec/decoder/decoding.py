@@ -103,9 +103,14 @@ def fitted_for(decoder: BrainDecoder, key: str) -> FittedPreprocessing:
 
 @torch.no_grad()
 def predict(
-    decoder: BrainDecoder, trials: Trials | np.ndarray, repeats: Repeats, output: str | None
+    decoder: BrainDecoder,
+    trials: Trials | np.ndarray,
+    repeats: Repeats,
+    output: str | None,
+    *,
+    with_told: bool = True,
 ) -> Prediction:
-    """See `BrainDecoder.predict`."""
+    """See `BrainDecoder.predict`; what the prior is told costs a pass of its own and can be left out."""
     trials = as_trials(decoder, trials)
     name = decoder.main if output is None else checks.one_of("output", output, list(decoder.outputs))
     encoder = decoder.fitted_encoder()
@@ -118,7 +123,7 @@ def predict(
         return decoder.scaler(name).restore(centred).cpu().numpy()
 
     x = rows.applied(fitted, trials)
-    others = decoder.settings.prior_told if name == decoder.main else ()
+    others = decoder.settings.prior_told if name == decoder.main and with_told else ()
     told = {other: with_repeats(x, trials.table, repeats, partial(run, other)).values for other in others}
     return replace(with_repeats(x, trials.table, repeats, partial(run, name)), key=trials.key, told=told)
 
@@ -263,9 +268,13 @@ def activations(decoder: BrainDecoder, layer: str, trials: Trials) -> np.ndarray
     caught: list[Tensor] = []
     handle = module.register_forward_hook(lambda _m, _i, out: caught.append(_as_tensor(out, decoder.main)))
     try:
-        decoder.predict(trials)
+        predict(decoder, trials, "none", None, with_told=False)
     finally:
         handle.remove()
+    if not caught:
+        raise ValueError(
+            f"layer {layer!r} is not on the way of {trials.key}; it is another subject's or unused."
+        )
     return torch.cat(caught).cpu().numpy()
 
 

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, config, seeding, tensor_folder, train
+from braindec import checks, config, seeding, store, tensor_folder, train
 
 TRAIN = train.Config(n_steps=1000, batch_size=64, lr=5e-3, weight_decay=0.0, validate_every=250)
 LOG_VAR = (-8.0, 4.0)
+FAINT = 1e-6  # an SD below this share of the largest value is rounding
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,17 @@ def fit(
     """
     checks.n_axes("erps", erps, ("ERP", "channel", "time"))
     mean = checks.finite("erps", erps).mean(0)
-    sd = checks.at_least("SD of ERPs", float((erps - mean).std()), 1e-12)
+    sd = float((erps - mean).std())
+    if sd <= FAINT * float(erps.abs().max()):
+        raise ValueError(f"ERPs are all alike (SD {sd:g}); there is nothing to disentangle.")
     model = DisentangledErps(mean, sd, settings, seed)
     learnt, held = train.split_rows(
         [str(i) for i in range(len(erps))],
         settings.train.validation_fraction,
         seeding.torch_generator(0, "erps"),
     )
+
+    about = "" if folder is None else store.content_hash(model=config.to_json(settings), erps=erps.numpy())
 
     def batch(step: int) -> Mapping[str, Tensor]:
         draw = seeding.torch_generator(seed, "erp batch", step)
@@ -179,7 +184,7 @@ def fit(
 
     train.fit(
         model, batch, objective, settings.train, seed=seed, name="erps", folder=folder,
-        validate=validate if len(held) else None, progress=False,
+        validate=validate if len(held) else None, progress=False, about=about,
     )  # fmt: skip
     return model.cpu().eval()
 

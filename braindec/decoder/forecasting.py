@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from braindec import checks, config, seeding, tensor_folder, train
+from braindec import checks, config, seeding, store, tensor_folder, train
 from braindec.decoder.forecast_linear import (
     CONFIG_DEFAULT,
     Config,
@@ -200,6 +200,10 @@ def fit(
     learnt, held = learnt_and_held(data, settings, seed)
     model.start_spread_(data.past[learnt[:AT_ONCE]], data.future[learnt[:AT_ONCE]])
 
+    about = "" if folder is None else store.content_hash(
+        forecast=config.to_json(settings), **{name: values.numpy() for name, values in data._asdict().items()}
+    )  # fmt: skip
+
     def batch(step: int) -> Mapping[str, Tensor]:
         draw = seeding.torch_generator(seed, "forecast batch", step)
         rows = learnt[torch.randint(len(learnt), (settings.train.batch_size,), generator=draw)]
@@ -220,7 +224,7 @@ def fit(
 
     train.fit(
         model, batch, objective, settings.train, seed=seed, name="forecast", folder=folder, validate=validate,
-        progress=False,
+        progress=False, about=about,
     )  # fmt: skip
     return model.cpu().eval()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from braindec import checkpoints, checks, seeding, store
 from braindec.data import NeuralDataset, leakage, mapped
@@ -21,7 +21,7 @@ from braindec.decoder.fitting import SubjectSet
 from braindec.decoder.prior_fit import fit_prior, held_pairs
 from braindec.decoder.rules import rules_of
 from braindec.decoder.scaling import InOwnSpace
-from braindec.decoder.settings import settings_to_json, steps_for
+from braindec.decoder.settings import build_losses, build_prior, settings_to_json, steps_for
 from braindec.decoder.spread import fit_spreads_
 from braindec.encoder import Encoder
 from braindec.losses import Loss
@@ -43,17 +43,18 @@ def fit_(
     audit.refuse()
     for name in decoder.outputs:
         decoder.scaler(name).fit_(embedded(named[name], list(part.stimulus_ids)))
-    decoder.preprocessing = {}
+    start_anew_(decoder)
     place = rows.place_of(part, folder)
     sets = prepared_sets_(decoder, part, named, place)
     settings = decoder.settings
     solved = settings.fit == "closed_form"
     start = partial(closed_form.start_closed_form_, output=decoder.main, seed=settings.seed, needed=solved)
+    about = identity_of(decoder, part, named)
     decoder.encoder, fitted = cross_fit(
         decoder.build_encoder, told_losses(decoder), loss_weights(decoder), sets, settings.train,
         n_folds=settings.n_folds, seed=settings.seed, name="encoder", folder=folder, progress=progress,
         start=start if solved or settings.train.ridge_start else start_at_random, rank=rank_of(decoder),
-        refit=refit_of(decoder, part, sets, place), about=identity_of(decoder, part, named),
+        refit=refit_of(decoder, part, sets, place), about=about,
         keep=kept_in(place), cycle=settings.cycle, also=settings.prior_told if prior else (),
     )  # fmt: skip
     decoder.log = fitted.log
@@ -62,7 +63,7 @@ def fit_(
     fit_shared_map_(decoder, sets)
     new_subject.fit_populations_(decoder, sets)
     if prior and decoder.prior is not None:
-        train_prior_(decoder, fitted, folder, progress)
+        train_prior_(decoder, fitted, folder, progress, about)
     decoder.held_out = held_out.kept(decoder, fitted, sets, part)
     # The rows that chose are all of the part's, of which preprocessing keeps the digests.
     chosen = leakage.chosen_on(part, "number of training steps, by cross-fitting", digests=False)
@@ -74,6 +75,14 @@ def fit_(
         decoder.provenance["pretrained"] = dict(decoder.pretrained.about)
     if folder is not None:
         checkpoints.forget_parts(folder)
+
+
+def start_anew_(decoder: BrainDecoder) -> None:
+    """Forgets an earlier fit, whose data may be what this one is tested on; a pretrained trunk stays."""
+    decoder.preprocessing = {}
+    decoder.losses = build_losses(decoder.settings, decoder.outputs)
+    decoder.prior, decoder.prior_log = build_prior(decoder.settings, decoder.outputs), None
+    decoder.calibrations, decoder.readouts, decoder.spreads = (nn.ModuleDict() for _ in range(3))
 
 
 def pretrain_(
@@ -90,13 +99,23 @@ def pretrain_(
     signals = SignalInfo({key: fitted.signal for key, (fitted, _) in found.items()})
     prepared = {key: values for key, (_, values) in found.items()}
     encoder, seed = decoder.encoder_of(signals), decoder.settings.seed
+    parts = settings_to_json(decoder.settings)
+    about = store.content_hash(**{name: parts[name] for name in ("preprocessing", "adapter", "backbone")})
     if isinstance(settings, two_views.Config):
         decoder.pretrained = two_views.pretrain(
-            encoder, prepared, part, settings, seed, info=signals, folder=folder, progress=progress
+            encoder,
+            prepared,
+            part,
+            settings,
+            seed,
+            info=signals,
+            folder=folder,
+            progress=progress,
+            about=about,
         )
         return
     decoder.pretrained = masked.pretrain(
-        encoder, prepared, part, settings, seed, folder=folder, progress=progress
+        encoder, prepared, part, settings, seed, folder=folder, progress=progress, about=about
     )
 
 
@@ -297,8 +316,10 @@ def shared_values(encoder: Encoder, key: str, data: SubjectSet, some: slice) -> 
     return values
 
 
-def train_prior_(decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, progress: bool) -> None:
-    """The prior, on calibrated out-of-fold predictions."""
+def train_prior_(
+    decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, progress: bool, about: str
+) -> None:
+    """The prior, on calibrated out-of-fold predictions; `about` names what these were made of."""
     if not fitted.held_out:
         raise checks.ConfigError("a prior is trained on out-of-fold predictions; set n_folds to 2 or more.")
     pairs = [(decoder.finished(key, raw), truth) for key, (raw, truth, _) in fitted.held_out.items()]
@@ -307,8 +328,9 @@ def train_prior_(decoder: BrainDecoder, fitted: CrossFit, folder: Path | None, p
     settings = decoder.settings
     told = {n: torch.cat([fitted.told[key][n] for key in fitted.held_out]) for n in settings.prior_told}
     decoder.prior_log = fit_prior(
-        decoder.prior, conditions, targets, settings.prior_train, settings.seed, folder, progress, told
-    )
+        decoder.prior, conditions, targets, settings.prior_train, settings.seed, folder, progress, told,
+        about=about,
+    )  # fmt: skip
     fit_spreads_(
         decoder, fitted, held_pairs(targets, settings.prior_train.validation_fraction, settings.seed)[1]
     )

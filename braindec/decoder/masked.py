@@ -21,6 +21,7 @@ from braindec import checks, seeding, store, train
 from braindec.backbones._masked_decoder import MaskedDecoder
 from braindec.backbones._patches import PatchBackbone
 from braindec.backbones._quantiser import frequencies
+from braindec.config import to_json
 from braindec.data import NeuralDataset
 from braindec.decoder import codes as code_book
 from braindec.decoder.batches import Batches
@@ -293,6 +294,7 @@ def pretrain(
     *,
     folder: Path | None = None,
     progress: bool = True,
+    about: str = "",
 ) -> Pretrained:
     """The trunk that fills in masked patches of these trials best; labels are not looked at.
 
@@ -308,6 +310,8 @@ def pretrain(
     seed : int
     folder : Path, optional
         Where log and checkpoints go; an unfinished pretraining found there is resumed.
+    about : str
+        Names how the signals were prepared and what the encoder is, which a resumed pretraining must share.
 
     Raises
     ------
@@ -316,12 +320,12 @@ def pretrain(
     """
     sets, held = without_labels(signals, part, config.train.validation_fraction, seed, "masked held")
     settings = replace(config.train, repeats="single")
-    told = {"dataset": part.identity(), "ratio": config.ratio, "shown": config.shown}
+    told = {"dataset": part.identity(), "settings": to_json(config), "about": about}
     tokens = None
     if config.predicts == "codes":
         tokens = code_book.learn(
             encoder, sets, held, config.codes, seed,
-            about=store.content_hash(dataset=part.identity()), folder=folder, progress=progress,
+            about=store.content_hash(dataset=part.identity(), about=about), folder=folder, progress=progress,
         )  # fmt: skip
         told["tokenizer"] = tokens.identity
     with seeding.seeded(seed, "masked decoder"):
@@ -338,9 +342,9 @@ def pretrain(
     )  # fmt: skip
     error = masked_error(pretrainee, held, seed) if held else float("nan")
     trunk = {name: v.detach().clone() for name, v in pretrainee.trunk.trunk().items()}
-    about = {"dataset": part.identity(), "n_trials": rows, "best_step": log.best_step, "masked_error": error}
+    said = {"dataset": part.identity(), "n_trials": rows, "best_step": log.best_step, "masked_error": error}
     if tokens is not None:
-        about["codes"] = dict(tokens.about)
+        said["codes"] = dict(tokens.about)
         if folder is not None:
             code_book.forget(folder)
-    return Pretrained(trunk, error, log, about)
+    return Pretrained(trunk, error, log, said)

@@ -57,4 +57,4 @@ def _moments(encoder: Encoder, key: str, signals: Rows) -> Tensor:
     for some in parts(signals):
         squares += float((patches.cut(adapter(signals[some])) - mean).square()[:, patches.filled()].sum())
     sd = (squares / (n * int(patches.filled().sum()))) ** 0.5
-    return torch.stack([mean, torch.full_like(mean, max(sd, 1e-12))]).float()
+    return torch.stack([mean, torch.full_like(mean, sd if sd > 0 else 1.0)]).float()

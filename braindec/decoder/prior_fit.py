@@ -23,11 +23,14 @@ def fit_prior(
     folder: Path | None,
     progress: bool,
     told: Mapping[str, Tensor] | None = None,
+    *,
+    about: str = "",
 ) -> train.Log | None:
     """Solves a closed-form prior on all pairs (n, n_tokens, n_dims); another one learns from all but the held ones.
 
     On those the step is chosen whose weights are kept, and samples are made as wide as they err. `told` has what the
-    prior is told beside the conditions, a row a pair.
+    prior is told beside the conditions, a row a pair; `about` names what the pairs were made of, which a prior that is
+    resumed must share.
     """
     told = dict(told or {})
     if prior.closed_form:
@@ -64,7 +67,7 @@ def fit_prior(
 
     log = train.fit(
         prior, batch, loss, settings, seed=seed, name="prior", folder=folder, progress=progress,
-        validate=validate if len(held) else None,
+        validate=validate if len(held) else None, about=about,
     )  # fmt: skip
     if len(held):
         generator = seeding.torch_generator(seed, "prior spread")

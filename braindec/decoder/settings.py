@@ -88,6 +88,9 @@ def build_losses(settings: Settings, outputs: Mapping[str, EmbeddingsInfo]) -> d
     unknown = sorted(set(configs) - set(outputs))
     if unknown or not configs:
         raise checks.ConfigError(f"loss names {unknown or 'nothing'}, the targets are {sorted(outputs)}.")
+    weightless = sorted(set(settings.loss_weights or {}) - set(configs))
+    if weightless:
+        raise checks.ConfigError(f"loss_weights names {weightless}, the losses are of {sorted(configs)}.")
     return {name: registry.load(*registry.name_of(c)).build(c) for name, c in configs.items()}
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from braindec import checks, config, seeding, tensor_folder, train
+from braindec import checks, config, seeding, store, tensor_folder, train
 from braindec.decoder.disentangled import (
     LOG_VAR,
     DisentangledErps,
@@ -166,6 +166,9 @@ def fit(
         found: dict[str, Tensor] = module.losses(given["factors"], own, draw)
         return found
 
+    about = "" if folder is None else store.content_hash(
+        symbols=config.to_json(settings), factors=factors.numpy(), **{n: v.numpy() for n, v in seen._asdict().items()}
+    )  # fmt: skip
     with torch.enable_grad():
         train.fit(
             symbols,
@@ -176,6 +179,7 @@ def fit(
             name="symbols",
             folder=folder,
             progress=False,
+            about=about,
         )
     return symbols.cpu().eval()
 

@@ -307,6 +307,7 @@ def pretrain(
     info: SignalInfo,
     folder: Path | None = None,
     progress: bool = True,
+    about: str = "",
 ) -> Pretrained:
     """The trunk whose views of held-out windows find each other best; labels are not looked at.
 
@@ -324,6 +325,8 @@ def pretrain(
         Of these signals.
     folder : Path, optional
         Where log and checkpoints go; an unfinished pretraining found there is resumed.
+    about : str
+        Names how the signals were prepared and what the encoder is, which a resumed pretraining must share.
 
     Returns
     -------
@@ -345,7 +348,7 @@ def pretrain(
         return -float(np.mean([f.contrast for f in looked_for(viewer, held, seed).values()]))
 
     told = {"dataset": part.identity(), "hidden": config.hidden, "interpolated": config.interpolated,
-            "temperature": config.temperature, "dim": config.dim}  # fmt: skip
+            "temperature": config.temperature, "dim": config.dim, "about": about}  # fmt: skip
     log = train.fit(
         viewer, Batches(sets, config.train, seed, "two_views"), objective, config.train, seed=seed, name="two_views",
         folder=folder, progress=progress, validate=validate if held else None, about=store.content_hash(**told),
@@ -361,5 +364,5 @@ def pretrain(
     missed = [(1 - f.identified) / max(1 - 1 / f.n, 1e-12) for f in looked.values()]
     trunk = {name: v.detach().clone() for name, v in viewer.trunk.trunk().items()}
     rows = {key: int(trials.n_trials) for key, trials in part.trials.items()}
-    about = {"dataset": part.identity(), "n_trials": rows, "best_step": log.best_step, "views": views}
-    return Pretrained(trunk, float(np.mean(missed)) if missed else float("nan"), log, about)
+    said = {"dataset": part.identity(), "n_trials": rows, "best_step": log.best_step, "views": views}
+    return Pretrained(trunk, float(np.mean(missed)) if missed else float("nan"), log, said)

@@ -18,6 +18,7 @@ from braindec.encoding.model import VoxelwiseEncoding
 from braindec.encoding.voxelwise import ALPHAS
 from braindec.maths import folds as fold_rules
 from braindec.maths import ridge
+from braindec.maths.correlation import is_constant
 from braindec.maths.factors import RidgeFactors, factorise
 from braindec.maths.folds import Folds, parts_of
 from braindec.maths.kernel_ridge import factorise_kernel
@@ -228,7 +229,10 @@ def _held_out_error(kernel: Tensor, y: Tensor, alpha: Tensor, test: Tensor, trai
     dual = torch.linalg.solve(ridged, y[train] - mean)
     across = outer - outer.mean(1, keepdim=True) - column + column.mean()
     left = y[test] - mean - across @ dual
-    return (left.square().sum(0) / y[test].var(0, correction=0).clamp_min(1e-12)).mean() / len(test)
+    spread = y[test] - y[test].mean(0)
+    norm = spread.norm(dim=0, keepdim=True)
+    known = ~is_constant(y[test], norm, 0)[0]  # the rest scores 0 whatever is predicted
+    return (left[:, known].square().sum(0) / norm[0, known].square()).sum() / y.shape[1]
 
 
 def _kernel(x: Tensor) -> Tensor:

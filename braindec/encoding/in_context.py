@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from braindec import checks, seeding
 from braindec.encoding.model import VoxelwiseEncoding
+from braindec.maths.correlation import is_constant
 
 AT_ONCE = 2**22  # values of tokens that are held together when many voxels are read
-FLAT = 1e-6  # standard deviation of examples below which a voxel says nothing
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,15 @@ class InContext(nn.Module):
         checks.n_axes("features", features, ("voxel", "example", "feature"))
         middle, level = features.mean(1, keepdim=True), responses.mean(1, keepdim=True)
         x, y = (features - middle) / self.unit, responses - level
-        scale = y.square().mean(1, keepdim=True).sqrt()
-        y = y / scale.clamp_min(FLAT)
+        norm = y.norm(dim=1, keepdim=True)
+        flat = is_constant(responses, norm, 1)
+        scale = (norm / y.shape[1] ** 0.5).masked_fill(flat, 0.0)
+        y = torch.where(flat, torch.zeros_like(y), y / scale.masked_fill(flat, 1.0))
         tokens = self.read(torch.cat([x, x * y[..., None], y[..., None]], -1))
         weights = self.mean.expand(len(x), -1)
         for block in self.blocks:
             tokens, weights = block(tokens, x, y, weights)
-        weights = weights / self.unit * torch.where(scale > FLAT, scale, torch.zeros_like(scale))
+        weights = weights / self.unit * scale
         return weights, level[:, 0] - (weights * middle[:, 0]).sum(1)
 
 
@@ -192,11 +194,11 @@ def meta_train(subjects: Sequence[Voxels], config: Config = CONFIG, seed: int = 
         n = checks.same_length("stimulus", features=one.features, responses=one.responses)
         checks.at_least("stimuli of a subject", n, config.examples[0] + config.n_queries)
     model = InContext(subjects[0].features.shape[1], config, seed).train()
-    model.unit.copy_(torch.cat([one.features for one in subjects]).std(0).clamp_min(FLAT))
+    model.unit.copy_(_spread(torch.cat([one.features for one in subjects])))
     generator = seeding.torch_generator(seed, "voxels in context")
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.n_steps)
-    spread = [one.responses.std(0).clamp_min(FLAT) for one in subjects]
+    spread = [_spread(one.responses) for one in subjects]
     for _ in range(config.n_steps):
         number = int(torch.randint(len(subjects), (), generator=generator))
         x, y, queries, truth = _episode(subjects[number], spread[number], config, generator)
@@ -235,6 +237,13 @@ def in_context(model: InContext, features: Tensor, responses: Tensor) -> Voxelwi
     weights, intercept = (torch.cat([part[i] for part in parts]) for i in (0, 1))
     none, about = torch.full_like(intercept, torch.nan), {"fit": "in_context"}
     return VoxelwiseEncoding(weights.T.contiguous(), intercept, none, none.clone(), "r2", n, about=about)
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Standard deviation of each column, in whatever unit; 1 for one that does not vary."""
+    centred = values - values.mean(0)
+    norm = centred.norm(dim=0, keepdim=True)
+    return (norm / (len(values) - 1) ** 0.5).masked_fill(is_constant(values, norm, 0), 1.0)[0]
 
 
 def _episode(

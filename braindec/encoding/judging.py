@@ -182,7 +182,7 @@ def significance(
     largest = np.max([x.largest for x in nulls], 0)
     p = (reached + 1) / (n_permutations + 1)
     p_max = permutation.max_statistic_p(
-        observed, np.broadcast_to(largest[:, None], (n_permutations, len(observed)))
+        observed - _rounding(a), np.broadcast_to(largest[:, None], (n_permutations, len(observed)))
     )
     return Significance(observed, p, corrections.fdr(p), p_max, total / n_permutations, n_permutations)
 
@@ -212,13 +212,19 @@ def _null(
 ) -> _Null:  # fmt: skip
     """Some voxels under every permutation, the same for all pieces; a job of its own."""
     observed = (a * b).sum(0).cpu().numpy()
+    tie = observed - _rounding(a)
     reached, total = np.zeros(observed.shape), np.zeros(observed.shape)
     largest = np.empty(n_permutations)
     for number in range(n_permutations):
         order = torch.from_numpy(moved(run, generator, shift, block_length)).to(a.device)
         null = (a[order] * b).sum(0).cpu().numpy()
-        reached, total, largest[number] = reached + (null >= observed), total + null, null.max()
+        reached, total, largest[number] = reached + (null >= tie), total + null, null.max()
     return _Null(observed, reached, total, largest, generator)
+
+
+def _rounding(values: Tensor) -> float:
+    """By what one correlation can differ from itself when its products are added in another order."""
+    return max(permutation.ROUNDING, 16 * torch.finfo(values.dtype).eps)
 
 
 def moved(run: np.ndarray, generator: np.random.Generator, shift: str, block_length: int) -> np.ndarray:

@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from braindec import checks
+from braindec.maths.correlation import unit_rows
 from braindec.maths.gemm import mm
 from braindec.stats import intervals
+from braindec.stats.permutation import p_value
 
 TEMPERATURE = 100.0  # of the softmax over pictures: BrainSCUBA's published code
 AT_ONCE = 1 << 24  # similarities of pictures and voxels held together
@@ -112,7 +114,7 @@ def project(weights: Tensor, pictures: Tensor, temperature: float = TEMPERATURE)
     x = pictures.to(weights)
     lengths = x.norm(dim=1)
     units = x / lengths.clamp_min(torch.finfo(x.dtype).tiny)[:, None]
-    directions = functional.normalize(weights, dim=0)
+    directions = unit_rows(weights, dim=0)
     parts = []
     for some in directions.split(max(1, AT_ONCE // max(1, len(x))), dim=1):
         share = (temperature * mm(units, some)).softmax(0).T.contiguous()  # (voxel, picture)
@@ -161,7 +163,8 @@ def caption_voxels(
     p = None
     if null_weights is not None:
         null = _named(null_weights, pictures, texts, temperature)[1].amax(1).sort().values
-        below = torch.searchsorted(null, similarity.amax(1).contiguous())
+        tie = similarity.amax(1) - 16 * torch.finfo(null.dtype).eps  # but for rounding
+        below = torch.searchsorted(null, tie)
         p = (len(null) - below + 1) / (len(null) + 1)
     return VoxelCaptions(tuple(names), similarity, found, p, len(pictures))
 
@@ -204,9 +207,8 @@ def score_names(
     n, hits = len(truth), int((named == truth).sum())
     orders = rng.permuted(np.tile(np.arange(n), (n_permutations, 1)), axis=1)
     null = (named[orders] == truth).mean(1)
-    p = (int((null >= hits / n).sum()) + 1) / (n_permutations + 1)
     limits = intervals.wilson(hits, n)
-    return Naming(hits / n, (limits.low, limits.high), float(null.mean()), p, n)
+    return Naming(hits / n, (limits.low, limits.high), float(null.mean()), p_value(hits / n, null), n)
 
 
 def _named(weights: Tensor, pictures: Tensor, texts: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from braindec.decoder import versions
 from braindec.evaluate.compare_geometries import Comparison
 from braindec.evaluate.compare_sources import label_of, short
 from braindec.evaluate.scoring import parse_key
+from braindec.stats.permutation import p_value
 from braindec.types import Report, Score
 
 MANY_CONDITIONS = 400  # above it a matrix is drawn of every so-manieth condition
@@ -153,7 +154,7 @@ def scores(found: Comparison, protocol: str) -> list[Score]:
             subject, modality = parse_key(key)
             value, drawn = float(i.scores[s, m]), null[:, s, m]
             half = float(i.interval[m, 1] - i.value[m])
-            p = float((np.sum(drawn >= value) + 1) / (len(drawn) + 1))
+            p = p_value(value, drawn)
             lower = None if i.ceiling is None else float(i.ceiling.lower[s])
             shared = (protocol, subject, modality)
             name = f"rsa_{i.comparator}:{model}"

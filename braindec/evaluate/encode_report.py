@@ -13,6 +13,7 @@ from braindec.decoder import versions
 from braindec.evaluate import encode_maps
 from braindec.evaluate.encoded import Encoded
 from braindec.evaluate.scoring import group_scores, parse_key
+from braindec.stats.permutation import p_value
 from braindec.types import Report, Score
 
 METRIC = "encoding_correlation"
@@ -44,7 +45,7 @@ def scores(found: Mapping[str, Encoded], protocol: str) -> list[Score]:
             "significant_max": int((e.tested.p_max < 0.05).sum()),
             "significant_fdr": int((e.tested.p_fdr < 0.05).sum()),
         }  # fmt: skip
-        p = float((np.sum(null >= value) + 1) / (len(null) + 1)) if len(e.null) else None
+        p = p_value(value, null) if len(e.null) else None
         n, chance, mean = len(np.unique(e.blocks)), 0.0, float(null.mean())
         rows.append(
             Score(

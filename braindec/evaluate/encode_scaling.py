@@ -14,6 +14,7 @@ from braindec.data.splits import unit_values
 from braindec.evaluate import encode
 from braindec.evaluate.encode_scan import N_RESAMPLES, correlations
 from braindec.evaluate.encoded import SETTINGS, Encoded, Settings
+from braindec.stats.permutation import p_value
 from braindec.types import Embeddings
 
 LIMIT = (
@@ -56,7 +57,7 @@ class Scaling:
     @property
     def p(self) -> float:
         """Share of null slopes at least as steep, (count + 1) / (n + 1)."""
-        return (int((self.null_slope >= self.slope).sum()) + 1) / (len(self.null_slope) + 1)
+        return p_value(self.slope, self.null_slope) if len(self.null_slope) else 1.0
 
 
 def encode_scaling(

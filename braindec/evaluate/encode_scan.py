@@ -22,6 +22,7 @@ from braindec.evaluate import encode, encode_features, encode_maps
 from braindec.evaluate.encoded import SETTINGS, Encoded, Settings
 from braindec.evaluate.scoring import group_scores, parse_key
 from braindec.stats.intervals import subject_interval
+from braindec.stats.permutation import p_value
 from braindec.types import Embeddings, Report, Score
 
 PIXELS = "pixels:height=8,width=8,colour=rgb"
@@ -240,7 +241,7 @@ def scores(scan: Scan, protocol: str) -> list[Score]:
             subject, modality = parse_key(key)
             value, null = scan.mean_r(model, key), one.null[:, one.counted].mean(1)
             limits = np.quantile(scan.resampled_r(model, key), [0.025, 0.975])
-            p = float((np.sum(null >= value) + 1) / (len(null) + 1)) if len(null) else None
+            p = p_value(value, null) if len(null) else None
             mean = float(null.mean()) if len(null) else 0.0
             repeats = bool(np.isfinite(one.ceiling).all())
             details = {"model": model, "n_voxels": int(one.counted.sum()), "n_train": one.n_train,

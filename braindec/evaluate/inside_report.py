@@ -18,6 +18,7 @@ from braindec.evaluate.inside_timing import Timing
 from braindec.evaluate.neighbours import smaller
 from braindec.evaluate.scoring import group_scores, parse_key
 from braindec.sparse.claims import FATES, VERDICTS
+from braindec.stats.permutation import p_value
 from braindec.types import Report, Score, VoxelSpace
 
 N_SHOWN, N_KEPT, N_IMAGES = 8, 1000, 6  # latents on the page and in its file, and stimuli of each
@@ -60,7 +61,7 @@ def scores(found: Mapping[str, Inside], protocol: str) -> list[Score]:
             "of_latents": len(tested),
             **{f"claims: {v}": counts[v] for v in VERDICTS},
         }
-        p = (int((null >= value).sum()) + 1) / (len(null) + 1)
+        p = p_value(value, null)
         told: dict[str, Any] = {"chance": 0.5, "null": float(null.mean()), "n": reading.n_stimuli}
         rows.append(
             Score(
@@ -327,7 +328,7 @@ def timing_report(
             )
         ]  # fmt: skip
     whole: dict[str, Any] = {"chance": 0.0, "null": float(found.null.mean()), "n": found.latency.numel()}
-    p = (int((found.null >= found.rho).sum()) + 1) / (len(found.null) + 1)
+    p = p_value(found.rho, found.null)
     rows.append(
         Score(
             "latency_spearman", "braindec", protocol, "group", "fmri+eeg", found.rho, found.interval, **whole, p=p,
@@ -377,7 +378,7 @@ def timing_words(found: Timing) -> str:
         at = "at no time" if bool(known.isnan().all()) else f"{1000 * float(known.nanmean()):.0f} ms"
         parts.append(f"{region} {at} (planted {1000 * float(found.planted[k]):.0f})")
     low, high = found.interval
-    p = (int((found.null >= found.rho).sum()) + 1) / (len(found.null) + 1)
+    p = p_value(found.rho, found.null)
     null = f"{float(found.null.mean()):+.2f} (mean of {len(found.null)} refits, p {p:.3g})"
     return (
         f"Latents that fMRI reads from a region are read from EEG at: {', '.join(parts)}. Over {len(found.pairs)} "

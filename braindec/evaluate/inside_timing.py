@@ -212,8 +212,8 @@ def timing(
     return Timing(
         regions, times, pairs, where, when, similarity, all_parts, torch.nonzero(tested).squeeze(1),
         torch.stack([f.p for f in found]), latency, target, _rho(latency, target),
-        torch.tensor([_rho(one, target) for one in null]),
-        torch.tensor([_rho(_latency(one, times), target) for one in drawn]),
+        torch.tensor([_rho(one, target) for one in null], dtype=torch.float64),
+        torch.tensor([_rho(_latency(one, times), target) for one in drawn], dtype=torch.float64),
         _interval(all_parts, latency, times, target, n_draws, settings.seed),
         tuple(
             _interval(one[None], latency[i : i + 1], times, target, n_draws, settings.seed)

@@ -23,6 +23,7 @@ from braindec.stats.permutation import p_value
 from braindec.types import Score
 
 MIN_REFITS = 19  # fewer cannot give a p of 0.05: (0 + 1) / (19 + 1)
+SHUFFLED = "shuffled"  # a system that is one of the null's draws: it is shown, and has no p of its own
 Ceilings = Mapping[str, Mapping[str, Mapping[str, float]]]  # key -> kind -> metric -> value
 
 
@@ -112,10 +113,11 @@ def scores_of(
             mean = float(drawn.mean()) if len(drawn) else m.chance
             kind, ceiling, others = _ceiling(ceilings, key, name)
             side = "greater" if m.direction == "higher" else "less"
+            tested = len(drawn) >= MIN_REFITS and judged.system != SHUFFLED
             rows.append(
                 Score(
                     name, judged.system, protocol.name, subject, modality, m.value, m.interval, m.chance, mean, m.n,
-                    m.direction, ceiling, kind, p_value(m.value, drawn, side) if len(drawn) >= MIN_REFITS else None,
+                    m.direction, ceiling, kind, p_value(m.value, drawn, side) if tested else None,
                     len(drawn),
                     m.per_sample, {**(details or {}), **m.details, **others},
                     _samples_of(judged.sample_names.get(key) or row_names(judged.decoded.get(key)), m),

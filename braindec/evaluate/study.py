@@ -48,7 +48,7 @@ def channels(values: Tensor, positions: int = encode_features.GRID**2) -> Tensor
 
 
 def jackknife(statistic: Callable[..., Tensor | float], *rows: Tensor, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of a statistic of stimuli, each of ten groups of them left out once.
+    """95 % interval of a statistic of stimuli, each of ten groups of them (or each of fewer stimuli) left out once.
 
     Parameters
     ----------
@@ -58,12 +58,19 @@ def jackknife(statistic: Callable[..., Tensor | float], *rows: Tensor, seed: int
         Belong together row by row.
     seed : int
         Deals stimuli into groups.
+
+    Raises
+    ------
+    ValueError
+        If there is one stimulus only.
     """
     n = checks.same_length("stimulus", **{f"rows_{i}": x for i, x in enumerate(rows)})
-    group = torch.randperm(n, generator=seeding.torch_generator(seed, "jackknife")) % N_GROUPS
-    values = np.array([float(statistic(*(x[group != g] for x in rows))) for g in range(N_GROUPS)])
-    error = np.sqrt((N_GROUPS - 1) * values.var())
-    found = t_interval(float(statistic(*rows)), float(error), N_GROUPS)
+    checks.at_least("number of stimuli", n, 2)
+    n_groups = min(N_GROUPS, n)
+    group = torch.randperm(n, generator=seeding.torch_generator(seed, "jackknife")) % n_groups
+    values = np.array([float(statistic(*(x[group != g] for x in rows))) for g in range(n_groups)])
+    error = np.sqrt((n_groups - 1) * values.var())
+    found = t_interval(float(statistic(*rows)), float(error), n_groups)
     return found.low, found.high
 
 

@@ -147,13 +147,32 @@ class RidgeFitter:
         fits, features = {}, {}
         for key, trials in part.trials.items():
             features[key] = self.features(trials)
-            fits[key] = self._fit(key, part, trials, features[key], embeddings, mean, seed)
+            _, factorised, y = self._problem(key, part, trials, features[key], embeddings, mean, seed)
+            fits[key] = ridge.solve(factorised, y, self.alphas, score=self.score)
         return RidgeSystem(fits, features, mean)
 
-    def _fit(
+    def held_out(
+        self, system: RidgeSystem, part: NeuralDataset, embeddings: Embeddings, seed: int
+    ) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """Stimuli and predictions (n, n_tokens, n_dims) of the rows that `system` was fitted on, by signal key.
+
+        Repeats are averaged; each row is predicted by a ridge of the same penalty from all the others: larger folds
+        would leave fewer rows than `system` had, and predictions of less spread.
+        """
+        found = {}
+        for key, trials in part.trials.items():
+            known = self._problem(key, part, trials, system.features[key], embeddings, system.mean, seed)
+            ids, factorised, y = known
+            alone = self._factorised(key, factorised.x, None, seed)
+            made = ridge.held_out_predictions(alone, y, system.fits[key].alpha).numpy()
+            found[key] = ids, made.reshape(-1, *system.mean.shape) + system.mean
+        return found
+
+    def _problem(
         self, key: str, part: NeuralDataset, trials: Trials, features: Callable[[Trials], np.ndarray],
         embeddings: Embeddings, mean: np.ndarray, seed: int,
-    ) -> ridge.RidgeFit:  # fmt: skip
+    ) -> tuple[tuple[str, ...], factors.RidgeFactors, Tensor]:  # fmt: skip
+        """Stimuli, their features and what is to be told of them, repeats averaged."""
         ids, units = trials.table["stimulus_id"], inner_units(part, trials)
         group, first = group_repeats(ids, units)
         x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
@@ -164,15 +183,17 @@ class RidgeFitter:
             else units[first]
         )
         factorised = self._factorised(key, x, tuple(codes.tolist()), seed)
-        y = torch.from_numpy(embeddings.of(ids[first].tolist()) - mean).flatten(1)
-        return ridge.solve(factorised, y, self.alphas, score=self.score)
+        shown = tuple(ids[first].tolist())
+        return shown, factorised, torch.from_numpy(embeddings.of(shown) - mean).flatten(1)
 
-    def _factorised(self, key: str, x: Tensor, units: tuple[str, ...], seed: int) -> factors.RidgeFactors:
-        """Kept by what went in, so that a fold meets its own factors again in the next refit."""
-        hashed = store.content_hash(key=key, x=x.numpy(), units=list(units))
+    def _factorised(
+        self, key: str, x: Tensor, units: tuple[str, ...] | None, seed: int
+    ) -> factors.RidgeFactors:
+        """Kept by what went in, so that a fold meets its own factors again in the next refit; None: each row alone."""
+        hashed = store.content_hash(key=key, x=x.numpy(), units=units and list(units))
         if hashed not in self._kept:
-            parts = group_folds(units, 5, seeding.torch_generator(seed, "ridge baseline", key))
-            found = factors.factorise(x, parts)
+            draw = seeding.torch_generator(seed, "ridge baseline", key)
+            found = factors.factorise(x, "loo" if units is None else group_folds(units, 5, draw))
             while self._kept and sum(f.x.numel() for f in self._kept.values()) + x.numel() > MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
             self._kept[hashed] = found
@@ -194,9 +215,14 @@ def nuisance_features(trials: Trials, columns: Sequence[str] | None = None) -> C
 
     Numbers enter standardised (training statistics) with their squares; text, and numbers of which training knows only
     a few (a position in the run), as one indicator a training value.
+
+    Raises
+    ------
+    ValueError
+        If a column of numbers, here or of the trials asked for later, holds a NaN.
     """
     names = known_nuisances(trials.table) if columns is None else columns
-    scales = {c: _scale(trials.table[c]) for c in names}
+    scales = {c: _scale(_nuisance(trials.table, c)) for c in names}
 
     def features(other: Trials) -> np.ndarray:
         nothing = np.zeros((other.n_trials, 1))  # where a group has no column
@@ -243,6 +269,14 @@ def _group_features(name: str, trials: Trials) -> Callable[[Trials], np.ndarray]
     return nuisance_features(trials, _group(name, trials.table))
 
 
+def _nuisance(table: Table, column: str) -> np.ndarray:
+    values: np.ndarray = table[column]
+    if values.dtype.kind != "f":
+        return values
+    way_out = "Fill them (derivatives of motion have no first value), or leave the column out of the table."
+    return checks.finite(f"nuisance column {column!r}", values, way_out=way_out)
+
+
 def _scale(values: np.ndarray) -> Any:
     known, counts = np.unique(values, return_counts=True)
     if values.dtype.kind in "US" or (len(known) <= MAX_INDICATORS and counts.min() > 1):
@@ -251,7 +285,8 @@ def _scale(values: np.ndarray) -> Any:
 
 
 def _encode(table: Table, column: str, scale: Any) -> np.ndarray:
+    values = _nuisance(table, column)
     if isinstance(scale, np.ndarray):
-        return (table[column][:, None] == scale[None]).astype(np.float32)
-    z = (table[column] - scale[0]) / scale[1]
+        return (values[:, None] == scale[None]).astype(np.float32)
+    z = (values - scale[0]) / scale[1]
     return np.stack([z, z**2 - 1], axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -164,8 +163,9 @@ def save(branch: BrainControl, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     about = {"n_features": branch.n_features, **asdict(branch.config)}
-    (folder / CONFIG).write_text(json.dumps(about, indent=1), encoding="utf-8")
-    save_file({key: value.contiguous() for key, value in branch.state_dict().items()}, folder / WEIGHTS)
+    store.write_json(folder / CONFIG, about)
+    with store.atomic_path(folder / WEIGHTS) as part:
+        save_file({key: value.contiguous() for key, value in branch.state_dict().items()}, part)
 
 
 def load(folder: str | Path, unet: Any) -> BrainControl:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from braindec import checks, seeding, store, tensor_folder
 from braindec.config import from_json, to_json
 
+FAINT = 1e-6  # of the largest variance: below it lies what rounding leaves where objects do not differ
+
 
 @dataclass(frozen=True)
 class Config:
@@ -96,7 +98,8 @@ class SolidGenerator(nn.Module):
         Parameters
         ----------
         fields : float32 array, shape (n, side, side, side)
-            Signed distances (`maths.solids.signed_distance`); more of them than components.
+            Signed distances (`maths.solids.signed_distance`); more of them than components. Where some are copies,
+            components beyond those in which objects differ are zeros.
         seed : int
         """
         x = self._flat(fields)
@@ -104,10 +107,8 @@ class SolidGenerator(nn.Module):
         self.mean.copy_(x.mean(0))
         centred = x - self.mean
         values, vectors = torch.linalg.eigh((centred @ centred.T).double())  # fewer objects than voxels
-        top = (
-            vectors[:, -self.config.n_components :].flip(1)
-            / values[-self.config.n_components :].flip(0).sqrt()
-        )
+        length = torch.where(values > FAINT * values[-1], values.sqrt(), torch.inf)
+        top = vectors[:, -self.config.n_components :].flip(1) / length[-self.config.n_components :].flip(0)
         self.components.copy_(top.T.float() @ centred)
         every = centred @ self.components.T
         k = self.config.n_latents

@@ -61,6 +61,8 @@ class NearestImage(Generator):
         checks.finite("embeddings", embeddings)
         self.config, self.space, self.images = config, space, images
         self.item_shape = tuple(embeddings.shape[1:])
+        # Distances are taken about the gallery's mean: what all embeddings share would leave no digits for the rest.
+        self._middle = np.asarray(embeddings, np.float64).reshape(len(embeddings), -1).mean(0)
         self.embeddings = self._prepared(embeddings)
 
     def identity(self) -> dict[str, Any]:
@@ -99,5 +101,5 @@ class NearestImage(Generator):
     def _prepared(self, embeddings: np.ndarray) -> np.ndarray:
         flat = np.asarray(embeddings, np.float32).reshape(len(embeddings), math.prod(self.item_shape))
         if self.config.similarity == "euclidean":
-            return flat
+            return (flat - self._middle).astype(np.float32)
         return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)

@@ -170,7 +170,7 @@ class OpenClip(ImageTextTarget):
             found = found if self._map is None else self._map(found)
             found = found / found.norm(dim=-1, keepdim=True) if self.config.normalised else found
             parts.append(found.float().cpu().numpy())
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.empty((0, self.shape[1]), np.float32)
 
     def _embed_batch(self, x: Tensor) -> Tensor:
         tokens = self._tower(x)

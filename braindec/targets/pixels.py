@@ -60,7 +60,7 @@ class Pixels(ImageTarget):
     ) -> np.ndarray:
         """float32 (n, 1, height * width * channels) in [0, 1]; see `ImageTarget.embed_images`."""
         rows = [self._one(image) for image in tqdm(images, desc="embed pixels", disable=not progress)]
-        return np.stack(rows)[:, None].astype(np.float32)
+        return np.array(rows, dtype=np.float32).reshape(-1, *self.shape)
 
     def _one(self, image: Any) -> np.ndarray:
         from PIL import Image

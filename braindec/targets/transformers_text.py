@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from braindec import checks
 from braindec.targets import TextTarget, _pretrained
@@ -116,9 +116,12 @@ class TransformersText(TextTarget):
     def _limit(self) -> int:
         """Pieces of words that a text may have: what is asked for, and what the model can take."""
         config = getattr(self._whole.config, "text_config", self._whole.config)
-        return min(
-            self.config.max_length, int(getattr(config, "max_position_embeddings", self.config.max_length))
-        )
+        most = int(getattr(config, "max_position_embeddings", self.config.max_length))
+        for name, module in self._network.named_modules():
+            if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+                # RoBERTa's kin count places from the one after that of padding: of 514, 512 are left.
+                most -= 0 if module.padding_idx is None else module.padding_idx + 1
+        return min(self.config.max_length, most)
 
     def identity(self) -> dict[str, Any]:
         """Model, sha256 of weights and tokenizer, layers, pooling."""

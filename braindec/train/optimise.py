@@ -47,13 +47,12 @@ def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]
 
 def rate(settings: Config, step: int) -> float:
     """Learning-rate factor in [0, 1]: linear warm-up, then cosine to zero (or constant)."""
-    warmup = (
-        max(1, round(settings.warmup_fraction * settings.n_steps)) if settings.schedule == "one_cycle" else 1
-    )
-    if step < warmup and settings.schedule == "one_cycle":
-        return (step + 1) / warmup
     if settings.schedule == "constant":
         return 1.0
+    warms = settings.schedule == "one_cycle"
+    warmup = max(1, round(settings.warmup_fraction * settings.n_steps)) if warms else 0
+    if step < warmup:
+        return (step + 1) / warmup
     done = (step - warmup) / max(1, settings.n_steps - warmup)
     return 0.5 * (1 + float(torch.cos(torch.tensor(min(1.0, done) * torch.pi))))
 

@@ -15,12 +15,15 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")  # no proxy leads there
 def why_unreachable(url: str) -> str:
     """What stands between this machine and a host; empty where it answers.
 
-    A download that is tried without looking retries for a minute. Behind a proxy it is the proxy that must answer.
+    A download that is tried without looking retries for a minute. Behind a proxy it is the proxy that must
+    answer, unless ``no_proxy`` names the host.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE:
         return "HF_HUB_OFFLINE is set"
     asked = urlsplit(url)
-    proxy = None if asked.hostname in LOOPBACK else urllib.request.getproxies().get(asked.scheme)
+    name = asked.hostname or ""
+    direct = name in LOOPBACK or urllib.request.proxy_bypass(name)
+    proxy = None if direct else urllib.request.getproxies().get(asked.scheme)
     host = urlsplit(proxy if "//" in proxy else f"//{proxy}") if proxy else asked
     port = host.port or (443 if asked.scheme == "https" and not proxy else 80)
     try:

@@ -6,6 +6,7 @@ import re
 import shlex
 
 from braindec import headers
+from braindec.checks import ConfigError
 from braindec.cli import _parser
 from braindec.data import catalogue
 
@@ -38,6 +39,19 @@ def test_every_command_is_one_that_the_command_line_takes(repository):
             assert options.name in catalogue.names(), where
         if verb == "run":
             assert options.recipe in headers.names() or options.recipe.endswith(".py"), where
+
+
+def test_a_command_in_running_text_says_nothing_that_the_command_line_does_not_take(repository):
+    found = 0
+    for path in documents(repository):
+        for line in re.findall(r"`braindec ([a-z][^`]*)`", BLOCK.sub("", path.read_text())):
+            verb, *words = (word for word in shlex.split(line) if word not in ("...", "--help"))
+            found += 1
+            try:
+                _parser.parse(verb, words)
+            except ConfigError as error:  # what is left out of a sentence is no fault
+                assert "required" in str(error), f"{path.name}: braindec {line}: {error}"
+    assert found > 100
 
 
 def test_every_make_target_that_is_named_is_there(repository):

@@ -187,3 +187,14 @@ def test_a_gpu_without_float64_is_left_alone(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert optimise.accelerator_of(settings(device="auto")).device.type == "cpu"
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 10])
+def test_a_cosine_schedule_is_torchs_and_its_first_step_the_largest(n_steps):
+    settings = train.Config(n_steps=n_steps, schedule="cosine")
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    known = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+    for step in range(n_steps):
+        assert optimise.rate(settings, step) == pytest.approx(known.get_last_lr()[0], abs=1e-6)
+        optimizer.step()
+        known.step()

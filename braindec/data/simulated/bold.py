@@ -94,9 +94,10 @@ def simulate_run(
     """
     checks.same_length("trial", betas=betas, onsets_s=onsets_s)
     n_voxels = betas.shape[1]
-    white = generator.standard_normal((n_volumes + 50, n_voxels))
     a = config.autocorrelation
-    noise = config.noise_sd * np.sqrt(1 - a**2) * lfilter([1], [1, -a], white, axis=0)[50:]
+    before = max(50, int(7 / (1 - a)))  # volumes until the noise has its SD: a ** before < 0.001
+    white = generator.standard_normal((n_volumes + before, n_voxels))
+    noise = config.noise_sd * np.sqrt(1 - a**2) * lfilter([1], [1, -a], white, axis=0)[before:]
     phase = generator.uniform(0, 2 * np.pi, n_voxels)
     period = n_volumes * generator.uniform(1, 3, n_voxels)
     drift = config.drift * np.sqrt(2) * np.cos(2 * np.pi * np.arange(n_volumes)[:, None] / period + phase)

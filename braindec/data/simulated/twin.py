@@ -230,7 +230,7 @@ def draw_more_noise(twin: Twin, generator: np.random.Generator) -> np.ndarray:
     single features as the covariance of so few cells is uncertain, do not.
     """
     n_cells, n_features = twin.noise.shape
-    scale = np.maximum(twin.noise.std(0), 1e-12)
+    scale = twin.noise.std(0)  # in whatever unit: 1e-13 in teslas
     share = min(1.0, n_features / (n_features + n_cells))  # of independent noise: what few cells cannot know
     mix = generator.standard_normal((n_cells, n_cells)) / np.sqrt(n_cells)
     fresh = np.sqrt(1 - share) * (mix @ twin.noise)

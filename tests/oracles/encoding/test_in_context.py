@@ -129,3 +129,16 @@ def test_features_and_responses_may_be_of_either_precision(untaught):
     torch.testing.assert_close(
         in_context(untaught, x.double(), y.double()).weights, in_context(untaught, x, y).weights
     )
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**-43], ids=["V", "T"])
+def test_volts_and_teslas_are_read_and_taught_as_numbers_without_units_are(untaught, unit):
+    """About 1e-6 and 1e-13, by powers of two: nothing is rounded."""
+    new, _ = person(4, 5)
+    x, y = new.features[:9], new.responses[:9]
+    plain, small = in_context(untaught, x, y), in_context(untaught, x, unit * y)
+    torch.testing.assert_close(small.weights / unit, plain.weights, atol=1e-5, rtol=1e-4)
+    one = Config(n_steps=3, n_blocks=1, width=8, n_heads=2, examples=(5, 10), n_queries=20)
+    taught = [meta_train([Voxels(new.features, k * new.responses)], one).state_dict() for k in (1.0, unit)]
+    for name, value in taught[0].items():
+        torch.testing.assert_close(taught[1][name], value, atol=1e-5, rtol=1e-3)

@@ -161,3 +161,19 @@ def test_refining_gammas_never_lowers_the_score_they_are_chosen_by(rng, generato
     refined = encoding.fit_banded(parts, y, gammas=gammas, alphas=ALPHAS, folds=3, refine_steps=5)
     assert (refined.model.cv_score >= plain.model.cv_score).all()
     assert (refined.model.cv_score > plain.model.cv_score + 1e-5).any()
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-13], ids=["V", "T"])
+def test_gammas_are_refined_alike_in_any_unit_and_beside_a_voxel_that_is_silent_in_a_fold(
+    rng, generator, unit
+):
+    x, y = planted(rng, 60, 30, 6)
+    parts = dict(zip("ab", x.split((10, 20), 1)))
+    gammas = torch.full((1, 2), 0.5, dtype=x.dtype)
+    y[:20, 0] = 0.0  # of three folds, one is constant here
+    found = [
+        encoding.fit_banded(parts, k * y, gammas=gammas, alphas=ALPHAS, folds=3, refine_steps=5)
+        for k in (1.0, unit)
+    ]
+    assert (found[0].gamma[0] != 0.5).any()
+    torch.testing.assert_close(found[1].gamma, found[0].gamma, atol=1e-3, rtol=1e-2)

@@ -61,6 +61,25 @@ def test_the_models_own_pooling_and_other_settings_are_other_spaces(bert):
 
 
 @needs_minilm
+def test_a_long_text_is_cut_where_the_model_ends_also_where_places_begin_after_padding(tmp_path):
+    """RoBERTa counts from the place after padding's: of 14 places 12 are left."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra `models`")
+    _compat.ensure_torchvision()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm.model_folder(), local_files_only=True)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    described = transformers.RobertaConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=14, pad_token_id=tokenizer.pad_token_id, **sizes
+    )
+    transformers.RobertaModel(described).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    target = transformers_text.build(transformers_text.Config(str(tmp_path)))
+    left = described.max_position_embeddings - described.pad_token_id - 1
+    assert target.identity()["max_length"] == left
+    found = target.embed_text(["house " * 40, "house " * (left - 2)])  # two pieces begin and end a text
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+@needs_minilm
 def test_real_sentence_embeddings_are_those_of_the_target_minilm():
     mine = transformers_text.build(transformers_text.Config(str(minilm.model_folder())))
     expected = minilm.build(minilm.Config()).embed_text(TEXTS)

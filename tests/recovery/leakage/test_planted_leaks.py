@@ -17,7 +17,7 @@ from braindec.data.leakage.pictures import APART, worst_difference
 from braindec.data.preprocessing import Preprocessing, Standardise, Step, Whiten
 from braindec.decoder import BrainDecoder, Settings
 from braindec.evaluate import cross_decode, cross_validate, protocol_named
-from braindec.evaluate.audit import audit_splits, tell
+from braindec.evaluate.audit import audit_splits, audited_split, tell
 from braindec.losses import mse
 from braindec.train import Config
 from braindec.types import Embeddings
@@ -234,6 +234,18 @@ def test_held_out_rows_used_without_labels_where_the_protocol_forbids_it():
     assert kinds(audit_of(dataset, steps=steps, protocol=forbids)) == {"transductive"}
     runs = splits.leave_one_out(dataset, "run")[0]
     assert not audit_of(dataset, runs, steps=steps, protocol=allows).leaks
+
+
+def test_held_out_rows_used_without_labels_are_a_warning_where_no_protocol_allows_them(capsys):
+    dataset = make(World())
+    whole = dataset.with_split(by_stimulus(dataset))
+    for steps, expected in (
+        (Standardise(unit="run", scope="unit_unlabelled"), {"transductive"}),
+        (Standardise(unit="run", scope="unit_train_rows"), set()),
+    ):
+        audit = audited_split(whole, Preprocessing((steps,)))
+        assert {f.kind for f in audit.warnings} == expected and not audit.leaks
+        assert ("transductive" in capsys.readouterr().err) == bool(expected)
 
 
 def test_head_motion_that_tells_the_class_is_a_warning():

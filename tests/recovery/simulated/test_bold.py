@@ -82,3 +82,12 @@ def test_noise_of_a_run_has_the_announced_covariance_over_time():
     signal = bold.simulate_run(blank, np.array([5.0]), 12, config, np.random.default_rng(0))
     percent = 100 * (signal / config.mean_signal - 1)
     assert np.cov(percent.T) == pytest.approx(bold.noise_covariance(12, config), abs=0.015)
+
+
+@pytest.mark.parametrize("autocorrelation", [0.0, 0.3, 0.99])
+def test_noise_has_its_size_from_the_first_volume_on_however_slowly_it_forgets(rng, autocorrelation):
+    config = bold.BoldConfig(autocorrelation=autocorrelation, drift=0.0)
+    signal = bold.simulate_run(np.zeros((1, 4000)), np.array([0.0]), 20, config, rng)
+    noise = 100 * (signal / config.mean_signal - 1)  # (voxel, volume)
+    expected = np.sqrt(np.diag(bold.noise_covariance(20, config)))
+    np.testing.assert_allclose(noise.std(0), expected, rtol=0.08)

@@ -253,3 +253,13 @@ def test_a_twin_of_several_subjects_says_how_many_a_group_result_needs(rng, tmp_
     assert set(entry["values"]) == {"1", "2", "3"}
     assert set(entry["above_chance"]) == {"1", "2"}
     assert entry["chance"] == 0.25
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e-13], ids=["z", "V", "T"])
+def test_further_trials_have_the_noise_of_the_recording_in_any_unit(rng, unit):
+    n, k = 120, 40
+    features = rng.standard_normal((n, 5))
+    responses = features @ rng.standard_normal((5, k)) + rng.standard_normal((n, k))
+    design = simulated.Design(features, np.repeat(np.arange(4), n // 4), np.arange(n), True)
+    made = simulated.draw_more_noise(simulated.fit(unit * responses, design), rng)
+    assert made.std() / unit == pytest.approx(1, abs=0.1)  # that of the planted noise

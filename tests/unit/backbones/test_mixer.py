@@ -75,3 +75,12 @@ def test_settings_that_contradict_each_other_are_refused(settings, said):
 def test_what_does_not_fit_is_named(shape, outputs, settings, said):
     with pytest.raises(checks.ConfigError, match=said):
         mixer.build(shape, outputs, mixer.Config(**settings))
+
+
+def test_without_blocks_nothing_is_mixed_on_any_device():
+    """A tensor of the CPU with an axis cannot be added to one of a GPU; nor to one of torch's device without data."""
+    config = mixer.Config(variant="published", n_blocks=0)
+    mixing = mixer.build((24,), TWO, config).mixing.eval()
+    x = torch.randn(4, 1, 24)
+    torch.testing.assert_close(mixing(x), x)
+    assert mixing.to("meta")(x.to("meta")).shape == x.shape

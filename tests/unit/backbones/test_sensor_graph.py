@@ -134,3 +134,12 @@ def test_places_survive_the_settings_as_json_and_wrong_ones_are_refused():
     unknown = replace(CAP, positions=np.full_like(CAP.positions, np.nan))
     with pytest.raises(ValueError, match="place of every sensor"):
         sensor_graph.placed(sensor_graph.Config(), unknown)
+
+
+def test_sensors_that_share_a_place_are_linked_like_the_place_itself():
+    """The two gradiometers and the magnetometer of a triplet."""
+    places = tuple(tuple(row) for row in np.random.default_rng(0).normal(0, 0.05, (8, 3)))
+    alone = sensor_graph.first_links(places, 8, 1.0)
+    triplets = sensor_graph.first_links(tuple(p for p in places for _ in range(3)), 24, 1.0)
+    torch.testing.assert_close(triplets[::3, ::3], alone)
+    assert triplets[0, 1] == triplets[1, 2] == 1

@@ -12,6 +12,7 @@ import torch
 from braindec import hub
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear, mlp
+from braindec.checks import ConfigError
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings
 from braindec.losses import clip
@@ -264,3 +265,43 @@ def test_a_gallery_on_disk_gives_the_answer_of_one_in_memory(decoder, planted, t
     other = galleries.write(tmp_path / "other", [(memory.ids, memory.values)], space="another/space")
     with pytest.raises(ValueError, match="another/space"):
         decoder.retrieve(trials, other, 4)
+
+
+TRAINED = replace(
+    SETTINGS,
+    loss=clip.Config(learned=True),
+    prior=diffusion_prior.Config(width=16, depth=1, heads=2),
+    train=replace(TRAIN, ridge_start=False, lr=3e-3, validate_every=20),
+    prior_train=replace(TRAIN, lr=3e-3),
+)
+
+
+def test_a_decoder_that_is_fitted_again_knows_nothing_of_the_fit_before(planted):
+    decoder, fresh = fit(planted, TRAINED, "test"), fit(planted, TRAINED)
+    decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+    again, wanted = decoder.state_dict(), fresh.state_dict()
+    assert again.keys() == wanted.keys()
+    assert not [name for name in wanted if not torch.equal(again[name], wanted[name])]
+    assert decoder.losses["main"].log_scale == fresh.losses["main"].log_scale
+
+
+def test_a_prior_of_another_fit_that_lies_in_the_folder_is_refused(planted, tmp_path):
+    kept = replace(TRAINED, prior_train=replace(TRAINED.prior_train, checkpoint_every=10))
+    for part, settings in (("train", kept), ("test", kept), ("train", replace(kept, loss=clip.Config()))):
+        decoder = BrainDecoder.build(settings, planted.dataset.info, planted.embeddings.info)
+        data = planted.dataset.part(part)
+        if part == "train" and settings is kept:
+            decoder.fit(data, planted.embeddings, tmp_path, progress=False)
+            continue
+        with pytest.raises(ConfigError, match="made with other settings, data"):
+            decoder.fit(data, planted.embeddings, tmp_path, progress=False)
+
+
+def test_the_layer_of_another_subject_says_nothing_of_these_trials(decoder, trials):
+    with pytest.raises(ValueError, match=r"adapters.sub-02_fmri.*not on the way of sub-01_fmri"):
+        decoder.activations("adapters.sub-02_fmri", trials)
+
+
+def test_a_weight_of_no_loss_is_refused(planted):
+    with pytest.raises(ConfigError, match=r"loss_weights names \['mian'\]"):
+        fit(planted, replace(SETTINGS, loss_weights={"mian": 2.0}))

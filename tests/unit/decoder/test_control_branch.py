@@ -67,3 +67,17 @@ def test_repeats_of_a_stimulus_are_on_one_side(base):
 def test_rows_that_do_not_belong_together_are_refused(base):
     with pytest.raises(ValueError, match="trial"):
         fitted(base, 1, ids=["a"])
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-13])
+def test_features_have_unit_variance_in_any_unit_and_those_that_never_vary_stay_small(base, unit):
+    features = unit * (5 + 3 * np.random.default_rng(0).standard_normal((N, 6)))
+    features[:, 2] = 7 * unit
+    told, pictures = np.zeros((N, 2, 16), np.float32), np.zeros((N, 16, 16, 3), np.uint8)
+    config = train.Config(n_steps=0, batch_size=4, validation_fraction=0.0, device="cpu")
+    ids = [str(i) for i in range(N)]
+    branch = control_branch.fit(base, features, told, pictures, config, ids=ids, config=_control.Config(4))
+    seen = (torch.as_tensor(features).float() - branch.mean) / branch.std
+    spread = seen.std(0, correction=0)
+    np.testing.assert_allclose(np.delete(spread.numpy(), 2), 1, atol=1e-3)
+    assert float(spread[2]) < 1e-3 and float(branch.std[2]) >= unit

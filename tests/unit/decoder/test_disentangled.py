@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from braindec.checks import DataFileError
+from braindec.checks import ConfigError, DataFileError
 from braindec.decoder import disentangled, symbols
 from braindec.decoder.disentangled import Config, Posterior, kl_between, kl_from_prior, rebuilt_share
 from braindec.decoder.symbols import Config as Named
@@ -134,3 +134,28 @@ def test_a_level_that_its_factor_has_not_is_refused(fitted):
     model, _, erps, factors = fitted
     with pytest.raises(ValueError, match="largest level of factor 1"):
         symbols.fit(model, erps, factors + 1, (3, 3), SYMBOLS)
+
+
+def test_erps_in_teslas_are_learnt_like_those_in_any_unit_and_a_flat_one_is_refused():
+    erps, _ = planted(60)
+    few = replace(SMALL, train=replace(TRAIN, n_steps=20, validate_every=20))
+    shares = [rebuilt_share(disentangled.fit(unit * erps, few), unit * erps) for unit in (1.0, 1e-13)]
+    assert shares[0] == pytest.approx(shares[1], abs=1e-3)
+    with pytest.raises(ValueError, match="all alike"):
+        disentangled.fit(torch.full((60, 2, 12), 3e-6), few)
+
+
+def test_a_model_of_other_settings_or_erps_that_lies_in_the_folder_is_refused(tmp_path):
+    erps, factors = planted(60)
+    every = replace(TRAIN, n_steps=4, validate_every=2, checkpoint_every=2)
+    few, named = replace(SMALL, train=every), replace(SYMBOLS, train=every)
+    model = disentangled.fit(erps, few, folder=tmp_path)
+    disentangled.fit(erps, few, folder=tmp_path)
+    symbols.fit(model, erps, factors, SIZES, named, folder=tmp_path)
+    for wrong in (
+        lambda: disentangled.fit(erps, replace(few, beta=2.0), folder=tmp_path),
+        lambda: disentangled.fit(erps + 1, few, folder=tmp_path),
+        lambda: symbols.fit(model, erps, factors, SIZES, replace(named, beta=1.0), folder=tmp_path),
+    ):
+        with pytest.raises(ConfigError, match="made with other settings, data"):
+            wrong()

@@ -181,3 +181,12 @@ def test_a_silent_channel_is_refused_by_number():
     run[1] = 4.0
     with pytest.raises(ValueError, match=r"channels \[1\] are silent"):
         forecast_linear.scale_of([run])
+
+
+def test_a_network_of_other_runs_that_lies_in_the_folder_is_refused(runs, tmp_path):
+    every = replace(ALONE, train=replace(SMALL.train, n_steps=4, validate_every=2, checkpoint_every=2))
+    data = forecast_linear.windows(runs, every)
+    scale = forecast_linear.scale_of(runs)
+    forecasting.fit(data, scale, every, folder=tmp_path)
+    with pytest.raises(ConfigError, match="made with other settings, data"):
+        forecasting.fit(data.shuffled(torch.Generator().manual_seed(0)), scale, every, folder=tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from braindec import seeding, train
+from braindec import checks, seeding, train
 from braindec.adapters import gain_bias, region_patches
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import masked_transformer, mlp
@@ -19,6 +19,7 @@ from braindec.decoder.batches import Batches
 from braindec.decoder.codes import Codes
 from braindec.decoder.fitting import SubjectSet, without_labels
 from braindec.decoder.masked import Config, Pretrainee, masked_error, objective, pretrain
+from braindec.decoder.patch_values import in_sds, moments_of
 from braindec.encoder import Encoder
 from braindec.losses import clip
 from braindec.types import ArraySpace, SignalInfo, SubjectSignal
@@ -263,3 +264,35 @@ def test_held_out_runs_choose_the_step_and_are_not_learnt_from(planted, generato
         assert of[0] and of[1] and not of[0] & of[1]
     assert same(trunk({}), trunk(held))
     assert not same(trunk({}), trunk(learnt))
+
+
+OTHERWISE = [
+    ("preprocessing", replace(SETTINGS, preprocessing=()), MASKED),
+    ("attention", replace(SETTINGS, backbone=replace(BACKBONE, n_heads=4)), MASKED),
+    ("light decoder", SETTINGS, replace(MASKED, n_heads=4)),
+    ("codes", replace(SETTINGS, preprocessing=()), CODES),
+]
+
+
+@pytest.mark.parametrize(("settings", "told"), [row[1:] for row in OTHERWISE], ids=[r[0] for r in OTHERWISE])
+def test_a_pretraining_on_other_signals_or_of_another_network_is_not_gone_on_with(
+    settings, told, planted, tmp_path
+):
+    """Of equal shapes, all of them."""
+    every = replace(SHORT, checkpoint_every=2)
+    kept = replace(told, train=every, codes=replace(told.codes, train=every))
+    first = CODES if told is CODES else MASKED
+    pretrained(planted, folder=tmp_path, settings=replace(kept, n_heads=first.n_heads))
+    with pytest.raises(checks.ConfigError, match="made with other settings, data"):
+        build(planted, settings).pretrain(planted.dataset.part("train"), kept, tmp_path, progress=False)
+
+
+def test_patches_are_measured_in_their_own_sds_in_any_unit(generator):
+    signal = SubjectSignal(1, "meg", (8,), ArraySpace(8))
+    encoder = Encoder.build(
+        SignalInfo({signal.key: signal}), {"main": (1, 3)}, gain_bias.Config(), BACKBONE, 0
+    )
+    teslas = 1e-13 * torch.randn(400, 8, generator=generator)
+    sets = {signal.key: SubjectSet(teslas, {}, torch.arange(400), ("a",) * 400)}
+    _, values = in_sds(encoder, moments_of(encoder, sets), signal.key, teslas)
+    assert float(values.detach().std()) == pytest.approx(1, abs=0.05)

@@ -71,6 +71,11 @@ def test_a_prediction_carries_what_the_prior_is_told(decoder, planted, predictio
     np.testing.assert_array_equal(some.told["texts"], apart.values[[3, 1]])
 
 
+def test_activations_have_a_row_a_trial_whatever_the_prior_is_told(decoder, planted):
+    trials = planted.dataset.part("test").trials["sub-01_fmri"]
+    assert len(decoder.activations("backbone", trials)) == trials.n_trials
+
+
 def test_what_is_told_moves_what_is_imagined_and_its_absence_is_refused(decoder, prediction):
     moved = replace(prediction, told={"texts": prediction.told["texts"] + 1})
     assert not np.allclose(decoder.imagine(prediction), decoder.imagine(moved))
@@ -92,7 +97,7 @@ def test_the_prior_learns_from_predictions_of_encoders_that_never_saw_the_stimul
     """What it is told in training belongs to the rows of the main output: both err alike on the same trials."""
     caught = {}
 
-    def remember(prior, conditions, targets, *others):
+    def remember(prior, conditions, targets, *others, about):
         caught.update(conditions=conditions, targets=targets, told=others[-1])
 
     monkeypatch.setattr(learning, "fit_prior", remember)

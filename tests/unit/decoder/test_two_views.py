@@ -183,10 +183,13 @@ def part(planted):
     return sliding.windowed(planted.dataset, (-1, 0, 1)).part("train")
 
 
-def pretrained(planted, part, folder=None):
+STEPS = (Standardise(),)
+
+
+def pretrained(planted, part, folder=None, preprocessing=STEPS):
     adapter = region_patches.Config(regions=regions((-1, 0, 1)), rest=False, n_patches=4, patch=4)
     settings = Settings(
-        adapter=adapter, backbone=BACKBONE, loss=clip.Config(), preprocessing=(Standardise(),),
+        adapter=adapter, backbone=BACKBONE, loss=clip.Config(), preprocessing=preprocessing,
         train=train.Config(n_steps=0, batch_size=48, device="cpu"), n_folds=0, calibrate=False,
     )  # fmt: skip
     decoder = BrainDecoder.build(settings, part.info, planted.embeddings.info)
@@ -232,6 +235,15 @@ def test_a_killed_pretraining_goes_on_where_it_was(planted, part, learnt, tmp_pa
         pretrained(planted, part, tmp_path)
     resumed = pretrained(planted, part, tmp_path)
     assert same(resumed.pretrained.trunk, learnt.pretrained.trunk)
+
+
+def test_a_pretraining_on_signals_prepared_otherwise_is_not_gone_on_with(
+    planted, part, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(globals(), "TOLD", replace(TOLD, train=replace(SHORT, checkpoint_every=2)))
+    pretrained(planted, part, tmp_path)
+    with pytest.raises(checks.ConfigError, match="made with other settings, data"):
+        pretrained(planted, part, tmp_path, preprocessing=())
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,22 @@ def test_of_one_penalty_too_the_layer_that_predicts_is_chosen(generator):
     assert found.chosen.tolist() == [1] * 8
     asked = encoding.fit_layers({"early": early, "late": late}, y, alphas=(1.0, 1e9))
     torch.testing.assert_close(found.cv_scores[1], asked.cv_scores[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_permutations_that_tie_with_the_observed_pairing_count_whatever_order_they_are_summed_in(rng, dtype):
+    """Counts and classes: as integers, a tie is a tie."""
+    a, b = rng.integers(0, 2, (12, 60)), rng.integers(0, 4, (12, 60))
+    found = encoding.significance(
+        torch.from_numpy(a).to(dtype), torch.from_numpy(b).to(dtype), 199, np.random.default_rng(1)
+    )
+    draw = np.random.default_rng(1)
+    orders = [encoding.judging.moved(np.zeros(12, int), draw, "block", 1) for _ in range(199)]
+    reached = sum((a[order] * b).sum(0) >= (a * b).sum(0) for order in orders)
+    np.testing.assert_allclose(found.p, (reached + 1) / 200)
+
+
+def test_the_largest_of_all_voxels_ties_with_itself_too(rng):
+    a, b = rng.integers(0, 2, (10, 1)), rng.integers(0, 4, (10, 1))
+    found = encoding.significance(*(torch.from_numpy(x).float() for x in (a, b)), 199, rng)
+    np.testing.assert_array_equal(found.p_max, found.p)

@@ -75,3 +75,25 @@ def test_names_are_compared_about_the_means_of_pictures_and_of_texts(generator):
     assert torch.allclose(found.similarity, expected)
     moved = encoding.caption_voxels(weights, pictures, texts + 7.0, "abc")  # the cone that texts lie in
     assert torch.allclose(moved.similarity, expected)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-13, 1e-20], ids=["V", "T", "smaller"])
+def test_weights_of_volts_and_teslas_are_named_as_they_are_without_units(generator, unit):
+    weights, pictures = (x.float() for x in drawn(generator))
+    texts = torch.randn(3, 6, generator=generator)
+    plain = encoding.caption_voxels(weights, pictures, texts, "abc", temperature=10.0)
+    small = encoding.caption_voxels(unit * weights, pictures, texts, "abc", temperature=10.0)
+    torch.testing.assert_close(small.similarity, plain.similarity, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_null_voxels_that_prefer_the_same_picture_are_ties(seed):
+    """Their similarity is one number, which sums of other lengths and orders round differently."""
+    generator = torch.Generator().manual_seed(seed)
+    picture, texts = torch.randn(512, generator=generator), torch.randn(30, 512, generator=generator)
+    weights, null = (torch.randn(512, n, generator=generator) for n in (33, 19))
+    weights, null = (x * (picture @ x).sign() for x in (weights, null))  # all on the picture's side
+    names = [f"name {i}" for i in range(30)]
+    pictures = torch.stack([picture, -picture])
+    found = encoding.caption_voxels(weights, pictures, texts, names, null_weights=null, temperature=1e4)
+    assert (found.p == 1).all()

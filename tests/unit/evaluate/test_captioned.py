@@ -12,12 +12,13 @@ import torch
 
 from braindec import checks, store
 from braindec.captioners import Writing, nearest_caption, prefix
+from braindec.data import NeuralDataset, splits
 from braindec.data.preprocessing import Standardise
 from braindec.data.simulated import rendering, scenes
 from braindec.evaluate import captioned, low_level, parts
 from braindec.generators import Guides, vae_latents
 from braindec.targets import vae
-from braindec.types import Embeddings
+from braindec.types import ArraySpace, Embeddings, StimulusSet, Table, Trials
 
 RECIPE = SimpleNamespace(protocol="heldout_stimuli", seed=0, preprocessing=(Standardise(),))
 NOUNS = ("star", "ring", "heart", "cross", "square", "circle", "crescent", "triangle")
@@ -136,3 +137,38 @@ def test_decoded_latents_are_shown_at_the_pictures_size():
     assert small.shape == (3, 32, 32, 3)
     assert np.abs(low_level.drawn_of(values, target.space, (64, 64)).astype(int) - whole).max() == 0
     assert np.corrcoef(small.reshape(-1), low_level.resized(pictures, (32, 32)).reshape(-1))[0, 1] > 0.98
+
+
+def test_restandardised_predictions_of_new_stimuli_spread_as_training_targets_do(rng):
+    """Few trials, many voxels: predictions of rows that were fitted spread twice as much as those of new ones."""
+    n, n_voxels, dim = 200, 300, 12
+    ids = tuple(f"s{i:03d}" for i in range(n))
+    values = rng.standard_normal((n, 1, dim)).astype(np.float32)
+    signal = values[:, 0] @ rng.standard_normal((dim, n_voxels)) / dim**0.5
+    table = {"stimulus_id": np.array(ids), "onset_s": np.arange(n) * 1.0, "acquisition_order": np.arange(n)}
+    table |= {name: np.full(n, "1") for name in ("session", "run", "exchangeability_block")}
+    responses = (signal + 3 * rng.standard_normal(signal.shape)).astype(np.float32)
+    trials = Trials(
+        responses, Table(table | {"repeat": np.zeros(n, int)}), ArraySpace(n_voxels), "a.u.", 1, "fmri"
+    )
+    dataset = NeuralDataset.from_trials([trials], StimulusSet(ids, "none"), name="few")
+    dataset = dataset.with_split(splits.hold_out(dataset, "stimulus", 0.5, rng))
+    known = {"main": Embeddings(ids, values, "planted", {}, "0" * 64)}
+    found, _ = parts.fit_parts(RECIPE, {"main": dataset}, known, 0, restandardised=("main",))
+    made, plain = (
+        found.values("main", "sub-01_fmri", dataset.split.parts["test"]),
+        found.systems["main"].predict(found.tests["main"].trials["sub-01_fmri"], repeats="before").values,
+    )
+    wanted = values[np.isin(ids, dataset.split.parts["train"])].std(0)
+    assert np.mean(plain.std(0) / wanted) < 0.7
+    assert np.mean(made.std(0) / wanted) == pytest.approx(1, abs=0.12)
+
+
+def test_the_twin_of_shuffled_pairs_has_no_p_against_a_null_that_it_belongs_to(told, planted, reader):
+    pytest.importorskip("rouge_score", reason="captions are judged with the extra `captions`")
+    nulls = [partial(another, planted)] * 19
+    found = captioned.captioned(
+        partial(truth, planted), nulls, reader, RECIPE, told, planted.embeddings, n_most=5
+    )
+    rows = [s for s in found.scores if s.subject == 1]
+    assert {s.system: s.p is None for s in rows} == {"braindec": False, "shuffled": True}

@@ -117,3 +117,19 @@ def test_a_permuted_pairing_meets_the_factors_again(planted, rng):
     kept = set(fitter._kept)
     fitter(evaluate.permuted(part, rng, evaluate.protocol_named("heldout_stimuli")), planted.embeddings, 0)
     assert set(fitter._kept) == kept
+
+
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_a_nuisance_column_with_a_gap_is_refused_by_its_name(blocks, where):
+    dataset, _ = blocks
+    dataset = dataset.with_split(splits.leave_one_out(dataset, "run")[0])
+    trials = dataset.trials["sub-01_fmri"]
+    inside = dataset.split.members(trials, dataset.stimuli, where)
+    motion = trials.table["motion_3"].copy()
+    motion[np.flatnonzero(inside)[0]] = np.nan
+    held = replace(
+        dataset, trials={"sub-01_fmri": replace(trials, table=trials.table.replace(motion_3=motion))}
+    )
+    with pytest.raises(ValueError, match="nuisance column 'motion_3' holds 1 NaN"):
+        train, test = (held.part(name).trials["sub-01_fmri"] for name in ("train", "test"))
+        evaluate.nuisance_features(train)(test)

@@ -57,3 +57,11 @@ def test_the_identity_changes_with_the_gallery(gallery):
         nearest_image.build(nearest_image.Config(), embeddings, x, "space") for x in (images, 255 - images)
     )
     assert one.identity() != other.identity()
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_an_embedding_of_the_gallery_is_nearest_to_itself_whatever_all_have_in_common(rng, offset):
+    embeddings = (offset + 0.01 * rng.standard_normal((50, 1, 512))).astype(np.float32)
+    pictures = np.zeros((50, 2, 2, 3), np.uint8)
+    member = nearest_image.build(nearest_image.Config("euclidean"), embeddings, pictures, "planted")
+    np.testing.assert_array_equal(member.nearest(embeddings), np.arange(50))

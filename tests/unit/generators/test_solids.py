@@ -99,3 +99,13 @@ def test_wrong_input_is_refused(fields, fitted):
         fitted.decode(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="n_components"):
         Config(n_latents=8, n_components=8)
+
+
+def test_objects_that_occur_twice_leave_components_without_room_empty(rng):
+    fields = rng.standard_normal((12, 6, 6, 6)).astype(np.float32)
+    config = Config(n_latents=4, n_components=14, width=8, n_steps=2)
+    made = SolidGenerator(config, 6).fit(np.concatenate([fields, fields[:6]]))
+    lengths = made.components.norm(dim=1)
+    np.testing.assert_allclose(lengths[:11], 1, atol=1e-4)  # twelve objects differ in eleven directions
+    assert (lengths[11:] == 0).all()
+    assert np.isfinite(made.decode(made.encode(fields))).all()

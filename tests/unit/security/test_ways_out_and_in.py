@@ -215,3 +215,17 @@ def test_an_explorer_carries_text_as_data_and_not_as_markup(tmp_path):
             told += path.read_text().count("alert(1)")
             assert "</script><script>" not in path.read_text(), path.name
     assert told, "nothing of it was written, so nothing was tried"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_who_may_read_what_was_unpacked_is_decided_by_the_umask(tmp_path, mask):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("inside/a.txt", "a")
+    earlier = os.umask(mask)
+    try:
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out")
+    finally:
+        os.umask(earlier)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "out", tmp_path / "out" / "inside")}
+    assert modes == {0o777 & ~mask}

@@ -68,3 +68,11 @@ def test_a_host_that_answers_stands_in_no_way(monkeypatch):
         for name in ("http_proxy", "HTTP_PROXY", "HF_HUB_OFFLINE"):
             monkeypatch.delenv(name, raising=False)
         assert _downloads.why_unreachable(f"http://127.0.0.1:{server.getsockname()[1]}/file") == ""
+
+
+def test_a_host_that_no_proxy_names_is_asked_itself(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "127.0.0.2,elsewhere.example")
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        assert _downloads.why_unreachable(f"http://127.0.0.2:{server.getsockname()[1]}/file") == ""

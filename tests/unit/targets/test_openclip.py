@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from braindec import _compat, checks, weights
-from braindec.targets import openclip, tiny_openclip
+from braindec.targets import openclip, pixels, tiny_openclip
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +189,10 @@ def test_a_convolutional_tower_refuses_token_outputs():
                 str(weights.FOLDER / "openclip.json"), str(weights.FOLDER / "openclip.safetensors"), "all"
             )
         )
+
+
+def test_no_text_and_no_picture_are_no_rows(shipped):
+    assert shipped.embed_text([]).shape == (0, shipped.shape[1])
+    for target in (shipped, pixels.build(pixels.Config(height=3, width=2))):
+        found = target.embed_images([])
+        assert found.shape == (0, *target.shape) and found.dtype == np.float32
