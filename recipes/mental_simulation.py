@@ -15,13 +15,14 @@ Smoke      braindec run mental_simulation --smoke: of its ceiling the network th
 Needs      nothing: films are generated, weights are shipped
 Published  none to compare with: macaque neurons and errors in Mental-Pong, large networks of videos
 Measured   96 films, ball hidden, own state less the other's (above zero: predicted best by its own): the brain that
-           simulates 0.912 of its ceiling by the true place, 0.702 by the place last seen, +0.210 [0.14, 0.28] (films
-           shuffled +0.078); the one that holds 1.000 by the place last seen, 0.459 by the true one, +0.541 [0.43, 0.66]
-           (shuffled +0.131). Foretold latents 0.495 [0.38, 0.61] (shuffled 0.180) and 0.351 [0.25, 0.45] (shuffled
-           0.068): +0.015 [-0.10, 0.13] and -0.162 [-0.25, -0.07] to the untrained network, when long hidden +0.159
-           [0.01, 0.30] and -0.075 [-0.20, 0.05]; this run was before p of differences came from signs of films. Errors
-           agree with another simulation's at 0.853 and 0.626, with the place last seen at 0.760 and 0.983, with the
-           network's at 0.054 and -0.036 (shuffled 0.058, -0.030); 91 s of processor time
+           simulates 0.912 of its ceiling by the true place, 0.702 by the place last seen, +0.210 [0.14, 0.28]
+           (films shuffled +0.078); the one that holds 1.000 by the place last seen, 0.459 by the true one, +0.541
+           [0.43, 0.66] (shuffled +0.131). Foretold latents 0.495 [0.38, 0.61] (shuffled 0.180) and 0.351 [0.25,
+           0.45] (shuffled 0.068): +0.015 [-0.10, 0.13] and -0.162 [-0.25, -0.07] to the untrained network, when
+           long hidden +0.159 [0.01, 0.30] and -0.075 [-0.20, 0.05] (p by signs of films 0.0005 of both own states,
+           0.68 and 0.0005 of what foretelling adds, 0.014 and 0.12 when long hidden). Errors agree with another
+           simulation's at 0.853 and 0.626, with the place last seen at 0.760 and 0.983, with the network's at 0.054
+           and -0.036 (shuffled 0.058, -0.030); 81 s of processor time
 Tried      half of the training films and 2500 steps (films of seed 0): nothing added to the untrained network, -0.008
            [-0.06, 0.05] and -0.012 [-0.09, 0.06]; one frame ahead alone loses what an untrained network remembers. The
            later half was set apart after these films, before those of seed 1 were drawn. Answers read by a readout

@@ -10,7 +10,10 @@ Smoke      braindec run neuropictor --smoke: 0.95 [0.76, 0.99] of 20 scenes (cha
            a branch nothing
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  none at hand: on NSD, with Stable Diffusion 2.1
-Measured   not measured: needs NSD and Stable Diffusion; simulated people not run in full
+Measured   not measured: needs NSD and Stable Diffusion; simulated, three people: 0.755, 0.810 and 0.815 of 200
+           scenes (chance 0.005, shuffled 0.005 to 0.010, ridge 0.755 to 0.815), 0.830 to 0.895 by the output that
+           pictures are drawn from; 50 pictures two-way 0.826 [0.77, 0.87], 0.822 and 0.810 (shuffled 0.50), pixel
+           correlation 0.54 to 0.57 (-0.04 to 0.00)
 Tried      six steps teach a branch nothing; with little noise on the embedding the branch's features add nothing
 """
 

@@ -6,7 +6,9 @@ Smoke      braindec run region_pictures --smoke: pictures made for a planted reg
            network more than those for random directions
 Needs      nothing: data are generated, weights are shipped (judge: extra demo); four minutes on 2 cores
 Published  none to compare with: on NSD, judged by people
-Measured   not measured: not run in full yet
+Measured   three planted regions, 12 pictures each, judged by another network: 3.40 [3.10, 3.73], 2.29 [1.56, 2.92]
+           and 2.75 [2.13, 3.39] of the region's spread (random directions 0.74, 0.73 and -0.02, natural pictures
+           0.22, 1.02 and 0.93); of 60 voxels all are named right (chance 0.05, voxels shuffled 0.334)
 Tried      nothing else yet
 """
 

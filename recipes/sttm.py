@@ -9,7 +9,10 @@ Smoke      braindec run sttm --smoke: 0.60 [0.39, 0.78] of 20 scenes (chance 0.0
            ridge 1.00); 12 pictures two-way 0.58 (shuffled 0.52), pixel correlation 0.29 (0.22)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  none at hand: on NSD
-Measured   not measured: needs NSD, CLIP and an image generator of that size; simulated people not run in full
+Measured   not measured: needs NSD, CLIP and an image generator of that size; simulated, two people: 0.785 [0.72,
+           0.84] and 0.850 [0.79, 0.89] of 200 scenes (chance 0.005, shuffled 0.005, ridge 0.805 and 0.865); 50
+           pictures two-way 0.836 [0.77, 0.89] and 0.838 [0.78, 0.88] (shuffled 0.52 and 0.49), pixel correlation
+           0.64 and 0.63 (0.00 and 0.17)
 Tried      the guidance is the closed form of the idea, learnt from out-of-fold predictions: their code is not
            published
 """

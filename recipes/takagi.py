@@ -12,7 +12,10 @@ Needs      nothing: data are generated, weights are shipped (extra models); minu
 Published  NSD, first paper, recomputed by MindEye2's authors: pixel correlation 0.246, SSIM 0.410, two-way AlexNet-2
            and -5 78.9 and 85.6 %, Inception 83.8 %, CLIP 82.1 %; captions of the decoded inputs (BrainHub, subject
            1): METEOR 10.0, CIDEr 13.8
-Measured   not measured: needs NSD, Stable Diffusion 1.4, BLIP and a depth model; simulated people not run in full
+Measured   not measured: needs NSD, Stable Diffusion 1.4, BLIP and a depth model; simulated, two people, 50
+           pictures: two-way 0.840 [0.78, 0.89] and 0.871 [0.81, 0.92] (shuffled 0.48 and 0.51), pixel correlation
+           0.59 and 0.60 (0.10 and 0.03); conditioning adds 0.175 [0.10, 0.25] of two-way to latents in the first,
+           latents add 0.163 [0.11, 0.23] of pixel correlation to conditioning; captions and structure add nothing
 Tried      twenty pictures are too few to rank the inputs
 """
 
