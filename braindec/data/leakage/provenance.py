@@ -200,7 +200,7 @@ def model_selection(case: Case) -> Outcome:
 
 
 def transductive(case: Case) -> Outcome:
-    """Preprocessing that looks at held-out rows where the protocol does not allow it; a warning without a protocol."""
+    """Preprocessing that looks at held-out rows where the protocol does not allow it; a note without a protocol."""
     if not case.steps:
         return "no preprocessing at hand"
     found = []
@@ -210,7 +210,7 @@ def transductive(case: Case) -> Outcome:
                 said = f"Preprocessing of {modality} looks at held-out rows (without labels); no protocol allows it."
                 way_out = "Say so beside the score, or use steps of the scope 'train' or 'unit_train_rows'."
                 scopes = {"scopes": ["unit_unlabelled"]}
-                found.append(Finding("transductive", "warning", said, case.split_name, scopes, way_out))
+                found.append(Finding("transductive", "info", said, case.split_name, scopes, way_out))
             continue
         other = sorted(set(chain.scopes) - set(case.scopes))
         if other:
