@@ -141,7 +141,7 @@ def simulated(sizes: Sizes, folder: Path) -> Iterator[tuple[str, str, Drawn]]:
         new = copy.deepcopy(decoder)
         new.settings = replace(new.settings, prior=config, seed=seed, prior_train=sizes.steps)
         new.prior = build_prior(new.settings, new.outputs)
-        learning.train_prior_(new, known, None, False)
+        learning.train_prior_(new, known, None, False, about="")
         return draws_of(new.eval(), test, embeddings, n_samples=N_SAMPLES, most=sizes.n_rows, seed=seed)
 
     for seed in range(sizes.n_seeds):
