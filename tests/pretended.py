@@ -66,7 +66,7 @@ class Pretended(Tensor):
         return made
 
     def __init__(self, inner: Tensor) -> None:
-        pass
+        """Nothing is left to do: torch's own would take the inner tensor for data of the CPU."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -101,7 +101,7 @@ class Drawing(torch.Generator):
         return made
 
     def __init__(self, device: object = "cpu") -> None:
-        pass
+        """Nothing is left to do: torch's own would refuse the device."""
 
     @property
     def device(self) -> torch.device:
