@@ -30,6 +30,8 @@ from braindec.backbones import mlp
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings
 from braindec.losses import soft_clip
+from braindec.maths.nearest import ranks_in
+from braindec.metrics.collapse import effective_rank
 from braindec.priors import diffusion
 from braindec.sparse import autoencoder
 from braindec.targets import LabelTarget
@@ -129,6 +131,12 @@ def test_a_metric(name, generator):
     torch.testing.assert_close(
         metric.per_sample(*map(there, given)).cpu(), metric.per_sample(*given), rtol=0, atol=1e-9
     )
+
+
+def test_ranks_of_truths_that_stayed_behind_and_the_rank_of_wide_values(generator):
+    x, truth = torch.rand(5, 9, generator=generator), torch.arange(5)
+    assert [r.tolist() for r in ranks_in(there(x), truth)] == [r.tolist() for r in ranks_in(x, truth)]
+    assert effective_rank(there(x)) == pytest.approx(effective_rank(x))
 
 
 @pytest.mark.parametrize("name", test_similarity.NAMES)
