@@ -29,6 +29,10 @@ help:  ## this list
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+.venv/.fuzz: .venv/.ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	touch $@
+
 demo: .venv/.ready  ## decode images from simulated brains; writes runs/demo/report.html
 	$(BIN)/braindec demo --out $(RUNS)/demo
 
@@ -47,7 +51,7 @@ test-slow: .venv/.ready  ## the tests that take minutes
 notebooks: .venv/.ready  ## run the notebooks and store what they show
 	OMP_NUM_THREADS=1 $(BIN)/python notebooks/_run.py
 
-soak: .venv/.ready  ## hours: damaged files, fuzzed parsers, two hundred fits killed again and again
+soak: .venv/.fuzz  ## half an hour: damaged files, fuzzed parsers, two hundred fits killed again and again
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m soak
 
 docs: .venv/.ready  ## the documentation site; writes site/index.html

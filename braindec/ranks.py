@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ class Ranks:
         """The accelerator of this rank, or the CPU."""
         if asked == "cpu" or not torch.cuda.is_available():
             return torch.device("cpu")
-        return torch.device("cuda", self.rank % torch.cuda.device_count())
+        here = int(os.environ.get("LOCAL_RANK", self.rank))  # machines may hold unequal numbers of ranks
+        return torch.device("cuda", here % torch.cuda.device_count())
 
     # ------------------------------------------------------------------------------------------ shares of a step
 
@@ -109,14 +111,15 @@ class Ranks:
     def mean_of_gradients(self, parameters: Iterable[Tensor]) -> None:
         """In place: every rank gets the mean gradient of all; one that has none counts as zero.
 
+        What no rank has a gradient for stays without: a zero would let weight decay act on it, as one process does not.
         Shares of a tensor (FSDP) have the mean already.
         """
         if self.n == 1:
             return
+        learnt = [p for p in parameters if p.requires_grad and not hasattr(p, "placements")]
+        touched = self.anywhere([p.grad is not None for p in learnt])
         bucket: list[Tensor] = []
-        for parameter in parameters:
-            if not parameter.requires_grad or hasattr(parameter, "placements"):
-                continue
+        for parameter in itertools.compress(learnt, touched):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             other = bucket and parameter.grad.dtype != bucket[0].dtype

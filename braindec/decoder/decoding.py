@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from braindec.decoder.brain_decoder import BrainDecoder
 
 ROWS_AT_ONCE = 2048
+DRAWN_BYTES = 256 << 20  # of samples of a prior at once; its layers hold several times that
 OF_RUNS = ("unit_unlabelled", "causal")  # scopes whose statistics are those of the trials that are given
 
 
@@ -192,24 +194,45 @@ def score(decoder: BrainDecoder, trials: Trials, embeddings: Embeddings, repeats
     return float(nearest.hits_at(1, *nearest.ranks_in(found, torch.from_numpy(row))).mean())
 
 
-@torch.no_grad()
 def imagine(
     decoder: BrainDecoder, prediction: Prediction, seed: int, n_steps: int | None, n_samples: int
 ) -> np.ndarray:
     """See `BrainDecoder.imagine`."""
     if decoder.prior is None:
         return np.repeat(prediction.values[None], n_samples, axis=0)
+    shape = prediction.values.shape
+    out = np.empty((n_samples, *shape), dtype=np.float32)
+    for some, samples in _draws(decoder, prediction, seed, n_steps, n_samples):
+        out[:, some] = samples.cpu().numpy()
+    return out
+
+
+@torch.no_grad()
+def _draws(
+    decoder: BrainDecoder, prediction: Prediction, seed: int, n_steps: int | None, n_samples: int
+) -> Iterator[tuple[slice, Tensor]]:
+    """What the prior draws, (n_samples, some, n_tokens, n_dims), for as many rows as fit into `DRAWN_BYTES`."""
+    assert decoder.prior is not None
     scaler = decoder.scaler(decoder.main)
-    condition = decoder.condition(scaler.centre(decoder.tensor(prediction.values)))
     generator = seeding.torch_generator(seed, "prior")
-    told = {
-        name: decoder.scaler(name).centre(decoder.tensor(values)) for name, values in prediction.told.items()
-    }
-    spread = spread_of(decoder, prediction.key, len(condition))
-    samples = decoder.prior.sample(
-        condition, generator=generator, n_steps=n_steps, n_samples=n_samples, told=told, spread=spread
-    )
-    return scaler.restore(samples).cpu().numpy()
+    n = len(prediction.values)
+    step = max(1, DRAWN_BYTES // max(1, 4 * n_samples * prediction.values[0].size)) if n else 1
+    spread = spread_of(decoder, prediction.key, n)
+    for start in range(0, n, step):
+        some = slice(start, start + step)
+        told = {
+            name: decoder.scaler(name).centre(decoder.tensor(values[some]))
+            for name, values in prediction.told.items()
+        }
+        samples = decoder.prior.sample(
+            decoder.condition(scaler.centre(decoder.tensor(prediction.values[some]))),
+            generator=generator,
+            n_steps=n_steps,
+            n_samples=n_samples,
+            told=told,
+            spread=None if spread is None else spread[some],
+        )
+        yield some, scaler.restore(samples)
 
 
 @torch.no_grad()
@@ -219,7 +242,10 @@ def image_embedding(
     """See `BrainDecoder.image_embedding`."""
     if decoder.prior is None or decoder.prior.closed_form:
         return imagine(decoder, prediction, seed, n_steps, 1)[0]
-    draws = imagine(decoder, prediction, seed, n_steps, decoder.settings.prior_samples).mean(0)
+    n_samples = decoder.settings.prior_samples
+    draws = np.empty_like(prediction.values)
+    for some, samples in _draws(decoder, prediction, seed, n_steps, n_samples):
+        draws[some] = samples.cpu().numpy().mean(0)
     scaler = decoder.scaler(decoder.main)
     both = torch.stack([scaler.centre(decoder.tensor(v)) for v in (draws, prediction.values)]).mean(0)
     # Centred training embeddings have variance one: that is their length.

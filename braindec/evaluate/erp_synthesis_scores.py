@@ -174,10 +174,11 @@ def _measures(settings: Settings, subject: int) -> dict[str, Measure]:
 def _distances(
     name: str, measure: Measure, folds: Sequence[Fold], subject: int, settings: Settings, common: Mapping[str, Any]
 ) -> list[Score]:  # fmt: skip
-    """One measure of every system, with the interval that leaving out tenths of the held-out trials gives."""
+    """One measure of every system, with the interval that leaving out tenths of each condition gives."""
     held = [of_subject(fold.recording.test, subject) for fold in folds]
     number = torch.cat([torch.full((len(h.values),), i) for i, h in enumerate(held)])
     values, codes = torch.cat([h.values for h in held]), torch.cat([h.codes for h in held])
+    cells = torch.cat([codes, number[:, None]], 1).unique(dim=0, return_inverse=True)[1]
 
     def over_folds(made: Sequence[Epochs]) -> Callable[..., float]:
         own = [of_subject(m, subject) for m in made]
@@ -198,7 +199,8 @@ def _distances(
     for system in SYSTEMS:
         statistic = over_folds([fold.made[system] for fold in folds])
         value = statistic(values, codes, number)
-        found[system] = value, study.jackknife(statistic, values, codes, number, seed=settings.seed)
+        ends = study.jackknife(statistic, values, codes, number, seed=settings.seed, strata=cells)
+        found[system] = value, ends
     better = "higher" if name in HIGHER else "lower"
     if better == "lower":  # a distance is 0 at least
         found = {s: (v, (max(0.0, low), high)) for s, (v, (low, high)) in found.items()}
@@ -280,7 +282,8 @@ def _difference(
         return areas[0] - areas[1]
 
     rows = [torch.from_numpy(x) for x in (one, other, positive, number)]
-    return statistic(*rows), *study.jackknife(statistic, *rows)
+    strata = 2 * rows[3].long() + rows[2].long()
+    return statistic(*rows), *study.jackknife(statistic, *rows, strata=strata)
 
 
 def _margins(taught: Epochs, held: Epochs, recording: Recording, bin_s: float) -> np.ndarray:

@@ -47,7 +47,9 @@ def channels(values: Tensor, positions: int = encode_features.GRID**2) -> Tensor
     return values.reshape(n, p // positions, positions).mean(2)
 
 
-def jackknife(statistic: Callable[..., Tensor | float], *rows: Tensor, seed: int = 0) -> tuple[float, float]:
+def jackknife(
+    statistic: Callable[..., Tensor | float], *rows: Tensor, seed: int = 0, strata: Tensor | None = None
+) -> tuple[float, float]:
     """95 % interval of a statistic of stimuli, each of ten groups of them (or each of fewer stimuli) left out once.
 
     Parameters
@@ -58,6 +60,8 @@ def jackknife(statistic: Callable[..., Tensor | float], *rows: Tensor, seed: int
         Belong together row by row.
     seed : int
         Deals stimuli into groups.
+    strata : Tensor, shape (n,), optional
+        Rows of one number are spread over all groups, so that leaving a group out leaves some of each.
 
     Raises
     ------
@@ -67,7 +71,11 @@ def jackknife(statistic: Callable[..., Tensor | float], *rows: Tensor, seed: int
     n = checks.same_length("stimulus", **{f"rows_{i}": x for i, x in enumerate(rows)})
     checks.at_least("number of stimuli", n, 2)
     n_groups = min(N_GROUPS, n)
-    group = torch.randperm(n, generator=seeding.torch_generator(seed, "jackknife")) % n_groups
+    order = torch.randperm(n, generator=seeding.torch_generator(seed, "jackknife")).argsort()
+    if strata is not None:
+        order = order[strata[order].argsort(stable=True)]
+    group = torch.empty(n, dtype=torch.int64)
+    group[order] = torch.arange(n) % n_groups
     values = np.array([float(statistic(*(x[group != g] for x in rows))) for g in range(n_groups)])
     error = np.sqrt((n_groups - 1) * values.var())
     found = t_interval(float(statistic(*rows)), float(error), n_groups)

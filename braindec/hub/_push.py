@@ -35,8 +35,8 @@ def push(
         ``owner/name``; made where it does not exist.
     message : str
     private : bool
-        Whether the owner alone sees it. A repository that everybody sees is refused unless this is False, and then a
-        licence must be stated: a decoder is made of people's recordings.
+        Whether the owner alone sees it. A repository that is not so already is refused. Where this is False, a licence
+        must be stated: a decoder is made of people's recordings.
     token : str, optional
         Of a hub account; the one that ``hf auth login`` keeps by default.
     branch : str, optional
@@ -93,6 +93,11 @@ def _ready(client: Client, private: bool, branch: str | None) -> None:
         raise checks.ConfigError(
             f"everybody sees {client.repository!r}, and private=True was asked for (the default). Name another one, "
             "or say private=False if everybody may have this."
+        )
+    if not private and client.is_private():
+        raise checks.ConfigError(
+            f"only its owner sees {client.repository!r}, and private=False was asked for. Make it public on the hub "
+            "first, name another one, or leave private=True."
         )
     if branch is not None:
         client.api.create_branch(client.repository, branch=branch, **asked)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.correlation import is_constant
 from braindec.maths.factors import RidgeFactors, factorise
 from braindec.maths.folds import complement, folds_by_count
 from braindec.maths.ridge import ridge_predict, solve
@@ -134,10 +135,8 @@ def _factorised(responses: Tensor, test: Tensor, n_inner: int, generator: torch.
     rows = responses[train]
     mean, spread = rows.mean(0), rows.std(0)
     # A voxel that is constant in training says nothing, and would be divided by rounding.
-    usable = spread > 1e-6 * spread.max()
-    scale = torch.where(
-        usable, 1 / spread.clamp_min(torch.finfo(spread.dtype).tiny), torch.zeros_like(spread)
-    )
+    silent = is_constant(rows, spread[None] * (len(rows) - 1) ** 0.5, 0)[0]
+    scale = (1 / spread.masked_fill(silent, 1.0)).masked_fill(silent, 0.0)
     inner = folds_by_count(len(train), n_inner, generator)
     factors = factorise((rows - mean) * scale, inner)
     return _Fold(test.to(responses.device), train, mean, scale, factors)

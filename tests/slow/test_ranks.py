@@ -37,6 +37,8 @@ losses = {"main": soft_clip.build(soft_clip.Config()), "second": clip.build(clip
           "third": mse.build(mse.Config())}
 encoder = Encoder.build(info, {n: shape for n in names}, linear.Config(16), mlp.Config(32, 2, dropout=0.0), 0)
 trainee = Trainee(encoder, losses, {n: 1.0 for n in names}).train()
+# Nothing computes with it: one process leaves it as it is, whatever the decay of weights.
+trainee.unused = torch.nn.Parameter(torch.ones(3, 3))
 
 
 def batch(step):

@@ -125,6 +125,12 @@ def test_a_repository_that_everybody_sees_is_not_taken_for_a_private_one(loopbac
     assert "model.safetensors" in loopback_hub.repositories["model", NAME][1]
 
 
+def test_a_repository_that_its_owner_alone_sees_is_not_taken_for_a_public_one(loopback_hub, tmp_path, folder):
+    hub.push(folder, NAME)
+    with pytest.raises(ConfigError, match="only its owner sees"):
+        hub.push(saved(tmp_path / "licensed", licence="cc-by-4.0"), NAME, private=False)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -18,6 +18,7 @@ from braindec.data.simulated.world import World
 
 # Training scenes that galleries avoid: more than anybody sees, so that worlds of fewer subjects share a gallery.
 SET_ASIDE = 5000
+MOST_TRIES = 1000  # draws for each look-alike of a family
 # What a brain that does not see a factor sees in its place. Each is drawn independently of all other factors, so that
 # nothing in such a brain tells of it.
 ALIKE = {"shape": "circle", "colour": "red", "texture": "solid", "background": "grey", "pattern": "plain"}
@@ -100,12 +101,18 @@ def draw_gallery(world: World, exclude: list[Scene]) -> list[Scene]:
     taken = {scene.key for scene in (*exclude, *firsts)}
     gallery: list[Scene] = []
     for first in firsts:
-        family = [first]
+        family, n_tries = [first], 0
         while len(family) < world.n_alike:
             other = look_alike(first, world.n_changes, generator)
+            n_tries += 1
             if other.key not in taken:
                 taken.add(other.key)
                 family.append(other)
+            elif n_tries > MOST_TRIES * world.n_alike:
+                raise checks.ConfigError(
+                    f"n_alike must be smaller or n_changes larger: of {world.n_alike} scenes of a family that differ "
+                    f"in {world.n_changes} words from the first, {len(family)} were found."
+                )
         gallery += family
     return gallery
 

@@ -85,6 +85,19 @@ def read_in_both_ways(latents, responses, generator, settings=SETTINGS, halves=(
     return source, {way: brain.how_read(source, latents, way, **told) for way in brain.WAYS}
 
 
+def test_sensors_of_any_unit_are_read_together_and_silent_ones_are_not_divided_by_rounding():
+    """Volts beside teslas: the smaller ones alone hold the target."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(80, 1, generator=generator)
+    volts = 1e-5 * torch.randn(80, 2, generator=generator)
+    teslas = 1e-13 * (target + 0.1 * torch.randn(80, 2, generator=generator))
+    silent = torch.full((80, 1), 0.1)
+    source = readers.reader(torch.cat([volts, teslas, silent], 1), generator, settings=SETTINGS)
+    (found,) = readers.read(source, target)
+    assert torch.corrcoef(torch.cat([found, target], 1).T)[0, 1] > 0.95
+    assert all(float(fold.scale[-1]) == 0 for fold in source.folds)
+
+
 def test_what_a_brain_carries_is_claimed_and_what_it_does_not_is_not():
     generator = seeded(2)
     latents, responses = planted(600, 48, 24, 0.5, generator, n_carried=10)

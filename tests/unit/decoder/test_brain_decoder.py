@@ -14,7 +14,7 @@ from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear, mlp
 from braindec.checks import ConfigError
 from braindec.data.preprocessing import Standardise
-from braindec.decoder import BrainDecoder, Settings
+from braindec.decoder import BrainDecoder, Settings, decoding
 from braindec.losses import clip
 from braindec.priors import diffusion as diffusion_prior
 from braindec.priors import ridge as ridge_prior
@@ -237,6 +237,32 @@ def test_a_picture_is_drawn_from_an_embedding_as_long_as_those_of_training(plant
     short = (draws + prediction.values) / 2 - training.mean(0)
     cosine = (short * (found - training.mean(0))).sum((1, 2)) / length / np.sqrt((short**2).sum((1, 2)))
     np.testing.assert_allclose(cosine, 1, rtol=1e-4)  # only the length is changed
+
+
+def test_a_prior_draws_for_as_many_rows_at_once_as_memory_is_given(planted, trials, monkeypatch):
+    settings = replace(SETTINGS, prior=diffusion_prior.Config(width=16, depth=1, heads=2), prior_samples=3)
+    drawing = fit(planted, replace(settings, prior_train=replace(TRAIN, n_steps=5, validate_every=5)))
+    prediction = drawing.predict(trials, repeats="before")
+    at_once, sample = [], drawing.prior.sample
+
+    def counted(condition, **others):
+        at_once.append(len(condition))
+        return sample(condition, **others)
+
+    monkeypatch.setattr(drawing.prior, "sample", counted)
+    monkeypatch.setattr(decoding, "DRAWN_BYTES", 2 * 4 * 3 * prediction.values[0].size)
+    found = drawing.image_embedding(prediction, seed=3)
+    assert set(at_once) <= {1, 2} and sum(at_once) == len(found) > 2
+    few = drawing.imagine(
+        prediction, seed=3, n_samples=400
+    )  # each row is drawn from its own prediction, in order
+    assert set(at_once[-len(found) :]) == {1}
+    monkeypatch.setattr(decoding, "DRAWN_BYTES", 1 << 30)
+    whole = drawing.imagine(prediction, seed=4, n_samples=400)
+    spread = whole.std(0) / 400**0.5
+    assert np.abs(few.mean(0) - whole.mean(0)).max() < 6 * (2**0.5 * spread).max()
+    apart = np.abs(whole.mean(0)[:, None] - whole.mean(0)[None]).max((2, 3))[~np.eye(len(found), dtype=bool)]
+    assert np.median(apart) > 6 * (2**0.5 * spread).max()
 
 
 def test_a_closed_form_prior_draws_from_its_one_answer(decoder, trials):

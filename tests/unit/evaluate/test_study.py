@@ -28,6 +28,21 @@ def _of_mean(values):
     return study.jackknife(lambda x: x.mean(), torch.from_numpy(values))
 
 
+def test_a_group_that_is_left_out_holds_one_row_of_a_small_stratum_at_most():
+    strata = torch.arange(300) // 3
+    fewest = []
+
+    def statistic(kept):
+        fewest.append(int(torch.bincount(kept, minlength=100).min()))
+        return 0.0
+
+    study.jackknife(statistic, strata, strata=strata)
+    assert min(fewest) >= 2
+    fewest.clear()
+    study.jackknife(statistic, strata)
+    assert min(fewest) < 2  # dealt without their strata, two rows of one fall into a group
+
+
 def test_one_stimulus_has_no_interval():
     with pytest.raises(ValueError, match="number of stimuli"):
         study.jackknife(lambda x: x.mean(), torch.zeros(1))

@@ -50,6 +50,12 @@ def test_the_gallery_holds_look_alikes_that_differ_in_the_announced_number_of_wo
         assert len(changed) == 2 and set(changed) <= {"shape", "colour", "texture"}
 
 
+def test_more_look_alikes_than_there_are_words_to_change_are_refused():
+    world = replace(SMALL, n_gallery=50, n_alike=50, n_changes=1)
+    with pytest.raises(checks.ConfigError, match="n_alike must be smaller"):
+        stimuli_room.draw_gallery(world, exclude=[])
+
+
 def test_families_that_do_not_fill_the_gallery_are_refused():
     with pytest.raises(checks.ConfigError, match="n_alike"):
         replace(SMALL, n_alike=3)
