@@ -11,7 +11,10 @@ Needs      nothing: data are generated, weights are shipped (extras models, capt
 Published  NSD, one person, notebook output of the authors: METEOR 0.304, BLEU-4 0.112 against GIT's captions of the
            pictures
 Measured   not measured: needs NSD, GIT-base-coco, a ControlNet for depth, and VDVAE or another autoencoder of
-           photographs; simulated people not run in full
+           photographs; simulated, two people, 100 captions: ROUGE-L 0.747 [0.72, 0.77] and 0.777 [0.76, 0.80]
+           (captions exchanged 0.522 and 0.526, shuffled pairs 0.500 and 0.529); depth correlates 0.655 [0.63, 0.68]
+           and 0.667 over 200 scenes (shuffled 0.066 and 0.188), blurry pictures 0.580 and 0.608 (0.125 and 0.133),
+           two-way 0.608 [0.58, 0.63] and 0.614 (0.499 and 0.503); 280 s of one core
 Tried      so small a captioner adds nothing to the caption of the nearest training picture
 """
 

@@ -10,7 +10,10 @@ Smoke      braindec run mindbridge --smoke: a new person finds 0.50 of 20 scenes
            scenes 0.00, ridge 0.65, the same recipe from scratch 0.35)
 Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  none at hand: on NSD, one model of four people
-Measured   not measured: needs NSD, CLIP ViT-L/14 and Versatile Diffusion; simulated people not run in full
+Measured   not measured: needs NSD, CLIP ViT-L/14 and Versatile Diffusion; simulated: a new person with a tenth of
+           the data finds 0.290 [0.23, 0.36] of 200 scenes (chance 0.005, adapted to shuffled scenes 0.000), no more
+           than ridge (0.330 [0.27, 0.40]), more than the same recipe from scratch (0.185 [0.14, 0.24]); 183 s of
+           one core
 Tried      nothing yet
 """
 
