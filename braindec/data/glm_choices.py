@@ -235,13 +235,22 @@ def _cross_validated(
         ]
         for voxels in _blocks(np.flatnonzero(hrf == h)):
             ys = [_without(run.block(voxels), base) for run, base in zip(runs, bases, strict=True)]
-            betas = [_shrunken(svds, ys, f) for f in FRACTIONS[::-1]]  # the first is not shrunk
-            plain = betas[0][rows]
-            errors = [((plain - average @ b) ** 2).sum(0) for b in betas]
+            unshrunken = _shrunken(svds, ys, FRACTIONS[-1])
+            plain = unshrunken[rows]
+            errors = [_misses(plain, average @ unshrunken)]
+            del unshrunken  # of all trials of a person: those of all fractions at once would not fit
+            errors += [_misses(plain, average @ _shrunken(svds, ys, f)) for f in FRACTIONS[-2::-1]]
             total = ((plain - plain.mean(0)) ** 2).sum(0)
             reliability[voxels] = 1 - errors[0] / np.maximum(total, 1e-300)
             fraction[voxels] = np.array(FRACTIONS[::-1])[np.argmin(errors, axis=0)]
     return fraction, reliability
+
+
+def _misses(values: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Squared error of each column, (n_voxels,)."""
+    predictions -= values
+    error: np.ndarray = np.einsum("ij,ij->j", predictions, predictions)
+    return error
 
 
 def _shrunken(

@@ -57,6 +57,7 @@ def glass_brain(
                 origin="lower",
                 interpolation="nearest",
                 cmap=colours,
+                aspect=_tall(affine, axis),
             )
             panel.set_title(f"{view}, {right} is right", fontsize=8.5, fontweight="normal", pad=2)
             panel.set_axis_off()
@@ -135,15 +136,28 @@ def flat_map(
 
 def _to_ras(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """The volume with axes turned to right, front, up, as nearly as voxels allow."""
+    linear, order = np.asarray(affine, dtype=float)[:3, :3], _order(affine)
+    turned = volume.transpose(order)
+    flips = [axis for axis, source in enumerate(order) if linear[axis, source] < 0]
+    return np.flip(turned, tuple(flips))
+
+
+def _order(affine: np.ndarray) -> list[int]:
+    """Which axes of the volume run to right, front and up, as nearly as voxels allow."""
     linear = np.asarray(affine, dtype=float)[:3, :3]
     order, left_over = [], [0, 1, 2]
     for world in range(3):
         axis = max(left_over, key=lambda a: abs(linear[world, a]))
         order.append(axis)
         left_over.remove(axis)
-    turned = volume.transpose(order)
-    flips = [axis for axis, source in enumerate(order) if linear[axis, source] < 0]
-    return np.flip(turned, tuple(flips))
+    return order
+
+
+def _tall(affine: np.ndarray, axis: int) -> float:
+    """Height of a voxel over its width, seen along an axis of right, front, up."""
+    sizes = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)[_order(affine)]
+    wide, high = np.delete(sizes, axis)
+    return float(high / wide)
 
 
 def _farthest(volume: np.ndarray, axis: int) -> np.ndarray:

@@ -24,6 +24,12 @@ def test_axes_are_turned_to_right_front_up():
     assert turned[2, 1, 3] == volume[1, 0, 3]
 
 
+def test_voxels_are_as_tall_as_they_are_in_the_brain():
+    """Slices of 4 mm, stored first, of pixels of 2 mm."""
+    affine = np.array([[0, 2.0, 0, 0], [0, 0, -2.0, 0], [4.0, 0, 0, 0], [0, 0, 0, 1]])
+    assert [glass._tall(affine, axis) for axis in range(3)] == [2.0, 2.0, 1.0]
+
+
 def test_a_glass_brain_and_a_flat_map_are_drawn(rng):
     mask = rng.random((6, 7, 5)) < 0.5
     drawn = glass.glass_brain(
