@@ -10,6 +10,7 @@ from braindec.decoder.prediction import (
     Repeats,
     average_groups,
     group_repeats,
+    told_apart,
     with_repeats,
 )
 from braindec.decoder.rules import rules_of, searched, stopping_of, validation_of
@@ -31,6 +32,7 @@ __all__ = [
     "settings_of",
     "steps_for",
     "stopping_of",
+    "told_apart",
     "validation_of",
     "versions",
     "with_repeats",

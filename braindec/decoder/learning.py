@@ -18,6 +18,7 @@ from braindec.decoder import closed_form, fitting, held_out, masked, new_subject
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
+from braindec.decoder.prediction import told_apart
 from braindec.decoder.prior_fit import fit_prior, held_pairs
 from braindec.decoder.rules import rules_of
 from braindec.decoder.scaling import InOwnSpace
@@ -150,7 +151,8 @@ def prepared_sets_(
             name: embedded(named[name], ids.tolist(), decoder.scaler(name).centre) for name in decoder.outputs
         }
         decoder.preprocessing[key], signals = found[key]
-        numbers = torch.from_numpy(np.unique(ids, return_inverse=True)[1])
+        apart = told_apart(ids, named[decoder.main])
+        numbers = torch.from_numpy(np.unique(apart, return_inverse=True)[1])
         units = tuple(fitting.inner_units(part, trials).tolist())
         sets[key] = SubjectSet(signals, targets, numbers, units)
     return sets

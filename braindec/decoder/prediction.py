@@ -10,8 +10,9 @@ import numpy as np
 
 from braindec import checks
 from braindec.maths.groups import group_means
-from braindec.types import UNKNOWN, Table
+from braindec.types import UNKNOWN, Embeddings, Table
 
+OF_CLASSES = "category_prototypes/"  # spaces that hold one embedding a class
 AVERAGED_BYTES = 64 << 20  # of the columns that are averaged at a time, in double precision
 
 Repeats = Literal["none", "before", "after"]
@@ -77,6 +78,19 @@ def group_repeats(stimulus_ids: np.ndarray, units: np.ndarray | None = None) -> 
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     return rank[group], first[order]
+
+
+def told_apart(stimulus_ids: np.ndarray, embeddings: Embeddings) -> np.ndarray:
+    """Stimulus ids to group repeats by; of trials that are named by their class alone, a name of its own for each.
+
+    Trials of a class are no repeats of a stimulus: their means would leave as many rows as there are classes, while
+    each trial is judged alone.
+    """
+    known = np.unique(stimulus_ids)
+    if not embeddings.space.startswith(OF_CLASSES) or len(known) == len(stimulus_ids):
+        return stimulus_ids
+    n_classes = len(np.unique(embeddings.of(known.tolist()).reshape(len(known), -1), axis=0))
+    return np.arange(len(stimulus_ids)).astype(str) if n_classes == len(known) else stimulus_ids
 
 
 def average_groups(

@@ -22,6 +22,7 @@ from braindec.decoder import (
     average_groups,
     group_repeats,
     steps_for,
+    told_apart,
     with_repeats,
 )
 from braindec.decoder.fitting import ALPHAS, group_folds, identification_score, inner_units
@@ -174,7 +175,7 @@ class RidgeFitter:
     ) -> tuple[tuple[str, ...], factors.RidgeFactors, Tensor]:  # fmt: skip
         """Stimuli, their features and what is to be told of them, repeats averaged."""
         ids, units = trials.table["stimulus_id"], inner_units(part, trials)
-        group, first = group_repeats(ids, units)
+        group, first = group_repeats(told_apart(ids, embeddings), units)
         x = torch.from_numpy(average_groups(features(trials), group, len(first))).flatten(1)
         # Stimuli by their first appearance, not by name: folds, and so the factors, outlive a permuted pairing.
         codes = (

@@ -104,6 +104,22 @@ def test_two_classes_get_an_area_beside_accuracy_and_more_or_one_sided_runs_do_n
     assert {s.name for s in found.scores} == {"category_accuracy"}
 
 
+def test_trials_that_are_named_by_their_class_alone_are_no_repeats_of_it():
+    """Noise that voxels share hides the classes from their means, which are two rows a run; not from the trials."""
+    rng = np.random.default_rng(0)
+    kind, run = rng.permutation(np.repeat(["a", "b"], 120)), np.repeat(np.arange(4), 60)
+    responses = rng.standard_normal((240, 20)) + 4 * rng.standard_normal((240, 3)) @ rng.standard_normal((3, 20))
+    responses[:, :6] += 0.5 * (kind == "a")[:, None]
+    found = []
+    for ids in (kind, np.arange(240)):
+        dataset = NeuralDataset.from_arrays(responses, ids, modality="fmri", run=run, category=kind)
+        quick = QuickDecoder(nuisance=(), label_column="category", n_null=1, progress=False)
+        report = quick.cross_validate(dataset, by="run")
+        found.append({s.system: s.value for s in report.scores if s.name == "roc_auc"})
+    assert found[0]["braindec"] == pytest.approx(found[1]["braindec"], abs=0.01) and found[0]["braindec"] > 0.65
+    assert found[0]["ridge"] == pytest.approx(found[1]["ridge"], abs=0.01)
+
+
 def blinking(rng, n=240):
     """Epochs of four channels in noise, a third of them with artefacts forty times as large, and their classes."""
     kind = rng.permutation(np.repeat([0, 1], n // 2))
