@@ -166,9 +166,10 @@ def group_scores(rows: Sequence[Score]) -> list[Score]:
 def _possible(name: str, interval: Interval) -> tuple[float, float]:
     """An interval cut at the values that a metric can take: it covers as before, and two subjects make no 2.17."""
     metric = metric_table().get(name)
-    if metric is None or metric.best_value != 1:
+    share = metric is None and name.endswith("_top1")  # of a study: in no table
+    if not share and (metric is None or metric.best_value != 1):
         return float(interval.low), float(interval.high)
-    lowest = -1.0 if metric.chance is None else 0.0  # correlations and the like; shares
+    lowest = -1.0 if metric is not None and metric.chance is None else 0.0  # correlations and the like; shares
     return max(lowest, float(interval.low)), min(1.0, float(interval.high))
 
 

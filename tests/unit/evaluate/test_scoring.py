@@ -339,3 +339,5 @@ def test_the_interval_of_two_subjects_stays_among_possible_values():
     bits = [replace(row, name="bits_per_trial", value=row.value * 8) for row in rows]
     (group,) = group_scores(bits)
     assert group.interval[1] > 8  # nothing bounds bits
+    (group,) = group_scores([replace(row, name="category_top1") for row in rows])  # a share of a study
+    assert group.interval == (0.0, 1.0)
