@@ -11,9 +11,10 @@ Needs      nothing: data are generated, weights are shipped; minutes on 2 cores
 Published  THINGS: EEG 0.25 of 200, fMRI 0.28 of 100, MEG 0.07 of 200
 Measured   not measured: needs THINGS-EEG2, -MEG and -fMRI; simulated: two people in fMRI find 0.900 [0.85, 0.93]
            and 0.855 [0.80, 0.90] of 200 scenes (ridge 0.845 and 0.850), one in EEG 0.700 [0.63, 0.76] (ridge
-           0.455), one in MEG 0.160 [0.12, 0.22] (ridge 0.205; chance 0.005, shuffled 0.000 to 0.010); the same
-           scene is found in the other brains by 0.145 [0.10, 0.20], 0.190, 0.075 and 0.065 (p 0.001, shuffled pairs
-           0.000 to 0.010); 105 s of one core
+           0.455), one in MEG 0.160 [0.12, 0.22] (ridge 0.205; chance 0.005, shuffled 0.000 to 0.010); the response
+           of another brain to the same scene is found by 0.065 to 0.390 of 200 over pairs of modalities (p 0.001,
+           shuffled pairs 0.000 to 0.010), fMRI and EEG 0.285 to 0.390, EEG and MEG 0.065 and 0.075; 105 s of one
+           core
 Tried      calibration with 60 scenes may cost more than it gives
 """
 
