@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,10 @@ from braindec.ranks import Ranks
 T = TypeVar("T")
 PART = ".part.pt"  # how the files of finished parts end
 N_KEPT = 2  # the newest may be damaged
+OTHER = "was made with other settings, data or another seed"
 
 
-def keep(folder: Path, name: str, run: str, step: int, content: dict[str, Any]) -> None:
+def keep(folder: Path, name: str, run: str, step: int, content: dict[str, Any], about: str = "") -> None:
     """Writes a checkpoint and removes what is older than the last two.
 
     Parameters
@@ -29,8 +30,11 @@ def keep(folder: Path, name: str, run: str, step: int, content: dict[str, Any]) 
     step : int
     content : dict
         Tensors and numbers in dicts, tuples and lists.
+    about : str
+        Of the longer fit that this is of; see `refuse_others`.
     """
-    _write(folder / "checkpoints" / f"{name}-{step:08d}.pt", {"identity": run, "step": step, **content})
+    path = folder / "checkpoints" / f"{name}-{step:08d}.pt"
+    _write(path, {"identity": run, "step": step, **content}, about)
     for old in files(folder, name)[:-N_KEPT]:
         _remove(old)
 
@@ -68,7 +72,28 @@ def files(folder: Path, name: str) -> list[Path]:
     return sorted((folder / "checkpoints").glob(f"{name}-[0-9]*.pt"))
 
 
-def part(folder: Path, name: str, run: str, make: Callable[[], T]) -> T:
+def refuse_others(folder: Path | None, names: Iterable[str], about: str) -> None:
+    """Refuses a folder with checkpoints of another fit under these names, before this one trains or writes there.
+
+    Each stage refuses its own when its turn comes, but by then the stages before it would have left theirs.
+
+    Raises
+    ------
+    ConfigError
+        If a checkpoint of ``<name>-*`` was made about something else; one that does not say passes.
+    """
+    if folder is None or not Ranks.here().first:
+        return
+    for path in (path for name in names for path in sorted((folder / "checkpoints").glob(f"{name}-*.pt"))):
+        digest = path.with_suffix(".json")
+        if digest.is_file() and store.read_json(digest).get("about", about) != about:
+            raise checks.ConfigError(
+                f"{path} {OTHER}; nothing was trained or changed. Go on with what it was made with, use a new output "
+                f"folder, or delete {path.parent}."
+            )
+
+
+def part(folder: Path, name: str, run: str, make: Callable[[], T], about: str = "") -> T:
     """What ``make()`` gives, kept in `folder` so that a longer fit killed after it does not make it again.
 
     Parameters
@@ -80,6 +105,8 @@ def part(folder: Path, name: str, run: str, make: Callable[[], T]) -> T:
         A part of another run is refused.
     make : callable
         Gives tensors and numbers in dicts, tuples and lists.
+    about : str
+        As in `keep`.
     """
     path = folder / "checkpoints" / f"{name}{PART}"
     ranks = Ranks.here()
@@ -88,7 +115,7 @@ def part(folder: Path, name: str, run: str, make: Callable[[], T]) -> T:
         return found["made"]
     made = make()
     if ranks.first:
-        _write(path, {"identity": run, "made": made})
+        _write(path, {"identity": run, "made": made}, about)
     return made
 
 
@@ -99,14 +126,14 @@ def forget_parts(folder: Path) -> None:
             _remove(path)
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, content: dict[str, Any], about: str) -> None:
     """Content and then its hash: a file without its hash was not finished."""
     try:
         with store.atomic_path(path) as temporary:
             with temporary.open("wb") as file:
                 torch.save(content, file)
             digest = store.sha256_of(temporary)
-        store.write_json(path.with_suffix(".json"), {"sha256": digest})
+        store.write_json(path.with_suffix(".json"), {"sha256": digest, "about": about})
     except checks.SaveError as error:
         raise checks.SaveError(f"{error} {_whole_one(path)}") from error
     except (
@@ -137,9 +164,7 @@ def _read(path: Path, run: str) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     if content["identity"] != run:
-        raise checks.ConfigError(
-            f"{path} was made with other settings, data or another seed; use a new output folder or delete it."
-        )
+        raise checks.ConfigError(f"{path} {OTHER}; use a new output folder or delete it.")
     return content
 
 

@@ -164,13 +164,13 @@ def unique(name: str, values: Iterable[Any]) -> list[Any]:
     return values
 
 
-def of_type(name: str, value: Any, kind: type | tuple[type, ...]) -> Any:
+def of_type(name: str, value: Any, kind: type | tuple[type, ...], *, way_out: str = "") -> Any:
     """The value itself when it is an instance of `kind`."""
     if isinstance(value, kind):
         return value
     kinds = kind if isinstance(kind, tuple) else (kind,)
     wanted = " or ".join(k.__name__ for k in kinds)
-    raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}.")
+    raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}. {way_out}".rstrip())
 
 
 def existing_file(path: str | Path, way_out: str) -> Path:
@@ -212,3 +212,13 @@ def same_space(name: str, found: str, expected: str, way_out: str) -> None:
     """Refuses data of another space than the one a decoder was fitted on."""
     if found != expected:
         raise SpaceMismatchError(f"{name} is {found}, expected {expected}. {way_out}")
+
+
+def same_target(name: str, found: Any, expected: Any, way_out: str) -> None:
+    """Refuses embeddings of another space or size than a decoder was fitted on; both have `space` and `shape`."""
+    same_space(name, found.space, expected.space, way_out)
+    if tuple(found.shape) != tuple(expected.shape):
+        raise SpaceMismatchError(
+            f"{name} called {found.space} have the shape (tokens, values) {tuple(found.shape)}, expected "
+            f"{tuple(expected.shape)}: what another model or layer made needs another name. {way_out}"
+        )

@@ -20,6 +20,7 @@ from braindec.data.preprocessing import Standardise
 from braindec.data.usual_steps import usual_steps
 from braindec.decoder import BrainDecoder, Prediction, Settings, decoding
 from braindec.evaluate import Evaluation, class_panels, panels
+from braindec.evaluate.time_told import TIMES
 from braindec.losses import mse
 from braindec.recipe import NeuralData, Recipe
 from braindec.targets import category_prototypes
@@ -42,6 +43,10 @@ EACH_ONCE = {
 OF_CLASSES, AUC = {"run": "leave_one_run_out_categories"}, "leave_one_run_out_auc"
 NOT_TOLD = (
     "No nuisance columns were told: whether position, time or motion alone tell the stimuli was not tested."
+)
+TIMED = (
+    "The nuisance decoder of classes is linear in its columns, or says what other runs show at a trial's time where "
+    "that tells training runs clearly better; the audit's check of classes and time asks the latter alone."
 )
 
 
@@ -295,8 +300,16 @@ class QuickDecoder:
                 "say what is decoded: embeddings of the stimuli, or classes (label_column), not both."
             )
         if embeddings is not None:
-            return embeddings
+            return decoding.embeddings_of("embeddings", embeddings)
         labels = dataset.unit_labels("stimulus", str(self.label_column))
+        unlabelled = [i for i, label in labels.items() if label in splits.MISSING]
+        if unlabelled:
+            first = next(iter(dataset.trials.values()))
+            raise checks.ConfigError(
+                f"column {self.label_column!r} tells no class of {len(unlabelled)} of {len(labels)} stimuli, first "
+                f"{unlabelled[0]!r} ({labels[unlabelled[0]]!r}). Name their classes, or leave them out: "
+                f"{splits.without(first, str(self.label_column), splits.MISSING)}."
+            )
         target = category_prototypes.build(category_prototypes.Config(tuple(sorted(set(labels.values())))))
         made = Embeddings.from_arrays(list(labels), target.embed(list(labels.values())), target.space)
         return Embeddings(made.ids, made.values, made.space, target.identity(), made.provenance)
@@ -335,6 +348,9 @@ class QuickDecoder:
         scores = tuple(s for s in found.scores + further if self.nuisance or s.system != "nuisance")
         said = ["A held-out score tells of further trials of these people, not of other people."]
         said += [] if self.nuisance else [NOT_TOLD]
+        said += [TIMED] if self.label_column and set(self.nuisance) & set(TIMES) else []
+        alone = [key for key in dataset.trials if key not in found.judged["braindec"].decoded]
+        said += [f"Not judged: {', '.join(alone)}, of which nothing is held out."] if alone else []
         n_trials = ", ".join(f"{t.n_trials} trials of {key}" for key, t in dataset.trials.items())
         run = {
             "title": "A first look", "summary": f"{how}; {n_trials}.", "comparisons": list(found.comparisons),

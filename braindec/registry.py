@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from braindec import checks
 
@@ -30,10 +32,44 @@ def load(kind: str, name: str) -> ModuleType:
     Raises
     ------
     ConfigError
-        If there is no such kind or member, with the closest name there is.
+        If there is no such kind or member, with the closest name there is, or its file is faulty.
     """
     checks.one_of(f"{kind} member", name, names(kind))
-    return importlib.import_module(f"braindec.{kind}.{name}")
+    try:
+        return importlib.import_module(f"braindec.{kind}.{name}")
+    except (ValueError, TypeError, NameError, AttributeError, SyntaxError) as error:
+        raise checks.ConfigError(
+            f"{_file(kind, name)} cannot be loaded ({type(error).__name__}: {error}). Correct or remove it."
+        ) from error
+
+
+def tables(kind: str, table: str) -> dict[str, Any]:
+    """The entries of all members' tables, e.g. ``METRICS`` of each file of metrics, by name.
+
+    Raises
+    ------
+    ConfigError
+        If a file is faulty or has no such table, or two have an entry of one name.
+    """
+    found: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for member in names(kind):
+        held = getattr(load(kind, member), table, None)
+        if not isinstance(held, Mapping):
+            raise checks.ConfigError(
+                f"{_file(kind, member)} defines no table {table} of {kind} by name. Add it, or remove the file."
+            )
+        for name, entry in held.items():
+            if name in found:
+                raise checks.ConfigError(
+                    f"{_file(kind, member)} and {_file(kind, places[name])} both define {name!r}. Rename one."
+                )
+            found[name], places[name] = entry, member
+    return found
+
+
+def _file(kind: str, name: str) -> str:
+    return str(Path(__file__).parent / kind / f"{name}.py")
 
 
 def name_of(config: object) -> tuple[str, str]:

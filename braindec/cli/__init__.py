@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from braindec import __version__, checks, stopping
+from braindec.cli import _lines
 
 # verb -> (what follows it, what it does)
 VERBS = {
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sys.stderr.isatty():  # a log gets a line of progress now and then, not thousands
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        with stopping.obeyed():
+        with _lines.in_a_log(), stopping.obeyed():
             code = _run(words)
         sys.stdout.flush()  # what is still to be written would fail where nobody can say so
         return code

@@ -78,6 +78,13 @@ def run(options: Any) -> int:
         from braindec.rdm.comparators import named
 
         named(options.comparator)
+    runs = [w for w in (options.reference, *options.others) if (Path(w) / "report.json").is_file()]
+    if len(runs) == 1 + len(options.others):
+        raise checks.ConfigError(
+            f"{' and '.join(runs)} are runs: their scores are compared by "
+            f"braindec report --compare {' '.join(runs[:2])}. "
+            "This verb compares brains, models and files; a prepared dataset first."
+        )
     checks.one_of("part", options.part, ("auto", "test", "train", "all"))
     choices = Choices(
         distance=options.distance, modality=options.modality, part=options.part, n_conditions=options.conditions,

@@ -225,7 +225,8 @@ def _info(parser: Any) -> None:
     parser.add_argument(
         "name",
         type=str,
-        help="a dataset, recipe, part (backbones/linear) or the folder of a prepared dataset",
+        help="a dataset, a recipe or the published system that it stands for, a part (backbones/linear), a score as "
+        "reports name it, or the folder of a prepared dataset",
     )
 
 

@@ -16,11 +16,7 @@ WIDTH = 100
 
 def protocols() -> dict[str, Protocol]:
     """Every protocol by name."""
-    return {
-        name: protocol
-        for member in registry.names("protocols")
-        for name, protocol in registry.load("protocols", member).PROTOCOLS.items()
-    }
+    return registry.tables("protocols", "PROTOCOLS")
 
 
 def sentence(name: str) -> str:

@@ -169,10 +169,10 @@ def _judge(options: Any) -> int:
     from braindec.evaluate import inside_fitting, inside_judging, inside_shared
 
     embeddings, dataset = _embeddings(options)
-    model, settings = inside_fitting.load(options.out / MODEL, embeddings)
+    model, settings, trained_on = inside_fitting.load(options.out / MODEL, embeddings)
     made = inside_judging.judge(
-        model, embeddings, settings, dataset, candidates=_candidates(options, dataset),
-        others=_others(options, dataset), subjects=options.subjects,
+        model, embeddings, settings, dataset, trained_on=trained_on,
+        candidates=_candidates(options, dataset), others=_others(options, dataset), subjects=options.subjects,
         sharing=inside_shared.Settings(n_draws=options.null, seed=options.seed),
     )  # fmt: skip
     for line in made.run["said"]:
@@ -190,7 +190,7 @@ def _brain(options: Any) -> int:
     from braindec.sparse import readers
 
     embeddings, dataset = _embeddings(options)
-    model, settings = inside_fitting.load(options.out / MODEL, embeddings)
+    model, settings, _ = inside_fitting.load(options.out / MODEL, embeddings)
     control = None
     if _has_random(options.target):
         random = encode_features.feature_spaces(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from braindec.data import NeuralDataset
     from braindec.decoder import BrainDecoder, Prediction
     from braindec.decoder.prediction import Repeats
-    from braindec.types import Report
+    from braindec.types import Embeddings, Report
 
 ON_A_SHEET = 60  # pictures; all of them are files too
 
@@ -29,7 +31,7 @@ def evaluate(options: Any) -> None:
     from braindec.decoder import BrainDecoder
     from braindec.types import Report
 
-    found = report.read(options.dir)
+    found = report.read(run_folder(options.dir))
     decoder = BrainDecoder.from_pretrained(decoder_folder(options.dir))
     if options.data is None:
         _measured_in_the_run(found, options.dir, "Without --data nothing is judged anew.")
@@ -43,7 +45,7 @@ def evaluate(options: Any) -> None:
         said = f"The saved decoder was fitted on {trials}: a held-out score of it cannot exist on these data."
         _measured_in_the_run(found, options.dir, said)
         return
-    embeddings = chosen.embed(dataset, options.data)
+    embeddings = embedded(decoder, chosen, dataset, options.data)
     if on_train:
         judged = judging.held_out(
             decoder, chosen, dataset, embeddings, plan=chosen.plan, label_column=chosen.label_column
@@ -78,6 +80,9 @@ def decode(options: Any) -> None:
         "none" if classes else "after"
     )  # trials of a class are no repeats of a stimulus
     checks.one_of("repeats", repeats, ("none", "before", "after"))
+    # Refused before anything is written.
+    gallery = _gallery(decoder, options) if options.data is not None else None
+    artist = _artist(decoder, options) if options.pictures else None
     found = decoder.predict(trials, repeats=repeats)
     told = decoding.classified(decoder, found) if classes else None
     out = options.out or options.input.with_name("decoded.h5")
@@ -92,22 +97,33 @@ def decode(options: Any) -> None:
     print(f"{len(found.ids)} embeddings of {decoder.outputs[decoder.main].space} in {out}")
     if told is not None:
         _name_classes(found, told, out.with_suffix(".classes.csv"))
-    if options.data is not None:
-        _retrieve(decoder, found, options, out)
-    if options.pictures:
-        _draw(decoder, found, options, out)
+    if gallery is not None:
+        _retrieve(decoder, found, gallery, options.k, out)
+    if artist is not None:
+        _draw(decoder, found, *artist, out)
 
 
 def tell(found: Report, out: Path | None, *, smoke: bool = False) -> None:
-    """The decoder's scores, and where the rest is; after a smoke run, that they are of generated data."""
-    for score in found.scores:
-        if score.system in ("braindec", "adapted"):
-            who = f"sub-{score.subject:02d}" if isinstance(score.subject, int) else str(score.subject)
-            low, high = score.interval
-            print(
-                f"{score.name:<38} {score.system:<9} {who:<7} {score.modality:<5} {score.value:.3f} "
-                f"[{low:.3f}, {high:.3f}]  chance {score.chance:.3g}  n {score.n}"
-            )
+    """The decoder's scores, each with closed-form ridge's beside it, and where the rest is.
+
+    Rows that would look alike say their protocol. After a smoke run: that scores are of generated data.
+    """
+    shown = [score for score in found.scores if score.system in ("braindec", "adapted")]
+    seen = Counter((s.name, s.system, s.subject, s.modality) for s in shown)
+    ridge = {
+        (s.name, s.protocol, s.subject, s.modality): s.value for s in found.scores if s.system == "ridge"
+    }
+    for score in shown:
+        who = f"sub-{score.subject:02d}" if isinstance(score.subject, int) else str(score.subject)
+        low, high = score.interval
+        alike = seen[(score.name, score.system, score.subject, score.modality)] > 1
+        beside = ridge.get((score.name, score.protocol, score.subject, score.modality))
+        print(
+            f"{score.name:<38} {score.system:<9} {who:<7} {score.modality:<5} {score.value:.3f} "
+            f"[{low:.3f}, {high:.3f}]  chance {score.chance:.3g}  n {score.n}"
+            + ("" if beside is None else f"  ridge {beside:.3f}")
+            + (f"  {score.protocol}" if alike else "")
+        )
     if smoke:
         print("a smoke run: small settings, these scores say only that it works", file=sys.stderr)
     if out is not None:
@@ -138,6 +154,21 @@ def decoder_folder(folder: Path) -> str:
         f"{folder} holds no saved decoder (config.json). Name the folder of a run that saved one: "
         "braindec run RECIPE --data DIR --out DIR."
     )
+
+
+def run_folder(folder: Path) -> Path:
+    """The folder itself; of a decoder that was saved without its run, what there is to do instead."""
+    if (folder / "config.json").is_file() and not (folder / "report.json").is_file():
+        run = Path(os.path.normpath(folder / ".."))
+        if (run / "report.json").is_file():
+            raise checks.ConfigError(f"{folder} is the decoder of a run; name the run's folder: {run}.")
+        raise checks.ConfigError(
+            f"{folder} holds a decoder and no report.json, which says by what recipe, target and split to judge. Name "
+            "the folder of a run (braindec run RECIPE --data DIR --out DIR); or judge this decoder in Python: "
+            f"BrainDecoder.from_pretrained({str(folder)!r}).score(trials, embeddings), of classes "
+            ".classify(trials)."
+        )
+    return folder
 
 
 def _measured_in_the_run(found: Report, folder: Path, said: str) -> None:
@@ -180,16 +211,36 @@ def _name_classes(prediction: Prediction, told: Any, table: Path) -> None:
     print(f"classes: {table}", file=sys.stderr)
 
 
-def _retrieve(decoder: BrainDecoder, prediction: Prediction, options: Any, out: Path) -> None:
+def embedded(decoder: BrainDecoder, chosen: Any, dataset: NeuralDataset, folder: Path) -> Embeddings:
+    """The recipe's embeddings of a prepared dataset; refused where they are not what the decoder was fitted on."""
+    found: Embeddings = chosen.embed(dataset, folder)
+    checks.same_target(
+        "RECIPE.target", found.info, decoder.outputs[decoder.main],
+        "Saved runs are judged and searched by their recipe's target: let it be what the decoder is fitted on, or use "
+        "this decoder in Python, with its own embeddings (evaluate.held_out, decoder.retrieve).",
+    )  # fmt: skip
+    return found
+
+
+def _gallery(decoder: BrainDecoder, options: Any) -> Embeddings:
+    """What is searched: the recipe's embeddings of a prepared dataset."""
+    from braindec import report
+
+    chosen = recorded(report.read(run_folder(options.dir)).run)
+    found = embedded(decoder, chosen, read_dataset(chosen, options.data), options.data)
+    checks.in_range("k", options.k, 1, len(found.ids))
+    return found
+
+
+def _retrieve(
+    decoder: BrainDecoder, prediction: Prediction, embeddings: Embeddings, k: int, out: Path
+) -> None:
     """The most similar stimuli of a prepared dataset, as lines and as CSV."""
     import numpy as np
 
-    from braindec import report, store
+    from braindec import store
 
-    chosen = recorded(report.read(options.dir).run)
-    embeddings = chosen.embed(read_dataset(chosen, options.data), options.data)
     ids, values = embeddings.ids, np.asarray(embeddings.values[:], dtype=np.float32)
-    checks.in_range("k", options.k, 1, len(ids))
     found = decoder.similarity(prediction, values).sort(dim=1, descending=True, stable=True)
     table = out.with_suffix(".csv")
     with store.atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -197,7 +248,7 @@ def _retrieve(decoder: BrainDecoder, prediction: Prediction, options: Any, out: 
         lines.writerow(["row", "stimulus_id", "rank", "retrieved", "similarity"])
         rows = zip(prediction.ids, found.indices.tolist(), found.values.tolist(), strict=True)
         for number, (own, columns, similarity) in enumerate(rows):
-            best = [(ids[c], s) for c, s in zip(columns[: options.k], similarity[: options.k], strict=True)]
+            best = [(ids[c], s) for c, s in zip(columns[:k], similarity[:k], strict=True)]
             lines.writerows(
                 [number, cell(own), rank + 1, cell(name), f"{s:.6g}"] for rank, (name, s) in enumerate(best)
             )
@@ -210,13 +261,11 @@ def cell(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _draw(decoder: BrainDecoder, prediction: Prediction, options: Any, out: Path) -> None:
-    """A PNG of every prediction by the recipe's generator, and the first of them on one sheet."""
-    from PIL import Image
+def _artist(decoder: BrainDecoder, options: Any) -> tuple[Any, int]:
+    """The recipe's generator, and the seed of its run."""
+    from braindec import report
 
-    from braindec import report, seeding
-
-    chosen = recorded(report.read(options.dir).run)
+    chosen = recorded(report.read(run_folder(options.dir)).run)
     if chosen.generator is None:
         raise checks.ConfigError(
             f"the recipe of {options.dir} has no generator; --pictures needs a decoder whose recipe draws."
@@ -224,9 +273,17 @@ def _draw(decoder: BrainDecoder, prediction: Prediction, options: Any, out: Path
     generator = chosen.build_generator()
     space = decoder.outputs[decoder.main].space
     checks.same_space("generator", generator.space, space, "Choose a generator of this space.")
+    return generator, chosen.seed
+
+
+def _draw(decoder: BrainDecoder, prediction: Prediction, generator: Any, seed: int, out: Path) -> None:
+    """A PNG of every prediction, and the first of them on one sheet."""
+    from PIL import Image
+
+    from braindec import seeding
+
     drawn = generator.generate(
-        decoder.image_embedding(prediction, seed=chosen.seed),
-        generator=seeding.torch_generator(chosen.seed, "picture"),
+        decoder.image_embedding(prediction, seed=seed), generator=seeding.torch_generator(seed, "picture")
     )
     folder = out.with_name(f"{out.stem}_pictures")
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,10 @@ import textwrap
 from pathlib import Path
 
 from braindec import checks, registry
-from braindec.cli import _protocols
+from braindec.cli import _named, _protocols
 
+NEAR = 0.7  # how like a name must be to be suggested where a folder may have been meant
+SCORES = "scores"  # as reports print them: no kind that is listed
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -82,34 +84,76 @@ def _datasets(found: list[str]) -> str:
 def info(name: str) -> str:
     """What a dataset, recipe or part is, and its settings with their defaults; or what a prepared folder holds.
 
+    A score is found by the name that reports print, a recipe by that of the published system that it stands for too.
+
     Raises
     ------
     ConfigError
-        If nothing has this name (with the closest one), or several kinds do.
+        If nothing has this name (with the closest one) and no folder does, or several kinds or recipes do.
+    FileNotFoundError
+        If it is a folder that holds no prepared dataset.
     """
     if (Path(name) / "dataset.json").is_file():
         return _prepared(Path(name))
+    if Path(name).is_dir() and not _is_name(name):
+        return _prepared(Path(name))  # which says what it is instead
     kind, member = _resolve(name)
     if kind == "datasets":
         return _dataset(member)
     if kind == "recipes":
-        return f"recipe {member}\n\n{_docstring(_beside('recipes') / f'{member}.py')}"
+        return _recipe(member)
+    if kind == SCORES:
+        return _named.score(member, *_named.metrics()[member])
     return _protocols.info(member) if kind == "protocols" else _member(kind, member)
+
+
+def _recipe(name: str) -> str:
+    said = _docstring(_beside("recipes") / f"{name}.py")
+    lines = ["", "Settings, for --set", *(f"  {line}" for line in _named.settings(name))]
+    return "\n".join([f"recipe {name}", "", said, *lines])
+
+
+def _is_name(name: str) -> bool:
+    kind, slash, member = name.partition("/")
+    return kind in kinds() and member in names(kind) if slash else any(name in names(k) for k in kinds())
 
 
 def _resolve(name: str) -> tuple[str, str]:
     kind, slash, member = name.partition("/")
+    if slash and kind not in kinds():
+        other = "" if kind in ("", ".", "..", "~") else f" Nor is {kind!r} one of the kinds {kinds()}."
+        raise checks.ConfigError(f"no folder {name} exists.{other}{checks.suggest(kind, kinds())}")
     if slash:
         return checks.one_of("kind", kind, kinds()), checks.one_of(f"{kind} member", member, names(kind))
     found = [kind for kind in kinds() if name in names(kind)]
-    every = sorted({member for kind in kinds() for member in names(kind)})
     if not found:
-        checks.one_of("name", name, every)
+        known = _otherwise(name)
+        if known is not None:
+            return known
+        every = sorted({member for kind in kinds() for member in names(kind)} | set(_named.metrics()))
+        raise checks.ConfigError(
+            f"no folder {name} exists, and nothing is called {name!r}.{checks.suggest(name, every, NEAR)} "
+            f"`braindec list` shows the kinds of names, `braindec list KIND` their {len(every)} names."
+        )
     if len(found) > 1:
         raise checks.ConfigError(
             f"{name!r} is in {found}; say which: {' or '.join(f'{kind}/{name}' for kind in found)}."
         )
     return found[0], name
+
+
+def _otherwise(name: str) -> tuple[str, str] | None:
+    """(kind, member) of a score as reports print it, of a name in other letters, or of the one recipe of a system."""
+    plain = name.lower()
+    if plain in _named.metrics():
+        return SCORES, plain
+    found = [(kind, member) for kind in kinds() for member in names(kind) if member.lower() == plain]
+    if len(found) == 1:
+        return found[0]
+    recipes = _named.systems().get(name.lower(), [])
+    if len(recipes) > 1:
+        raise checks.ConfigError(f"{name!r} is in the recipes {recipes}; name one of them.")
+    return ("recipes", recipes[0]) if recipes else None
 
 
 def _prepared(folder: Path) -> str:

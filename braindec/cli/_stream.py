@@ -80,7 +80,7 @@ def run(options: Any) -> None:
     chosen = _saved.recorded(report.read(options.dir).run)
     decoder = BrainDecoder.from_pretrained(_saved.decoder_folder(options.dir))
     dataset = _saved.read_dataset(chosen, options.data)
-    gallery = _gallery(dataset, chosen.embed(dataset, options.data))
+    gallery = _gallery(dataset, _saved.embedded(decoder, chosen, dataset, options.data))
     key, responses = _responses(options, decoder, gallery.ids)
     live = LiveDecoder(decoder, key, gallery, k=options.k, session=options.session)
     page = LivePage(f"{key}, live", _pictures(dataset))

@@ -30,8 +30,14 @@ def confounds(
     if n_rows != n_times:
         found = f"has {n_rows} rows but {file.path.name} has {n_times} volumes"
         raise checks.DataFileError(path, found, "Take both from one fMRIPrep run.")
-    names = [m + end for end in FURTHER[settings.motion] for m in MOTION]
-    names += [f"a_comp_cor_{i:02d}" for i in range(settings.n_acompcor)]
+    motion = [m + end for end in FURTHER[settings.motion] for m in MOTION]
+    components = [f"a_comp_cor_{i:02d}" for i in range(settings.n_acompcor)]
+    _held(table, path, motion, "Or model others: --set fmri.motion=6, =12 or =24; 0 for none.")
+    n_held = next((i for i, name in enumerate(components) if name not in table), len(components))
+    _held(table, path, components, f"Or model those that there are: --set fmri.n_acompcor={n_held}.")
+    if settings.fd_mm is not None:
+        _held(table, path, ["framewise_displacement"], "Or censor no volume: --set fmri.fd_mm=null.")
+    names = [*motion, *components]
     columns = [_from_first(table, name, path) for name in names]
     fd = (
         _from_first(table, "framewise_displacement", path)
@@ -41,6 +47,14 @@ def confounds(
     outliers = [bids.numbers(table, n, path) for n in table if n.startswith("non_steady_state_outlier")]
     unsteady = np.sum(outliers, axis=0) > 0 if outliers else np.zeros(n_times, dtype=bool)
     return fd, np.stack(columns, axis=1) if columns else np.empty((n_times, 0)), unsteady
+
+
+def _held(table: dict[str, np.ndarray], path: Path, names: list[str], way_out: str) -> None:
+    """Refuses a table without these columns."""
+    missing = [name for name in names if name not in table]
+    if missing:
+        few = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise checks.DataFileError(path, f"has no column {few}", f"Add the column. {way_out}")
 
 
 def _from_first(table: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:

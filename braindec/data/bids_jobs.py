@@ -11,6 +11,7 @@ from braindec.data import bids, bids_bold, bids_fmri, bids_meeg, staging
 from braindec.data.bids_plan import Job
 from braindec.data.bids_sessions import Chosen, Epochs, Estimates, Signals, choices_hash, decisive, place_hash
 from braindec.data.bids_settings import BidsSettings
+from braindec.data.splits import last_of_each
 from braindec.data.staging import Task
 
 
@@ -146,7 +147,8 @@ def training_units(jobs: Sequence[Job], settings: BidsSettings) -> frozenset[str
     values = sorted({unit_of(f, settings.split) for job in jobs for f in job.files}, key=bids.natural)
     for value in settings.test:
         checks.one_of(f"test ({settings.split})", value, values)
-    test = settings.test or (tuple(values[-1:]) if len(values) > 1 else ())
+    own = {job.key: [unit_of(f, settings.split) for f in job.files] for job in jobs}
+    test = settings.test or last_of_each(own, bids.natural)
     train = frozenset(v for v in values if v not in test)
     if not train:
         raise checks.ConfigError(

@@ -27,7 +27,7 @@ from braindec.data.bids_plan import Job
 from braindec.data.bids_settings import BidsSettings
 from braindec.data.catalogue import Counts
 from braindec.data.dataset import NeuralDataset
-from braindec.data.splits import Split, leave_one_out
+from braindec.data.splits import Split, last_of_each, leave_one_out, one_sided, own_values
 from braindec.types import Trials
 
 MODALITIES = ("fmri", "eeg", "meg", "ieeg")
@@ -220,11 +220,10 @@ def _splits(dataset: NeuralDataset, settings: BidsSettings) -> list[Split]:
     One run (or session) alone cannot be split by it: there is no split then.
     """
     values = dataset.unit_values(settings.split)
-    if len(values) < 2 and not settings.test:
+    named = tuple(checks.one_of(f"test ({settings.split})", v, list(values)) for v in settings.test)
+    test = named or _last(dataset, settings)
+    if not test:
         return []
-    test = tuple(checks.one_of(f"test ({settings.split})", v, list(values)) for v in settings.test) or _last(
-        values, settings
-    )
     train = tuple(v for v in values if v not in test)
     default = Split("default", settings.split, {"train": train, "test": test})
     if settings.fmri.glm.chooses or settings.split == "stimulus":
@@ -232,9 +231,20 @@ def _splits(dataset: NeuralDataset, settings: BidsSettings) -> list[Split]:
     return [default, *leave_one_out(dataset, settings.split)]
 
 
-def _last(values: Sequence[str], settings: BidsSettings) -> tuple[str, ...]:
-    n = 1 if settings.split != "stimulus" else max(1, len(values) // 5)
-    return tuple(sorted(values, key=bids.natural)[-n:])
+def _last(dataset: NeuralDataset, settings: BidsSettings) -> tuple[str, ...]:
+    """The last runs or sessions, so that every signal is tested; of stimuli the last fifth, or that of each signal."""
+    own = own_values(dataset, settings.split)
+    if settings.split != "stimulus":
+        return last_of_each(own, bids.natural)
+    last = _last_fifth(dataset.unit_values("stimulus"))
+    if one_sided(own, last):
+        last = {v for values in own.values() for v in _last_fifth(values)}
+    return tuple(sorted(last, key=bids.natural))
+
+
+def _last_fifth(values: Sequence[str]) -> set[str]:
+    found = sorted(values, key=bids.natural)
+    return set(found[-max(1, len(found) // 5) :]) if len(found) > 1 else set()
 
 
 def _prepare_plain(

@@ -147,7 +147,7 @@ class BidsSettings:
     split : str
         ``"run"``, ``"session"`` or ``"stimulus"``: what the default split holds out.
     test : tuple of str
-        Values of that unit that are tested; empty: the last.
+        Values of that unit that are tested; empty: the last that every signal has.
     within_run : bool
         Accepts a split by stimulus, whose test trials lie in the runs of training trials.
     fmri : FmriSettings

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks, outlines, seeding
-from braindec.data import layout, own, spaces, splits
+from braindec.data import layout, own, own_bold, plausible, spaces, splits
 from braindec.data.outlined import outlined
 from braindec.data.rows import array_hash, rows_hash, view
 from braindec.data.splits import Split
@@ -135,7 +135,7 @@ class NeuralDataset:
         Parameters
         ----------
         responses : array, shape (n_trials, n_voxels) or (n_trials, n_channels, n_times)
-            Betas or epochs, kept as float32; of EEG and MEG whose axes look swapped there is a warning.
+            Betas or epochs, kept as float32; of axes, clocks and scales that look wrong there is a warning.
         stimulus_ids : sequence, shape (n_trials,)
             What each trial showed, as text (a whole number becomes its digits); repeats of a stimulus share it.
         modality : str
@@ -162,8 +162,8 @@ class NeuralDataset:
         """
         trials = own.array_trials(responses, stimulus_ids, columns, subject=subject, modality=modality,
                                   units=units, sfreq=sfreq, tmin=tmin, space=space)  # fmt: skip
-        made = cls.from_trials([own.warned_of(trials)], own.stimulus_set(trials, images, captions))
-        return replace(made, about=dict(about or {}))
+        made = cls.from_trials([plausible.warn(trials)], own.stimulus_set(trials, images, captions))
+        return replace(made, about=own.told(about))
 
     @classmethod
     def from_nifti(
@@ -189,8 +189,8 @@ class NeuralDataset:
             As in `from_arrays`.
         """
         trials = own.nifti_trials(maps, mask, stimulus_ids, columns, subject=subject, units=units)
-        made = cls.from_trials([trials], own.stimulus_set(trials, None, None))
-        return replace(made, about=dict(about or {}))
+        made = cls.from_trials([plausible.warn(trials)], own.stimulus_set(trials, None, None))
+        return replace(made, about=own.told(about))
 
     @classmethod
     def from_bold(
@@ -202,12 +202,15 @@ class NeuralDataset:
         stimulus_column: str,
         subject: int = 1,
         method: str = "lss",
-        t_r: float | None = None,
+        t_r: float | Sequence[float] | None = None,
         confounds: Sequence[Mapping[str, Any]] | None = None,
         sessions: Sequence[str] | None = None,
+        high_pass_hz: float = 0.01,
+        hrf_model: str = "spm",
     ) -> NeuralDataset:
         """One subject's time series: a beta in percent signal change for each event (`data.fmri.glm_betas`).
 
+        For brief events; the drift takes slow blocks with it (a warning says so): of them take `data.fmri.block_means`.
         ``braindec prepare bids`` does more: fMRIPrep's confounds, censoring, surfaces, a choice of response functions.
 
         Parameters
@@ -221,14 +224,17 @@ class NeuralDataset:
         stimulus_column : str
             Column of the events that names what was shown; one with ``n/a`` there is modelled, and is no trial.
         subject, method, t_r
-            1 is sub-01; ``"lss"`` or ``"lsa"``; seconds a volume, where the headers are wrong.
+            1 is sub-01; ``"lss"`` or ``"lsa"``; seconds a volume (of all runs or of each) where headers are wrong.
         confounds, sessions : sequences, optional
             Of each run: columns of one value a volume (motion), which enter the model; a name (``"1"`` by default).
+        high_pass_hz, hrf_model
+            Drift up to this frequency is removed, 0 to 0.1 (0: a constant alone); ``"spm"`` or ``"glover"``.
         """
-        trials = own.bold_trials(
+        trials, slow = own_bold.bold_trials(
             bold, events, mask, stimulus_column=stimulus_column, subject=subject, method=method, t_r=t_r,
-            confounds=confounds, sessions=sessions,
+            confounds=confounds, sessions=sessions, high_pass_hz=high_pass_hz, hrf_model=hrf_model,
         )  # fmt: skip
+        plausible.warn(trials, slow)
         made = cls.from_trials([trials], own.stimulus_set(trials, None, None))
         return replace(made, about={"betas": {"overlap": "modelled" if method == "lsa" else "kept"}})
 
@@ -240,20 +246,26 @@ class NeuralDataset:
         stimulus_column: str | None = None,
         subject: int = 1,
         modality: str = "eeg",
+        runs: Sequence[Any] | None = None,
+        sessions: Sequence[Any] | None = None,
     ) -> NeuralDataset:
         """One subject's epochs as mne saved them, with their metadata as the trial table.
 
         Parameters
         ----------
         epochs : path or sequence of paths
-            ``*-epo.fif``; several files count as sessions ``"1"``, ``"2"``, ... unless their metadata name sessions.
+            ``*-epo.fif``; several files count as sessions ``"1"``, ``"2"``, ... unless `runs` or their metadata tell.
         stimulus_column : str, optional
             Column of the metadata that names what was shown; by default ``stimulus_id``, or else the event's name.
+            Where that is a class (``face``), a class is one stimulus: decode it with ``label_column="stimulus_id"``.
         subject, modality
             1 is sub-01; ``"eeg"`` or ``"meg"``: which channels are kept (bad ones are dropped).
+        runs, sessions : sequences, optional
+            Of each file: the run and session that its epochs are of, where the metadata name none.
         """
-        trials = own.fif_trials(epochs, stimulus_column=stimulus_column, subject=subject, modality=modality)
-        return cls.from_trials([trials], own.stimulus_set(trials, None, None))
+        trials = own.fif_trials(epochs, stimulus_column=stimulus_column, subject=subject, modality=modality,
+                                runs=runs, sessions=sessions)  # fmt: skip
+        return cls.from_trials([plausible.warn(trials)], own.stimulus_set(trials, None, None))
 
     def __repr__(self) -> str:
         name, rows = outlined(self)
@@ -289,18 +301,13 @@ class NeuralDataset:
             hashes = {e["key"]: e["sha256"] for e in self.about["recordings"] if e["key"] in self.trials}
         else:
             hashes = {key: array_hash(t) for key, t in self.trials.items()}
-        split = (
-            None
-            if self.split is None
-            else {"name": self.split.name, "unit": self.split.unit, "hash": self.split.hash}
-        )
         rows = {key: rows_hash(t) for key, t in self.trials.items()}
         return {
             "name": self.name,
             "recordings": hashes,
             "rows": rows,
             "region": self.about.get("region"),
-            "split": split,
+            "split": None if self.split is None else self.split.identity,
             "part": self.part_name,
         }
 
@@ -311,16 +318,7 @@ class NeuralDataset:
 
     def unit_labels(self, unit: str, column: str) -> dict[str, str]:
         """The one label of a column that each value of a unit has; a value with two labels is refused."""
-        found: dict[str, str] = {}
-        for trials in self.trials.values():
-            values = splits.unit_values(trials, self.stimuli, unit).tolist()
-            labels = splits.stimulus_column(trials, self.stimuli, column).astype(str).tolist()
-            for value, label in zip(values, labels, strict=True):
-                if found.setdefault(value, label) != label:
-                    raise ValueError(
-                        f"{unit} {value!r} has more than one {column}: {found[value]!r} and {label!r}."
-                    )
-        return found
+        return splits.unit_labels(self, unit, column)
 
     def with_split(self, split: str | Split) -> NeuralDataset:
         """The whole dataset with another split: a named one, or one of `braindec.data.splits`."""
@@ -337,17 +335,17 @@ class NeuralDataset:
         unit : str
             ``"stimulus"``, ``"concept"``, ``"run"``, ``"session"`` or ``"subject"``: all trials of a value go together.
         test : float or sequence
-            The share of the values to draw, in (0, 1), or the values themselves.
+            The share of the values to draw, in (0, 1), or the values themselves; of a signal without them it warns.
         seed : int
-            Draws them.
+            Draws them: again, where a signal would be left without a training or a test part.
         """
         if isinstance(test, float | int):
             draw = seeding.numpy_generator(seed, "hold out", unit)
-            return self.with_split(splits.hold_out(self, unit, test, draw))
-        known = self.unit_values(unit)
-        held = tuple(checks.one_of(unit, str(value), known) for value in test)
-        rest = tuple(np.array(known)[~np.isin(known, held)].tolist())
-        return self.with_split(Split("held out", unit, {"train": rest, "test": held}))
+            found = splits.hold_out(self, unit, test, draw)
+        else:
+            found = splits.chosen(self, unit, test)
+        splits.warn_of_one_sided(self, found)
+        return self.with_split(found)
 
     def part(self, name: str) -> NeuralDataset:
         """The trials whose unit lies in this part of the split; keys without such trials are left out."""
@@ -356,7 +354,8 @@ class NeuralDataset:
         if self.part_name is not None:
             raise ValueError(f"this is already the part {self.part_name!r}; take parts of the whole dataset.")
         masks = {k: self.split.members(t, self.stimuli, name) for k, t in self.trials.items()}
-        return replace(self._with_rows(masks, f"part {name!r}"), part_name=name)
+        what = f"part {name!r} ({self.split.unit} {splits.few(self.split.values(name))})"
+        return replace(self._with_rows(masks, what), part_name=name)
 
     def select(
         self,
@@ -396,5 +395,5 @@ class NeuralDataset:
         trials = {key: view(t, rows[key]) for key, t in self.trials.items()}
         kept = {key: t for key, t in trials.items() if t.n_trials}
         if not kept:
-            raise ValueError(f"{what} of dataset {self.name!r} holds no trial.")
+            raise ValueError(f"{what} of dataset {self.name!r} holds no trial of {list(self.trials)}.")
         return replace(self, trials=kept)

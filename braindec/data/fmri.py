@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import glm, nifti
+from braindec.data import glm, glm_design, nifti
 from braindec.data.damage import reading
 from braindec.data.nsd import read_nsd, read_nsd_ncsnr
 from braindec.data.tables import repeats
 from braindec.types import Recording, Table, Trials, VoxelSpace
 
 __all__ = ["block_means", "glm_betas", "read_events", "read_nsd", "read_nsd_ncsnr", "read_run"]
+
+ABSURD = 1000.0  # percent signal change of the median voxel: BOLD changes by 1 to 10
+SEEN = 0.01  # of its peak: what a run must have recorded of the response to an event
 
 
 def read_run(
@@ -176,20 +179,48 @@ def glm_betas(
     ------
     ValueError
         If a voxel's mean over a run is not positive (percent signal change has no meaning there), or a trial cannot be
-        told from the others.
+        told from the others, the run recorded none of its response, or betas are absurdly large.
     """
     responses, rows = [], []
     for recording in recordings:
         events = list(_events(recording))
+        if (missed := unseen(recording)).any():
+            raise ValueError(
+                f"{int(missed.sum())} of {len(missed)} events of run {recording.run!r} have no response in its "
+                f"{recording.duration_s:g} s, first onset {recording.events['onset_s'][missed][0]:g} s; onsets are in "
+                "seconds from the first volume."
+            )
         design = _design(recording, len(events), hrf_model, drift_model, high_pass)
         signal = _percent_change(recording)
         n = len(events)
         found = glm.single_trials(
             signal, design[:, :n], design[:, n:], method=method, noise=noise_model, bias_corrected=False
         )
+        _refuse_absurd(found.beta, design[:, :n], recording.run)
         responses.append(found.beta)
         rows += [event | {"run_position": i} for i, event in enumerate(events)]
     return _trials(np.concatenate(responses), rows, recordings, units="percent signal change")
+
+
+def unseen(recording: Recording) -> np.ndarray:
+    """Which events left less than 1 % of their response's peak in the run's volumes, bool (n_events,)."""
+    return np.asarray(_expected(recording).max(0) < SEEN)
+
+
+def drift_share(recording: Recording, high_pass_hz: float) -> np.ndarray:
+    """How much of each event's expected response the drift explains, (n_events,) in [0, 1]: a share of its variance."""
+    expected = _expected(recording)
+    times = np.arange(len(expected)) / recording.sfreq
+    base = glm.basis(glm_design.drift(times, high_pass_hz))
+    left = ((expected - base @ (base.T @ expected)) ** 2).sum(0)
+    total = ((expected - expected.mean(0)) ** 2).sum(0)
+    return np.asarray(1 - np.divide(left, total, out=np.zeros_like(left), where=total > 0))
+
+
+def _expected(recording: Recording) -> np.ndarray:
+    """Responses (n_times, n_events) to the events in the order of their table; each peaks at 1."""
+    times, events = np.arange(recording.signal.shape[1]) / recording.sfreq, recording.events
+    return glm_design.responses(events["onset_s"], events["duration_s"], times)
 
 
 def _events(recording: Recording) -> list[dict[str, Any]]:
@@ -237,6 +268,18 @@ def _percent_change(recording: Recording) -> np.ndarray:
             f"{bad} of {len(mean)} voxels of run {recording.run!r} have no positive mean; use a tighter mask."
         )
     return (100.0 * (signal / mean - 1.0)).T
+
+
+def _refuse_absurd(beta: np.ndarray, regressors: np.ndarray, run: str) -> None:
+    """Refuses betas that say that most voxels changed by many times their mean."""
+    change = np.median(np.abs(beta), axis=1) * np.abs(regressors).max(0)
+    odd = np.flatnonzero(~(change <= ABSURD))
+    if len(odd):
+        raise ValueError(
+            f"{len(odd)} of {len(change)} events of run {run!r}, first {odd[0]} (counted from 0), would change the "
+            f"median voxel by {change[odd[0]]:.3g} % of its mean. The signal must keep its mean (nothing subtracted), "
+            "and an event differ from the others and from all confounds."
+        )
 
 
 def _design(

@@ -16,6 +16,7 @@ from braindec.data.tables import complete_table
 from braindec.data.things_eeg2 import read_things_eeg2
 from braindec.data.things_eeg2_raw import read_things_eeg2_raw
 from braindec.types import UNKNOWN, Recording, SensorSpace, Table, Trials
+from braindec.types.table import as_text, refuse_missing
 
 __all__ = [
     "cut_epochs",
@@ -27,6 +28,24 @@ __all__ = [
     "safe_npy",
     "sensor_space",
 ]
+
+KINDS = {"eeg": {"eeg"}, "meg": {"mag", "grad"}}  # mne's types of the channels that are kept
+OTHER_FORMATS = (
+    "Save epochs with mne (epochs.save('sub-01-epo.fif')), give arrays to NeuralDataset.from_arrays, or let `braindec "
+    "prepare bids` cut epochs from recordings in BIDS."
+)
+WITHOUT_NAME = "Name it, or leave such epochs out: epochs[epochs.metadata[{!r}].notna().to_numpy()]."
+CUT = "Cut epochs first, mne.Epochs(raw, events, event_id).save('sub-01-epo.fif'), or use `braindec prepare bids`."
+EPOCHS = 373  # kind of block, as are the keys below: mne.io.constants.FIFF.FIFFB_...
+OTHER_BLOCKS = {
+    102: ("holds a continuous recording, no epochs", CUT),
+    112: ("holds a continuous recording, no epochs", CUT),
+    119: ("holds a continuous recording, no epochs", CUT),
+    104: (
+        "holds averages over trials (evoked), no epochs",
+        "Single trials are decoded: give the epochs that they were made of.",
+    ),
+}
 
 
 def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", session: str = "1") -> Trials:
@@ -52,18 +71,27 @@ def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", se
     Raises
     ------
     DataFileError
-        If the file is damaged, or holds no channel of this modality.
+        If the file is damaged, holds no epochs, or no channel of this modality.
     """
     import mne
 
     path = checks.existing_file(path, "Check the path.")
     checks.one_of("modality", modality, ("eeg", "meg"))
-    whole.check(path)
+    if not path.name.endswith((".fif", ".fif.gz")):
+        found = (
+            f"is no FIF file of epochs ({''.join(path.suffixes[-2:]) or 'no ending'}; epochs end in -epo.fif)"
+        )
+        raise checks.DataFileError(path, found, OTHER_FORMATS)
+    _holds_epochs(path, whole.fif(path))
     with reading(path, Exception):  # mne raises bare Exceptions on unknown tags
         epochs = mne.read_epochs(path, proj=False, preload=True, verbose="error")
+        kinds = sorted(set(epochs.get_channel_types()))
+        if not set(kinds) & KINDS[modality]:
+            found = f"holds no {modality} channels, but {', '.join(kinds)}"
+            raise checks.DataFileError(path, found, _other_modality(kinds))
         picked = epochs.pick(modality, exclude="bads", verbose="error")
         data = picked.get_data(copy=False).astype(np.float32)
-        names, kinds = tuple(picked.ch_names), tuple(picked.get_channel_types())
+        names, kept = tuple(picked.ch_names), tuple(picked.get_channel_types())
         positions = positions_of(picked.info)
         columns = _metadata(epochs)
         codes = {code: name for name, code in epochs.event_id.items()}
@@ -71,9 +99,23 @@ def read_epochs_fif(path: str | Path, *, subject: int, modality: str = "eeg", se
         columns.setdefault("onset_s", epochs.events[:, 0] / epochs.info["sfreq"])
         sfreq, tmin = float(epochs.info["sfreq"]), float(epochs.tmin)
     finite(path, data)
-    space = SensorSpace(names, positions, kinds)
+    space = SensorSpace(names, positions, kept)
     units = "V" if modality == "eeg" else "T"
     return Trials(data, complete_table(columns, session), space, units, subject, modality, sfreq, tmin)
+
+
+def _holds_epochs(path: Path, blocks: set[int]) -> None:
+    """Refuses a FIF file with blocks of something else, and none of epochs."""
+    for kind, (found, way_out) in OTHER_BLOCKS.items():
+        if kind in blocks and EPOCHS not in blocks:
+            raise checks.DataFileError(path, found, way_out)
+
+
+def _other_modality(kinds: Sequence[str]) -> str:
+    fitting = [m for m, known in KINDS.items() if known & set(kinds)]
+    if fitting:
+        return f"Say modality={fitting[0]!r}."
+    return "Name the channels' types first (epochs.set_channel_types), or give arrays: NeuralDataset.from_arrays."
 
 
 def read_csv(
@@ -217,15 +259,21 @@ def cut_epochs(recordings: Sequence[Recording], tmin: float, tmax: float) -> Tri
 
 
 def _metadata(epochs: Any) -> dict[str, np.ndarray]:
-    """Columns of an epochs' metadata: numbers and bool as they are, anything else as text."""
+    """Columns of an epochs' metadata: numbers and bool as they are, anything else as text.
+
+    One that names trials may not lack a value; elsewhere what is missing is ``"nan"``.
+    """
     if epochs.metadata is None:
         return {}
-    return {
-        str(n): column.to_numpy()
-        if column.dtype.kind in "biuf"
-        else column.astype(str).to_numpy().astype(str)
-        for n, column in epochs.metadata.items()
-    }
+    found = {}
+    for name, column in epochs.metadata.items():
+        if name in ("stimulus_id", "run", "session"):
+            refuse_missing(f"column {name!r} of the metadata", column, WITHOUT_NAME.format(name))
+        plain = column.dtype.kind in "biuf"
+        found[str(name)] = (
+            column.to_numpy() if plain else np.array([as_text(v) for v in column.tolist()], str)
+        )
+    return found
 
 
 def _event_columns(recording: Recording) -> dict[str, np.ndarray]:

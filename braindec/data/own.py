@@ -1,19 +1,29 @@
-"""One's own data in one call: trials and stimuli from arrays, from NIfTI files and from FIF epochs."""
+"""One's own data in one call: trials and stimuli from arrays, from maps in NIfTI files and from FIF epochs."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from braindec import checks
-from braindec.data import fmri, meeg, nifti
+from braindec.data import meeg, nifti
 from braindec.data.sensors import same_channels
 from braindec.data.tables import complete_table
-from braindec.types import ArraySpace, SensorSpace, Space, StimulusSet, Table, Trials, VoxelSpace
+from braindec.types import (
+    ArraySpace,
+    SensorSpace,
+    Space,
+    StimulusSet,
+    Table,
+    Trials,
+    VoxelSpace,
+    signal_key,
+)
+from braindec.types.table import as_text, refuse_missing, texts
 
 KNOWN = (
     "run",
@@ -22,8 +32,8 @@ KNOWN = (
     "acquisition_order",
     "exchangeability_block",
 )  # columns that mean something here
-SWAPPED = 4  # so many times more channels than samples are taken for samples
-NO_STIMULUS = ("n/a", "")  # of a column of events: modelled, and no trial
+SHOWN = 5  # of many positions
+LEFT_OUT = "Name it, or leave that trial out of every array."
 
 
 def array_trials(
@@ -58,31 +68,49 @@ def array_trials(
     """
     values = np.asarray(responses)
     if values.ndim not in (2, 3) or values.dtype.kind not in "fiu":
+        way_out = " Numbers kept as objects become numbers: responses.astype(float)." * (
+            values.dtype == object
+        )
         raise ValueError(
             f"responses must be numbers (trial, voxel) or (trial, channel, time), got {values.dtype} {values.shape}."
+            + way_out
         )
-    ids = texts("stimulus_ids", stimulus_ids)
+    ids = texts("stimulus_ids", stimulus_ids, LEFT_OUT)
     if len(ids) != len(values):
         turned = " It may have to be transposed: trials come first." if len(ids) in values.shape else ""
         raise ValueError(
             f"stimulus_ids has {len(ids)} along axis 'trial' but responses has {len(values)}; they must match.{turned}"
         )
-    checks.finite("responses", values, way_out="Leave out such trials or channels, in every array alike.")
+    if not np.isfinite(values).all():
+        checks.finite("responses", values, way_out=_without_bad(values))
+    with np.errstate(over="ignore"):
+        kept = values.astype(np.float32, copy=False)
+    if kept is not values:
+        checks.finite("responses", kept, way_out="float32 ends at 3e38: divide by a constant first.")
     table = trial_table(ids, columns)
     place = ArraySpace(values.shape[1]) if space is None else space
-    return Trials(values.astype(np.float32, copy=False), table, place, units, subject, modality, sfreq, tmin)
+    return Trials(kept, table, place, units, subject, modality, sfreq, tmin)
 
 
-def warned_of(trials: Trials) -> Trials:
-    """The trials; EEG or MEG with far more channels than samples is warned of, at the line that gave it."""
-    shape = trials.responses.shape
-    if trials.modality in ("eeg", "meg") and len(shape) == 3 and shape[1] >= SWAPPED * shape[2]:
-        warnings.warn(
-            f"responses have {shape[1]} channels and {shape[2]} samples: expected are (trial, channel, time), and "
-            "these look like (trial, time, channel); if so, give responses.transpose(0, 2, 1).",
-            stacklevel=3,
+def _without_bad(values: np.ndarray) -> str:
+    """The way out of NaN: which voxels, channels or trials to leave out, where these hold nothing else."""
+    bad = ~np.isfinite(values)
+    axis, others = ("voxel", "0") if values.ndim == 2 else ("channel", "(0, 2)")
+    rows = bad.reshape(len(bad), -1).all(1)
+    columns = bad.all(0) if values.ndim == 2 else bad.all((0, 2))
+    if not bad[:, ~columns].any():
+        return (
+            f"All of them lie in {int(columns.sum())} {axis}(s) without a number in any trial, {_few(columns)}: leave "
+            f"these out, responses[:, np.isfinite(responses).all({others})]."
         )
-    return trials
+    if not bad[~rows].any():
+        return f"All of them lie in {int(rows.sum())} trial(s) without any number, {_few(rows)}: leave these out."
+    return f"Leave out such trials or {axis}s, in every array alike."
+
+
+def _few(which: np.ndarray) -> str:
+    found = np.flatnonzero(which)
+    return f"{found[:SHOWN].tolist()}{', ...' if len(found) > SHOWN else ''} (counted from 0)"
 
 
 def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
@@ -91,7 +119,7 @@ def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
     Raises
     ------
     ValueError
-        If a column has another length, or is named like one that is counted here.
+        If a column has another length, is named like one that is counted here, or lacks a value and means something.
     ConfigError
         If a column is the plural of one that means something, or in other letters: ``runs`` or ``Run`` for ``run``.
     """
@@ -99,12 +127,14 @@ def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
     for name, values in columns.items():
         if name in ("stimulus_id", "repeat"):
             raise ValueError(f"column {name!r} is made of stimulus_ids; leave it out.")
+        if name in KNOWN:
+            refuse_missing(f"column {name!r}", values, LEFT_OUT)
         column = np.asarray(values)
         if column.shape != ids.shape:
             raise ValueError(
                 f"column {name!r} has shape {column.shape}, expected one value a trial: {ids.shape}."
             )
-        known[name] = column.astype(str) if column.dtype == object else column
+        known[name] = np.array([as_text(v) for v in column.tolist()]) if column.dtype == object else column
     for name in columns:
         meant = name.lower().removesuffix("s")
         if name not in KNOWN and meant in KNOWN and meant not in columns:
@@ -114,16 +144,42 @@ def trial_table(ids: np.ndarray, columns: Mapping[str, Any]) -> Table:
     return complete_table(known, "1")
 
 
-def texts(name: str, values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Names as text, shape (n,): text as it is, whole numbers as their digits; anything else is refused."""
-    found = np.asarray(values)
-    if found.dtype == object:
-        found = np.array([str(v) for v in found.tolist()]) if found.ndim == 1 else found
-    if found.ndim != 1 or found.dtype.kind not in "iuUS":
-        raise ValueError(
-            f"{name} must be names or whole numbers along one axis, got {found.dtype} {found.shape}."
-        )
-    return found.astype(str)
+def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is told of how responses were made; a key that is nearly one that the audit reads is refused.
+
+    Raises
+    ------
+    ConfigError
+        If a block or an entry of one is named like a known one in other letters, or a block holds no entries.
+    """
+    from braindec.data.leakage.provenance import BLOCKS, DECLARED  # which know datasets
+
+    blocks = {block: {"overlap"} if block == "betas" else set() for block in sum(BLOCKS.values(), ())}
+    for name in (entry for entries in DECLARED.values() for entry in entries):
+        blocks[name.partition(".")[0]].add(name.partition(".")[2])
+    found = dict(about or {})
+    _nearly("about", found, blocks)
+    for block in found.keys() & blocks:
+        if not isinstance(found[block], Mapping):
+            raise checks.ConfigError(
+                f"about[{block!r}] must say which entry it is of {sorted(blocks[block])}, got {found[block]!r}: "
+                f"about={{{block!r}: {{{sorted(blocks[block])[0]!r}: ...}}}}."
+            )
+        _nearly(f"about[{block!r}]", found[block], blocks[block])
+    return found
+
+
+def _nearly(name: str, keys: Iterable[str], known: Iterable[str]) -> None:
+    meant = {_plain(key): key for key in known}
+    for key in keys:
+        if key not in meant.values() and _plain(str(key)) in meant:
+            raise checks.ConfigError(
+                f"{name} has {key!r}, which is not read; did you mean {meant[_plain(str(key))]!r}?"
+            )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").removesuffix("s")
 
 
 def stimulus_set(
@@ -191,57 +247,25 @@ def _masked(path: str | Path, space: VoxelSpace) -> np.ndarray:
     return np.ascontiguousarray(data[space.mask].T)
 
 
-def bold_trials(
-    bold: Sequence[str | Path],
-    events: Sequence[str | Path],
-    mask: str | Path,
-    *,
-    stimulus_column: str,
-    subject: int,
-    method: str,
-    t_r: float | None,
-    confounds: Sequence[Mapping[str, Any]] | None,
-    sessions: Sequence[str] | None,
-) -> Trials:
-    """A beta for each event of each run; see `NeuralDataset.from_bold`."""
-    checks.at_least("number of runs", len(bold), 1)
-    told: dict[str, Sequence[Any]] = {"bold": bold, "events": events}
-    told |= {"confounds": confounds} if confounds is not None else {}
-    told |= {"sessions": sessions} if sessions is not None else {}
-    checks.same_length("run", **told)
-    space = nifti.read_mask(mask)
-    runs = []
-    for number, (image, table) in enumerate(zip(bold, events, strict=True)):
-        shown = fmri.read_events(table)
-        named = shown.replace(stimulus_id=_column(shown, stimulus_column, table))
-        runs.append(
-            fmri.read_run(
-                image, space, named, subject=subject, run=str(number + 1), t_r=t_r,
-                session="1" if sessions is None else str(sessions[number]),
-                confounds=None if confounds is None else confounds[number],
-            )
-        )  # fmt: skip
-    found = fmri.glm_betas(runs, method=method)
-    return found.take(~np.isin(found.table["stimulus_id"], NO_STIMULUS))
-
-
-def _column(table: Table, name: str, path: str | Path) -> np.ndarray:
-    if name not in table:
-        raise checks.DataFileError(
-            path, f"has no column {name!r}, it has {list(table)}", "Choose stimulus_column among them."
-        )
-    return texts(f"column {name!r}", table[name])
-
-
 def fif_trials(
-    epochs: str | Path | Sequence[str | Path], *, stimulus_column: str | None, subject: int, modality: str
+    epochs: str | Path | Sequence[str | Path],
+    *,
+    stimulus_column: str | None,
+    subject: int,
+    modality: str,
+    runs: Sequence[Any] | None,
+    sessions: Sequence[Any] | None,
 ) -> Trials:
     """Epochs saved by mne, a file a session; see `NeuralDataset.from_fif`."""
+    signal_key(subject, modality)  # refused before anything is read
     paths = [epochs] if isinstance(epochs, str | Path) else list(epochs)
     checks.at_least("number of files", len(paths), 1)
+    told = {n: v for n, v in (("run", runs), ("session", sessions)) if v is not None}
+    checks.same_length("file", epochs=paths, **{f"{name}s": v for name, v in told.items()})
+    numbered = ["1"] * len(paths) if runs is not None else [str(n + 1) for n in range(len(paths))]
     found = [
-        meeg.read_epochs_fif(p, subject=subject, modality=modality, session=str(n + 1))
-        for n, p in enumerate(paths)
+        _told(p, meeg.read_epochs_fif(p, subject=subject, modality=modality, session=session), n, told)
+        for n, (p, session) in enumerate(zip(paths, numbered, strict=True))
     ]
     first = found[0]
     for path, trials in zip(paths, found, strict=True):
@@ -254,13 +278,32 @@ def fif_trials(
     shared = [c for c in first.table if all(c in t.table for t in found) and c != "repeat"]
     columns = {c: np.concatenate([t.table[c] for t in found]) for c in shared}
     if stimulus_column is not None:
-        columns["stimulus_id"] = texts(
-            "stimulus_column", checks.known_key("stimulus_column", stimulus_column, columns)
-        )
+        named = checks.known_key("stimulus_column", stimulus_column, columns)
+        way_out = meeg.WITHOUT_NAME.format(stimulus_column)
+        told_of = [None if v == "nan" else v for v in named.tolist()]  # as metadata without a value are read
+        columns["stimulus_id"] = texts(f"stimulus_column {stimulus_column!r}", told_of, way_out)
     columns["acquisition_order"] = np.arange(len(columns["stimulus_id"]))
     table = complete_table(columns, "1")
     values = np.concatenate([np.asarray(t.responses) for t in found])
     return Trials(values, table, first.space, first.units, subject, modality, first.sfreq, first.tmin)
+
+
+def _told(path: str | Path, trials: Trials, number: int, told: Mapping[str, Sequence[Any]]) -> Trials:
+    """A file's trials with the run and session that were told of it; metadata that name several are not overruled."""
+    if not told:
+        return trials
+    columns = dict(trials.table.items())
+    by_run = np.char.add(np.char.add(columns["session"], "/"), columns["run"])
+    if np.array_equal(columns["exchangeability_block"], by_run):
+        del columns["exchangeability_block"]  # made again below
+    for name, values in told.items():
+        own = np.unique(columns[name]).tolist()
+        if len(own) > 1:
+            raise checks.ConfigError(
+                f"the metadata of {path} name the {name}s {own[:SHOWN]} themselves; leave {name}s out."
+            )
+        columns[name] = np.full(trials.n_trials, str(values[number]))
+    return replace(trials, table=complete_table(columns, "1"))
 
 
 def _clock(trials: Trials) -> tuple[Any, ...]:

@@ -275,7 +275,10 @@ class FittedPreprocessing:
         return cls(steps, states, source, signal, config["fit_rows_hash"], rows)
 
     def _check(self, signal: SubjectSignal) -> None:
-        way_out = f"Prepare the data as those of {self.source.key} that the decoder was fitted on."
+        way_out = (
+            f"Prepare the data as those of {self.source.key} that the decoder was fitted on, with the same mask (or "
+            "channels) and window; other data need a decoder of their own."
+        )
         found, expected = (f"{s.modality} of shape {s.shape}" for s in (signal, self.source))
         checks.same_space(signal.key, found, expected, way_out)
         for name, unit in (("sfreq", "Hz"), ("tmin", "s")):
@@ -283,8 +286,9 @@ class FittedPreprocessing:
             if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-6):
                 checks.same_space(f"{name} of {signal.key}", f"{a} {unit}", f"{b} {unit}", way_out)
         if not spaces.same(signal.space, self.source.space):
-            kind = self.source.space.kind
-            checks.same_space(f"space of {signal.key}", f"other {kind}", f"the {kind} fitted on", way_out)
+            named = [f"{s.kind} ({s.n_features} features)" for s in (signal.space, self.source.space)]
+            other = "of other places or names than " if named[0] == named[1] else ""
+            checks.same_space(f"space of {signal.key}", other + named[0], named[1], way_out)
 
 
 def fit_together(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from braindec.data.dataset import NeuralDataset
 
 UNITS = ("stimulus", "concept", "run", "session", "subject")
+TOLD = " Tell each trial's: from_arrays(..., {unit}=[...]); or each file's: from_fif(..., {unit}s=[...])."
+SHOWN = 8  # of many values
+MISSING = ("nan", "NaN", "")  # labels that nobody told, as text
+DRAWS = 100  # tried until every signal has a part of its own on either side
 _COLUMN = {"stimulus": "stimulus_id", "concept": "concept", "run": "run", "session": "session"}
 
 
@@ -71,6 +76,11 @@ class Split:
         return store.content_hash(
             unit=self.unit, parts={name: sorted(v) for name, v in self.parts.items()}, **kept
         )
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, unit and hash: JSON values that pin the split down."""
+        return {"name": self.name, "unit": self.unit, "hash": self.hash}
 
     def members(self, trials: Trials, stimuli: StimulusSet | None, part: str) -> np.ndarray:
         """Which trials lie in a part, bool (n_trials,)."""
@@ -138,6 +148,31 @@ def stimulus_column(trials: Trials, stimuli: StimulusSet | None, column: str) ->
     return stimuli.table[column][[row[i] for i in trials.table["stimulus_id"].tolist()]]
 
 
+def unit_labels(dataset: NeuralDataset, unit: str, column: str) -> dict[str, str]:
+    """The one label of a column that each value of a unit has; a value with two labels is refused."""
+    found: dict[str, str] = {}
+    for trials in dataset.trials.values():
+        values = unit_values(trials, dataset.stimuli, unit).tolist()
+        labels = stimulus_column(trials, dataset.stimuli, column).astype(str).tolist()
+        for value, label in zip(values, labels, strict=True):
+            if found.setdefault(value, label) == label:
+                continue
+            pair = sorted((found[value], label), key=lambda text: text in MISSING)
+            if pair[1] in MISSING:
+                raise ValueError(
+                    f"{column} of {unit} {value!r} is {pair[0]!r} in some trials and missing ({pair[1]!r}) in others. "
+                    f"Tell it in every trial, or leave these out: {without(trials, column, MISSING)}."
+                )
+            raise ValueError(f"{unit} {value!r} has more than one {column}: {found[value]!r} and {label!r}.")
+    return found
+
+
+def without(trials: Trials, column: str, labels: Sequence[str]) -> str:
+    """How trials with one of these labels are left out, for a message."""
+    rows = f"lambda trials: ~np.isin(trials.table[{column!r}].astype(str), {list(labels)})"
+    return f"dataset.select(rows={rows if column in trials.table else '...'})"
+
+
 def _sorted(only: Mapping[str, Mapping[str, tuple[str, ...]]]) -> dict[str, dict[str, list[str]]]:
     return {part: {column: sorted(values) for column, values in kept.items()} for part, kept in only.items()}
 
@@ -156,7 +191,7 @@ def leave_one_out(dataset: NeuralDataset, unit: str) -> list[Split]:
     if len(values) < 2:
         raise checks.ConfigError(
             f"leaving one {unit} out needs at least two, and all trials have {unit} {values[0]!r}."
-            + (f" Tell each trial's: from_arrays(..., {unit}=[...])." if unit in ("run", "session") else "")
+            + (TOLD.format(unit=unit) if unit in ("run", "session") else "")
         )
     parts = [{"train": tuple(v for v in values if v != out), "test": (out,)} for out in values]
     return [Split(f"leave_one_{unit}_out/{v}", unit, p) for v, p in zip(values, parts, strict=True)]
@@ -203,6 +238,8 @@ def k_fold(
 def hold_out(dataset: NeuralDataset, unit: str, fraction: float, generator: np.random.Generator) -> Split:
     """A random share of the unit's values as ``test`` (at least one), the rest as ``train``.
 
+    Where the draw leaves a signal (a subject's modality) nothing to train on or nothing to test, it is drawn again.
+
     Parameters
     ----------
     dataset : NeuralDataset
@@ -215,9 +252,80 @@ def hold_out(dataset: NeuralDataset, unit: str, fraction: float, generator: np.r
     checks.in_range("fraction", fraction, 0.0, 1.0)
     checks.at_least(f"number of {unit}s", len(values), 2)
     n_test = min(max(1, round(fraction * len(values))), len(values) - 1)
-    test = set(generator.permutation(values)[:n_test].tolist())
+    own = {} if unit == "subject" else own_values(dataset, unit)
+    draws = [set(generator.permutation(values)[:n_test].tolist())]
+    while len(draws) < DRAWS and one_sided(own, draws[-1]):
+        draws.append(set(generator.permutation(values)[:n_test].tolist()))
+    test = draws[0] if one_sided(own, draws[-1]) else draws[-1]
     parts = {
         "train": tuple(v for v in values if v not in test),
         "test": tuple(v for v in values if v in test),
     }
     return Split(f"hold_out_{fraction:g}", unit, parts)
+
+
+def chosen(dataset: NeuralDataset, unit: str, test: Sequence[Any]) -> Split:
+    """These values of the unit as ``test``, all others as ``train``; one that there is not is refused."""
+    known = dataset.unit_values(unit)
+    held = tuple(checks.one_of(unit, str(value), known) for value in test)
+    return Split("held out", unit, {"train": tuple(v for v in known if v not in set(held)), "test": held})
+
+
+def own_values(dataset: NeuralDataset, unit: str) -> dict[str, tuple[str, ...]]:
+    """The values of a unit that each signal has, by its key."""
+    return {
+        key: tuple(np.unique(unit_values(t, dataset.stimuli, unit)).tolist())
+        for key, t in dataset.trials.items()
+    }
+
+
+def one_sided(own: Mapping[str, Collection[str]], test: Collection[str]) -> dict[str, str]:
+    """Signals that have several values and all of them on one side: ``"test"`` or ``"train"``, by their keys."""
+    sides = {key: {v in test for v in values} for key, values in own.items() if len(values) > 1}
+    return {key: "test" if True in side else "train" for key, side in sides.items() if len(side) == 1}
+
+
+def warn_of_one_sided(dataset: NeuralDataset, split: Split) -> None:
+    """Warns, at the line that held something out, of signals that lie on one side of it; subjects are meant to."""
+    if split.unit == "subject":
+        return
+    own, test = own_values(dataset, split.unit), split.values("test")
+    for key, side in one_sided(own, test).items():
+        lost = "tested" if side == "train" else "left to train on"
+        warnings.warn(
+            f"{split.unit} {few(test)} is held out, and {key} has {split.unit} {few(own[key])}: nothing of it is "
+            f"{lost}. Hold out a {split.unit} that every signal has, or several.",
+            stacklevel=3,
+        )
+
+
+def few(values: Sequence[str]) -> str:
+    """The first of many values, as a list."""
+    return f"{str(list(values[:SHOWN]))[:-1]}{', ...' if len(values) > SHOWN else ''}]"
+
+
+def last_of_each(own: Mapping[str, Sequence[str]], order: Callable[[str], Any]) -> tuple[str, ...]:
+    """The fewest values, of these the last ones, that test every signal with several and leave each some to train on.
+
+    The last run where all signals have the same; the last that all have where some have more; of signals that share
+    none, the last of each. The last of all where that cannot be; none where no signal has several.
+
+    Parameters
+    ----------
+    own : mapping of str to sequence of str
+        By signal key, its values.
+    order : callable
+        Sorts values.
+    """
+    values = {key: set(found) for key, found in own.items()}
+    open_ = {key: found for key, found in values.items() if len(found) > 1}
+    test: set[str] = set()
+    while open_:
+        offered = {v for found in open_.values() for v in found}
+        fit = [v for v in offered if all(found - test - {v} for found in values.values())]
+        if not fit:
+            return tuple(sorted(set().union(*values.values()), key=order)[-1:])
+        best = max(fit, key=lambda v: (sum(v in found for found in open_.values()), order(v)))
+        test.add(best)
+        open_ = {key: found for key, found in open_.items() if best not in found}
+    return tuple(sorted(test, key=order))

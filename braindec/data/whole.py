@@ -17,6 +17,7 @@ ACCEPT = f"{COPY_AGAIN} Or accept it: --set meeg.truncated=true."
 TAG = struct.Struct(
     ">4i"
 )  # kind, type, bytes that follow, position of the next tag (0: after these, -1: none)
+BLOCK_START, BLOCK = 104, struct.Struct(">i")  # a tag that says which kind of block begins
 SAMPLE_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
 
 
@@ -38,8 +39,8 @@ def check(path: Path) -> None:
         fif(path)
 
 
-def fif(path: Path) -> None:
-    """The tags of a FIF file (``.gz`` too), each of which says where the next one is: mne follows a circle for ever.
+def fif(path: Path) -> set[int]:
+    """Kinds of a FIF file's blocks (``.gz`` too); each tag says where the next is, and mne follows circles for ever.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def fif(path: Path) -> None:
         If a tag lies outside of the file, ends there, or is pointed to twice; or a compressed stream fails its CRC.
     """
     opened = gzip.open if path.suffix == ".gz" else open
-    seen, at = set[int](), 0
+    seen, blocks, at = set[int](), set[int](), 0
     with reading(path), opened(path, "rb") as file:
         size = drained_size(path)
         while at != -1 and at < size:
@@ -55,12 +56,15 @@ def fif(path: Path) -> None:
             header = file.read(TAG.size)
             if len(header) < TAG.size:
                 break  # some files end with an empty tag
-            _, _, n, following = TAG.unpack(header)
+            kind, _, n, following = TAG.unpack(header)
             end = at + TAG.size + n
             if at in seen or n < 0 or following < -1 or end > size:
                 raise checks.DataFileError(path, f"holds a broken tag at byte {at}", COPY_AGAIN)
+            if kind == BLOCK_START and n == BLOCK.size:
+                blocks.add(BLOCK.unpack(file.read(n))[0])
             seen.add(at)
             at = following or end
+    return blocks
 
 
 def _eeglab(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from braindec import checkpoints, checks, seeding, train
+from braindec import checkpoints, checks, config, seeding, store, train
 from braindec.data import NeuralDataset, leakage
 from braindec.decoder import adaptation, fitting, new_subject, rows
 from braindec.decoder.cross_fit import Sets, cross_fit
@@ -85,13 +85,15 @@ def adapt_(
             decoder.encoder, decoder.settings.backbone, outputs, decoder.settings.seed
         )
     fresh = copy.deepcopy(decoder.encoder)
+    hashed = store.content_hash(mode=mode, train=config.to_json(settings))
+    about = f"{identity_of(decoder, part, named)} {hashed}"
+    checkpoints.refuse_others(folder, ("adapt",), about)
     decoder.encoder, fitted = cross_fit(
         lambda: copy.deepcopy(fresh), told_losses(decoder), loss_weights(decoder), sets, settings,
         n_folds=decoder.settings.n_folds, seed=decoder.settings.seed, name="adapt", folder=folder, progress=progress,
         start=partial(start_adapters_, decoder), rank=rank_of(decoder), keep=kept_in(place),
         refit=refit_of(decoder, part, sets, place), cycle=decoder.settings.cycle,
-        trainable=trainable, also=decoder.settings.prior_told,
-        about=f"{identity_of(decoder, part, named)} {mode}",
+        trainable=trainable, also=decoder.settings.prior_told, about=about,
     )  # fmt: skip
     decoder.log = fitted.log
     calibrate_(decoder, fitted)

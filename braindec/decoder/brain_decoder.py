@@ -268,7 +268,7 @@ class BrainDecoder(Sharing, nn.Module):
         Parameters
         ----------
         trials : Trials
-            That the decoder was not fitted on.
+            That the decoder was not fitted on; it warns of those that it was, which `evaluate` refuses.
         embeddings : Embeddings
             Of their stimuli, in the decoder's target space.
         """
@@ -375,6 +375,9 @@ class BrainDecoder(Sharing, nn.Module):
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """An array on the decoder's device."""
+        if self.gain.dtype != torch.float32:
+            said = "A decoder computes in float32: call .float(), or load it again."
+            raise checks.ConfigError(f"this decoder was cast to {self.gain.dtype}. {said}")
         return torch.as_tensor(np.asarray(values)).to(self.gain.device)
 
     def flat(self, embeddings: np.ndarray, output: str | None = None) -> Tensor:

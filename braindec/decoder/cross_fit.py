@@ -198,7 +198,9 @@ def _fold(
 
     if folder is None:
         return make()
-    return checkpoints.part(folder, name, train.identity(settings, seed, trainee, batches, about), make)
+    return checkpoints.part(
+        folder, name, train.identity(settings, seed, trainee, batches, about), make, about
+    )
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from braindec.data import own
 from braindec.data.gallery import Gallery
 from braindec.data.gallery_index import Index
 from braindec.data.preprocessing import FittedPreprocessing
+from braindec.data.rows import row_digests
 from braindec.decoder import large_galleries, new_subject, rows
 from braindec.decoder.prediction import Direction, Prediction, Repeats, with_repeats
 from braindec.decoder.spread import spread_of
@@ -170,12 +172,13 @@ def retrieve(
     """See `BrainDecoder.retrieve`."""
     if isinstance(gallery, Gallery | Index):
         stored = gallery.gallery if isinstance(gallery, Index) else gallery
-        _check_space(decoder, "gallery", stored.space, "Embed it with the decoder's target.")
+        _check_target(decoder, "gallery", stored, "Embed it with the decoder's target.")
         checks.in_range("k", k, 1, len(stored))
         prediction = decoder.predict(trials, repeats=repeats)
         similarity, rows = large_galleries.nearest(decoder, prediction, gallery, k)
         return [tuple(stored.ids(row)) for row in rows.tolist()], similarity.numpy()
-    _check_space(decoder, "gallery", gallery.space, "Embed it with the decoder's target.")
+    told = embeddings_of("gallery", gallery).info
+    _check_target(decoder, "gallery", told, "Embed it with the decoder's target.")
     checks.in_range("k", k, 1, len(gallery.ids))
     prediction = decoder.predict(trials, repeats=repeats)
     found = decoder.similarity(prediction, np.asarray(gallery.values[:], dtype=np.float32)).sort(
@@ -187,8 +190,17 @@ def retrieve(
 
 def score(decoder: BrainDecoder, trials: Trials, embeddings: Embeddings, repeats: Repeats) -> float:
     """See `BrainDecoder.score`."""
-    _check_space(decoder, "embeddings", embeddings.space, "Embed the stimuli with the decoder's target.")
+    told = embeddings_of("embeddings", embeddings).info
+    _check_target(decoder, "embeddings", told, "Embed the stimuli with the decoder's target.")
     prediction = decoder.predict(trials, repeats=repeats)
+    n_seen = int(np.isin(row_digests(trials), decoder.preprocessing[trials.key].fit_rows).sum())
+    if n_seen:
+        warnings.warn(
+            f"{n_seen} of {trials.n_trials} trials of {trials.key} are among those that the decoder was fitted on (by "
+            "stimulus, session, run, onset, order and repeat): such a score says how well it remembers, not how well "
+            "it decodes. Score trials that it never saw: dataset.part('test').trials[KEY].",
+            stacklevel=3,
+        )
     gallery, row = np.unique(prediction.ids, return_inverse=True)
     found = decoder.similarity(prediction, embeddings.of(gallery.tolist()))
     return float(nearest.hits_at(1, *nearest.ranks_in(found, torch.from_numpy(row))).mean())
@@ -273,7 +285,8 @@ def reconstruct(
     guides: Guides,
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """See `BrainDecoder.reconstruct`."""
-    _check_space(decoder, "generator", generator.space, "Choose a generator of this space.")
+    space = decoder.outputs[decoder.main].space
+    checks.same_space("generator", generator.space, space, "Choose a generator of this space.")
     prediction = decoder.predict(trials, repeats=repeats)
     embeddings = decoder.image_embedding(prediction, seed=seed)
     drawn = generator.generate(
@@ -308,5 +321,14 @@ def _as_tensor(out: Any, main: str) -> Tensor:
     return out if isinstance(out, Tensor) else out[main]
 
 
-def _check_space(decoder: BrainDecoder, name: str, found: str, way_out: str) -> None:
-    checks.same_space(name, found, decoder.outputs[decoder.main].space, way_out)
+def embeddings_of(name: str, given: Any) -> Embeddings:
+    """What was given, where it is embeddings."""
+    said = (
+        "Make them with Embeddings.from_arrays(ids, vectors, space), space being the name of what made them."
+    )
+    found: Embeddings = checks.of_type(name, given, Embeddings, way_out=said)
+    return found
+
+
+def _check_target(decoder: BrainDecoder, name: str, found: Any, way_out: str) -> None:
+    checks.same_target(name, found, decoder.outputs[decoder.main], way_out)

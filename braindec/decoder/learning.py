@@ -14,7 +14,17 @@ from torch import Tensor, nn
 from braindec import checkpoints, checks, seeding, store
 from braindec.data import NeuralDataset, leakage, mapped
 from braindec.data.preprocessing import FittedPreprocessing, fit_together
-from braindec.decoder import closed_form, fitting, held_out, masked, new_subject, rows, saving, two_views
+from braindec.decoder import (
+    closed_form,
+    decoding,
+    fitting,
+    held_out,
+    masked,
+    new_subject,
+    rows,
+    saving,
+    two_views,
+)
 from braindec.decoder.calibration import Calibration, held_out_rank
 from braindec.decoder.cross_fit import CrossFit, Rank, Refit, Sets, cross_fit
 from braindec.decoder.fitting import SubjectSet
@@ -51,6 +61,8 @@ def fit_(
     solved = settings.fit == "closed_form"
     start = partial(closed_form.start_closed_form_, output=decoder.main, seed=settings.seed, needed=solved)
     about = identity_of(decoder, part, named)
+    stages = ("encoder", "prior") if prior and decoder.prior is not None else ("encoder",)
+    checkpoints.refuse_others(folder, stages, about)
     decoder.encoder, fitted = cross_fit(
         decoder.build_encoder, told_losses(decoder), loss_weights(decoder), sets, settings.train,
         n_folds=settings.n_folds, seed=settings.seed, name="encoder", folder=folder, progress=progress,
@@ -126,13 +138,14 @@ def rules_found(decoder: BrainDecoder, part: NeuralDataset, sets: Sets) -> dict[
 
 
 def named(decoder: BrainDecoder, embeddings: Embeddings | Mapping[str, Embeddings]) -> dict[str, Embeddings]:
-    """Embeddings by output name; another space than the decoder's is refused."""
-    out = {decoder.main: embeddings} if isinstance(embeddings, Embeddings) else dict(embeddings)
+    """Embeddings by output name; another space or shape than the decoder's is refused."""
+    if isinstance(embeddings, Mapping) and any(isinstance(e, Embeddings) for e in embeddings.values()):
+        out = dict(embeddings)
+    else:
+        out = {decoder.main: decoding.embeddings_of("embeddings", embeddings)}
     for name, info in decoder.outputs.items():
         found = checks.known_key("embeddings", name, out)
-        checks.same_space(
-            "embeddings", found.space, info.space, "Embed the stimuli with the recipe's target."
-        )
+        checks.same_target("embeddings", found.info, info, "Embed the stimuli with the recipe's target.")
     return out
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import platform
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +116,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def save(decoder: BrainDecoder, folder: Path, report: Any, licence: str | None = None) -> Path:
     """See `BrainDecoder.save_pretrained`."""
+    hub.check_licence(licence)
     decoder.layers()  # refuses a decoder that is not fitted before anything is written
     write_weights(folder / WEIGHTS, decoder)
     with store.writer(folder / SPACES) as out:
@@ -135,10 +138,28 @@ def save(decoder: BrainDecoder, folder: Path, report: Any, licence: str | None =
     store.write_json(folder / CONFIG, data)
     (folder / hub.EARLIER_WEIGHTS).unlink(missing_ok=True)  # of a decoder that was saved here before
     hashes = {name: store.sha256_of(folder / name) for name in (CONFIG, WEIGHTS, SPACES)}
+    _keep_own_card(folder)
     with store.atomic_path(folder / CARD) as temporary:
         temporary.write_text(hub.model_card(data, report, licence=licence, files=hashes), encoding="utf-8")
     hub.write_manifest(folder, (CONFIG, WEIGHTS, SPACES, CARD))
     return folder
+
+
+def _keep_own_card(folder: Path) -> None:
+    """Gives a README.md that is not the card of a decoder saved here before another name."""
+    card, manifest = folder / CARD, folder / hub.MANIFEST
+    if not card.is_file():
+        return
+    told = store.read_json(manifest).get("files", {}) if manifest.is_file() else {}
+    if told.get(CARD, {}).get("sha256") == store.sha256_of(card):
+        return
+    number = next(n for n in itertools.count(1) if not (folder / f"README.{n}.md").exists())
+    kept = card.rename(folder / f"README.{number}.md")
+    warnings.warn(
+        f"{card} was there and is no card that braindec left; it is kept as {kept.name}. A saved decoder's card takes "
+        "that name: save into a folder of its own.",
+        stacklevel=4,
+    )
 
 
 def push(decoder: BrainDecoder, repository: str, report: Any, licence: str | None, **said: Any) -> str:

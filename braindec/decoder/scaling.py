@@ -29,15 +29,28 @@ class TargetScaler(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def fit_(self, embeddings: Rows) -> None:
-        """Takes mean and scale of (n_stimuli, n_tokens, n_dims), read in parts; every stimulus counts once."""
+        """Takes mean and scale of (n_stimuli, n_tokens, n_dims), read in parts; every stimulus counts once.
+
+        Raises
+        ------
+        ValueError
+            If all stimuli have the same embedding.
+        """
         checks.n_axes("embeddings", torch.empty((0,) * len(embeddings.shape)), ("stimulus", "token", "dim"))
         total = torch.zeros(self.mean.shape, dtype=torch.float64)
         for rows in parts(embeddings):
             total += embeddings[rows].sum(0)
         self.mean.copy_(total / len(embeddings))
         squares = torch.zeros((), dtype=torch.float64)
+        first, alike = embeddings[:1], True
         for rows in parts(embeddings):
+            alike = alike and bool((embeddings[rows] == first).all())
             squares += (embeddings[rows] - self.mean).square().sum()
+        if alike and len(embeddings) > 1:
+            raise ValueError(
+                f"embeddings of all {len(embeddings)} training stimuli are equal, expected one that differs from "
+                "stimulus to stimulus: nothing could be told apart. Look at what was embedded, and at the order of ids."
+            )
         squares /= len(embeddings) * self.mean.numel()
         self.scale.copy_(squares.float().sqrt().clamp_min(1e-8))
 

@@ -21,8 +21,9 @@ class Sharing:
         Parameters
         ----------
         folder : path
+            A decoder that was saved there before is replaced; a README.md that is no card of one gets another name.
         report : Report, optional
-            Its scores go into the model card.
+            Its scores go into the model card; saved again without it, the card has none.
         licence : str, optional
             Of the weights, as the hub spells it (``"cc-by-4.0"``); for the card.
         """

@@ -22,6 +22,7 @@ from braindec.maths.correlation import is_constant
 from braindec.maths.factors import RidgeFactors, factorise
 from braindec.maths.folds import Folds, parts_of
 from braindec.maths.kernel_ridge import factorise_kernel
+from braindec.maths.tensors import Array, as_tensor, as_tensors
 
 CONCENTRATIONS = (0.1, 1.0)  # nearly one space alone, and anything: both are likely, so both are tried
 
@@ -47,17 +48,19 @@ class BandedEncoding:
     sizes: tuple[int, ...]
     gamma: Tensor
 
-    def predict(self, features: Mapping[str, Tensor]) -> Tensor:
+    def predict(self, features: Mapping[str, Array]) -> Tensor:
         """Responses (n, n_voxels) to features by name."""
+        given = as_tensors("features", features)
         return self.model.predict(
-            torch.cat([checks.known_key("feature space", n, features) for n in self.names], 1)
+            torch.cat([checks.known_key("feature space", n, given) for n in self.names], 1)
         )
 
-    def predict_split(self, features: Mapping[str, Tensor]) -> Tensor:
+    def predict_split(self, features: Mapping[str, Array]) -> Tensor:
         """What each space adds to the prediction, (n_spaces, n, n_voxels); the intercept is in none of them."""
         parts = self.model.weights.split(self.sizes)
-        given = [checks.known_key("feature space", n, features).to(w) for n, w in zip(self.names, parts)]
-        return torch.stack([x @ w for x, w in zip(given, parts)])
+        given = as_tensors("features", features)
+        found = [checks.known_key("feature space", n, given).to(w) for n, w in zip(self.names, parts)]
+        return torch.stack([x @ w for x, w in zip(found, parts)])
 
 
 def random_gammas(n_spaces: int, n_iter: int, generator: torch.Generator) -> Tensor:
@@ -71,10 +74,10 @@ def random_gammas(n_spaces: int, n_iter: int, generator: torch.Generator) -> Ten
 
 
 def fit_banded(
-    features: Mapping[str, Tensor],
-    responses: Tensor,
+    features: Mapping[str, Array],
+    responses: Array,
     *,
-    gammas: Tensor,
+    gammas: Array,
     alphas: ridge.Alphas = ALPHAS,
     folds: Folds | int = 5,
     score: str = "r2",
@@ -84,10 +87,10 @@ def fit_banded(
 
     Parameters
     ----------
-    features : mapping of str to Tensor, shape (n_samples, n_features of the space)
+    features : mapping of str to Tensor or array, shape (n_samples, n_features of the space)
         Feature spaces by name; standardised beforehand, or else gamma also makes up for their units.
-    responses : Tensor, shape (n_samples, n_voxels)
-    gammas : Tensor, shape (n_candidates, n_spaces)
+    responses : Tensor or array, shape (n_samples, n_voxels)
+    gammas : Tensor or array, shape (n_candidates, n_spaces)
         Each row >= 0 with sum 1; `random_gammas` draws some.
     alphas, folds, score
         As in `encoding.fit`.
@@ -104,10 +107,15 @@ def fit_banded(
     Dupre la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728; equal to himalaya's random search with the same
     gammas, folds and score. Its hyper-gradient descends for each voxel by itself, which is more exact and slower.
     """
-    checks.same_length("sample", responses=responses, **features)
-    names, n = tuple(features), len(responses)
+    given, responses, gammas = (
+        as_tensors("features", features),
+        as_tensor("responses", responses),
+        as_tensor("gammas", gammas),
+    )
+    checks.same_length("sample", responses=responses, **given)
+    names, n = tuple(given), len(responses)
     rules = fold_rules.folds_by_count(n, folds) if isinstance(folds, int) else folds
-    spaces = _Spaces([features[name] for name in names])
+    spaces = _Spaces(list(given.values()))
     checks.n_axes("gammas", gammas, ("candidate", "space"))
     if gammas.shape[1] != len(names) or bool((gammas < 0).any()):
         raise ValueError(f"gammas must be >= 0 of shape (n, {len(names)}), got shape {tuple(gammas.shape)}.")

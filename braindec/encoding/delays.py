@@ -14,16 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 
 RESPONSE_LENGTH_S = 32.0  # after which the canonical response is over
 
 
-def delayed(features: Tensor, delays: Sequence[int], runs: Any | None = None) -> Tensor:
+def delayed(features: Array, delays: Sequence[int], runs: Any | None = None) -> Tensor:
     """Copies of the features at several delays side by side: a finite impulse response model.
 
     Parameters
     ----------
-    features : Tensor, shape (n_samples, n_features)
+    features : Tensor or array, shape (n_samples, n_features)
         In the order of time within each run; centred beforehand, so that zero before a run means "as on average".
     delays : sequence of int
         Samples by which the response lags; negative ones look into the future.
@@ -35,6 +36,7 @@ def delayed(features: Tensor, delays: Sequence[int], runs: Any | None = None) ->
     Tensor, shape (n_samples, n_delays * n_features)
         All features at the first delay, then at the second, ...
     """
+    features = as_tensor("features", features)
     n, p = checks.n_axes("features", features, ("sample", "feature")).shape
     checks.unique("delays", [int(d) for d in delays])
     out = features.new_zeros(n, len(delays), p)
@@ -48,8 +50,9 @@ def delayed(features: Tensor, delays: Sequence[int], runs: Any | None = None) ->
     return out.flatten(1)
 
 
-def undelayed(weights: Tensor, n_delays: int) -> Tensor:
+def undelayed(weights: Array, n_delays: int) -> Tensor:
     """Weights of `delayed` features (n_delays * n_features, n_voxels) as (n_delays, n_features, n_voxels)."""
+    weights = as_tensor("weights", weights)
     if weights.shape[0] % n_delays:
         raise ValueError(
             f"weights has {weights.shape[0]} along axis 'feature', no multiple of {n_delays} delays."
@@ -80,13 +83,13 @@ def canonical_response(sfreq: float, length_s: float = RESPONSE_LENGTH_S) -> Ten
     return torch.from_numpy(shape / shape.sum())
 
 
-def convolved(features: Tensor, response: Tensor, runs: Any | None = None) -> Tensor:
+def convolved(features: Array, response: Array, runs: Any | None = None) -> Tensor:
     """Features convolved with a response function, run by run.
 
     Parameters
     ----------
-    features : Tensor, shape (n_samples, n_features)
-    response : Tensor, shape (n_taps,)
+    features : Tensor or array, shape (n_samples, n_features)
+    response : Tensor or array, shape (n_taps,)
         Response to an impulse at the features' sampling rate, e.g. `canonical_response`.
     runs : sequence, length n_samples, or None
 
@@ -94,6 +97,7 @@ def convolved(features: Tensor, response: Tensor, runs: Any | None = None) -> Te
     -------
     Tensor, shape (n_samples, n_features)
     """
+    features, response = as_tensor("features", features), as_tensor("response", response)
     n, _ = checks.n_axes("features", features, ("sample", "feature")).shape
     taps = checks.n_axes("response", response, ("tap",)).to(features).flip(0)[None, None]
     out = torch.empty_like(features)
@@ -103,16 +107,16 @@ def convolved(features: Tensor, response: Tensor, runs: Any | None = None) -> Te
     return out
 
 
-def at_scans(features: Tensor, sfreq: float, scan_times: Sequence[Tensor], runs: Any | None = None) -> Tensor:
+def at_scans(features: Array, sfreq: float, scan_times: Sequence[Array], runs: Any | None = None) -> Tensor:
     """Features at the times of scans, linearly interpolated within each run.
 
     Parameters
     ----------
-    features : Tensor, shape (n_samples, n_features)
+    features : Tensor or array, shape (n_samples, n_features)
         Convolved at their own rate first.
     sfreq : float
         Hz of the features; a run's first sample is at 0 s.
-    scan_times : sequence of Tensor, one a run
+    scan_times : sequence of Tensor or array, one a run
         Seconds from the start of the run; a time outside of it takes the first or last sample.
     runs : sequence, length n_samples, or None
 
@@ -120,6 +124,7 @@ def at_scans(features: Tensor, sfreq: float, scan_times: Sequence[Tensor], runs:
     -------
     Tensor, shape (sum of the numbers of scans, n_features)
     """
+    features = as_tensor("features", features)
     parts = _runs(runs, len(features))
     if len(parts) != len(scan_times):
         raise ValueError(
@@ -128,7 +133,7 @@ def at_scans(features: Tensor, sfreq: float, scan_times: Sequence[Tensor], runs:
     out = []
     for rows, times in zip(parts, scan_times):
         # In float64: thousands of seconds at a thousand Hz leave float32 no fraction of a sample.
-        place = (times.to(features.device).double() * sfreq).clamp(0, len(rows) - 1)
+        place = (as_tensor("scan_times", times).to(features.device).double() * sfreq).clamp(0, len(rows) - 1)
         low = place.floor().long()
         share = (place - low).to(features)[:, None]
         part = features[rows]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 
 N_STEPS = 60  # of Newton's method; about six are used, more where bisection has to help
 
@@ -21,14 +22,14 @@ class FractionalFit(NamedTuple):
     alpha: Tensor
 
 
-def fit_fractional(x: Tensor, y: Tensor, fractions: Sequence[float]) -> FractionalFit:
+def fit_fractional(x: Array, y: Array, fractions: Sequence[float]) -> FractionalFit:
     """Ridge weights whose length is a given fraction of the unpenalised solution's, for every target.
 
     Parameters
     ----------
-    x : Tensor, shape (n, p)
+    x : Tensor or array, shape (n, p)
         Centred here.
-    y : Tensor, shape (n, q)
+    y : Tensor or array, shape (n, q)
     fractions : sequence of float
         In (0, 1]; 1 is no penalty (the shortest solution where it is not unique).
 
@@ -41,6 +42,7 @@ def fit_fractional(x: Tensor, y: Tensor, fractions: Sequence[float]) -> Fraction
     Rokem & Kay 2020, doi:10.1093/gigascience/giaa133. There penalties are interpolated from a grid, which misses the
     fraction by up to 0.7 %; here the equation is solved to rounding: its left side falls with log(alpha).
     """
+    x, y = as_tensor("x", x, floating=True), as_tensor("y", y)
     checks.same_length("sample", x=x, y=y)
     wanted = torch.tensor([checks.in_range("fraction", f, 1e-6, 1.0) for f in fractions], dtype=torch.float64)
     mean, y_mean = x.double().mean(0), y.double().mean(0)

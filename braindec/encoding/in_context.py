@@ -19,6 +19,7 @@ from torch.nn import functional
 from braindec import checks, seeding
 from braindec.encoding.model import VoxelwiseEncoding
 from braindec.maths.correlation import is_constant
+from braindec.maths.tensors import Array, as_tensor
 
 AT_ONCE = 2**22  # values of tokens that are held together when many voxels are read
 
@@ -213,20 +214,21 @@ def meta_train(subjects: Sequence[Voxels], config: Config = CONFIG, seed: int = 
 
 
 @torch.inference_mode()
-def in_context(model: InContext, features: Tensor, responses: Tensor) -> VoxelwiseEncoding:
+def in_context(model: InContext, features: Array, responses: Array) -> VoxelwiseEncoding:
     """Encoding models of a new subject's voxels from few examples; nothing is fitted.
 
     Parameters
     ----------
     model : InContext
-    features : Tensor, shape (n_examples, n_features)
-    responses : Tensor, shape (n_examples, n_voxels)
+    features : Tensor or array, shape (n_examples, n_features)
+    responses : Tensor or array, shape (n_examples, n_voxels)
 
     Returns
     -------
     VoxelwiseEncoding
         Without penalty and cross-validated score (NaN): neither was chosen.
     """
+    features, responses = as_tensor("features", features), as_tensor("responses", responses)
     n = checks.same_length("stimulus", features=features, responses=responses)
     checks.at_least("number of examples", n, 2)
     checks.finite("responses", responses)

@@ -10,6 +10,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.encoding.model import VoxelwiseEncoding
 from braindec.maths.covariance import ledoit_wolf
+from braindec.maths.tensors import Array, as_tensor
 
 FLOOR = 1e-6  # of the mean noise variance, so that a voxel without noise does not decide alone
 
@@ -33,12 +34,12 @@ class Inversion:
     prior_mean: Tensor
     prior_covariance: Tensor
 
-    def decode(self, responses: Tensor, n_repeats: float = 1.0) -> Tensor:
+    def decode(self, responses: Array, n_repeats: float = 1.0) -> Tensor:
         """The posterior mean of the features (n, n_features) for responses (n, n_voxels).
 
         Parameters
         ----------
-        responses : Tensor
+        responses : Tensor or array
         n_repeats : float
             Trials averaged into each response, relative to those behind the noise covariance: noise shrinks by it.
 
@@ -46,22 +47,23 @@ class Inversion:
         -----
         (C^-1 + W S^-1 W')^-1 W S^-1 (y - b - W' m) + m, computed without inverting C, which may be singular.
         """
-        weights = self.model.weights.double()
+        responses, weights = as_tensor("responses", responses, floating=True), self.model.weights.double()
         reach = self.prior_covariance @ weights @ (n_repeats * self.precision)  # (feature, voxel)
         eye = torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
         left = responses.double() - self.model.intercept.double() - self.prior_mean @ weights
         found = torch.linalg.solve(eye + reach @ weights.T, reach @ left.T).T + self.prior_mean
         return found.to(responses.dtype)
 
-    def log_likelihood(self, responses: Tensor, candidates: Tensor) -> Tensor:
+    def log_likelihood(self, responses: Array, candidates: Array) -> Tensor:
         """How well each candidate explains each response, (n, n_candidates), up to a constant for all.
 
         Parameters
         ----------
-        responses : Tensor, shape (n, n_voxels)
-        candidates : Tensor, shape (n_candidates, n_features)
+        responses : Tensor or array, shape (n, n_voxels)
+        candidates : Tensor or array, shape (n_candidates, n_features)
             Their position of the largest value identifies the stimulus.
         """
+        responses = as_tensor("responses", responses, floating=True)
         made, y = self.model.predict(candidates).double(), responses.double()
         weighted = made @ self.precision
         found = (
@@ -71,7 +73,7 @@ class Inversion:
 
 
 def invert(
-    model: VoxelwiseEncoding, residuals: Tensor, features: Tensor, *, diagonal: bool = False
+    model: VoxelwiseEncoding, residuals: Array, features: Array, *, diagonal: bool = False
 ) -> Inversion:
     """The Gaussian decoder that belongs to an encoding model.
 
@@ -79,10 +81,10 @@ def invert(
     ----------
     model : VoxelwiseEncoding
         Of the voxels to decode from: choose them by `cv_score`, on training data (`model.take`).
-    residuals : Tensor, shape (n_samples, n_voxels)
+    residuals : Tensor or array, shape (n_samples, n_voxels)
         Held-out training responses minus their prediction (`maths.ridge.held_out_predictions`): those of rows that the
         model was fitted on are too small.
-    features : Tensor, shape (n_stimuli, n_features)
+    features : Tensor or array, shape (n_stimuli, n_features)
         Of stimuli at large: their mean and shrunk covariance are the prior.
     diagonal : bool
         Take the noise of voxels as independent.
@@ -91,6 +93,7 @@ def invert(
     -----
     Naselaris et al. 2009, doi:10.1016/j.neuron.2009.09.006; covariances by Ledoit and Wolf 2004.
     """
+    residuals, features = as_tensor("residuals", residuals), as_tensor("features", features)
     checks.same_length("voxel", residuals=residuals.T, weights=model.weights.T)
     checks.same_length("feature", features=features.T, weights=model.weights)
     if diagonal:

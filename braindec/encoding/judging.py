@@ -12,6 +12,7 @@ from torch import Tensor
 
 from braindec import checks, jobs
 from braindec.maths.correlation import pearson, standardise
+from braindec.maths.tensors import Array, as_tensor
 from braindec.stats import corrections, permutation
 
 SHIFTS = ("circular", "block")
@@ -20,11 +21,12 @@ VOXELS_OF_A_SUM = (
 )
 
 
-def r2(prediction: Tensor, truth: Tensor) -> Tensor:
+def r2(prediction: Array, truth: Array) -> Tensor:
     """1 - squared error over variance of each voxel (n_voxels,), from residuals in float64; not clipped.
 
     A constant voxel has 0.
     """
+    prediction, truth = _pair(prediction, truth)
     checks.same_length("sample", prediction=prediction, truth=truth)
     wide = truth.double()
     left, spread = (wide - prediction.double()).square().sum(0), (wide - wide.mean(0)).square().sum(0)
@@ -33,19 +35,23 @@ def r2(prediction: Tensor, truth: Tensor) -> Tensor:
     )
 
 
-def correlation(prediction: Tensor, truth: Tensor) -> Tensor:
+def correlation(prediction: Array, truth: Array) -> Tensor:
     """Pearson correlation over samples of each voxel (n_voxels,), in [-1, 1]; 0 where either is constant."""
-    return pearson(prediction, truth, dim=0)
+    return pearson(*_pair(prediction, truth), dim=0)
 
 
-def product_measure(predictions: Tensor, truth: Tensor) -> Tensor:
+def _pair(prediction: Array, truth: Array) -> tuple[Tensor, Tensor]:
+    return as_tensor("prediction", prediction, floating=True), as_tensor("truth", truth, floating=True)
+
+
+def product_measure(predictions: Array, truth: Array) -> Tensor:
     """R^2 of a joint prediction divided among the spaces that add up to it.
 
     Parameters
     ----------
-    predictions : Tensor, shape (n_spaces, n_samples, n_voxels)
+    predictions : Tensor or array, shape (n_spaces, n_samples, n_voxels)
         What each space adds, e.g. `BandedEncoding.predict_split`.
-    truth : Tensor, shape (n_samples, n_voxels)
+    truth : Tensor or array, shape (n_samples, n_voxels)
 
     Returns
     -------
@@ -56,6 +62,7 @@ def product_measure(predictions: Tensor, truth: Tensor) -> Tensor:
     -----
     sum(2 y p_i - p p_i) / sum(y^2), Pratt 1987; as himalaya's r2_score_split with centred predictions.
     """
+    predictions, truth = _pair(predictions, truth)
     y = truth - truth.mean(0)
     parts = predictions - predictions.mean(1, keepdim=True)
     joint = parts.sum(0)
@@ -98,18 +105,20 @@ class Normalised:
         return f"{mean:.3f} of the ceiling, mean of {kept}"
 
 
-def normalised(score: Tensor, ceiling: Tensor, training_ceiling: Tensor, threshold: float) -> Normalised:
+def normalised(score: Array, ceiling: Array, training_ceiling: Array, threshold: float) -> Normalised:
     """Scores over ceilings, for voxels that repeat well enough on training data.
 
     Parameters
     ----------
-    score, ceiling : Tensor, shape (n_voxels,)
+    score, ceiling : Tensor or array, shape (n_voxels,)
         Of the test rows, in one unit: a correlation and the largest possible one, or R^2 and the explainable share.
-    training_ceiling : Tensor, shape (n_voxels,)
+    training_ceiling : Tensor or array, shape (n_voxels,)
         The same from training rows alone: choosing voxels by the test ceiling would favour lucky ones.
     threshold : float
         > 0; smallest training ceiling of a voxel that is given a value.
     """
+    score, ceiling = as_tensor("score", score, floating=True), as_tensor("ceiling", ceiling, floating=True)
+    training_ceiling = as_tensor("training_ceiling", training_ceiling)
     checks.same_length("voxel", score=score, ceiling=ceiling, training_ceiling=training_ceiling)
     checks.at_least("threshold", threshold, 1e-6)
     kept = (training_ceiling >= threshold) & (ceiling > 0)
@@ -139,8 +148,8 @@ class Significance:
 
 
 def significance(
-    prediction: Tensor,
-    truth: Tensor,
+    prediction: Array,
+    truth: Array,
     n_permutations: int,
     generator: np.random.Generator,
     *,
@@ -152,7 +161,7 @@ def significance(
 
     Parameters
     ----------
-    prediction, truth : Tensor, shape (n_samples, n_voxels)
+    prediction, truth : Tensor or array, shape (n_samples, n_voxels)
         Of test rows, which no fit saw.
     n_permutations : int
     generator : numpy Generator
@@ -171,6 +180,7 @@ def significance(
     """
     checks.one_of("shift", shift, SHIFTS)
     checks.at_least("n_permutations", n_permutations, 1)
+    prediction, truth = _pair(prediction, truth)
     n = checks.same_length("sample", prediction=prediction, truth=truth)
     run = np.zeros(n, dtype=int) if blocks is None else np.unique(np.asarray(blocks), return_inverse=True)[1]
     a, b = standardise(prediction, 0), standardise(truth, 0)

@@ -16,6 +16,7 @@ from braindec.maths import folds as fold_rules
 from braindec.maths import ridge
 from braindec.maths.factors import factorise
 from braindec.maths.folds import Folds
+from braindec.maths.tensors import Array, as_tensor, as_tensors
 
 MOST_STACKED = 10  # the exact solver tries every set of active spaces
 
@@ -50,7 +51,7 @@ class LayeredEncoding:
         """Position of the layer with the largest share, int64 (n_voxels,)."""
         return self.shares.argmax(0)
 
-    def predict(self, features: Mapping[str, Tensor]) -> Tensor:
+    def predict(self, features: Mapping[str, Array]) -> Tensor:
         """Responses (n, n_voxels) to features by layer."""
         parts = (
             s * m.predict(checks.known_key("layer", n, features))
@@ -60,8 +61,8 @@ class LayeredEncoding:
 
 
 def fit_layers(
-    layers: Mapping[str, Tensor],
-    responses: Tensor,
+    layers: Mapping[str, Array],
+    responses: Array,
     *,
     alphas: ridge.Alphas = ALPHAS,
     folds: Folds | int = 5,
@@ -72,8 +73,8 @@ def fit_layers(
 
     Parameters
     ----------
-    layers : mapping of str to Tensor, shape (n_samples, n_features of the layer)
-    responses : Tensor, shape (n_samples, n_voxels)
+    layers : mapping of str to Tensor or array, shape (n_samples, n_features of the layer)
+    responses : Tensor or array, shape (n_samples, n_voxels)
     alphas, folds, score
         As in `encoding.fit`. Judge the result on rows outside of these: the choice is then nested.
     stacked : bool
@@ -84,10 +85,11 @@ def fit_layers(
     -------
     LayeredEncoding
     """
-    checks.same_length("sample", responses=responses, **layers)
+    given, responses = as_tensors("layer", layers), as_tensor("responses", responses)
+    checks.same_length("sample", responses=responses, **given)
     rules = fold_rules.folds_by_count(len(responses), folds) if isinstance(folds, int) else folds
     models, errors = {}, []
-    for name, x in layers.items():
+    for name, x in given.items():
         factors = factorise(x, rules)
         fit = ridge.solve(factors, responses, alphas, per_target=True, score=score)
         scores = fit.cv_scores  # of one penalty there are none, but a layer is to be chosen all the same
@@ -109,12 +111,12 @@ def fit_layers(
     return LayeredEncoding(models, shares)
 
 
-def stacking_weights(errors: Tensor) -> Tensor:
+def stacking_weights(errors: Array) -> Tensor:
     """Weights >= 0 with sum 1 of the mixture of predictions with the least squared error, for every voxel.
 
     Parameters
     ----------
-    errors : Tensor, shape (n_layers, n_samples, n_voxels)
+    errors : Tensor or array, shape (n_layers, n_samples, n_voxels)
         Truth minus held-out prediction.
 
     Returns
@@ -123,6 +125,7 @@ def stacking_weights(errors: Tensor) -> Tensor:
         float64; the exact minimum: for each set of layers the mixture of those alone has a closed form, and the best
         admissible one is taken. At most 10 layers.
     """
+    errors = as_tensor("errors", errors)
     n_layers, n_samples, n_voxels = checks.n_axes("errors", errors, ("layer", "sample", "voxel")).shape
     checks.in_range("number of layers to stack", n_layers, 1, MOST_STACKED)
     wide = errors.double()

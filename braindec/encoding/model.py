@@ -13,6 +13,7 @@ from torch import Tensor
 
 from braindec import checks, store
 from braindec.maths.gemm import mm
+from braindec.maths.tensors import Array, as_tensor
 from braindec.types import Space
 from braindec.types.space_arrays import from_arrays, to_arrays
 
@@ -78,17 +79,18 @@ class VoxelwiseEncoding:
         """Length of the voxel axis."""
         return int(self.weights.shape[1])
 
-    def predict(self, features: Tensor) -> Tensor:
+    def predict(self, features: Array) -> Tensor:
         """Responses (n, n_voxels) to features (n, n_features)."""
+        features = as_tensor("features", features)
         if checks.n_axes("features", features, ("sample", "feature")).shape[1] != self.n_features:
             raise ValueError(
                 f"features has {features.shape[1]} along axis 'feature' but the model was fitted on {self.n_features}."
             )
         return mm(features.to(self.weights), self.weights).add_(self.intercept)
 
-    def take(self, voxels: Tensor) -> VoxelwiseEncoding:
+    def take(self, voxels: Array) -> VoxelwiseEncoding:
         """The same model of some voxels only (mask or positions); it no longer knows their place."""
-        index = voxels.to(self.weights.device)
+        index = as_tensor("voxels", voxels).to(self.weights.device)
         return replace(
             self, weights=self.weights[:, index], intercept=self.intercept[index], alpha=self.alpha[index],
             cv_score=self.cv_score[index], space=None,

@@ -14,6 +14,7 @@ from braindec.encoding import judging
 from braindec.encoding.voxelwise import ALPHAS, fit
 from braindec.maths import ridge
 from braindec.maths.folds import Folds
+from braindec.maths.tensors import Array, as_tensors
 
 MOST_SPACES = 4  # 15 models and 15 parts; more cannot be told apart by a reader, nor by most data
 
@@ -73,10 +74,10 @@ def subsets(names: Sequence[str]) -> list[Subset]:
 
 
 def partition_variance(
-    train: Mapping[str, Tensor],
-    responses: Tensor,
-    test: Mapping[str, Tensor],
-    test_responses: Tensor,
+    train: Mapping[str, Array],
+    responses: Array,
+    test: Mapping[str, Array],
+    test_responses: Array,
     *,
     alphas: ridge.Alphas = ALPHAS,
     folds: Folds | int = 5,
@@ -86,9 +87,9 @@ def partition_variance(
 
     Parameters
     ----------
-    train, test : mapping of str to Tensor, shape (n_samples, n_features of the space)
+    train, test : mapping of str to Tensor or array, shape (n_samples, n_features of the space)
         The same 2 to 4 spaces, standardised with the training rows' statistics.
-    responses, test_responses : Tensor, shape (n_samples, n_voxels)
+    responses, test_responses : Tensor or array, shape (n_samples, n_voxels)
     alphas, folds, score
         As in `encoding.fit`.
 
@@ -97,10 +98,13 @@ def partition_variance(
     Borcard et al. 1992, doi:10.2307/1940179; de Heer et al. 2017, doi:10.1523/JNEUROSCI.3267-16.2017.
     """
     names = tuple(train)
+    fitted, tested = as_tensors("train", train), as_tensors("test", test)
     checks.in_range("number of feature spaces", len(names), 2, MOST_SPACES)
     found: dict[Subset, Tensor] = {}
     for key in subsets(names):
-        model = fit(torch.cat([train[n] for n in key], 1), responses, alphas=alphas, folds=folds, score=score)
-        made = model.predict(torch.cat([checks.known_key("feature space", n, test) for n in key], 1))
+        model = fit(
+            torch.cat([fitted[n] for n in key], 1), responses, alphas=alphas, folds=folds, score=score
+        )
+        made = model.predict(torch.cat([checks.known_key("feature space", n, tested) for n in key], 1))
         found[key] = judging.r2(made, test_responses)
     return VariancePartition(names, found, len(test_responses))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.maths.correlation import pearson, standardise
+from braindec.maths.tensors import Array, as_tensor
 
 ROOK, QUEEN = 1.0, 1.5  # neighbours of a grid's unit: four, or eight
 
@@ -58,14 +59,14 @@ def neighbourhood(places: Tensor, radius: float, generator: torch.Generator) -> 
     return ((places - places[centre]).norm(dim=1) <= radius).nonzero()[:, 0]
 
 
-def moran(maps: Tensor, places: Tensor, radius: float = ROOK) -> Tensor:
+def moran(maps: Array, places: Array, radius: float = ROOK) -> Tensor:
     """Moran's I of maps on a sheet: 1 for large patches, -1 / (n_units - 1) on average for places at random.
 
     Parameters
     ----------
-    maps : Tensor, shape (n_maps, n_units)
+    maps : Tensor or array, shape (n_maps, n_units)
         Values of units, e.g. their selectivity for a category.
-    places : Tensor, shape (n_units, 2)
+    places : Tensor or array, shape (n_units, 2)
     radius : float
         Units up to this distance are neighbours, all with the same weight.
 
@@ -78,6 +79,7 @@ def moran(maps: Tensor, places: Tensor, radius: float = ROOK) -> Tensor:
     -----
     Moran 1950, doi:10.1093/biomet/37.1-2.17.
     """
+    maps, places = as_tensor("maps", maps), as_tensor("places", places)
     checks.same_length("unit", maps=maps.T, places=places)
     weights = (torch.cdist(places.double(), places.double()) <= radius + 1e-6).double().fill_diagonal_(0.0)
     if not weights.any():
@@ -89,7 +91,7 @@ def moran(maps: Tensor, places: Tensor, radius: float = ROOK) -> Tensor:
 
 
 def moran_of_random_sheets(
-    maps: Tensor, places: Tensor, n: int, generator: torch.Generator, radius: float = ROOK
+    maps: Array, places: Array, n: int, generator: torch.Generator, radius: float = ROOK
 ) -> np.ndarray:
     """Moran's I of the same maps with units at each other's places, float64 (n, n_maps): what no topography gives."""
     checks.at_least("n", n, 1)
@@ -97,15 +99,16 @@ def moran_of_random_sheets(
     return np.stack([moran(maps, places[order], radius).cpu().numpy() for order in orders])
 
 
-def selectivity(responses: Tensor, present: Tensor) -> Tensor:
+def selectivity(responses: Array, present: Array) -> Tensor:
     """How much more each unit responds where a thing is there, in standard deviations: (n_things, n_units).
 
     Parameters
     ----------
-    responses : Tensor, shape (n_stimuli, n_units)
-    present : bool Tensor, shape (n_stimuli, n_things)
+    responses : Tensor or array, shape (n_stimuli, n_units)
+    present : bool Tensor or array, shape (n_stimuli, n_things)
         Each thing is in some of the stimuli and not in all.
     """
+    responses, present = as_tensor("responses", responses, floating=True), as_tensor("present", present)
     checks.same_length("stimulus", responses=responses, present=present)
     member = present.to(responses)
     inside, outside = member.sum(0), (1 - member).sum(0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 
 N_STARTS = 10  # of clustering: it ends in the nearest of many optima
 
@@ -27,14 +28,14 @@ class Clusters(NamedTuple):
     objective: float
 
 
-def disagreement(predictions: Tensor, noise: Tensor | None = None) -> Tensor:
+def disagreement(predictions: Array, noise: Array | None = None) -> Tensor:
     """How much each stimulus is worth in telling each pair of models apart.
 
     Parameters
     ----------
-    predictions : Tensor, shape (n_models, n_stimuli, n_voxels)
+    predictions : Tensor or array, shape (n_models, n_stimuli, n_voxels)
         Of the same voxels by rival models.
-    noise : Tensor, shape (n_voxels,), optional
+    noise : Tensor or array, shape (n_voxels,), optional
         Variance of a response around a right model's prediction; 1 by default. Noise of voxels is taken as independent.
 
     Returns
@@ -44,16 +45,17 @@ def disagreement(predictions: Tensor, noise: Tensor | None = None) -> Tensor:
         nats) that one response is expected to give for the model of the two that is right; evidence of several
         stimuli adds.
     """
+    predictions = as_tensor("predictions", predictions, floating=True)
     checks.n_axes("predictions", predictions, ("model", "stimulus", "voxel"))
     n = len(predictions)
     checks.at_least("number of models", n, 2)
-    spread = predictions.new_ones(predictions.shape[2]) if noise is None else noise
+    spread = predictions.new_ones(predictions.shape[2]) if noise is None else as_tensor("noise", noise)
     wide = predictions.double() / spread.double().sqrt()
     pairs = torch.triu_indices(n, n, 1).T.tolist()
     return torch.stack([(wide[i] - wide[j]).square().sum(1) for i, j in pairs])
 
 
-def most_telling(predictions: Tensor, n: int, noise: Tensor | None = None) -> Tensor:
+def most_telling(predictions: Array, n: int, noise: Array | None = None) -> Tensor:
     """Stimuli of a pool on which rival models disagree most ("controversial" stimuli), the best one first.
 
     Parameters
@@ -88,22 +90,24 @@ def most_telling(predictions: Tensor, n: int, noise: Tensor | None = None) -> Te
     return torch.tensor(chosen)
 
 
-def evidence(predictions: Tensor, responses: Tensor, noise: Tensor) -> Tensor:
+def evidence(predictions: Array, responses: Array, noise: Array) -> Tensor:
     """Log likelihood of each model up to a constant that they share, float64 (n_models,).
 
     Parameters
     ----------
-    predictions : Tensor, shape (n_models, n_stimuli, n_voxels)
-    responses : Tensor, shape (n_stimuli, n_voxels)
+    predictions : Tensor or array, shape (n_models, n_stimuli, n_voxels)
+    responses : Tensor or array, shape (n_stimuli, n_voxels)
         Measured.
-    noise : Tensor, shape (n_voxels,)
+    noise : Tensor or array, shape (n_voxels,)
         As of `disagreement`.
     """
+    predictions, responses = as_tensor("predictions", predictions), as_tensor("responses", responses)
+    noise = as_tensor("noise", noise)
     return -0.5 * ((responses - predictions).double().square() / noise.double()).sum((1, 2))
 
 
 def discriminative_clusters(
-    predictions: Tensor,
+    predictions: Array,
     n_clusters: int,
     generator: torch.Generator,
     *,
@@ -115,7 +119,7 @@ def discriminative_clusters(
 
     Parameters
     ----------
-    predictions : Tensor, shape (n_stimuli, n_voxels)
+    predictions : Tensor or array, shape (n_stimuli, n_voxels)
         Of a pool of stimuli by a model of the voxels.
     n_clusters : int
         >= 2.
@@ -137,6 +141,7 @@ def discriminative_clusters(
     Burg et al. 2024, arXiv:2401.05342, optimise pictures by gradient; here stimuli are chosen from the pool. Voxels are
     standardised over the pool, so that none leads by its gain.
     """
+    predictions = as_tensor("predictions", predictions)
     n, n_voxels = checks.n_axes("predictions", predictions, ("stimulus", "voxel")).shape
     checks.in_range("n_clusters", n_clusters, 2, n_voxels)
     checks.in_range("n_each", n_each, 1, n // n_clusters)
@@ -146,22 +151,24 @@ def discriminative_clusters(
     return max(runs, key=lambda run: run.objective)
 
 
-def assigned(responses: Tensor, profiles: Tensor) -> Tensor:
+def assigned(responses: Array, profiles: Array) -> Tensor:
     """The cluster whose mean responses to a few stimuli are nearest to each voxel's, int64 (n_voxels,).
 
     Parameters
     ----------
-    responses : Tensor, shape (n_stimuli, n_voxels)
+    responses : Tensor or array, shape (n_stimuli, n_voxels)
         Measured responses to the stimuli, standardised as those of the profiles are.
-    profiles : Tensor, shape (n_stimuli, n_clusters)
+    profiles : Tensor or array, shape (n_stimuli, n_clusters)
     """
+    responses, profiles = as_tensor("responses", responses), as_tensor("profiles", profiles)
     checks.same_length("stimulus", responses=responses, profiles=profiles)
     return (responses.double()[:, :, None] - profiles.double()[:, None]).square().sum(0).argmin(1)
 
 
-def profiles_of(predictions: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+def profiles_of(predictions: Array, labels: Array, n_clusters: int) -> Tensor:
     """Mean prediction of each cluster's voxels, (n_stimuli, n_clusters); 0 of a cluster without voxels."""
-    member = torch.nn.functional.one_hot(labels, n_clusters).to(predictions)
+    predictions, labels = as_tensor("predictions", predictions), as_tensor("labels", labels)
+    member = torch.nn.functional.one_hot(labels.long(), n_clusters).to(predictions)
     return predictions @ (member / member.sum(0).clamp_min(1))
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 from braindec import checks
 from braindec.maths.correlation import unit_rows
 from braindec.maths.gemm import mm
+from braindec.maths.tensors import Array, as_tensor
 from braindec.stats import intervals
 from braindec.stats.permutation import p_value
 
@@ -80,15 +81,15 @@ class Naming:
     n: int
 
 
-def project(weights: Tensor, pictures: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+def project(weights: Array, pictures: Array, temperature: float = TEMPERATURE) -> Tensor:
     """Voxel weights as convex sums of pictures' embeddings.
 
     Parameters
     ----------
-    weights : Tensor, shape (n_features, n_voxels)
+    weights : Tensor or array, shape (n_features, n_voxels)
         Response per unit of feature. Weights of standardised features are divided by the features' standard deviations
         first; their length does not matter.
-    pictures : Tensor, shape (n_pictures, n_features)
+    pictures : Tensor or array, shape (n_pictures, n_features)
         Embeddings of natural pictures, many and varied.
     temperature : float
         Above 0: the higher, the fewer pictures count. The published 100 belongs to two million pictures; with some
@@ -104,6 +105,7 @@ def project(weights: Tensor, pictures: Tensor, temperature: float = TEMPERATURE)
     -----
     Luo et al. 2024, "BrainSCUBA", arXiv:2310.04420.
     """
+    weights, pictures = as_tensor("weights", weights), as_tensor("pictures", pictures)
     checks.n_axes("weights", weights, ("feature", "voxel"))
     checks.n_axes("pictures", pictures, ("picture", "feature"))
     checks.same_length("feature", weights=weights, pictures=pictures.T)
@@ -125,12 +127,12 @@ def project(weights: Tensor, pictures: Tensor, temperature: float = TEMPERATURE)
 
 
 def caption_voxels(
-    weights: Tensor,
-    pictures: Tensor,
-    texts: Tensor,
+    weights: Array,
+    pictures: Array,
+    texts: Array,
     names: Sequence[str],
     *,
-    null_weights: Tensor | None = None,
+    null_weights: Array | None = None,
     temperature: float = TEMPERATURE,
 ) -> VoxelCaptions:
     """The texts nearest to what every voxel prefers.
@@ -139,11 +141,11 @@ def caption_voxels(
     ----------
     weights, pictures, temperature
         As in `project`.
-    texts : Tensor, shape (n_names, n_features)
+    texts : Tensor or array, shape (n_names, n_features)
         Embeddings of nouns or captions in the space of the pictures (text tower of the same model).
     names : sequence of str
         Of the texts.
-    null_weights : Tensor, shape (n_features, n_null), optional
+    null_weights : Tensor or array, shape (n_features, n_null), optional
         Weights of voxels that prefer nothing: models refitted to permuted responses, or `random_directions`.
 
     Returns
@@ -156,26 +158,34 @@ def caption_voxels(
     removed from projections, the mean over texts from texts, without which the text nearest to all pictures names
     every voxel.
     """
+    weights, pictures = as_tensor("weights", weights), as_tensor("pictures", pictures)
+    texts = as_tensor("texts", texts)
     checks.same_length("name", names=names, texts=texts)
     checks.at_least("number of names", len(names), 2)
     checks.unique("names", names)
     found, similarity = _named(weights, pictures, texts, temperature)
     p = None
     if null_weights is not None:
-        null = _named(null_weights, pictures, texts, temperature)[1].amax(1).sort().values
+        null = (
+            _named(as_tensor("null_weights", null_weights), pictures, texts, temperature)[1]
+            .amax(1)
+            .sort()
+            .values
+        )
         tie = similarity.amax(1) - 16 * torch.finfo(null.dtype).eps  # but for rounding
         below = torch.searchsorted(null, tie)
         p = (len(null) - below + 1) / (len(null) + 1)
     return VoxelCaptions(tuple(names), similarity, found, p, len(pictures))
 
 
-def random_directions(pictures: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def random_directions(pictures: Array, n: int, generator: torch.Generator) -> Tensor:
     """Weights (n_features, n) that prefer nothing: random mixtures of centred pictures.
 
     They have the pictures' covariance, as weights of a ridge model of noise have under a strong penalty; directions
     that are uniform in the whole space would be easier to tell from a voxel's.
     """
     checks.at_least("n", n, 1)
+    pictures = as_tensor("pictures", pictures)
     centred = pictures - pictures.mean(0)
     mix = torch.randn(len(pictures), n, generator=generator, dtype=torch.float64, device=generator.device)
     return mm(centred.T.contiguous(), mix.to(centred))

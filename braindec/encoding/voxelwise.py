@@ -15,6 +15,7 @@ from braindec.maths import folds as fold_rules
 from braindec.maths import ridge
 from braindec.maths.factors import RidgeFactors, factorise
 from braindec.maths.folds import Folds
+from braindec.maths.tensors import Array, as_tensor
 from braindec.types import Space
 
 ALPHAS = tuple(
@@ -24,8 +25,8 @@ VOXELS_AT_ONCE = 4096  # read and fitted together where responses lie on disk
 
 
 def fit(
-    features: Tensor,
-    responses: Tensor | np.ndarray,
+    features: Array,
+    responses: Array,
     *,
     alphas: ridge.Alphas = ALPHAS,
     folds: Folds | int = 5,
@@ -37,7 +38,7 @@ def fit(
 
     Parameters
     ----------
-    features : Tensor, shape (n_samples, n_features)
+    features : Tensor or array, shape (n_samples, n_features)
         Of the stimuli, any unit, row by row those of `responses`. With more features than samples the computation runs
         on inner products of samples.
     responses : Tensor or array, shape (n_samples, n_voxels)
@@ -68,6 +69,7 @@ def fit(
     -----
     Equal to himalaya's RidgeCV(fit_intercept=True) with the same folds and score.
     """
+    features = as_tensor("features", features)
     checks.same_length("sample", features=features, responses=responses)
     factors = factorise(
         features, fold_rules.folds_by_count(len(features), folds) if isinstance(folds, int) else folds
@@ -117,5 +119,6 @@ def _parts(responses: Tensor | np.ndarray, factors: RidgeFactors) -> list[Tensor
 
 
 def _read(responses: np.ndarray, start: int, factors: RidgeFactors) -> Tensor:
-    part = np.array(responses[:, start : start + VOXELS_AT_ONCE], dtype=np.float32)
+    dtype = np.float64 if factors.x.dtype == torch.float64 else np.float32
+    part = np.array(responses[:, start : start + VOXELS_AT_ONCE], dtype=dtype)
     return torch.from_numpy(checks.finite("responses", part)).to(factors.x)

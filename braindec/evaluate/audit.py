@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.systems import NUISANCE_GROUPS, known_nuisances, nuisance_features
 from braindec.maths import ridge
 from braindec.protocols import Protocol
+from braindec.ranks import Ranks
 from braindec.types import Embeddings, StimulusSet, Table, Trials
 
 MAX_PICTURE_BYTES = 1 << 29  # read where an audit runs by itself: 7,000 pictures of 160 x 160
@@ -133,7 +135,7 @@ def audited(
         steps=chains, decoder=decoder, refitted=decoder is None, fits=fits,
     )  # fmt: skip
     audit.refuse()
-    tell(audit)
+    tell(audit, dataset)
     return audit
 
 
@@ -192,17 +194,24 @@ def audited_split(
     )
     audit = audit_splits(dataset, [dataset.split], steps=chains, fits=False)
     audit.refuse()
-    tell(audit)
+    tell(audit, dataset)
     return audit
 
 
-def tell(audit: Audit) -> None:
-    """Writes warnings to the error stream, a line each: they stop nothing, and should be seen."""
+_told: weakref.WeakKeyDictionary[NeuralDataset, set[str]] = weakref.WeakKeyDictionary()
+
+
+def tell(audit: Audit, dataset: NeuralDataset | None = None) -> None:
+    """Writes warnings to the error stream, a line each and once of a dataset: they stop nothing, and should be seen.
+
+    Of processes that train together the first one does.
+    """
+    before = set() if dataset is None else _told.setdefault(dataset, set())
     for finding in audit.warnings:
-        print(
-            f"audit: warning ({finding.kind}; {finding.where}): {finding.what} {finding.way_out}",
-            file=sys.stderr,
-        )
+        said = f"audit: warning ({finding.kind}; {finding.where}): {finding.what} {finding.way_out}"
+        if said not in before and Ranks.here().first:
+            print(said, file=sys.stderr)
+        before.add(said)
 
 
 def nuisance(cases: Sequence[Case]) -> Outcome:

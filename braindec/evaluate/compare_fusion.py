@@ -165,7 +165,7 @@ def _interval(
     whole = mean(np.ones(len(ids), dtype=bool))
     left = np.stack([mean(group != g) for g in range(N_GROUPS)])
     half = 2.26 * np.sqrt((N_GROUPS - 1) * left.var(0))  # t with nine degrees of freedom
-    return whole - half, whole + half
+    return np.maximum(whole - half, -1.0), np.minimum(whole + half, 1.0)  # of correlations
 
 
 def _peak(found: Fusion, k: int, times: np.ndarray) -> float:

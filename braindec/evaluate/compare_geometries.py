@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from braindec.maths.ranks import average_ranks
 from braindec.rdm import RDM, Inference, infer, noise_ceiling, permutation_null, shared_conditions
 from braindec.rdm import compare as compare_distances
 from braindec.rdm.bootstrap import OVER, bootstrap
-from braindec.rdm.comparators import named
+from braindec.rdm.comparators import RANGE, named
 from braindec.similarity import Measure, calibrated
 from braindec.stats.permutation import max_statistic_p, p_value
 
@@ -62,7 +62,7 @@ class Course:
     times : float array, shape (time,)
     values : float array, shape (time, model)
     intervals : float array, shape (time, model, 2)
-        95 %, for what the inference generalises to.
+        95 %, for what the inference generalises to, within [-1, 1].
     p : float array, shape (time, model)
         Corrected by the maximum over times and models.
     ceiling : float array, shape (time, 2), or None
@@ -88,7 +88,7 @@ class Measured:
     value : float array, shape (model,)
         Mean over subjects.
     interval : float array, shape (model, 2)
-        95 % by leaving groups of stimuli out.
+        95 % by leaving groups of stimuli out, within the range of the measure.
     null, limit, calibrated, p : float array, shape (model,)
         Mean under the null, its 95 % limit, and the share of the way from the mean to the best value.
     back : float array, shape (model,), or None
@@ -167,7 +167,7 @@ def compare(
     checks.at_least("number of things to compare with the reference", len(others), 1)
     words = [o for o in others if isinstance(o, str)]
     checks.unique("things to compare", [o if isinstance(o, str) else o.name for o in others])
-    choices = settings.choices
+    choices = replace(settings.choices, patterns=settings.measure != "rsa")
     dataset: NeuralDataset | None
     if isinstance(reference, NeuralDataset):
         dataset, first = reference, sources.brain(name, reference, choices)
@@ -185,6 +185,8 @@ def compare(
         return Comparison(first, models, settings, conditions, None, None, None, found, dataset)
     data = first.rdm.subset(conditions)
     rdms = {m.name: m.rdm.subset(conditions) for m in models}
+    for name, rdm in rdms.items():
+        _refuse_constant(name, rdm, settings)
     generator = seeding.torch_generator(settings.seed, "compare", first.name)
     inference = infer(
         data, rdms, comparator=settings.comparator, over=settings.over, n_draws=settings.n_draws,
@@ -198,6 +200,17 @@ def compare(
         else over_time(first.over_time.subset(conditions), rows, inference, settings)
     )
     return Comparison(first, models, settings, conditions, inference, null, course, None, dataset)
+
+
+def _refuse_constant(name: str, rdm: RDM, settings: Settings) -> None:
+    """A model that is like nothing, itself included, would be 0 with a p of 1, as if it had been compared."""
+    row = rdm.distances.double()[None]
+    if float(row.max() - row.min()) == 0 and not float(compare_distances(row, row, settings.comparator)):
+        raise checks.ConfigError(
+            f"{name}: all of its {row.shape[1]} distances between the {rdm.n_conditions} stimuli that are compared are "
+            f"{float(row[0, 0]):g}, and {settings.comparator} of these is 0 with anything; leave it out, or compare "
+            "more stimuli (--conditions, --part all)."
+        )
 
 
 def over_time(resolved: RDM, models: torch.Tensor, inference: Inference, settings: Settings) -> Course:
@@ -224,7 +237,8 @@ def over_time(resolved: RDM, models: torch.Tensor, inference: Inference, setting
     half = np.stack([_half_width(one, models, inference, settings) for one in data])
     times = np.asarray(resolved.coordinates["time"])
     limit = float(np.quantile(null.reshape(len(null), -1).max(1), 0.95))
-    return Course(times, values, np.stack([values - half, values + half], -1), p, ceiling, limit)
+    intervals = np.stack([values - half, values + half], -1).clip(*RANGE)
+    return Course(times, values, intervals, p, ceiling, limit)
 
 
 def measured(
@@ -254,7 +268,7 @@ def measured(
     ]
     between = [float(measure(a, b)) for i, a in enumerate(brains) for b in brains[i + 1 :]]
     return Measured(
-        measure, value, np.stack([value - half, value + half], 1), null.mean(1),
+        measure, value, np.stack([value - half, value + half], 1).clip(*measure.range), null.mean(1),
         np.quantile(null, 0.95 if measure.higher else 0.05, axis=1), np.array(shares), p,
         np.array(back) if back else None, subjects, float(np.mean(between)) if between else None,
         _of_repeats(measure, first, conditions, settings),

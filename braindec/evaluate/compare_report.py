@@ -11,6 +11,7 @@ from braindec.decoder import versions
 from braindec.evaluate.compare_geometries import Comparison
 from braindec.evaluate.compare_sources import label_of, short
 from braindec.evaluate.scoring import parse_key
+from braindec.rdm.comparators import RANGE
 from braindec.stats.permutation import p_value
 from braindec.types import Report, Score
 
@@ -153,14 +154,14 @@ def scores(found: Comparison, protocol: str) -> list[Score]:
         for s, key in enumerate(subjects):
             subject, modality = parse_key(key)
             value, drawn = float(i.scores[s, m]), null[:, s, m]
-            half = float(i.interval[m, 1] - i.value[m])
+            limits = np.clip([value - i.half_width[m], value + i.half_width[m]], *RANGE)
             p = p_value(value, drawn)
             lower = None if i.ceiling is None else float(i.ceiling.lower[s])
             shared = (protocol, subject, modality)
             name = f"rsa_{i.comparator}:{model}"
             details = {"interval": f"of the mean over subjects, for {i.over}", "model": model}
             rows.append(
-                Score(name, "braindec", *shared, value, (value - half, value + half), 0.0, float(drawn.mean()),
+                Score(name, "braindec", *shared, value, (float(limits[0]), float(limits[1])), 0.0, float(drawn.mean()),
                       i.n_conditions, ceiling=lower, ceiling_kind=None if lower is None else "other_subjects", p=p,
                       null_n=len(drawn), details=details)
             )  # fmt: skip

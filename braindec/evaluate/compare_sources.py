@@ -42,6 +42,8 @@ class Choices:
     n_times : int
         Time samples are averaged into at most so many windows.
     seed : int
+    patterns : bool
+        Whether mean patterns are what is compared, and distances between them are drawn alone.
     """
 
     distance: str = "auto"
@@ -51,6 +53,7 @@ class Choices:
     n_conditions: int = 300
     n_times: int = 60
     seed: int = 0
+    patterns: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,9 @@ def open_dataset(word: str, choices: Choices) -> NeuralDataset:
     if choices.modality is not None:
         checks.one_of("modality", choices.modality, kinds)
     elif len(kinds) > 1:
-        raise checks.ConfigError(f"{folder} has several modalities {kinds}; name one: --modality {kinds[0]}")
+        raise checks.ConfigError(
+            f"{folder} holds {' and '.join(kinds)}; say which: --modality {' or '.join(kinds)}"
+        )
     wanted = choices.modality or kinds[0]
     found = found.select(keys=[key for key, t in found.trials.items() if t.modality == wanted])
     of_stimuli = found.split is not None and found.split.unit in ("stimulus", "concept")
@@ -128,9 +133,10 @@ def brain(word: str, dataset: NeuralDataset, choices: Choices, ids: Sequence[str
     made = [_of_subject(t, kept, measure, choices) for t in subjects]
     n_trials = sum(int(np.isin(t.table["stimulus_id"].astype(str), kept).sum()) for t in subjects)
     part = "" if dataset.part_name is None else f" of the part {dataset.part_name!r} (--part all takes all)"
-    said = [
-        f"{word}: {measure} distances of {len(kept)} stimuli in {len(subjects)} subjects, {n_trials} trials{part}."
-    ]
+    what = (
+        f"mean patterns{' (of stimuli that repeat)' * cross}" if choices.patterns else f"{measure} distances"
+    )
+    said = [f"{word}: {what} of {len(kept)} stimuli in {len(subjects)} subjects, {n_trials} trials{part}."]
     if len(kept) < len(names):
         said.append(f"{word}: {len(kept)} of {len(names)} stimuli, evenly spread (--conditions).")
     said += sorted({m[3] for m in made if m[3]})
@@ -311,6 +317,16 @@ def _labels(word: str, dataset: NeuralDataset, ids: Sequence[str]) -> Geometry:
     _, number = np.unique(labels, return_inverse=True)
     if number.max() == 0:
         raise checks.ConfigError(f"{word}: all stimuli have one label; nothing is apart.")
+    if number.max() == len(number) - 1:
+        raise checks.ConfigError(
+            f"{word}: all {len(number)} stimuli have labels of their own, so that all are equally far apart and any "
+            "comparison is 0; name a column whose labels several stimuli share"
+            + (
+                "."
+                if dataset.part_name is None
+                else f", or take all parts, not {dataset.part_name!r} (--part all)."
+            )
+        )
     apart = (number[:, None] != number[None, :]).astype(np.float64)
     return Geometry(word, from_square(apart, ids, "category"), None, (np.eye(number.max() + 1)[number],))
 

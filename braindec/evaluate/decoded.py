@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
-from braindec.data import NeuralDataset, Split, leakage
+from braindec.data import NeuralDataset, Split, leakage, splits
 from braindec.decoder import BrainDecoder
 from braindec.evaluate.systems import Fitter, System
 from braindec.protocols import Protocol
@@ -121,9 +121,22 @@ def candidates_of(
         known = set(training.stimulus_ids)
         members = [[i for i, label in label_of.items() if label == name and i in known] for name in names]
         for name, ids in zip(names, members, strict=True):
-            checks.at_least(f"training stimuli of class {name!r}", len(ids), 1)
+            if not ids:
+                raise checks.ConfigError(_never_shown(name, label_column, training, test))
         return names, np.stack([embeddings.of(ids).mean(0) for ids in members])
     return (), np.empty((0, 1, 1), np.float32)
+
+
+def _never_shown(name: str, column: str, training: NeuralDataset, test: NeuralDataset) -> str:
+    """That training shows no trial of a class, where it is shown, and the way out."""
+    unit = "stimulus" if training.split is None else training.split.unit
+    tested = list(test.trials.values())
+    n = sum(int((splits.stimulus_column(t, test.stimuli, column).astype(str) == name).sum()) for t in tested)
+    return (
+        f"class {name!r} of column {column!r} has no trial in training and {n} in the test part, so it cannot be "
+        f"learnt. Leave the class out, {splits.without(tested[0], column, [name])}; or hold out {unit}s that leave "
+        f"some of its trials to train on: a class must be shown in two {unit}s or more."
+    )
 
 
 def cross_decode(

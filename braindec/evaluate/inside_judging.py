@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +36,11 @@ Panel = tuple[str, str, dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """An autoencoder, the embeddings that it was and was not trained on, and the same of another seed."""
+    """An autoencoder, embeddings to train on and to judge on, and the same of another seed.
+
+    `known` says whether it is known that the autoencoder was not trained on the latter; `left_out` is how many of the
+    test part it was trained on.
+    """
 
     model: SparseAutoencoder
     other: SparseAutoencoder
@@ -45,6 +49,8 @@ class Judged:
     test: tuple[str, ...]
     inputs: Tensor
     unseen: Tensor
+    known: bool
+    left_out: int
 
 
 def judge(
@@ -53,6 +59,7 @@ def judge(
     settings: Settings,
     dataset: NeuralDataset | None = None,
     *,
+    trained_on: Collection[str] | None = None,
     candidates: inside_names.Words | None = None,
     others: Mapping[str, Embeddings] | None = None,
     subjects: Sequence[int] | None = None,
@@ -69,6 +76,10 @@ def judge(
     dataset : NeuralDataset, optional
         With it, latents are also compared with those of its subjects' brains and of their regions, and with the factors
         that its stimuli's table knows.
+    trained_on : collection of str, optional
+        Stimuli that it was trained on: it is judged on others. None where nobody knows; the report says so.
+    trained_on : collection of str, optional
+        Stimuli that it was trained on: it is judged on others. None where nobody knows; the report says so.
     candidates : Words, optional
         For names.
     others : mapping of str to Embeddings, optional
@@ -77,10 +88,20 @@ def judge(
         Whose brains are compared; None for all.
     sharing : inside_shared.Settings
     """
-    train, test = parts(embeddings, settings.seed, dataset)
+    train, test = parts(embeddings, settings.seed, dataset, trained_on)
     inputs, unseen = flat(embeddings, train), flat(embeddings, test)
     other = fitted(inputs, replace(settings, seed=settings.seed + 1)).model  # the same training part
-    one = Judged(model, other, settings, train, test, inputs, unseen)
+    one = Judged(
+        model,
+        other,
+        settings,
+        train,
+        test,
+        inputs,
+        unseen,
+        trained_on is not None,
+        len(embeddings.ids) - len(train) - len(test),
+    )
     kept, found = (
         measures.measure(model, unseen),
         inside_meaning.retrieval_kept(model, unseen, inputs.mean(0)),
@@ -119,8 +140,11 @@ def _kept_words(one: Judged, kept: Measures, found: Recovered) -> list[str]:
     often = dictionary.frequencies(one.other, one.unseen)
     generator = seeding.torch_generator(one.settings.seed, "sae stability")
     share, chance = stability(one.model, one.other, frequency=often, generator=generator).at()
+    seen = "it was not trained on" if one.known else "it may have been trained on (its folder does not say)"
+    if one.left_out:
+        seen += f" ({one.left_out} more of the test part it was trained on: left out)"
     return [
-        f"of {len(one.unseen)} embeddings that it was not trained on, {kept.fvu:.3f} of the variance is left with "
+        f"of {len(one.unseen)} embeddings that {seen}, {kept.fvu:.3f} of the variance is left with "
         f"{kept.l0:.1f} latents each",
         f"{kept.dead:.1%} of {one.model.n_latents} latents are never active there, {kept.dense:.1%} in over a tenth",
         f"rebuilt, {found.rebuilt:.2f} of them find themselves among all (as they were {found.original:.2f}, the mean "

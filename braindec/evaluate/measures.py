@@ -49,25 +49,13 @@ class Measured:
 @cache
 def metric_table() -> Mapping[str, Metric]:
     """Every metric of every member, by name."""
-    return MappingProxyType(
-        {
-            k: m
-            for member in registry.names("metrics")
-            for k, m in registry.load("metrics", member).METRICS.items()
-        }
-    )
+    return MappingProxyType(registry.tables("metrics", "METRICS"))
 
 
 @cache
 def protocol_table() -> Mapping[str, Protocol]:
     """Every protocol of every member, by name."""
-    return MappingProxyType(
-        {
-            k: p
-            for member in registry.names("protocols")
-            for k, p in registry.load("protocols", member).PROTOCOLS.items()
-        }
-    )
+    return MappingProxyType(registry.tables("protocols", "PROTOCOLS"))
 
 
 def protocol_named(name: str) -> Protocol:
@@ -92,9 +80,8 @@ def measure(
     only : sequence of str, optional
         Of the protocol's metrics, those that are asked for.
     """
-    table = metric_table()
     names = metrics_of(protocol, decoded) if only is None else only
-    found = {name: _measure(table[name], decoded, labels, generator) for name in names}
+    found = {name: _measure(_known_metric(name, protocol), decoded, labels, generator) for name in names}
     if COLLAPSE in found:
         told = collapse(decoded.prediction, decoded.truth)
         ranks = {"predictions": told.rank_predicted, "truths": told.rank_target}
@@ -106,9 +93,12 @@ def values(
     decoded: Decoded, protocol: Protocol, labels: np.ndarray | None, only: Sequence[str] | None = None
 ) -> dict[str, float]:
     """The bare values of a protocol's metrics, for nulls; `only` as in `measure`."""
-    table = metric_table()
     names = metrics_of(protocol, decoded) if only is None else only
-    return {name: _value(table[name], decoded, labels) for name in names}
+    return {name: _value(_known_metric(name, protocol), decoded, labels) for name in names}
+
+
+def _known_metric(name: str, protocol: Protocol) -> Metric:
+    return checks.known_key(f"metric of protocol {protocol.name!r}", name, metric_table())
 
 
 def metrics_of(protocol: Protocol, decoded: Decoded) -> tuple[str, ...]:
@@ -165,9 +155,7 @@ def _measure(
         per_sample = _pseudo_values(per_sample, positive, fold)
         return Measured(metric.name, value, interval, chance, len(margin), metric.direction, per_sample)
     units = units_of(metric, decoded)
-    kind = (
-        "proportion" if math.isfinite(metric.best_value) else "mean"
-    )  # what has no largest value is no rate
+    kind = "proportion" if is_share(metric) else "mean"
     found = summarise(per_sample, chance, generator=generator, kind=kind, units=units)
     spread = found.interval
     if metric.interval is not None:
@@ -199,7 +187,13 @@ def _wins(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> Tensor
 def _per_sample(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> Tensor:
     if metric.pairwise:
         return item_means(_wins(metric, decoded, labels))
-    return metric.per_sample(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
+    found = metric.per_sample(*_inputs(metric, decoded, labels), **_options(metric, decoded, labels))
+    return metric.sound(found, share=is_share(metric))
+
+
+def is_share(metric: Metric) -> bool:
+    """Whether its values lie in [0, 1], so that their mean is a rate: what has no largest value is none."""
+    return math.isfinite(metric.best_value)
 
 
 def _inputs(metric: Metric, decoded: Decoded, labels: np.ndarray | None) -> tuple[Tensor, ...]:

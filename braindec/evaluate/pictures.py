@@ -168,6 +168,7 @@ def measured_pictures(metric: Metric, true: Tensor, made: Tensor, generator: np.
         return Measured(
             metric.name, value, interval, metric.chance_of(n) or 0.5, n, metric.direction, per_sample
         )
+    metric.sound(torch.from_numpy(per_sample), share=False)
     chance = mismatched(metric, true, made)
     found = summarise(per_sample, chance, generator=generator, kind="mean", direction=metric.direction)
     interval = (float(found.interval.low), float(found.interval.high))

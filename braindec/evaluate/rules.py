@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from braindec import store
 from braindec.data import NeuralDataset, Split
-from braindec.decoder import rules_of, searched, settings_of
+from braindec.decoder import BrainDecoder, rules_of, searched, settings_of
 from braindec.decoder.fitting import ALPHAS, inner_unit, inner_units
 from braindec.decoder.rules import CLOSED_FORM
 
@@ -59,6 +60,55 @@ def _over(records: Sequence[Record]) -> Record:
     hashed = store.content_hash(folds=sorted(r["validation"]["hash"] for r in records))
     validation = {**records[0]["validation"], "n_tests": len(records), "hash": hashed}
     return {**records[0], "validation": validation}
+
+
+def steps_of(system: Any) -> Record | None:
+    """Which of how many training steps a fitted decoder stopped at; None of what is not trained by steps."""
+    if not isinstance(system, BrainDecoder) or "best_step" not in system.provenance:
+        return None
+    settings = system.settings
+    if settings.fit == "closed_form" or settings.train.n_steps == 0:
+        return None
+    train = settings.train
+    return {
+        "chosen": system.provenance["best_step"],
+        "n_steps": train.n_steps,
+        "ridge_start": train.ridge_start,
+    }
+
+
+def training_record(steps: Sequence[Record | None]) -> Record:
+    """What the record says of training: ``training``, with a ``warning`` where no step of it was kept.
+
+    Parameters
+    ----------
+    steps : sequence
+        `steps_of` each decoder that is judged, one a fold.
+    """
+    known = [one for one in steps if one is not None]
+    if not known:
+        return {}
+    chosen, first = [one["chosen"] for one in known], known[0]
+    record: Record = {"n_steps": first["n_steps"], "steps_chosen": chosen}
+    untrained = chosen.count(0)
+    if untrained:
+        folds = f" in {untrained} of {len(chosen)} folds" if len(chosen) > 1 else ""
+        start = "the closed-form ridge where its parts take one" if first["ridge_start"] else "a random draw"
+        record["warning"] = (
+            f"Training added nothing to braindec{folds}: 0 of {first['n_steps']} steps were chosen: on what it held "
+            "out within training no number of steps did better than none. The weights are those of the start "
+            f"(train.ridge_start={str(first['ridge_start']).lower()}: {start}), whatever the loss is. Look at the "
+            "validation in the training log: a loss must fall as predictions get better, train.lr be above 0, and "
+            "train.validate_every small beside train.n_steps."
+        )
+    return {"training": record}
+
+
+def tell(record: Record) -> None:
+    """Writes the warning of `training_record`, where there is one, to the error stream."""
+    warning = record.get("training", {}).get("warning")
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

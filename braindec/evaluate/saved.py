@@ -12,6 +12,7 @@ from braindec.data import NeuralDataset
 from braindec.data.rows import row_digests, rows_hash
 from braindec.decoder import BrainDecoder, versions
 from braindec.decoder.scaling import TargetScaler
+from braindec.evaluate import rules
 from braindec.evaluate.decoded import decode
 from braindec.evaluate.exam import row_labels
 from braindec.evaluate.measures import measure, protocol_named
@@ -80,7 +81,11 @@ def unseen(
     ------
     LeakageError
         If the decoder was fitted on some of the trials, or a class would be described by the trials that are scored.
+    SpaceMismatchError
+        If the decoder was fitted on embeddings of another space or shape.
     """
+    told = decoder.outputs[decoder.main]
+    checks.same_target("embeddings", embeddings.info, told, "Give those that the decoder was fitted on.")
     shared = {k: s for k, s in seen_trials(decoder, dataset).items() if s.n_seen}
     if shared:
         said = ", ".join(f"{s.n_seen} of {s.n_trials} trials of {k}" for k, s in shared.items())
@@ -95,7 +100,9 @@ def unseen(
     draw = seeding.numpy_generator(recipe.seed, "intervals", "unseen")
     measured = {key: measure(d, protocol, labels[key], draw) for key, d in decoded.items()}
     record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "versions": versions(),
-              "rules": {"braindec": decoder.provenance.get("rules")}}  # fmt: skip
+              "rules": {"braindec": decoder.provenance.get("rules")},
+              **rules.training_record([rules.steps_of(decoder)])}  # fmt: skip
+    rules.tell(record)
     return tuple(scores_of(Judged("braindec", decoded, measured), protocol)), record
 
 

@@ -11,12 +11,12 @@ from braindec import checks, config, seeding
 from braindec.data import NeuralDataset, Split
 from braindec.data.rows import rows_hash
 from braindec.decoder import BrainDecoder, steps_for, versions
+from braindec.evaluate import rules
 from braindec.evaluate.audit import audited
 from braindec.evaluate.decoded import Decoded
 from braindec.evaluate.exam import Exam, in_memory
 from braindec.evaluate.measures import protocol_named
 from braindec.evaluate.nulls import permuted
-from braindec.evaluate.rules import training_rules
 from braindec.evaluate.scoring import Ceilings, Judged, check_scopes, compare, judge, scores_of
 from braindec.evaluate.systems import (
     Fitter,
@@ -27,6 +27,7 @@ from braindec.evaluate.systems import (
     nuisance_features,
     signal_features,
 )
+from braindec.evaluate.time_told import TimedNuisanceFitter
 from braindec.types import Embeddings, Score
 
 
@@ -45,6 +46,10 @@ class Plan:
     progress: bool = True
     n_null_pictures: int = 5
     n_jobs: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("n_null", "n_null_baselines", "n_null_pictures", "n_jobs"):
+            checks.at_least(f"plan.{name}", getattr(self, name), 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +116,11 @@ def held_out(
     ------
     LeakageError
         If the decoder was fitted on other trials than the train part: test trials may be among them.
+    SpaceMismatchError
+        If the decoder was fitted on embeddings of another space or shape.
     """
+    told = decoder.outputs[decoder.main]
+    checks.same_target("embeddings", embeddings.info, told, "Give those that the decoder was fitted on.")
     fresh = decoder_fitter(recipe)
     used: list[bool] = []
 
@@ -149,11 +158,19 @@ def _evaluate(
     chains = {t.modality: steps_for(recipe.preprocessing, t.modality) for t in dataset.trials.values()}
     transductive = sum(check_scopes(protocol, steps) for steps in chains.values()) > 0
     audit = audited(recipe, dataset, embeddings, folds, label_column=label_column, decoder=decoder)
+    steps: list[dict[str, Any] | None] = []
+
+    def noted(part: NeuralDataset, e: Embeddings, seed: int) -> Any:
+        system = fit(part, e, seed)
+        if len(steps) < len(folds):  # the refits of the null come after
+            steps.append(rules.steps_of(system))
+        return system
+
     scopes = sorted({scope for steps in chains.values() for scope in steps.scopes})
     fits: dict[str, tuple[Fitter, int]] = {
-        "braindec": (fit, plan.n_null),
+        "braindec": (noted, plan.n_null),
         "ridge": (RidgeFitter(signal_features(recipe.preprocessing)), plan.n_null_baselines),
-        "nuisance": (_nuisance(plan), plan.n_null_baselines),
+        "nuisance": (_nuisance(plan, label_column), plan.n_null_baselines),
         "mean": (fit_mean, 0),
         "shuffled": ((lambda *_: nulls[0]) if nulls else _shuffled(recipe, protocol), 0),
     }
@@ -184,14 +201,17 @@ def _evaluate(
     )
     record = {"protocol": config.to_json(protocol), "dataset": dataset.identity(), "n_folds": len(folds),
               "folds": [split.name for split in folds], "audit": audit.to_json(),
-              "rules": training_rules(recipe, dataset, folds), "versions": versions(),
+              "rules": rules.training_rules(recipe, dataset, folds), "versions": versions(),
               "seed": recipe.seed, "transductive": transductive,
-              "fraction_kept": kept}  # fmt: skip
+              "fraction_kept": kept, **rules.training_record(steps)}  # fmt: skip
+    rules.tell(record)
     return Evaluation(tuple(scores), judged, comparisons, record)
 
 
-def _nuisance(plan: Plan) -> Fitter:
+def _nuisance(plan: Plan, label_column: str | None) -> Fitter:
     columns = plan.nuisance
+    if columns and label_column is not None:
+        return TimedNuisanceFitter(columns)
     return RidgeFitter(partial(nuisance_features, columns=columns)) if columns else NuisanceFitter()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from braindec.hub._card import model_card
+from braindec.hub._card import check_licence, model_card
 from braindec.hub._client import Access, endpoint, why_unreachable
 from braindec.hub._datasets import dataset_card, pull_dataset, push_dataset
 from braindec.hub._fetch import Snapshot, fetch, taken_over, verified
@@ -17,6 +17,7 @@ __all__ = [
     "Access",
     "Pulled",
     "Snapshot",
+    "check_licence",
     "dataset_card",
     "endpoint",
     "fetch",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from braindec import __version__
+from braindec import __version__, checks
 
 if TYPE_CHECKING:
     from braindec.types import Report, Score
@@ -23,6 +24,21 @@ LIMITS = (
     "in report.json."
 )
 NOT_STATED = "other"  # the hub's word for a licence that is none of its list
+LICENCES = (
+    "apache-2.0", "mit", "bsd-3-clause", "gpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "odbl", "odc-by", "pddl", "unlicense",
+)  # fmt: skip
+SPELT = re.compile(r"[a-z0-9]+([.+-][a-z0-9]+)*")
+
+
+def check_licence(licence: str | None) -> None:
+    """Refuses what the hub cannot read as the name of a licence; its list is longer than the one here."""
+    if licence is not None and not SPELT.fullmatch(licence):
+        near = "-".join(re.findall(r"[a-z0-9.]+", licence.lower()))
+        raise checks.ConfigError(
+            f"licence must be spelt as on the hub, e.g. 'cc-by-4.0' or {NOT_STATED!r}, got {licence!r}."
+            f"{checks.suggest(near, LICENCES, 0.8)}"
+        )
 
 
 def model_card(
@@ -45,6 +61,7 @@ def model_card(
     files : mapping of str to str, optional
         sha256 by name.
     """
+    check_licence(licence)
     training = config.get("training") or {}
     scores = report.scores if report is not None else ()
     audit = (report.run.get("audit") if report is not None else None) or training.get("audit") or {}
@@ -77,6 +94,7 @@ def model_card(
 
 def autoencoder_card(config: Mapping[str, Any], licence: str | None) -> str:
     """README.md of a sparse autoencoder, from its cfg.json."""
+    check_licence(licence)
     about = config.get("metadata") or {}
     front = {
         "library_name": "braindec",

@@ -12,7 +12,7 @@ from typing import Any
 
 from braindec import __version__, checks, store
 from braindec.data import catalogue, layout
-from braindec.hub._card import NOT_STATED, front_matter, plain
+from braindec.hub._card import NOT_STATED, check_licence, front_matter, plain
 from braindec.hub._client import COMMIT, PLAIN, Access, check_repository
 from braindec.hub._fetch import fetch
 from braindec.hub._push import send
@@ -189,6 +189,7 @@ def _licence(folder: Path, manifest: Mapping[str, Any], facts: Mapping[str, Any]
             raise checks.ConfigError(
                 f"{manifest['name']!r} is no dataset that braindec knows; say its licence: --licence cc-by-4.0."
             )
+        check_licence(given)
         return given
     text, access = str(facts["licence"]), str(facts["access"])
     found = [hub for start, hub in OPEN.items() if re.match(start, text)]

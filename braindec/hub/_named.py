@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def local_or_download(name: str, revision: str | None = None, access: Access = P
     name : str
         A folder, or ``owner/name`` on huggingface.co.
     revision : str, optional
-        Commit of 40 hex digits; needed for a download, so that the same name is the same decoder tomorrow.
+        Commit of 40 hex digits; needed for a download, so that the same name is the same decoder tomorrow. Of a
+        folder it says nothing, and there is a warning.
     access : Access
 
     Returns
@@ -63,6 +65,12 @@ def local_or_download(name: str, revision: str | None = None, access: Access = P
         If the hub does not answer, or the repository holds pickled weights alone.
     """
     if Path(name).is_dir():
+        if revision is not None:
+            warnings.warn(
+                f"{name} is a folder here and is taken as it is: revision {revision!r} says nothing of it. Leave "
+                "revision out, or start where no such folder lies.",
+                stacklevel=3,
+            )
         return Path(name)
     if not REPOSITORY.fullmatch(name):
         return checks.existing_folder(

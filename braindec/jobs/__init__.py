@@ -11,6 +11,7 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BACKENDS = ("loky", "dask", "ray", "submitit")
+_sent = 0  # jobs that were given to joblib so far
 
 
 def each(function: Callable[..., T], arguments: Iterable[tuple[Any, ...]], n_jobs: int = 1) -> list[T]:
@@ -37,7 +39,13 @@ def each(function: Callable[..., T], arguments: Iterable[tuple[Any, ...]], n_job
     """
     from joblib import Parallel, delayed
 
-    return list(Parallel(n_jobs=None if n_jobs == 1 else n_jobs)(delayed(function)(*a) for a in arguments))
+    def calls() -> Iterator[Any]:
+        global _sent
+        for a in arguments:
+            _sent += 1
+            yield delayed(function)(*a)
+
+    return list(Parallel(n_jobs=None if n_jobs == 1 else n_jobs)(calls()))
 
 
 def numbered(task: Callable[[int], T], n: int, n_jobs: int, bar: tqdm[Any]) -> list[T]:
@@ -96,6 +104,8 @@ def chosen() -> int:
 def on(backend: str | None, n_jobs: int = -1, **settings: Any) -> Iterator[None]:
     """Around calls whose jobs shall run on a backend; None leaves things as they are.
 
+    Where there were no jobs, a warning says so.
+
     Parameters
     ----------
     backend : str or None
@@ -125,7 +135,13 @@ def on(backend: str | None, n_jobs: int = -1, **settings: Any) -> Iterator[None]
         elif backend == "submitit":
             register_submitit()
         stack.enter_context(parallel_config(backend=backend, n_jobs=n_jobs, **settings))
+        before = _sent
         yield
+        if _sent == before:
+            warnings.warn(
+                f"nothing was sent to {backend!r}: this work had no independent jobs, or they were done before.",
+                stacklevel=3,
+            )
 
 
 def register_submitit() -> None:

@@ -120,9 +120,41 @@ class Metric:
         return self.chance(n_alternatives) if callable(self.chance) else self.chance
 
     def per_sample(self, *inputs: Any, **options: Tensor) -> Tensor:
-        """One float64 value a sample, shape (n_samples,); their mean is the score."""
+        """One float64 value a sample, shape (n_samples,); their mean is the score.
+
+        Raises
+        ------
+        ValueError
+            If `compute` returns something else.
+        """
         values = self.compute(*inputs, **options)
-        return item_means(values) if self.pairwise else values
+        if self.pairwise:
+            return item_means(values)
+        n = len(inputs[1 if self.needs in ("similarity", "labels") else 0])
+        if tuple(values.shape) != (n,):
+            raise ValueError(
+                f"metric {self.name!r} gave values of shape {tuple(values.shape)}, expected one a sample, ({n},): "
+                f"correct {self._function}."
+            )
+        return values
+
+    def sound(self, values: Tensor, *, share: bool) -> Tensor:
+        """The values when they are finite, and of a share in [0, 1] too; the message names the metric."""
+        said, way_out = f"values of metric {self.name!r}", f"Correct {self._function}."
+        checks.finite(said, values, way_out=way_out)
+        low, high = float(values.min()), float(values.max())
+        if share and not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"{said} must lie in [0, 1], got {low:g} to {high:g}. {way_out} Whose values are no shares says so: "
+                "Metric(..., best=math.inf), or -math.inf where lower is better."
+            )
+        return values
+
+    @property
+    def _function(self) -> str:
+        """Where `compute` stands."""
+        module, name = (getattr(self.compute, a, "") for a in ("__module__", "__name__"))
+        return f"{name} of {module}" if module and name else "its compute"
 
     def value(self, *inputs: Any, **options: Tensor) -> float:
         """The score: the mean over samples."""

@@ -233,12 +233,16 @@ class Protocol:
     allows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        checks.one_of("candidates", self.candidates, CANDIDATES)
-        checks.one_of("repeats", self.repeats, ("none", "before", "after"))
-        checks.one_of("similarity", self.similarity, SIMILARITIES)
-        checks.one_of("direction", self.direction, DIRECTIONS)
-        if self.chance:
-            checks.same_length("metric", metrics=self.metrics, chance=self.chance)
+        said = f"of protocol {self.name!r}"
+        checks.one_of(f"candidates {said}", self.candidates, CANDIDATES)
+        checks.one_of(f"repeats {said}", self.repeats, ("none", "before", "after"))
+        checks.one_of(f"similarity {said}", self.similarity, SIMILARITIES)
+        checks.one_of(f"direction {said}", self.direction, DIRECTIONS)
+        if self.chance and len(self.chance) != len(self.metrics):
+            raise ValueError(
+                f"protocol {self.name!r} has {len(self.metrics)} metrics and {len(self.chance)} numbers for chance: "
+                "give one a metric, None where it depends on how many are held out, or none at all."
+            )
         told = (self.published_by is None, self.corrects is None, not self.departures)
         if len(set(told)) != 1:
             raise ValueError(f"{self.name}: published_by, corrects and departures come together.")

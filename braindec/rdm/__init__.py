@@ -4,6 +4,7 @@ from braindec.rdm.across_time import cross_temporal, mean_cross_temporal
 from braindec.rdm.calculate import MEASURES, dissimilarity
 from braindec.rdm.ceilings import Ceiling, noise_ceiling
 from braindec.rdm.comparators import COMPARATORS, compare, compare_rdms, partial
+from braindec.rdm.decoding import DecodedPlaces, decoding_searchlight
 from braindec.rdm.fusion import Fusion, commonality, fuse
 from braindec.rdm.inference import Difference, Inference, infer
 from braindec.rdm.matrix import RDM, from_square, shared_conditions, stack
@@ -21,6 +22,7 @@ __all__ = [
     "RDM",
     "Ceiling",
     "CrossValidated",
+    "DecodedPlaces",
     "Difference",
     "Fusion",
     "Inference",
@@ -31,6 +33,7 @@ __all__ = [
     "compare_rdms",
     "cross_temporal",
     "cross_validated",
+    "decoding_searchlight",
     "disks",
     "dissimilarity",
     "estimate",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm.matrix import RDM
 from braindec.rdm.noise import Noise, whitened
 from braindec.rdm.pairs import distances_of_products, n_pairs
@@ -15,17 +16,17 @@ LARGEST = 2**31  # bytes of a result; more is a mistake on most machines
 
 
 def cross_temporal(
-    patterns: Tensor,
+    patterns: Array,
     conditions: Sequence[str],
     *,
-    noise: Noise | Tensor | None = None,
+    noise: Noise | Array | None = None,
     times: Sequence[float] | None = None,
 ) -> RDM:
     """Crossnobis between differences of patterns at one time and the same differences at another.
 
     Parameters
     ----------
-    patterns : Tensor, shape (time, run, condition, channel)
+    patterns : Tensor or array, shape (time, run, condition, channel)
         Every run has every condition.
     conditions : sequence of str
     noise : Noise, precision matrix or None
@@ -64,12 +65,12 @@ def cross_temporal(
     return RDM(out, tuple(conditions), "crossnobis", ("time", "other_time"), known)
 
 
-def mean_cross_temporal(patterns: Tensor, *, noise: Noise | Tensor | None = None) -> Tensor:
+def mean_cross_temporal(patterns: Array, *, noise: Noise | Array | None = None) -> Tensor:
     """Mean over all pairs of conditions of `cross_temporal`, without ever forming them.
 
     Parameters
     ----------
-    patterns : Tensor, shape (time, run, condition, channel)
+    patterns : Tensor or array, shape (time, run, condition, channel)
     noise : as in `cross_temporal`
 
     Returns
@@ -88,10 +89,12 @@ def mean_cross_temporal(patterns: Tensor, *, noise: Noise | Tensor | None = None
     return products * (2.0 / ((n - 1) * n_runs * (n_runs - 1) * p))
 
 
-def _prepared(patterns: Tensor, noise: Noise | Tensor | None) -> Tensor:
+def _prepared(patterns: Array, noise: Noise | Array | None) -> Tensor:
+    patterns = as_tensor("patterns", patterns, floating=True)
     checks.n_axes("patterns", patterns, ("time", "run", "condition", "channel"))
     checks.at_least("number of runs", patterns.shape[1], 2)
     x = patterns - patterns.mean(-2, keepdim=True)
     if noise is None:
         return x
-    return whitened(x.reshape(-1, x.shape[-1]), noise).reshape(x.shape)
+    given = noise if isinstance(noise, Noise) else as_tensor("noise", noise).to(x)
+    return whitened(x.reshape(-1, x.shape[-1]), given).reshape(x.shape)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm import distances as measures
 from braindec.rdm import noise as noises
 from braindec.rdm.left_out import left_out_distances
@@ -21,11 +22,11 @@ from braindec.rdm.trial_products import crossnobis_by_products
 
 MEASURES = ("crossnobis", "euclidean", "correlation", "cosine", "mahalanobis", "poisson", "poisson_cross")
 CROSS_RUN = ("crossnobis", "poisson_cross")
-NoiseChoice = str | Noise | Tensor | Sequence[Noise] | Sequence[Tensor] | None
+NoiseChoice = str | Noise | Array | Sequence[Noise] | Sequence[Array] | None
 
 
 def dissimilarity(
-    x: Tensor | np.ndarray,
+    x: Array,
     condition: Any,
     *,
     measure: str = "crossnobis",
@@ -48,7 +49,7 @@ def dissimilarity(
         ``"poisson_cross"``. All but correlation and cosine are divided by the number of channels.
     run : sequence, length n_trials
         Needed by the cross-run measures: only trials of different runs are multiplied.
-    noise : str, Noise, Tensor, sequence of these or None
+    noise : str, Noise, Tensor or array, sequence of these or None
         For crossnobis and mahalanobis. ``"shrinkage"`` (Schaefer-Strimmer), ``"ledoit_wolf"`` or ``"diagonal"``
         estimate it from repeats, at each time anew: from those within runs where all conditions have some, else for
         each pair from other conditions than the two compared, because a covariance that knows their residuals makes
@@ -64,7 +65,7 @@ def dissimilarity(
     RDM
         Axes () or ("time",).
     """
-    values = _tensor(x)
+    values = as_tensor("x", x, floating=True)
     checks.one_of("measure", measure, MEASURES)
     if measure in CROSS_RUN and run is None:
         raise checks.ConfigError(
@@ -73,6 +74,7 @@ def dissimilarity(
         )
     if (
         measure == "crossnobis"
+        and isinstance(noise, str)
         and noise == "shrinkage"
         and values.ndim == 2
         and values.shape[1] > len(values)
@@ -135,11 +137,17 @@ def _crossnobis(patterns: Patterns, noise: Any) -> Tensor:
 
 
 def _noise(x: Tensor, condition: Any, noise: NoiseChoice) -> Any:
-    if noise is None or isinstance(noise, Noise | Tensor):
+    if noise is None or isinstance(noise, Noise):
         return noise
     if isinstance(noise, str):
         return noises.estimate(noises.residuals(_rows(x), condition), noise)
-    return list(noise)
+    if isinstance(noise, Tensor):
+        return noise
+    if isinstance(noise, np.ndarray):
+        return as_tensor("noise", noise).to(x)
+    return [
+        one if isinstance(one, Noise | Tensor) else as_tensor("noise of a run", one).to(x) for one in noise
+    ]
 
 
 def _complete(condition: Any, run: Any) -> bool:
@@ -160,13 +168,6 @@ def _refuse_missing(patterns: Patterns) -> None:
         raise ValueError(
             f"run {patterns.runs[run]!r} has no trial of condition {patterns.conditions[condition]!r}; leave it out."
         )
-
-
-def _tensor(x: Tensor | np.ndarray) -> Tensor:
-    values = x if isinstance(x, Tensor) else torch.from_numpy(np.ascontiguousarray(x))
-    if not values.is_floating_point():
-        raise TypeError(f"x must be floating, got {values.dtype}.")
-    return values
 
 
 def _as_rdm(found: Tensor, conditions: tuple[str, ...], measure: str, times: Sequence[float] | None) -> RDM:

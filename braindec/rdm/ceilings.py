@@ -9,6 +9,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.maths.ranks import average_ranks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm.comparators import compare, named
 
 
@@ -23,12 +24,12 @@ class Ceiling(NamedTuple):
     upper: Tensor
 
 
-def noise_ceiling(data: Tensor, comparator: str = "rho_a") -> Ceiling:
+def noise_ceiling(data: Array, comparator: str = "rho_a") -> Ceiling:
     """The range in which the best possible model would score.
 
     Parameters
     ----------
-    data : Tensor, shape (subject, pair)
+    data : Tensor or array, shape (subject, pair)
         At least two subjects.
     comparator : str
         See `comparators.compare`.
@@ -43,6 +44,7 @@ def noise_ceiling(data: Tensor, comparator: str = "rho_a") -> Ceiling:
     ranked, standardised or whitened. For ranks with ties no closed form is the best model, so that the upper limit is
     that of the mean ranks, as usual.
     """
+    data = as_tensor("data", data)
     checks.n_axes("data", data, ("subject", "pair"))
     checks.at_least("number of subjects", len(data), 2)
     chosen = named(comparator)

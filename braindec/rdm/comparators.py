@@ -11,6 +11,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.maths.correlation import standardise
 from braindec.maths.ranks import average_ranks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm import whitening
 from braindec.rdm.discordance import tau_a
 from braindec.rdm.matrix import RDM
@@ -56,6 +57,7 @@ def _whitened_correlation(x: Tensor) -> Tensor:
     return unit(whitening.whitened(x - x.mean(-1, keepdim=True)))
 
 
+RANGE = (-1.0, 1.0)  # of every comparator, and so of means over subjects
 _KRIEGESKORTE = "Kriegeskorte et al. 2008, doi:10.3389/neuro.06.004.2008"
 _DIEDRICHSEN = "Diedrichsen et al. 2021, arXiv:2007.02789"
 _SCHUETT = "Schuett et al. 2023, doi:10.7554/eLife.82566"
@@ -78,13 +80,13 @@ def named(name: str) -> Comparator:
     return checks.known_key("comparator", name, COMPARATORS)
 
 
-def compare(a: Tensor, b: Tensor, comparator: str = "rho_a") -> Tensor:
+def compare(a: Array, b: Array, comparator: str = "rho_a") -> Tensor:
     """Every set of distances of `a` against every one of `b`.
 
     Parameters
     ----------
-    a : Tensor, shape (..., pair)
-    b : Tensor, shape (model, pair)
+    a : Tensor or array, shape (..., pair)
+    b : Tensor or array, shape (model, pair)
     comparator : str
         ``"rho_a"`` (default: fair to models with ties, such as categories), ``"spearman"``, ``"pearson"``, ``"cosine"``
         (of cross-validated distances, whose zero means something), ``"tau_a"``, ``"whitened_cosine"``,
@@ -96,12 +98,19 @@ def compare(a: Tensor, b: Tensor, comparator: str = "rho_a") -> Tensor:
         In [-1, 1]; rho-a and tau-a of tied distances stay below 1 even with themselves.
     """
     chosen = named(comparator)
+    a, b = _floating("a", a), _floating("b", b)
     checks.n_axes("b", b, ("model", "pair"))
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"a has {a.shape[-1]} along axis 'pair' but b has {b.shape[-1]}; they must match.")
     if chosen.prepare is None:
         return torch.stack([tau_a(a, model) for model in b], dim=-1)
     return _inner(chosen.prepare(a), chosen.prepare(b))
+
+
+def _floating(name: str, values: Array) -> Tensor:
+    """Distances as a tensor; whole numbers and bools (which labels differ) as float64."""
+    found = as_tensor(name, values)
+    return found if found.is_floating_point() else found.double()
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -128,14 +137,14 @@ def compare_rdms(a: RDM, b: RDM, comparator: str = "rho_a") -> Tensor:
     return found[..., 0] if other.ndim == 1 else found
 
 
-def partial(a: Tensor, b: Tensor, nuisance: Tensor, *, ranks: bool = True) -> Tensor:
+def partial(a: Array, b: Array, nuisance: Array, *, ranks: bool = True) -> Tensor:
     """Correlation of distances after what nuisance RDMs explain linearly is taken from both.
 
     Parameters
     ----------
-    a : Tensor, shape (..., pair)
-    b : Tensor, shape (model, pair)
-    nuisance : Tensor, shape (k, pair)
+    a : Tensor or array, shape (..., pair)
+    b : Tensor or array, shape (model, pair)
+    nuisance : Tensor or array, shape (k, pair)
         Order, time distance, run (see `nuisances`), low-level features.
     ranks : bool
         Of ranks (partial Spearman), else of the distances.
@@ -145,6 +154,7 @@ def partial(a: Tensor, b: Tensor, nuisance: Tensor, *, ranks: bool = True) -> Te
     Tensor, shape (..., model)
         In [-1, 1]; 0 for a model that the nuisances explain fully.
     """
+    a, b, nuisance = _floating("a", a), _floating("b", b), _floating("nuisance", nuisance)
     checks.n_axes("nuisance", nuisance, ("nuisance", "pair"))
     basis = _basis(_prepared(nuisance, ranks))
     left, right = (_without(_prepared(x, ranks), basis) for x in (a, b))

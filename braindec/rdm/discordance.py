@@ -18,7 +18,8 @@ def tau_a(x: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (...)
-        float64 in [-1, 1]; ties in either count for neither side, so that a tied model is not favoured.
+        float64 in [-1, 1]; ties in either count for neither side, so that a tied model is not favoured. NaN of fewer
+        than two entries.
 
     Notes
     -----
@@ -27,6 +28,8 @@ def tau_a(x: Tensor, y: Tensor) -> Tensor:
     """
     x, y = torch.broadcast_tensors(x, y)
     n, shape = x.shape[-1], x.shape[:-1]
+    if n < 2:
+        return x.new_full(shape, torch.nan, dtype=torch.float64)
     x_rank, y_rank = dense_ranks(x.reshape(-1, n)), dense_ranks(y.reshape(-1, n))
     joint = x_rank * n + y_rank
     ordered = _sorted(joint)

@@ -12,6 +12,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.maths.correlation import standardise
 from braindec.maths.ranks import average_ranks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm import pairs
 from braindec.rdm.matrix import RDM
 from braindec.stats.permutation import max_statistic_p
@@ -116,21 +117,22 @@ def _shared(t: Tensor, r: Tensor, m: Tensor | None) -> tuple[Tensor, Tensor | No
     return tr, None if m is None else commonality(tr, t @ m.T, r @ m.T)
 
 
-def commonality(tr: Tensor, tm: Tensor, rm: Tensor) -> Tensor:
+def commonality(tr: Array, tm: Array, rm: Array) -> Tensor:
     """Variance of t that region and model explain together.
 
     Parameters
     ----------
-    tr : Tensor, shape (time, region)
+    tr : Tensor or array, shape (time, region)
         Correlations; likewise
-    tm : Tensor, shape (time, model)
-    rm : Tensor, shape (region, model)
+    tm : Tensor or array, shape (time, model)
+    rm : Tensor or array, shape (region, model)
 
     Returns
     -------
     Tensor, shape (time, region, model)
         At most the smaller of both squared correlations; where region and model are the same, that.
     """
+    tr, tm, rm = (as_tensor(n, v) for n, v in (("tr", tr), ("tm", tm), ("rm", rm)))
     a, b, c = tr[:, :, None], tm[:, None, :], rm[None]
     left = 1 - c.square()
     # Two predictors that are one explain together what one of them does.

@@ -15,7 +15,7 @@ from torch import Tensor
 from braindec import checks
 from braindec.rdm.bootstrap import OVER, Draws, bootstrap
 from braindec.rdm.ceilings import Ceiling, noise_ceiling
-from braindec.rdm.comparators import compare
+from braindec.rdm.comparators import RANGE, compare
 from braindec.rdm.matrix import RDM
 from braindec.rdm.permutation import permutation_null
 from braindec.stats.corrections import fdr, holm
@@ -48,7 +48,9 @@ class Inference:
     value : float array, shape (model,)
         Mean over subjects.
     interval : float array, shape (model, 2)
-        95 %, for `over`.
+        95 %, for `over`; within the range of the comparators, [-1, 1].
+    half_width : float array, shape (model,)
+        Of the interval where that range does not end it.
     null : float array, shape (model,)
         Mean score with permuted conditions.
     p, p_corrected : float array, shape (model,)
@@ -71,6 +73,7 @@ class Inference:
     scores: np.ndarray
     value: np.ndarray
     interval: np.ndarray
+    half_width: np.ndarray
     null: np.ndarray
     p: np.ndarray
     p_corrected: np.ndarray
@@ -168,10 +171,10 @@ def infer(
     dof = {"conditions": data.n_conditions, "subjects": len(values)}.get(
         chosen, min(len(values), data.n_conditions)
     ) - 1
-    single = torch.eye(len(names), dtype=torch.float64)
+    half = _half_width(_sd(draws, torch.eye(len(names), dtype=torch.float64), chosen), dof)
     return Inference(
         comparator, names, scores.cpu().numpy(), mean,
-        _interval(mean, _sd(draws, single, chosen), dof), null.mean(0),
+        _within(mean, half, RANGE), half, null.mean(0),
         np.array([p_value(m, null[:, i]) for i, m in enumerate(mean)]), max_statistic_p(mean, null),
         ceiling, _below(draws, mean, ceiling, chosen, dof), _differences(draws, names, mean, chosen, dof),
         chosen, statement, len(values), data.n_conditions, n_draws, n_permutations,
@@ -198,9 +201,13 @@ def _sd(draws: Draws, contrast: Tensor, over: str) -> np.ndarray:
     return draws.variance(contrast, over).clamp_min(0).sqrt().cpu().numpy()
 
 
-def _interval(value: np.ndarray, sd: np.ndarray, dof: int) -> np.ndarray:
-    half = stats.t.ppf(0.975, dof) * sd
-    return np.stack([value - half, value + half], axis=1)
+def _half_width(sd: np.ndarray, dof: int) -> np.ndarray:
+    return stats.t.ppf(0.975, dof) * sd
+
+
+def _within(value: np.ndarray, half: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Intervals (k, 2) that end where no value can be."""
+    return np.stack([value - half, value + half], axis=1).clip(*limits)
 
 
 def _below(draws: Draws, mean: np.ndarray, ceiling: Ceiling | None, over: str, dof: int) -> np.ndarray | None:
@@ -222,9 +229,10 @@ def _differences(
     contrast = torch.zeros(len(found), len(names), dtype=torch.float64)
     for row, (a, b) in enumerate(found):
         contrast[row, a], contrast[row, b] = 1.0, -1.0
+    width = RANGE[1] - RANGE[0]
     value, sd = contrast.numpy() @ mean, _sd(draws, contrast, over)
     p = 2 * stats.t.sf(np.abs(_quotient(value, sd)), dof)
-    limits, by_holm, by_fdr = _interval(value, sd, dof), holm(p), fdr(p)
+    limits, by_holm, by_fdr = _within(value, _half_width(sd, dof), (-width, width)), holm(p), fdr(p)
     return tuple(
         Difference(names[a], names[b], float(value[i]), (float(limits[i, 0]), float(limits[i, 1])), float(p[i]),
                    float(by_holm[i]), float(by_fdr[i]))

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm import pairs
+
+ROUNDING = (
+    1e-2  # of the largest distance: what float32 leaves on a diagonal of distances, far below any likeness
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +24,7 @@ class RDM:
 
     Parameters
     ----------
-    distances : Tensor, shape (..., pair)
+    distances : Tensor (or array, which becomes one), shape (..., pair)
         Pairs (0, 1), (0, 2), ..., (1, 2), ... of `conditions`. Cross-validated distances may be negative.
     conditions : tuple of str
         Unique, in order.
@@ -41,6 +45,7 @@ class RDM:
     def __post_init__(self) -> None:
         names = tuple(str(name) for name in checks.unique("conditions", self.conditions))
         object.__setattr__(self, "conditions", names)
+        object.__setattr__(self, "distances", as_tensor("distances", self.distances))
         checks.n_axes("distances", self.distances, (*self.axes, "pair"))
         checks.at_least("number of conditions", len(names), 2)
         if self.distances.shape[-1] != pairs.n_pairs(len(names)):
@@ -116,15 +121,13 @@ class RDM:
         return replace(self, distances=self.distances.to(*args))
 
 
-def from_square(
-    matrix: Tensor | np.ndarray, conditions: Sequence[str], measure: str, *, axes: Sequence[str] = ()
-) -> RDM:
+def from_square(matrix: Array, conditions: Sequence[str], measure: str, *, axes: Sequence[str] = ()) -> RDM:
     """An RDM of symmetric matrices.
 
     Parameters
     ----------
     matrix : Tensor or array, shape (..., condition, condition)
-        Symmetric up to rounding; the diagonal is not read.
+        Distances, symmetric up to rounding, with zeros (or NaN) on the diagonal: 1 - r, not the correlations r.
     conditions : sequence of str
     measure : str
     axes : sequence of str
@@ -133,9 +136,10 @@ def from_square(
     Raises
     ------
     ValueError
-        If a matrix is not symmetric.
+        If a matrix is not symmetric, or its diagonal says that it holds no distances.
     """
-    values = torch.as_tensor(matrix)
+    values = as_tensor("matrix", matrix)
+    values = values.float() if values.dtype == torch.bool else values  # which labels differ
     above, below = pairs.condensed(values), pairs.condensed(values.mT)
     scale = float(above.abs().max()) if above.numel() else 0.0
     worst = float((above - below).abs().max())
@@ -143,7 +147,21 @@ def from_square(
         raise ValueError(
             f"matrix must be symmetric; entries differ from their mirror image by up to {worst:g}."
         )
+    _refuse_likeness(values.diagonal(dim1=-2, dim2=-1), scale)
     return RDM((above + below) / 2, tuple(conditions), measure, tuple(axes))
+
+
+def _refuse_likeness(own: Tensor, scale: float) -> None:
+    """Nothing is apart from itself: a diagonal beyond rounding belongs to another kind of matrix."""
+    off = own.isfinite() & (own.abs() > ROUNDING * max(scale, torch.finfo(torch.float32).tiny))
+    if not bool(off.any()):
+        return
+    worst = float(own[off].abs().max())
+    raise ValueError(
+        f"matrix must hold distances, which are 0 on the diagonal; {int(off.sum())} of {own.numel()} entries there "
+        f"are not, up to {worst:g} (largest beside it {scale:g}). Of correlations r, or other likenesses up to 1, give "
+        "1 - r; where each condition was measured twice and the diagonal tells how well, set it to 0."
+    )
 
 
 def stack(rdms: Sequence[RDM], axis: str, coordinates: Sequence[Any] | None = None) -> RDM:

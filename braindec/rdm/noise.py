@@ -11,6 +11,7 @@ from torch import Tensor
 
 from braindec import checks
 from braindec.maths.gemm import mm
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm.patterns import labelled
 
 KINDS = ("shrinkage", "ledoit_wolf", "diagonal")
@@ -55,12 +56,12 @@ class Noise:
         return self.rows.shape[-1] <= 2 * self.rows.shape[-2]
 
 
-def residuals(x: Tensor, *labels: Any) -> Residuals:
+def residuals(x: Array, *labels: Any) -> Residuals:
     """Trials minus the mean of all trials with the same labels.
 
     Parameters
     ----------
-    x : Tensor, shape (..., trial, channel)
+    x : Tensor or array, shape (..., trial, channel)
     *labels : sequences, length n_trials
         Condition; or condition and run, where conditions repeat within runs.
 
@@ -69,6 +70,7 @@ def residuals(x: Tensor, *labels: Any) -> Residuals:
     ValueError
         If no combination of labels repeats: nothing tells noise from signal then.
     """
+    x = as_tensor("x", x, floating=True)
     numbers = [torch.from_numpy(labelled(one)[0]) for one in labels]
     group = numbers[0]
     for other in numbers[1:]:
@@ -116,7 +118,7 @@ def estimate(found: Residuals, kind: str = "shrinkage") -> Noise:
     matrix whatever the number of channels.
     """
     checks.one_of("noise", kind, KINDS)
-    e, dof = found
+    e, dof = as_tensor("residuals", found.values, floating=True), found.dof
     n = e.shape[-2]
     variance = e.square().sum(-2) / dof
     dead = int((variance <= 0).sum())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +60,13 @@ def labelled(labels: Any, order: Sequence[str] | None = None) -> tuple[np.ndarra
 
 
 def average(
-    x: Tensor, condition: Any, *, run: Any | None = None, conditions: Sequence[str] | None = None
+    x: Array, condition: Any, *, run: Any | None = None, conditions: Sequence[str] | None = None
 ) -> Patterns:
     """Mean patterns of conditions.
 
     Parameters
     ----------
-    x : Tensor, shape (trial, channel) or (trial, channel, time)
+    x : Tensor or array, shape (trial, channel) or (trial, channel, time)
         Times become a leading axis of the result.
     condition : sequence, length n_trials
         Any number of trials each.
@@ -79,6 +80,7 @@ def average(
     Patterns
         Values (run, condition, channel), or (time, run, condition, channel).
     """
+    x = as_tensor("x", x)
     if x.ndim not in (2, 3):
         raise ValueError(
             f"x must have axes (trial, channel) or (trial, channel, time), got {tuple(x.shape)}."

@@ -6,20 +6,21 @@ import torch
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm import pairs
 from braindec.rdm.comparators import compare, named
 
 
 def permutation_null(
-    data: Tensor, models: Tensor, comparator: str, n_permutations: int, generator: torch.Generator
+    data: Array, models: Array, comparator: str, n_permutations: int, generator: torch.Generator
 ) -> Tensor:
     """Mean scores over the given sets of distances with the conditions of the data in random order.
 
     Parameters
     ----------
-    data : Tensor, shape (..., subject, pair)
+    data : Tensor or array, shape (..., subject, pair)
         All subjects of a permutation are reordered alike; leading axes (time) too.
-    models : Tensor, shape (model, pair)
+    models : Tensor or array, shape (model, pair)
     comparator : str
     n_permutations : int
     generator : torch.Generator
@@ -35,6 +36,7 @@ def permutation_null(
     over subjects, so that their number costs nothing.
     """
     chosen = named(comparator)
+    data, models = as_tensor("data", data), as_tensor("models", models)
     checks.at_least("n_permutations", n_permutations, 1)
     n = pairs.n_conditions(data.shape[-1])
     orders = [

@@ -135,9 +135,12 @@ def rank_ceilings(ranks: Tensor, weights: Tensor, counts: Tensor, comparator: st
     Returns
     -------
     (Tensor, Tensor)
-        Lower, NaN for a subject without others; upper.
+        Lower, NaN for a subject without others; upper. NaN where no pair occurs.
     """
     kept = weights.nonzero()[:, 0]
+    if not len(kept):  # every condition drawn is the same one
+        nothing = torch.full_like(counts, torch.nan, dtype=ranks.dtype)
+        return nothing, nothing.clone()
     w = weights.index_select(0, kept)
     r = torch.stack([row.index_select(0, kept) for row in ranks])
     total, counts = w.sum(), counts.to(r)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from braindec import checks, jobs
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm import distances as measures
 from braindec.rdm import noise as noises
 from braindec.rdm.left_out import left_out_distances
@@ -25,7 +26,7 @@ Score = Callable[[Tensor], Tensor]
 
 @overload
 def searchlight(
-    x: Tensor,
+    x: Array,
     neighbourhoods: Neighbourhoods,
     condition: Any,
     *,
@@ -39,7 +40,7 @@ def searchlight(
 
 @overload
 def searchlight(
-    x: Tensor,
+    x: Array,
     neighbourhoods: Neighbourhoods,
     condition: Any,
     *,
@@ -52,7 +53,7 @@ def searchlight(
 
 
 def searchlight(
-    x: Tensor,
+    x: Array,
     neighbourhoods: Neighbourhoods,
     condition: Any,
     *,
@@ -66,7 +67,8 @@ def searchlight(
 
     Parameters
     ----------
-    x : Tensor, shape (trial, channel) or (trial, channel, time)
+    x : Tensor or array, shape (trial, channel) or (trial, channel, time)
+        Floating.
     neighbourhoods : Neighbourhoods
         Of the channels of `x`.
     condition, run, conditions
@@ -90,6 +92,7 @@ def searchlight(
     """
     checks.one_of("measure", measure, MEASURES)
     checks.one_of("noise", noise, ("shrinkage", "diagonal", None))
+    x = as_tensor("x", x, floating=True)
     if measure == "crossnobis" and run is None:
         raise checks.ConfigError(
             "crossnobis compares patterns across runs: give run=, the run of each trial."

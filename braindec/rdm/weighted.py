@@ -10,6 +10,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from braindec import checks
+from braindec.maths.tensors import Array, as_tensor
 from braindec.rdm import pairs
 from braindec.rdm.ceilings import Ceiling, noise_ceiling
 from braindec.rdm.comparators import compare
@@ -37,13 +38,13 @@ class CrossValidated(NamedTuple):
     ceiling: Ceiling | None
 
 
-def fit_weights(components: Tensor, target: Tensor, *, intercept: bool = True) -> Tensor:
+def fit_weights(components: Array, target: Array, *, intercept: bool = True) -> Tensor:
     """Non-negative weights of components with the least squared error.
 
     Parameters
     ----------
-    components : Tensor, shape (component, pair)
-    target : Tensor, shape (pair,)
+    components : Tensor or array, shape (component, pair)
+    target : Tensor or array, shape (pair,)
     intercept : bool
         Whether a constant may be added (False where zero distances mean something: cosine).
 
@@ -52,6 +53,7 @@ def fit_weights(components: Tensor, target: Tensor, *, intercept: bool = True) -
     Tensor, shape (component,)
         float64, >= 0.
     """
+    components, target = as_tensor("components", components), as_tensor("target", target)
     checks.n_axes("components", components, ("component", "pair"))
     checks.n_axes("target", target, ("pair",))
     x, y = components.double().T, target.double()

@@ -55,6 +55,7 @@ pre { background: var(--bar); border-radius: 8px; padding: 0.6rem 0.9rem; overfl
   border-radius: 0 !important; }
 .gauge .chance { background: var(--quiet); }
 .gauge .ceiling { background: var(--gold); }
+.gauge .nuisance { background: var(--base); }
 .gauge .who { line-height: 1.15; overflow-wrap: anywhere; }
 .gauge .value { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
 .gauge .value b { font-size: 1.02rem; margin-right: 0.3rem; }

@@ -103,6 +103,8 @@ def _intro(run: Any) -> str:
         f"<span><b>{key}</b>{escape(_short(run[key]))}</span>" for key in CHIPS if _short(run.get(key))
     )
     smoke = f'<p class="smoke">{escape(smoke_words(run))}</p>' if run.get("smoke") else ""
+    told = (run.get("training") or {}).get("warning")
+    smoke += f'<p class="smoke">{escape(str(told))}</p>' if told else ""
     command = f"<pre>{escape(str(run['command']))}</pre>" if run.get("command") else ""
     return f'{smoke}{summary}<div class="chips">{chips}</div>{command}'
 

@@ -21,11 +21,9 @@ def cards(scores: Sequence[Score]) -> str:
         s for s in scores if s.system in HEADLINE_SYSTEMS
     ]
     names = list(dict.fromkeys(score.name for score in ours))[:MAX_CARDS]
-    return (
-        f'<div class="cards">{"".join(_card([s for s in ours if s.name == name]) for name in names)}</div>'
-        if names
-        else ""
-    )
+    bars = {_judged(score): score for score in scores if score.system == "nuisance"}
+    drawn = "".join(_card([s for s in ours if s.name == name], bars) for name in names)
+    return f'<div class="cards">{drawn}</div>' if names else ""
 
 
 def figures(scores: Sequence[Score]) -> str:
@@ -54,6 +52,10 @@ def figures(scores: Sequence[Score]) -> str:
     return f'<div class="columns">{"".join(blocks)}</div>' if blocks else ""
 
 
+NO_CEILING = (
+    "Ceiling: none was worked out here. It takes repeated responses to the same stimulus, or a simulated brain whose "
+    "truth is known."
+)
 NULL = "mean score of refits with the brain-stimulus pairing permuted in training, their number in brackets"
 
 
@@ -82,9 +84,16 @@ def table(scores: Sequence[Score], told: Mapping[str, Any] | None = None) -> str
     )
     return (
         f'<div class="panel"><h3>Every score</h3>{folds}<p class="caption">Systems: {said}.</p>'
-        f"{f'<p class=caption>Ceilings: {limits}.</p>' if limits else ''}"
-        f'<p class="caption">Null: {null}; p = (c + 1) / (N + 1).</p></div>'
+        f'<p class="caption">{f"Ceilings: {limits}." if limits else NO_CEILING}</p>'
+        f'<p class="caption">Null: {null}; p = (c + 1) / (N + 1).{_smallest(scores)}</p></div>'
     )
+
+
+def _smallest(scores: Sequence[Score]) -> str:
+    """That a p cannot be smaller, where one is as small as its number of refits lets it be."""
+    least = sorted({s.null_n for s in scores if s.p is not None and s.p * (s.null_n + 1) < 1.5})
+    said = ", ".join(f"{1 / (n + 1):.3g} with {n}" for n in least)
+    return f" The smallest p there can be is {said}: a smaller one takes more of them." if least else ""
 
 
 def _fold(scores: Sequence[Score], opened: bool) -> str:
@@ -141,11 +150,20 @@ def ceilings(score: Score) -> dict[str, float]:
     return found | {kind: float(value) for kind, value in dict(others).items() if value is not None}
 
 
-def _card(scores: Sequence[Score]) -> str:
+def _judged(score: Score) -> tuple[str, str, int | str, str]:
+    """What two systems are compared on."""
+    return score.name, score.protocol, score.subject, score.modality
+
+
+def _card(
+    scores: Sequence[Score], bars: Mapping[tuple[str, str, int | str, str], Score] | None = None
+) -> str:
+    """One metric; `bars` are the scores of a decoder that sees no brain, by what was judged."""
     name = scores[0].name
-    top = max([1.0 if max(s.value for s in scores) <= 1 else 0.0, *(s.interval[1] for s in scores)])
-    low = min(0.0, *(s.interval[0] for s in scores))
-    gauges = "".join(_gauge(score, low, top) for score in scores)
+    without = {_judged(s): bars[_judged(s)].value for s in scores if bars and _judged(s) in bars}
+    ends = [*(end for s in scores for end in s.interval), *without.values()]
+    top, low = max(1.0 if max(s.value for s in scores) <= 1 else 0.0, *ends), min(0.0, *ends)
+    gauges = "".join(_gauge(score, low, top, without.get(_judged(score))) for score in scores)
     chance = sorted({_words.number(float(s.chance)) for s in scores})
     n = sorted({s.n for s in scores if s.subject != "group"} or {s.n for s in scores})
     means = " · means over subjects with t intervals" if any(s.subject == "group" for s in scores) else ""
@@ -155,15 +173,17 @@ def _card(scores: Sequence[Score]) -> str:
         if kinds
         else ""
     )
+    values = " / ".join(dict.fromkeys(_words.number(float(v)) for v in without.values()))
+    nuisance = f'<span class="key" style="background:var(--base)"></span>nuisance {values}' if values else ""
     return (
         f'<div class="panel"><h3>{escape(_words.title_of(name))}</h3>'
         f'<p class="meaning">{escape(_words.METRICS.get(name, ""))}</p>{gauges}'
-        f'<p class="foot"><span class="key" style="background:var(--quiet)"></span>chance {" / ".join(chance)}{ceiling}'
-        f" &nbsp; n = {' / '.join(map(str, n))}{means}</p></div>"
+        f'<p class="foot"><span class="key" style="background:var(--quiet)"></span>chance {" / ".join(chance)}'
+        f"{nuisance}{ceiling} &nbsp; n = {' / '.join(map(str, n))}{means}</p></div>"
     )
 
 
-def _gauge(score: Score, low: float, top: float) -> str:
+def _gauge(score: Score, low: float, top: float, nuisance: float | None = None) -> str:
     def at(value: float) -> str:
         return f"{100 * min(1.0, max(0.0, (value - low) / (top - low))):.2f}%"
 
@@ -173,12 +193,13 @@ def _gauge(score: Score, low: float, top: float) -> str:
     ceiling = (
         "" if score.ceiling is None else f'<i class="mark ceiling" style="left:{at(score.ceiling)}"></i>'
     )
+    bar = "" if nuisance is None else f'<i class="mark nuisance" style="left:{at(nuisance)}"></i>'
     who = escape(_words.subject_of(score.subject, score.modality))
     return (
         f'<div class="gauge"><span class="who" title="{who}">{who}</span><span class="track">'
         f'<i class="fill" style="{over(min(0.0, score.value), max(0.0, score.value))}"></i>'
         f'<i class="range" style="{over(*score.interval)}"></i>'
-        f'<i class="mark chance" style="left:{at(score.chance)}"></i>{ceiling}</span>'
+        f'<i class="mark chance" style="left:{at(score.chance)}"></i>{bar}{ceiling}</span>'
         f'<span class="value"><b>{score.value:.3f}</b><small>[{score.interval[0]:.2f}, {score.interval[1]:.2f}]</small>'
         "</span></div>"
     )

@@ -77,9 +77,7 @@ class LiveDecoder:
                     f"response at a time can be decoded where steps have one of {list(ALONE)}. Fit such a decoder."
                 )
         self._session = session
-        checks.same_space(
-            "gallery", gallery.space, decoder.outputs[decoder.main].space, "Embed it by that target."
-        )
+        checks.same_target("gallery", gallery.info, decoder.outputs[decoder.main], "Embed it by that target.")
         checks.in_range("k", k, 1, len(gallery.ids))
         self.decoder, self.gallery, self._k = decoder.eval(), gallery, k
         self.candidates = np.asarray(gallery.values[:], dtype=np.float32)

@@ -95,7 +95,7 @@ def fit(
     known = "" if folder is None else identity(settings, seed, module, batch, about)
     run = Run(
         module, batch, objective, settings, seed=seed, name=name, folder=folder, identity=known, validate=validate,
-        gathered=gathered,
+        gathered=gathered, about=about,
     )  # fmt: skip
     last = int(ranks.number(settings.n_steps if stop_at is None else min(stop_at, settings.n_steps)))
     bar = tqdm(

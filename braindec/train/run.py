@@ -33,17 +33,18 @@ class Run:
     seed, name
         What is drawn in a step follows from them and its number.
     folder : Path, optional
-    identity : str
-        Of the run, in its checkpoints.
+    identity, about : str
+        Of the run, in its checkpoints; what it is about.
     gathered : list, optional
     """
 
     def __init__(
         self, module: nn.Module, batch: Batch, objective: Objective, settings: Config, *, seed: int, name: str,
         folder: Path | None, identity: str, validate: Callable[[nn.Module], float] | None, gathered: list[Any] | None,
+        about: str = "",
     ):  # fmt: skip
         self.module, self.batch, self.objective, self.settings = module, batch, objective, settings
-        self.seed, self.name, self.folder, self.identity = seed, name, folder, identity
+        self.seed, self.name, self.folder, self.identity, self.about = seed, name, folder, identity, about
         self.validate, self.gathered, self.ranks = validate, gathered, Ranks.here()
         self.accelerator = optimise.accelerator_of(settings)
         self.log, self.best, self.first = Log(), (-float("inf"), _weights(module)), 0
@@ -171,7 +172,7 @@ class Run:
             "rows": self.log.rows, "pieces": self.pieces, "scheduler": self.scheduler.state_dict(),
             "scaler": {} if scaler is None else scaler.state_dict(), "gathered": self.gathered or [],
             "best_step": self.log.best_step, "best_value": self.best[0], "best_weights": self.best[1],
-        })  # fmt: skip
+        }, self.about)  # fmt: skip
 
     def _saved(self) -> dict[str, Any] | None:
         """The newest whole checkpoint, if there is one."""

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 from braindec.types.space import Space
 
 
 def signal_key(subject: int, modality: str) -> str:
-    """``sub-01_fmri`` for subject 1: the name of one subject's signal in adapters, files and reports."""
+    """``sub-01_fmri`` for subject 1: the name of one subject's signal in adapters, files and reports.
+
+    Raises
+    ------
+    TypeError
+        If the subject is no whole number.
+    """
+    if isinstance(subject, bool) or not isinstance(subject, Integral):
+        digits = re.search(r"\d+$", str(subject))
+        way_out = f" Say subject={int(digits.group())}." if digits else " Number your subjects from 1 on."
+        raise TypeError(f"subject must be a whole number, 1 for sub-01, got {subject!r}.{way_out}")
     return f"sub-{subject:02d}_{modality}"
 
 

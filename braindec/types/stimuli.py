@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.types.table import Table
+from braindec.types.table import Table, texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,12 @@ class StimulusSet:
             raise ValueError(
                 f"table has {self.table.n_rows} along axis 'stimulus' but ids has {len(self.ids)}; they must match."
             )
+
+    def __repr__(self) -> str:
+        told = [f"{len(self.ids)} of kind {self.kind!r}"]
+        told += [f"{len(self.captions)} with captions"] if self.captions else []
+        told += [f"columns {', '.join(self.table)}"] if self.table is not None else []
+        return f"StimulusSet({'; '.join(told)})"
 
     def images(self, ids: Sequence[str]) -> np.ndarray:
         """uint8 (n, height, width, 3) for these ids; of a clip its middle frame."""
@@ -114,8 +120,8 @@ class Embeddings:
         Parameters
         ----------
         ids : sequence, shape (n_stimuli,)
-            Of the rows: text, or whole numbers that become their digits.
-        vectors : array, shape (n_stimuli, n_dims) or (n_stimuli, n_tokens, n_dims)
+            Of the rows: text (bytes are decoded), or whole numbers that become their digits.
+        vectors : array or tensor, shape (n_stimuli, n_dims) or (n_stimuli, n_tokens, n_dims)
             Kept as float32.
         space : str
             A name for what made them, e.g. ``"my-model/layer-3"``: a decoder refuses embeddings of another name.
@@ -123,10 +129,17 @@ class Embeddings:
         Raises
         ------
         ValueError
-            If rows do not match, an id occurs twice, or a value is NaN or infinite.
+            If rows do not match, an id is missing or occurs twice, or a value is NaN or infinite.
         """
         from braindec import store
 
+        if hasattr(
+            vectors, "detach"
+        ):  # a tensor: numpy takes none that has a gradient, and knows no bfloat16
+            vectors = vectors.detach().cpu()
+            vectors = (
+                vectors.float() if vectors.is_floating_point() and vectors.element_size() < 4 else vectors
+            )
         values = np.asarray(vectors)
         if values.ndim == 2:
             values = values[:, None]
@@ -135,11 +148,15 @@ class Embeddings:
                 f"vectors must be numbers (stimulus, dim) or (stimulus, token, dim), got {values.dtype} {values.shape}."
             )
         checks.finite("vectors", values)
-        names = tuple(str(i) for i in (ids.tolist() if isinstance(ids, np.ndarray) else ids))
+        names = tuple(texts("ids", ids, "Name it, or leave that row out.").tolist())
         values = values.astype(np.float32)
         return cls(
             names, values, space, {"space": space}, store.content_hash(space=space, ids=names, values=values)
         )
+
+    def __repr__(self) -> str:
+        n_tokens, n_dims = self.values.shape[1:]
+        return f"Embeddings({len(self.ids)} of {self.space!r}, {n_tokens} x {n_dims} each)"
 
     @property
     def info(self) -> EmbeddingsInfo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,3 +66,47 @@ class Table(Mapping[str, np.ndarray]):
 
     def __repr__(self) -> str:
         return f"Table({self.n_rows} rows: {', '.join(self._columns)})"
+
+
+def texts(name: str, values: Sequence[Any] | np.ndarray, way_out: str) -> np.ndarray:
+    """Names as text, shape (n,): text as it is, bytes decoded, whole numbers as their digits.
+
+    Raises
+    ------
+    ValueError
+        If one is missing (None, NaN), or they are no names: `way_out` says what then. Fractions are none.
+    """
+    refuse_missing(name, values, way_out)
+    found = np.asarray(values)
+    if found.dtype == object:
+        found = np.array([as_text(v) for v in found.tolist()]) if found.ndim == 1 else found
+    if found.ndim != 1 or found.dtype.kind not in "iuUS":
+        raise ValueError(
+            f"{name} must be names or whole numbers along one axis, got {found.dtype} {found.shape}."
+        )
+    return np.char.decode(found, "utf-8") if found.dtype.kind == "S" else found.astype(str)
+
+
+def refuse_missing(name: str, values: Any, way_out: str) -> None:
+    """Refuses None, NaN and NaT, which would become the names 'None' and 'nan'."""
+    items = values.tolist() if hasattr(values, "tolist") else list(values)
+    missing = [i for i, value in enumerate(items) if is_missing(value)] if isinstance(items, list) else []
+    if missing:
+        raise ValueError(
+            f"{name} has no value in {len(missing)} of {len(items)} places, first {missing[0]} (counted from 0), "
+            f"{items[missing[0]]!r}. {way_out}"
+        )
+
+
+def is_missing(value: Any) -> bool:
+    """Whether it stands for a value that is not there, in Python, numpy or pandas."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value
+
+
+def as_text(value: Any) -> str:
+    """A cell as text: bytes decoded, ``"nan"`` where there is no value."""
+    if is_missing(value):
+        return "nan"
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

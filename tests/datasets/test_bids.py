@@ -274,6 +274,14 @@ def no_acompcor(root):
     edit(func(root, "desc-confounds_timeseries.tsv"), "a_comp_cor_03", "t_comp_cor_03")
 
 
+def no_acompcor_at_all(root):
+    edit(func(root, "desc-confounds_timeseries.tsv"), "a_comp_cor", "t_comp_cor")
+
+
+def no_axis_of_motion(root):
+    edit(func(root, "desc-confounds_timeseries.tsv"), "rot_z", "rot_w")
+
+
 def truncated_bold(root):
     path = func(root, "space-T1w_desc-preproc_bold.nii.gz")
     path.write_bytes(path.read_bytes()[:-2000])
@@ -297,7 +305,9 @@ DAMAGE = {
     constant_voxels: (r"holds 5 bad of 172 voxels .*5 constant", "bad_voxels=drop"),
     another_subject: ("names sub-02 but lies in the folder of sub-01", "Move it"),
     short_confounds: ("has 145 rows but", "one fMRIPrep run"),
-    no_acompcor: ("has no column 'a_comp_cor_03'", "Add the column"),
+    no_acompcor: ("has no column 'a_comp_cor_03'", "--set fmri.n_acompcor=3"),
+    no_acompcor_at_all: ("has no column 'a_comp_cor_00'", "--set fmri.n_acompcor=0"),
+    no_axis_of_motion: ("has no column 'rot_z'", "--set fmri.motion="),
     truncated_bold: ("cannot be read", "copy"),
     missing_picture: ("lacks 1 of 16 pictures", "stimuli"),
     empty_mask: ("marks no voxel", "mask"),

@@ -44,6 +44,9 @@ def test_every_command_of_the_page_prints_what_it_says(tmp_path, monkeypatch, ca
     printed = []
     exec(next(b for b in blocks if "store.Stored" in b), {})
     assert "(64, 172)" in printed[0] and "(4, 172)" in printed[-1]
+    means = next(b for b in blocks if "block_means" in b)
+    exec(means, {})
+    assert printed[-1][1:-2] in means and "64 trials" in printed[-1]
 
 
 PARTS_OF_ARRAYS = {  # what the page says to write in the recipe, for the arrays of part 3

@@ -207,6 +207,27 @@ def test_one_run_alone_says_that_there_is_no_split_and_how_to_make_one(prepare, 
     assert NeuralDataset.read(tmp_path / "again").part("test").stimulus_ids
 
 
+def test_the_run_that_is_tested_is_the_last_that_every_subject_has(prepare, rng, tmp_path):
+    write(tmp_path / "raw/sub-01", rng, shape=(32, 10), runs=4)
+    write(tmp_path / "raw/sub-02", rng, shape=(24, 10), runs=3)
+    prepare(tmp_path / "raw", tmp_path / "out")
+    test = NeuralDataset.read(tmp_path / "out").part("test")
+    assert {key: set(t.table["run"].tolist()) for key, t in test.trials.items()} == {
+        "sub-01_fmri": {"3"},
+        "sub-02_fmri": {"3"},
+    }
+
+
+def test_stimuli_of_every_subject_are_tested_where_they_saw_different_ones(prepare, rng, tmp_path):
+    for label, letter in (("01", "a"), ("02", "b")):
+        write(tmp_path / f"raw/sub-{label}", rng)
+        events = tmp_path / f"raw/sub-{label}/events.csv"
+        head, *rows = events.read_text().splitlines()
+        events.write_text("\n".join([head, *(letter + row for row in rows)]) + "\n")
+    prepare(tmp_path / "raw", tmp_path / "out", sets=["split=stimulus", "within_run=true"])
+    assert NeuralDataset.read(tmp_path / "out").part("test").stimulus_ids == ("as7", "bs7")
+
+
 def test_a_dry_run_says_what_would_be_read_and_written(prepare, rng, tmp_path):
     raw = tmp_path / "raw"
     x = write(raw, rng, shape=(240, 6, 250), about={"modality": "eeg", "sfreq": 100, "tmin": -0.1})

@@ -71,6 +71,26 @@ def test_a_folder_is_itself(folder):
     assert hub.local_or_download(str(folder)) == folder
 
 
+def test_a_commit_of_a_folder_is_warned_of(folder):
+    with pytest.warns(UserWarning, match="is a folder here .* says nothing of it"):
+        assert hub.local_or_download(str(folder), "b" * 40) == folder
+
+
+@pytest.mark.parametrize(
+    ("licence", "said"),
+    [
+        ("my licence!!", "spelt as on the hub, e.g. 'cc-by-4.0'"),
+        ("CC BY 4.0", "Did you mean 'cc-by-4.0'"),
+        ("", "got ''"),
+    ],
+)
+def test_a_licence_that_the_hub_cannot_read_is_refused(licence, said):
+    with pytest.raises(ConfigError, match=said):
+        hub.model_card({}, None, licence=licence)
+    for known in (None, "other", "cc-by-nc-sa-4.0", "bigscience-bloom-rail-1.0", "llama3.1"):
+        hub.check_licence(known)
+
+
 @pytest.mark.parametrize("revision", [None, "main", "0123456"])
 def test_a_download_must_name_a_commit(revision):
     with pytest.raises(ConfigError, match="40 hex"):

@@ -124,6 +124,14 @@ def test_an_unknown_backend_and_one_that_is_not_installed_are_said(monkeypatch):
         assert jobs.chosen() == 0
 
 
+def test_a_backend_that_got_no_job_is_warned_of(recwarn):
+    with jobs.on("loky", 2):
+        assert jobs.each(abs, [(-1,), (-2,)]) == [1, 2]
+    assert not [w for w in recwarn if "nothing was sent" in str(w.message)]
+    with pytest.warns(UserWarning, match="nothing was sent to 'loky'"), jobs.on("loky", 2):
+        pass
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
 def test_as_many_as_there_are_cores_are_those_that_this_process_may_use():
     bound = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])"

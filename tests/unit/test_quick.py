@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from braindec import Embeddings, NeuralDataset, QuickDecoder, checks, cli, store
+from braindec import report as pages
 from braindec.data import layout
 from braindec.data.preprocessing import Preprocessing, Standardise
 from braindec.data.usual_steps import usual_steps
@@ -108,7 +109,9 @@ def test_trials_that_are_named_by_their_class_alone_are_no_repeats_of_it():
     """Noise that voxels share hides the classes from their means, which are two rows a run; not from the trials."""
     rng = np.random.default_rng(0)
     kind, run = rng.permutation(np.repeat(["a", "b"], 120)), np.repeat(np.arange(4), 60)
-    responses = rng.standard_normal((240, 20)) + 4 * rng.standard_normal((240, 3)) @ rng.standard_normal((3, 20))
+    responses = rng.standard_normal((240, 20)) + 4 * rng.standard_normal((240, 3)) @ rng.standard_normal(
+        (3, 20)
+    )
     responses[:, :6] += 0.5 * (kind == "a")[:, None]
     found = []
     for ids in (kind, np.arange(240)):
@@ -116,7 +119,9 @@ def test_trials_that_are_named_by_their_class_alone_are_no_repeats_of_it():
         quick = QuickDecoder(nuisance=(), label_column="category", n_null=1, progress=False)
         report = quick.cross_validate(dataset, by="run")
         found.append({s.system: s.value for s in report.scores if s.name == "roc_auc"})
-    assert found[0]["braindec"] == pytest.approx(found[1]["braindec"], abs=0.01) and found[0]["braindec"] > 0.65
+    assert (
+        found[0]["braindec"] == pytest.approx(found[1]["braindec"], abs=0.01) and found[0]["braindec"] > 0.65
+    )
     assert found[0]["ridge"] == pytest.approx(found[1]["ridge"], abs=0.01)
 
 
@@ -271,3 +276,92 @@ def test_only_what_there_is_enough_of_is_calibrated(embeddings):
     assert first_settings(embeddings, 60).calibrate
     assert not first_settings(embeddings, 59).calibrate and not first_settings(wide, 499).calibrate
     assert first_settings(wide, 500).adapter.shared_dim == 256
+
+
+def test_embeddings_that_are_all_equal_are_refused_before_anything_is_fitted(vectors):
+    alike = Embeddings.from_arrays(range(N), np.ones((N, N_DIMS)), "planted")
+    dataset, decoder = dataset_of(vectors), QuickDecoder(nuisance=(), n_null=1, progress=False)
+    with pytest.raises(ValueError, match="embeddings of all 72 training stimuli are equal"):
+        decoder.fit(dataset.hold_out("stimulus", 0.2), alike)
+    with pytest.raises(ValueError, match="embeddings of all 60 training stimuli are equal"):
+        decoder.cross_validate(dataset, alike, by="stimulus", n_folds=3)
+
+
+def of_classes(kind, ids=None, **told):
+    n = len(kind)
+    names = ids or [f"t{i}" for i in range(n)]
+    responses = np.random.default_rng(0).standard_normal((n, 5))
+    told = {"run": np.arange(n) // 10} | told
+    return NeuralDataset.from_arrays(responses, names, modality="fmri", kind=kind, **told)
+
+
+def test_a_class_that_training_never_shows_is_named_with_the_way_out():
+    dataset = of_classes(np.append(np.tile(["apple", "pear"], 20)[:39], "banana"))
+    decoder = QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False)
+    with pytest.raises(
+        checks.ConfigError, match="'banana' of column 'kind' has no trial in training and 1 in the"
+    ) as e:
+        decoder.cross_validate(dataset, by="run")
+    code = str(e.value).split("Leave the class out, ")[1].split("; or")[0]
+    left = eval(code, {"np": np, "dataset": dataset})
+    assert left.n_trials == 39
+    decoder.cross_validate(left, by="run")
+
+
+def test_a_label_that_is_missing_is_no_class():
+    decoder = QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False)
+    kind = np.tile([0.0, 1.0], 20)
+    kind[5] = np.nan
+    torn = of_classes(kind, [f"c{i % 8}" for i in range(40)])
+    with pytest.raises(
+        ValueError, match=r"kind of stimulus 'c5' is '1.0' in some trials and missing \('nan'\)"
+    ):
+        decoder.cross_validate(torn, by="run")
+    for missing in (np.nan, "nan", ""):
+        labels = np.tile(["x", "y"], 20).astype(object)
+        labels[5] = missing
+        with pytest.raises(
+            checks.ConfigError, match="'kind' tells no class of 1 of 40 stimuli, first 't5'"
+        ) as e:
+            decoder.cross_validate(of_classes(labels.astype(str)), by="run")
+    left = eval(
+        str(e.value).split("leave them out: ")[1][:-1], {"np": np, "dataset": of_classes(labels.astype(str))}
+    )
+    assert left.n_trials == 39
+
+
+def test_a_subject_that_is_not_judged_is_named():
+    trials = []
+    for subject, n_runs in ((1, 4), (2, 3)):
+        kind, shown = np.tile([*"ab"], 4 * n_runs), [f"s{i}" for i in range(8)] * n_runs
+        made = of_classes(kind, shown, subject=subject, run=np.arange(8 * n_runs) // 8)
+        trials += made.trials.values()
+    dataset = NeuralDataset.from_trials(trials, made.stimuli)
+    decoder = QuickDecoder(nuisance=(), label_column="kind", n_null=1, progress=False)
+    with pytest.warns(UserWarning, match="nothing of it is tested"):
+        held = dataset.hold_out("run", ["3"])
+    said = str(decoder.fit(held).score().panels)
+    assert "Not judged: sub-02_fmri, of which nothing is held out." in said
+    assert "Not judged" not in str(decoder.fit(dataset.hold_out("run", ["2"])).score().panels)
+
+
+def test_the_page_shows_the_bar_beside_chance_and_why_there_is_no_ceiling(fitted):
+    report = fitted.score()
+    text = pages.page(report)
+    bar = report.score("image_retrieval_top1", "nuisance").value
+    glance = text[text.index('<section id="headline">') :].split("</section>")[0]
+    assert f"nuisance {bar:.3f}" in glance and glance.count('class="mark nuisance"') == glance.count(
+        'class="gauge"'
+    )
+    assert "Ceiling: none was worked out here" in text
+    silent = replace(report, scores=tuple(s for s in report.scores if s.system != "nuisance"))
+    assert 'class="mark nuisance"' not in pages.page(silent)
+
+
+def test_what_is_no_embeddings_is_told_how_to_become_them(vectors):
+    dataset = dataset_of(vectors).hold_out("stimulus", 0.2)
+    for given in (vectors, dict(enumerate(vectors))):
+        with pytest.raises(
+            TypeError, match=r"embeddings must be Embeddings, got (ndarray|dict)\. .*from_arrays"
+        ):
+            QuickDecoder(nuisance=()).fit(dataset, given)

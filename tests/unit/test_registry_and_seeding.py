@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from braindec import checks, registry, seeding
+from braindec import checks, protocols, registry, seeding
 
 
 def test_members_are_the_files_of_the_folder_without_helpers(repository):
@@ -24,6 +26,49 @@ def test_unknown_kinds_and_members_are_refused_with_the_closest_name():
         registry.load("losses", "softclip")
     with pytest.raises(checks.ConfigError, match="lives in"):
         registry.name_of(object())
+
+
+@pytest.fixture
+def faulty(monkeypatch, tmp_path):
+    """A member of protocols whose file holds this text, found beside the others."""
+
+    def write(text):
+        folder = tmp_path / "protocols"
+        folder.mkdir()
+        (folder / "faulty_one.py").write_text(text)
+        monkeypatch.setattr(protocols, "__path__", [*protocols.__path__, str(folder)])
+        monkeypatch.setattr(registry, "_members", lambda kind: ("faulty_one", "generic"))
+        monkeypatch.delitem(sys.modules, "braindec.protocols.faulty_one", raising=False)
+
+    return write
+
+
+TWO_METRICS = """
+from braindec.protocols import Protocol, table
+PROTOCOLS = table(Protocol("mine", 1, "stimulus", "test_stimuli", "before", ("a", "b"), "here", chance=(0.1, 0.2, 0.3)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            TWO_METRICS,
+            r"faulty_one.py cannot be loaded .*protocol 'mine' has 2 metrics and 3 numbers for chance",
+        ),
+        (
+            TWO_METRICS.replace('"test_stimuli"', '"test_stimulus"'),
+            r"faulty_one.py .*candidates of protocol 'mine'",
+        ),
+        ("x = undefined", r"faulty_one.py cannot be loaded \(NameError"),
+        ("", "faulty_one.py defines no table PROTOCOLS"),
+        ("from braindec.protocols.generic import PROTOCOLS", r"generic.py and .*faulty_one.py both define"),
+    ],
+)
+def test_a_faulty_file_is_named_by_whoever_reads_them_all(faulty, text, said):
+    faulty(text)
+    with pytest.raises(checks.ConfigError, match=said):
+        registry.tables("protocols", "PROTOCOLS")
 
 
 def test_equal_purposes_give_equal_draws_and_others_do_not():

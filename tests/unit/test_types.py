@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from braindec import checks
 from braindec.types import (
@@ -162,3 +163,21 @@ def test_a_report_finds_its_one_score():
     with pytest.raises(ValueError, match="2 scores match"):
         report.score("acc")
     assert [row["interval"] for row in report.to_json()["scores"]] == [[0.4, 0.6]] * 3
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_embeddings_are_made_of_tensors_that_numpy_does_not_take(dtype):
+    vectors = torch.arange(6.0).reshape(3, 2).to(getattr(torch, dtype)).requires_grad_()
+    made = Embeddings.from_arrays(["a", "b", "c"], vectors, "mine")
+    plain = Embeddings.from_arrays(["a", "b", "c"], np.arange(6.0).reshape(3, 2), "mine")
+    assert made.values.dtype == np.float32 and made.provenance == plain.provenance
+    np.testing.assert_array_equal(made.values, plain.values)
+
+
+def test_many_stimuli_and_embeddings_are_shown_in_a_line(rng):
+    ids = tuple(f"picture-{i:04d}" for i in range(500))
+    table = Table({"category": np.array(["a"] * 500)})
+    stimuli = StimulusSet(ids, "none", captions=dict.fromkeys(ids, "a red circle"), table=table)
+    assert repr(stimuli) == "StimulusSet(500 of kind 'none'; 500 with captions; columns category)"
+    made = Embeddings.from_arrays(ids, rng.standard_normal((500, 8)), "mine")
+    assert repr(made) == "Embeddings(500 of 'mine', 1 x 8 each)"

@@ -19,6 +19,7 @@ from braindec.decoder import BrainDecoder, Settings
 from braindec.evaluate import cross_decode, cross_validate, protocol_named
 from braindec.evaluate.audit import audit_splits, audited_split, tell
 from braindec.losses import mse
+from braindec.ranks import Ranks
 from braindec.train import Config
 from braindec.types import Embeddings
 
@@ -284,6 +285,16 @@ def test_a_warning_is_printed_and_stops_nothing(capsys):
     audit.refuse()
     tell(audit)
     assert "audit: warning (response_windows; sub-01_fmri" in capsys.readouterr().err
+
+
+def test_a_warning_is_said_once_of_a_dataset_and_by_one_process(capsys, monkeypatch):
+    one, other = with_betas(overlap="kept"), with_betas(overlap="kept")
+    for dataset in (one, one, other):
+        tell(audit_of(dataset), dataset)
+    assert capsys.readouterr().err.count("audit: warning (response_windows; sub-01_fmri") == 2
+    monkeypatch.setattr(Ranks, "here", classmethod(lambda cls: cls(2, 1)))
+    tell(audit_of(one))
+    assert not capsys.readouterr().err
 
 
 def test_a_fit_refuses_a_part_that_reaches_over_its_split():

@@ -10,10 +10,12 @@ import sys
 
 import numpy as np
 import pytest
+from tqdm.auto import tqdm
 
-from braindec import cli, report
+from braindec import cli, config, report
 from braindec.cli import _saved, _verbs
 from braindec.data import catalogue
+from braindec.recipe import load
 from braindec.types import Report, Score
 
 
@@ -46,6 +48,9 @@ def test_every_verb_explains_its_options(capsys, verb):
         (["prepare", "simulatd", "--raw", "/tmp", "--out", "/tmp/x"], "Did you mean 'simulated'?"),
         (["info", "soft-clip"], "Did you mean 'soft_clip'?"),
         (["info", "losses/soft-clip"], "Did you mean 'soft_clip'?"),
+        (["info", "prep"], "no folder prep exists, and nothing is called 'prep'. `braindec list` shows"),
+        (["info", "./prep"], "no folder ./prep exists.\n"),
+        (["info", "loss/clip"], "no folder loss/clip exists. Nor is 'loss' one of the kinds ['datasets'"),
         (["run", "x", "--smok"], "Did you mean '--smoke'?"),
         (["decode", "/nowhere"], "required: input"),
         (["report", "/nowhere"], "does not exist"),
@@ -111,6 +116,50 @@ def test_info_shows_the_settings_of_a_part(capsys):
     assert "size  int = 128" in shown
 
 
+def test_info_shows_the_settings_of_a_recipe_as_they_are_set(capsys):
+    assert cli.main(["info", "MindEye1"]) == 0  # in whichever letters
+    shown = capsys.readouterr().out
+    assert (
+        "recipe mindeye1" in shown and "\n  backbone.n_blocks=4\n" in shown and "\n  backbone=mlp\n" in shown
+    )
+    recipe = load("mindeye1").recipe
+    lines = [line.strip() for line in shown.partition("for --set\n")[2].splitlines() if "plan.n_" in line]
+    assert len(lines) == 4 and config.override(recipe, lines) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("image_retrieval_top1", ["a metric of metrics/retrieval", "0.01 of 100", "better      higher"]),
+        ("image_retrieval_top1_of_300", ["k=1, pool=300"]),
+        ("SSIM", ["ssim, a metric of metrics/pixels"]),
+        ("NICE", ["recipe things_eeg2_nice"]),
+        ("Brain Captioning", ["recipe brain_captioning"]),
+        ("a1", ["recipe mindeye1"]),
+    ],
+)
+def test_info_knows_scores_and_published_systems(name, said, capsys):
+    assert cli.main(["info", name]) == 0
+    shown = capsys.readouterr().out
+    assert all(one in shown for one in said)
+
+
+def test_info_names_the_recipes_of_a_system_that_has_several(capsys):
+    assert cli.main(["info", "E10"]) == cli.FAILED
+    assert "'E10' is in the recipes ['mental_simulation', 'predictive_learning']" in capsys.readouterr().err
+
+
+def test_rows_that_would_look_alike_say_their_protocol_and_ridge_stands_beside(capsys):
+    def score(value, protocol="heldout_stimuli", system="braindec", name="top1"):
+        return Score(name, system, protocol, 1, "eeg", value, (0.0, 1.0), 0.05, 0.05, 20, "higher")
+
+    rows = (score(0.2), score(0.1, "as_published"), score(0.4, system="ridge"), score(0.3, name="top5"))
+    _saved.tell(Report(rows, {}), None)
+    first, published, other = capsys.readouterr().out.splitlines()
+    assert first.endswith("n 20  ridge 0.400  heldout_stimuli") and published.endswith("n 20  as_published")
+    assert other.endswith("n 20")
+
+
 def test_info_of_a_prepared_folder_says_what_is_in_it_and_what_to_do_next(tmp_path, capsys):
     digits = catalogue.load("digits69")
     digits["synthetic"](tmp_path / "raw")
@@ -119,6 +168,45 @@ def test_info_of_a_prepared_folder_says_what_is_in_it_and_what_to_do_next(tmp_pa
     shown = capsys.readouterr().out
     assert "sub-01_fmri 100 trials of 120 values" in shown and "digits69" in shown
     assert f"braindec audit {tmp_path / 'prepared'}" in shown
+
+
+def test_info_of_a_folder_that_is_not_prepared_says_what_it_is(tmp_path, capsys, monkeypatch):
+    (tmp_path / "raw").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("raw", "./raw", str(tmp_path / "raw")):
+        assert cli.main(["info", name]) == cli.FAILED
+        assert "holds no dataset.json, so it is no prepared dataset" in capsys.readouterr().err
+    (tmp_path / "cka").mkdir()
+    assert cli.main(["info", "similarity/cka"]) == 0  # a name stays one where a folder has it too
+    assert "similarity/cka" in capsys.readouterr().out
+
+
+def test_progress_in_a_log_is_lines_and_all_else_stays_as_it_is(capsys, monkeypatch):
+    def run(words):
+        print("before", file=sys.stderr)
+        for _ in tqdm(range(2), desc="outer", mininterval=0):
+            for _ in tqdm(range(2), desc="inner", leave=False, mininterval=0):
+                pass
+        print("one\n\ntwo", file=sys.stderr)
+        raise ValueError("no braindec line says this")
+
+    monkeypatch.setattr(cli, "_run", run)
+    before = sys.stderr
+    with pytest.raises(ValueError, match="no braindec line"):
+        cli.main([])
+    assert sys.stderr is before
+    said = capsys.readouterr().err
+    assert "\r" not in said and max(map(len, said.splitlines())) < 100
+    words = [line.split(":")[0] for line in said.splitlines()]
+    assert words[:2] == ["before", "outer"] and words[-3:] == ["one", "", "two"]
+    assert {"outer", "inner"} == set(words[1:-3]) and "100%" in said.splitlines()[-4]
+
+
+def test_a_terminal_keeps_its_bars(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_run", lambda words: sys.stderr.write("\rover\rover") * 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main([]) == 0
+    assert capsys.readouterr().err == "\rover\rover"
 
 
 def test_a_smoke_run_says_that_it_is_one_and_that_nothing_was_kept(capsys):

@@ -286,6 +286,9 @@ MISTAKES = {
     "no repeats for a ceiling": (
         lambda m, t: lambda: reliability.noise_ceiling(shown_once(m.trials)),
         ("no stimulus", "more than once", "Take recordings with repeats")),
+    "a decoder that was saved without its run": (
+        lambda m, t: ["evaluate", m.decoder, "--data", m.prepared],
+        ("holds a decoder and no report.json", "by what recipe", "braindec run", r"\.score\(trials, embeddings\)")),
     "a gallery that is too small": (
         lambda m, t: lambda: m.built.retrieve(m.built.predict(m.trials), m.planted.embeddings, k=999),
         ("k", "999", r"1, 160")),

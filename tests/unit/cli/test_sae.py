@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from braindec import cli
+from braindec.checks import ConfigError
 from braindec.data import NeuralDataset, catalogue
-from braindec.evaluate import encode_features
+from braindec.evaluate import encode_features, inside_fitting
 from braindec.sparse import saved
 
 
@@ -97,6 +98,62 @@ def test_a_file_of_embeddings_will_do(tmp_path, capsys):
     np.savez(other, ids=np.array(["a", "b", "c"]), values=rng.standard_normal((3, 12)))
     assert braindec("sae", "judge", other, *told) == cli.FAILED
     assert "braindec sae fit" in capsys.readouterr().err
+
+
+def test_only_stimuli_that_it_was_not_trained_on_judge_it(prepared, tmp_path, capsys):
+    dataset = NeuralDataset.read(prepared)
+    made = encode_features.feature_spaces(["tiny_openclip"], dataset, cache=tmp_path)["tiny_openclip"]
+    path = tmp_path / "own.npz"
+    np.savez(path, ids=np.array(made.ids), values=made.of(made.ids))
+    told = ("--latents", 12, "--active", 2, "--steps", 30, "--out", tmp_path)
+    assert braindec("sae", "fit", path, *told) == 0  # no split: a fifth of all is left out
+    cfg = tmp_path / "autoencoder" / "cfg.json"
+    about = json.loads(cfg.read_text())
+    held_out = set(dataset.part("test").stimulus_ids)
+    unseen = held_out - set(about["metadata"]["braindec_inside"]["trained_on"])
+    assert 2 <= len(unseen) < len(held_out)
+    judge = ("sae", "judge", prepared, "--target", path, "--subjects", "[1]", "--null", 9, "--out", tmp_path)
+    capsys.readouterr()
+    assert braindec(*judge) == 0
+    said = f"of {len(unseen)} embeddings that it was not trained on ({len(held_out - unseen)} more of the test part"
+    assert said in capsys.readouterr().out
+    del about["metadata"]["braindec_inside"]["trained_on"]  # one that was saved without
+    cfg.write_text(json.dumps(about))
+    assert braindec(*judge) == 0
+    assert "embeddings that it may have been trained on (its folder does not say)" in capsys.readouterr().out
+
+
+def test_what_was_trained_on_is_never_judged_on():
+    ids = [f"s{i}" for i in range(20)]
+    embeddings = inside_fitting.embeddings_of(ids, np.eye(20), "file x.npz")
+    drawn = inside_fitting.parts(embeddings, 0)
+    assert inside_fitting.parts(embeddings, 0, trained_on=drawn[0]) == drawn
+    train, test = inside_fitting.parts(embeddings, 0, trained_on=ids[:15])
+    assert (train, test) == (tuple(ids[:15]), tuple(ids[15:]))
+    with pytest.raises(ConfigError, match=r"trained on 4 of the 4 stimuli .* braindec sae fit DIR"):
+        inside_fitting.parts(embeddings, 0, trained_on=ids)
+
+
+def test_another_file_of_the_same_name_is_refused_or_warned_of(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    ids, values = np.array([f"s{i}" for i in range(80)]), rng.standard_normal((80, 12))
+    paths = [tmp_path / folder / "clip.npz" for folder in ("A", "B", "C", "D")]
+    written = (
+        (ids, values),
+        (ids, rng.standard_normal((80, 12))),
+        (ids[::-1], values[::-1]),
+        (ids[:40], values[:40]),
+    )
+    for path, (names, rows) in zip(paths, written, strict=True):
+        path.parent.mkdir()
+        np.savez(path, ids=names, values=rows)
+    told = ("--out", tmp_path / "out")
+    assert braindec("sae", "fit", paths[0], *told, "--latents", 16, "--active", 2, "--steps", 30) == 0
+    assert braindec("sae", "judge", paths[1], *told) == cli.FAILED
+    assert "64 stimuli that it was trained on have other values" in capsys.readouterr().err
+    assert braindec("sae", "judge", paths[2], *told) == 0  # the same in another order
+    with pytest.warns(UserWarning, match="holds only if the same model made both"):
+        braindec("sae", "judge", paths[3], *told)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,20 @@ from braindec.generators import pixels as pictures
 )
 
 
+# Embeddings of one's own where RECIPE.target says pixels, and a decoder in a folder of its own.
+OWN = (
+    TOY.replace("Toy:", "Own:")
+    .replace(
+        "    embeddings = recipe.embed(dataset, data_dir, progress=False)\n",
+        """    found = recipe.embed(dataset, data_dir, progress=False)
+    embeddings = Embeddings.from_arrays(found.ids, found.values[:][:, :, ::-1], "mine")
+""",
+    )
+    .replace("save_pretrained(out_dir, made)", 'save_pretrained(out_dir / "decoder", made)')
+    .replace("import Report\n", "import Embeddings, Report\n")
+)
+
+
 def planted(folder, seed, session):
     """120 pictures of 4x4 pixels, seen once each by one subject whose voxels are noisy mixtures of the pixels."""
     mixing = np.random.default_rng(0).standard_normal((16, 40))
@@ -124,6 +138,7 @@ def toy(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "toy.py").write_text(TOY)
     (folder / "folds.py").write_text(FOLDS)
+    (folder / "own.py").write_text(OWN)
     monkeypatch.setattr(headers, "folder", lambda: folder)
     monkeypatch.setattr(recipe, "folder", lambda: folder)
     monkeypatch.setattr(_show, "_beside", lambda kind: folder)
@@ -248,6 +263,46 @@ def test_pictures_are_refused_where_nothing_draws(prepared, toy, tmp_path, capsy
     ]
     assert cli.main(words) == cli.FAILED
     assert "has no generator" in capsys.readouterr().err
+    assert not (tmp_path / "d.h5").exists()
+
+
+def test_a_decoder_of_other_embeddings_than_its_recipes_target_is_not_judged_by_that(
+    prepared, other, toy, tmp_path, capsys
+):
+    """Both have 16 values: a score would come out, of another model's embeddings."""
+    out, recording = tmp_path / "run", str(prepared / "sub-01_fmri.h5")
+    assert cli.main(["run", "own", "--data", str(prepared), "--out", str(out)]) == 0
+    assert report.read(out).score("image_retrieval_top1").value > 0.5
+    capsys.readouterr()
+    searched = ["decode", str(out), recording, "--out", str(tmp_path / "d.h5"), "--data", str(prepared)]
+    for words in (
+        ["evaluate", str(out), "--data", str(prepared)],
+        ["evaluate", str(out), "--data", str(other)],
+        searched,
+    ):
+        assert cli.main(words) == cli.FAILED
+        said = capsys.readouterr().err
+        assert "RECIPE.target is pixels/4x4/gray, expected mine" in said and "decoder.retrieve" in said
+    assert not (out / "evaluation").exists() and not (tmp_path / "d.h5").exists()
+    assert cli.main(searched[:-2]) == 0
+
+
+def test_a_decoder_named_in_place_of_its_run_is_told_before_anything_is_written(
+    prepared, toy, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    assert cli.main(["run", "own", "--data", str(prepared), "--out", str(out)]) == 0
+    words = [
+        "decode",
+        str(out / "decoder"),
+        str(prepared / "sub-01_fmri.h5"),
+        "--out",
+        str(tmp_path / "d.h5"),
+    ]
+    for more in (["--data", str(prepared)], ["--pictures"]):
+        assert cli.main([*words, *more]) == cli.FAILED
+        assert f"name the run's folder: {out}." in capsys.readouterr().err
+    assert not (tmp_path / "d.h5").exists()
 
 
 def test_a_slip_in_a_setting_is_told_before_anything_runs(prepared, toy, tmp_path, capsys):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from braindec import Embeddings, NeuralDataset, checks
+from braindec.data import splits
 from braindec.types import ArraySpace, SensorSpace
 
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -39,6 +40,8 @@ def test_arrays_become_trials_whose_unknown_times_are_marked_as_unknown(arrays):
     [
         ({"responses": np.zeros((5, 12))}, "transposed"),
         ({"responses": np.full((12, 5), np.nan)}, "60 NaN or infinite"),
+        ({"responses": np.full((12, 5), 1e300)}, "60 NaN or infinite.*divide by a constant"),
+        ({"responses": np.ones((12, 5)).astype(object)}, r"got object \(12, 5\).*responses.astype\(float\)"),
         ({"responses": np.zeros(12)}, "responses must be numbers"),
         ({"stimulus_ids": np.linspace(0, 1, 12)}, "names or whole numbers"),
         ({"run": [1, 2]}, "column 'run' has shape"),
@@ -47,12 +50,56 @@ def test_arrays_become_trials_whose_unknown_times_are_marked_as_unknown(arrays):
         ({"responses": np.zeros((12, 5, 4))}, "epochs .* need sfreq"),
         ({"runs": np.arange(12) // 6}, "column 'runs' is not known; did you mean 'run'"),
         ({"Session": np.zeros(12)}, "did you mean 'session'"),
+        ({"about": {"beta": {"overlap": "modelled"}}}, "about has 'beta', .* did you mean 'betas'"),
+        ({"about": {"betas": {"overlaps": "modelled"}}}, "did you mean 'overlap'"),
+        ({"about": {"betas": "modelled"}}, r"about\['betas'\] must say which entry .*got 'modelled'"),
+        (
+            {"stimulus_ids": np.array([*"abcdefghijk", None], object)},
+            r"1 of 12 places, first 11 .* None\. Name it",
+        ),
+        ({"stimulus_ids": ["a", float("nan"), *"cdefghijkl"]}, r"1 of 12 places, first 1 .* nan\. Name it"),
+        (
+            {"run": np.where(np.arange(12) == 3, np.nan, 1.0)},
+            r"column 'run' has no value in 1 of 12 places, first 3",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_what_is_wrong(arrays, change, said):
     given = {"responses": arrays[0], "stimulus_ids": arrays[1], "modality": "fmri"} | change
     with pytest.raises(ValueError, match=said):
         NeuralDataset.from_arrays(given.pop("responses"), given.pop("stimulus_ids"), **given)
+
+
+@pytest.mark.parametrize(
+    "shape, at, said",
+    [
+        ((12, 5), np.s_[:, 3], r"first at \(0, 3\).*1 voxel\(s\) without a number in any trial, \[3\]"),
+        ((12, 5), np.s_[7], r"1 trial\(s\) without any number, \[7\]"),
+        (
+            (12, 5, 4),
+            np.s_[:, [0, 2]],
+            r"2 channel\(s\) without a number in any trial, \[0, 2\].*all\(\(0, 2\)\)",
+        ),
+        ((12, 5), np.s_[7, 3], "Leave out such trials or voxels"),
+        ((12, 5), np.s_[[7, 8], [3, 4]], "Leave out such trials or voxels"),
+    ],
+)
+def test_nan_is_told_to_be_of_voxels_channels_or_trials_where_it_is(shape, at, said, rng):
+    x = rng.standard_normal(shape)
+    x[at] = np.nan
+    with pytest.raises(ValueError, match=said):
+        NeuralDataset.from_arrays(x, np.arange(12), modality="array", sfreq=10.0, tmin=0.0)
+
+
+@pytest.mark.parametrize(
+    "subject, said",
+    [("sub-01", "Say subject=1."), ("07", "Say subject=7."), ("anna", "from 1"), (1.0, "1.0")],
+)
+def test_a_subject_is_a_whole_number(arrays, subject, said):
+    with pytest.raises(TypeError, match="subject must be a whole number") as error:
+        NeuralDataset.from_arrays(*arrays, modality="fmri", subject=subject)
+    assert said in str(error.value)
+    assert NeuralDataset.from_arrays(*arrays, modality="fmri", subject=np.int64(7)).keys == ("sub-07_fmri",)
 
 
 @pytest.mark.parametrize("shape, warned", [((12, 80, 20), 1), ((12, 20, 80), 0), ((12, 64, 40), 0)])
@@ -167,6 +214,82 @@ def test_epochs_become_trials_and_files_become_sessions(fif):
     assert NeuralDataset.from_fif(first).stimulus_ids == ("x", "y")
 
 
+@pytest.mark.parametrize("column", ["picture", "run"])
+def test_epochs_without_a_name_are_refused(fif, tmp_path, column):
+    import mne
+
+    path, _ = fif("one-epo.fif")
+    epochs = mne.read_epochs(path, verbose="error")
+    epochs.metadata.loc[2, column] = None
+    epochs.save(tmp_path / "lacks-epo.fif", verbose="error")
+    with pytest.raises(ValueError, match=rf"{column}.*1 of 4 places, first 2 .*metadata\['{column}'\].notna"):
+        NeuralDataset.from_fif(tmp_path / "lacks-epo.fif", stimulus_column="picture")
+
+
+@pytest.fixture
+def classes(tmp_path, rng):
+    """A file of epochs whose events name classes, without metadata."""
+    import mne
+
+    def write(name):
+        info = mne.create_info(["Oz", "Pz"], 100.0, "eeg")
+        values = rng.standard_normal((4, 2, 20)) * 1e-6
+        events = np.stack([np.arange(4) * 100, np.zeros(4), [1, 2, 1, 2]], axis=1).astype(int)
+        made = mne.EpochsArray(values, info, events, -0.1, {"face": 1, "house": 2}, verbose="error")
+        made.save(tmp_path / name, verbose="error")
+        return tmp_path / name
+
+    return write
+
+
+def test_files_become_runs_where_that_is_told(classes):
+    files = [classes(f"{n}-epo.fif") for n in range(4)]
+    one_run = NeuralDataset.from_fif(files)
+    with pytest.raises(checks.ConfigError, match=r"from_fif\(\.\.\., runs=\[\.\.\.\]\)"):
+        splits.leave_one_out(one_run, "run")
+    assert one_run.unit_values("session") == tuple("1234")
+    told = NeuralDataset.from_fif(files, runs=[1, 2, 3, 4])
+    (trials,) = told.trials.values()
+    assert told.unit_values("run") == tuple("1234") and told.unit_values("session") == ("1",)
+    assert trials.table["exchangeability_block"][4] == "1/2" and trials.table["repeat"].tolist()[-1] == 7
+    assert len(splits.leave_one_out(told, "run")) == 4
+    both = NeuralDataset.from_fif(files, runs=[1, 2, 1, 2], sessions=["a", "a", "b", "b"])
+    assert set(both.trials["sub-01_eeg"].table["exchangeability_block"]) == {"a/1", "a/2", "b/1", "b/2"}
+    assert told.unit_labels("stimulus", "stimulus_id") == {"face": "face", "house": "house"}
+    with pytest.raises(ValueError, match="epochs has 4 along axis 'file' but runs has 2"):
+        NeuralDataset.from_fif(files, runs=[1, 2])
+
+
+def test_runs_that_the_metadata_name_are_not_overruled(fif):
+    with pytest.raises(checks.ConfigError, match=r"name the runs \['1', '2'\] themselves; leave runs out"):
+        NeuralDataset.from_fif(fif("one-epo.fif")[0], runs=[5])
+
+
+def test_whole_files_of_something_else_than_epochs_are_told_apart_from_damaged_ones(tmp_path, fif, rng):
+    import mne
+
+    epochs = mne.read_epochs(fif("one-epo.fif")[0], verbose="error")
+    epochs.average().save(tmp_path / "one-ave.fif", verbose="error")
+    info = mne.create_info(["Oz", "Pz"], 100.0, "eeg")
+    raw = mne.io.RawArray(rng.standard_normal((2, 1000)) * 1e-6, info, verbose="error")
+    raw.save(tmp_path / "one_raw.fif", verbose="error")
+    (tmp_path / "one.csv").write_text("Oz,Pz\n1,2\n")
+    for name, said in {
+        "one-ave.fif": "averages over trials .*Single trials",
+        "one_raw.fif": r"a continuous recording, no epochs\. Cut epochs",
+        "one.csv": r"no FIF file of epochs \(\.csv.*from_arrays",
+    }.items():
+        with pytest.raises(checks.DataFileError, match=said) as error:
+            NeuralDataset.from_fif(tmp_path / name)
+        assert "damaged" not in str(error.value)
+    with pytest.raises(checks.DataFileError, match=r"holds no meg channels, but eeg\. Say modality='eeg'"):
+        NeuralDataset.from_fif(tmp_path / "one-epo.fif", modality="meg")
+    whole = (tmp_path / "one-epo.fif").read_bytes()
+    (tmp_path / "cut-epo.fif").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(checks.DataFileError, match="damaged"):
+        NeuralDataset.from_fif(tmp_path / "cut-epo.fif")
+
+
 def test_epochs_of_other_lengths_are_not_joined(fif):
     with pytest.raises(checks.DataFileError, match="the first file"):
         NeuralDataset.from_fif([fif("one-epo.fif")[0], fif("two-epo.fif", n_times=30)[0]])
@@ -194,6 +317,29 @@ def test_what_is_held_out_is_a_share_or_named_and_never_on_both_sides(arrays):
         dataset.hold_out("run", ["7"])
 
 
+def test_bytes_are_the_text_that_they_hold(arrays):
+    values, _ = arrays
+    names = [f"img-{i}" for i in range(12)]
+    for given in (
+        np.array(names, "S"),
+        [n.encode() for n in names],
+        np.array([n.encode() for n in names], object),
+    ):
+        dataset = NeuralDataset.from_arrays(values, given, modality="fmri")
+        assert dataset.trials["sub-01_fmri"].table["stimulus_id"].tolist() == names
+        assert Embeddings.from_arrays(given, np.eye(12), "mine").ids == tuple(names)
+
+
+def test_a_class_that_is_missing_is_no_class_called_none(arrays):
+    given = np.array([None, float("nan"), *"ab" * 5], object)
+    table = NeuralDataset.from_arrays(*arrays, modality="fmri", category=given).trials["sub-01_fmri"].table
+    assert table["category"].tolist() == [
+        "nan",
+        "nan",
+        *"ab" * 5,
+    ]  # which is what labels that nobody told are called
+
+
 def test_embeddings_of_arrays_know_what_they_are_made_of(rng):
     vectors = rng.standard_normal((3, 4))
     made = Embeddings.from_arrays(np.array([5, 6, 7]), vectors, "mine")
@@ -202,5 +348,10 @@ def test_embeddings_of_arrays_know_what_they_are_made_of(rng):
     assert made.provenance != Embeddings.from_arrays([5, 6, 7], -vectors, "mine").provenance
     with pytest.raises(ValueError, match="NaN"):
         Embeddings.from_arrays([1], [[np.nan]], "mine")
+    for lacks in (["a", None, "b"], ["a", float("nan"), "b"], np.array([1.0, np.nan, 2.0])):
+        with pytest.raises(
+            ValueError, match=r"ids has no value in 1 of 3 places, first 1 .*leave that row out"
+        ):
+            Embeddings.from_arrays(lacks, vectors, "mine")
     with pytest.raises(ValueError, match="stimulus, dim"):
         Embeddings.from_arrays([1], [1.0], "mine")

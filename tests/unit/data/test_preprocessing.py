@@ -21,7 +21,7 @@ from braindec.data.preprocessing import (
     Vectorise,
     Whiten,
 )
-from braindec.types import UNKNOWN, Table
+from braindec.types import UNKNOWN, ArraySpace, Table
 
 CHAINS = {
     "nothing": (),
@@ -230,6 +230,21 @@ def test_trials_of_another_space_or_clock_are_refused(voxels, epochs):
     for other in (moved, epochs):
         with pytest.raises(checks.SpaceMismatchError):
             fitted.apply(other)
+    n = voxels.space.n_features
+    for other, said in (
+        (
+            replace(voxels, responses=voxels.responses[:, :-1], space=ArraySpace(n - 1)),
+            rf"fmri of shape \({n - 1},\)",
+        ),
+        (
+            replace(voxels, space=ArraySpace(n)),
+            rf"is array \({n} features\), expected voxels \({n} features\)",
+        ),
+        (moved, "is of other places or names than voxels"),
+    ):
+        with pytest.raises(checks.SpaceMismatchError, match=said) as error:
+            fitted.apply(other)
+        assert "with the same mask (or channels) and window" in str(error.value)
     fitted_epochs = Preprocessing(()).fit(epochs)
     with pytest.raises(checks.SpaceMismatchError, match="tmin"):
         fitted_epochs.apply(replace(epochs, tmin=0.0))

@@ -112,3 +112,51 @@ def test_a_part_may_keep_some_trials_of_its_units_only(dataset):
     assert again.hash == some.hash != whole.hash and "only" not in whole.to_json()
     with pytest.raises(checks.ConfigError, match="part of `only`"):
         replace(whole, only={"tset": {"stimulus_id": (first,)}})
+
+
+def of_runs(*runs):
+    """A signal for each tuple of runs, of eight trials a run."""
+    trials = []
+    for subject, own in enumerate(runs, 1):
+        told = np.repeat(own, 8).tolist()
+        made = NeuralDataset.from_arrays(np.zeros((len(told), 2)), [f"s{i % 8}" for i in range(len(told))],
+                                         modality="fmri", subject=subject, run=told)  # fmt: skip
+        trials += made.trials.values()
+    return NeuralDataset.from_trials(trials, made.stimuli)
+
+
+@pytest.mark.parametrize(
+    ("runs", "test"),
+    [
+        ((("1", "2", "10"), ("1", "2", "10")), ("10",)),
+        ((("1", "2", "3", "4"), ("1", "2", "3")), ("3",)),  # run 4 would leave the second one out
+        ((("01", "02", "12"), ("1", "6")), ("6", "12")),
+        ((("1", "2", "3"), ("3",)), ("2",)),  # run 3 is all that the second one has
+        ((("1",), ("1",)), ()),
+        ((("1", "2"), ("1",), ("2",)), ("2",)),  # cannot be: the last, as ever
+    ],
+)
+def test_the_last_run_is_one_that_every_signal_has(runs, test):
+    own = splits.own_values(of_runs(*runs), "run")
+    assert splits.last_of_each(own, int) == test
+
+
+def test_what_is_drawn_leaves_no_signal_out_where_it_can(rng):
+    dataset = of_runs(("1", "2", "3", "4", "5", "6"), ("1", "2"))
+    for seed in range(20):
+        test = dataset.hold_out("run", 1 / 6, seed=seed).part("test")
+        assert test.keys == ("sub-01_fmri", "sub-02_fmri")
+
+
+def test_a_signal_that_nothing_is_held_out_of_is_told():
+    dataset = of_runs(("1", "2", "3", "4"), ("1", "2", "3"))
+    with pytest.warns(
+        UserWarning, match=r"run \['4'\] is held out, and sub-02_fmri has run \['1', '2', '3'\]"
+    ) as told:
+        held = dataset.hold_out("run", ["4"])
+    assert "nothing of it is tested" in str(told[0].message) and told[0].filename == __file__
+    with pytest.raises(ValueError, match=r"part 'test' \(run \['4'\]\) .* no trial of \['sub-02_fmri'\]"):
+        held.select(["sub-02_fmri"]).part("test")
+    with pytest.warns(UserWarning, match="nothing of it is left to train on"):
+        dataset.hold_out("run", ["1", "2", "3"])
+    assert of_runs(("1", "2"), ("1", "2")).hold_out("subject", [2]).part("test").keys == ("sub-02_fmri",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import torch
 from braindec import hub
 from braindec.adapters import linear as linear_adapter
 from braindec.backbones import linear, mlp
-from braindec.checks import ConfigError
+from braindec.checks import ConfigError, SpaceMismatchError
 from braindec.data.preprocessing import Standardise
 from braindec.decoder import BrainDecoder, Settings, decoding
 from braindec.losses import clip
@@ -210,6 +211,39 @@ def test_a_subject_the_decoder_does_not_know_is_refused(decoder, planted):
         decoder.predict(planted.newcomer.part("test").trials["sub-03_fmri"])
 
 
+def test_scoring_trials_that_it_was_fitted_on_is_warned_of(decoder, planted):
+    part = planted.dataset.part("train")
+    with pytest.warns(UserWarning, match=r"(\d+) of \1 trials of sub-01_fmri are among those .* fitted on"):
+        decoder.score(part.trials["sub-01_fmri"], planted.embeddings)
+
+
+def test_embeddings_of_another_size_under_the_same_name_are_refused_everywhere(decoder, planted, trials):
+    told = planted.embeddings
+    twice = replace(told, values=np.concatenate([told.values[:], told.values[:]], axis=2))
+    fresh = BrainDecoder.build(SETTINGS, planted.dataset.info, told.info)
+    for use in (
+        lambda: fresh.fit(planted.dataset.part("train"), twice, progress=False),
+        lambda: decoder.retrieve(trials, twice),
+        lambda: decoder.score(trials, twice),
+    ):
+        with pytest.raises(
+            SpaceMismatchError, match=r"shape \(tokens, values\) \(1, \d+\), expected .* another name"
+        ):
+            use()
+
+
+def test_what_is_no_embeddings_is_told_how_to_become_them(decoder, planted, trials):
+    values = np.asarray(planted.embeddings.values[:])
+    for given in (values, dict(zip(planted.embeddings.ids, values, strict=True))):
+        for use in (
+            lambda x: decoder.fit(planted.dataset.part("train"), x, progress=False),
+            lambda x: decoder.retrieve(trials, x),
+            lambda x: decoder.score(trials, x),
+        ):
+            with pytest.raises(TypeError, match=r"must be Embeddings, got (ndarray|dict)\. .*from_arrays"):
+                use(given)
+
+
 def test_a_gallery_of_another_space_is_refused(decoder, planted, trials):
     other = replace(planted.embeddings, space="elsewhere")
     with pytest.raises(ValueError, match="elsewhere"):
@@ -318,9 +352,33 @@ def test_a_prior_of_another_fit_that_lies_in_the_folder_is_refused(planted, tmp_
         data = planted.dataset.part(part)
         if part == "train" and settings is kept:
             decoder.fit(data, planted.embeddings, tmp_path, progress=False)
+            names = {path.name for path in tmp_path.rglob("*")}
             continue
-        with pytest.raises(ConfigError, match="made with other settings, data"):
+        with pytest.raises(ConfigError, match=r"prior-0.*made with other settings, data"):
             decoder.fit(data, planted.embeddings, tmp_path, progress=False)
+        assert {path.name for path in tmp_path.rglob("*")} == names  # no folds of this one beside it
+
+
+@pytest.mark.parametrize("cast", ["half", "bfloat16", "double"])
+def test_a_decoder_that_was_cast_is_told_so(decoder, trials, cast):
+    with pytest.raises(ConfigError, match=r"cast to torch\.\w+\. .*float32: call \.float\(\)"):
+        getattr(copy.deepcopy(decoder), cast)().predict(trials)
+
+
+def test_a_readme_of_ones_own_is_kept_and_a_card_is_replaced(decoder, tmp_path):
+    own = tmp_path / "README.md"
+    for number, notes in enumerate(("my notes", "and further notes"), 1):
+        own.write_text(notes)
+        with pytest.warns(UserWarning, match=rf"kept as README\.{number}\.md"):
+            decoder.save_pretrained(tmp_path)
+        assert (tmp_path / f"README.{number}.md").read_text() == notes and "Brain decoder" in own.read_text()
+    decoder.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("README*")) == [
+        "README.1.md",
+        "README.2.md",
+        "README.md",
+    ]
+    BrainDecoder.from_pretrained(tmp_path)
 
 
 def test_the_layer_of_another_subject_says_nothing_of_these_trials(decoder, trials):

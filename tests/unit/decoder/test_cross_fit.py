@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -151,6 +152,46 @@ def test_folds_of_other_preprocessing_or_other_trials_are_refused(planted, tmp_p
     decoder = BrainDecoder.build(STEPS, part.info, planted.embeddings.info)
     with pytest.raises(checks.ConfigError, match="other settings, data"):
         decoder.fit(part, planted.embeddings, tmp_path, prior=False, progress=False)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_fit_is_refused_before_it_trains_and_leaves_all_as_it_was(planted, tmp_path, monkeypatch):
+    """Its folds would lie beside the other's checkpoints, and the fit that made those could not go on."""
+    kept = replace(STEPS, train=replace(STEPS.train, checkpoint_every=10))
+    first = fitted(planted, tmp_path, kept)
+    before = contents(tmp_path)
+    assert any(path.name.startswith("encoder-000") for path in before)
+    with monkeypatch.context() as patch:
+        began = stop_before(patch, None)
+        with pytest.raises(checks.ConfigError, match=r"encoder-0.*other settings, data.*nothing was trained"):
+            fitted(planted, tmp_path, replace(kept, train=replace(kept.train, lr=5e-2)))
+    assert began == [] and contents(tmp_path) == before
+    again = fitted(planted, tmp_path, kept).state_dict()
+    assert all(torch.equal(values, again[name]) for name, values in first.state_dict().items())
+
+
+def test_another_adaptation_is_refused_before_it_trains(planted, tmp_path, monkeypatch):
+    part = planted.dataset.part("train")
+    known, new = (replace(part, trials={key: part.trials[key]}) for key in part.keys)
+    decoder = BrainDecoder.build(STEPS, known.info, planted.embeddings.info)
+    decoder.fit(known, planted.embeddings, prior=False, progress=False)
+    kept = replace(STEPS.train, checkpoint_every=5)
+
+    def adapted(settings):
+        return decoder.adapt(new, planted.embeddings, tmp_path, settings=settings, mode="all", progress=False)
+
+    scores = itertools.count()
+    monkeypatch.setattr(cross_fit, "_score", lambda looks, rank: next(scores))  # the last step is preferred
+    adapted(kept)
+    before = contents(tmp_path)
+    assert any(path.name.startswith("adapt-000") for path in before)
+    began = stop_before(monkeypatch, None)
+    with pytest.raises(checks.ConfigError, match=r"adapt-0.*other settings, data"):
+        adapted(replace(kept, lr=5e-2))
+    assert began == [] and contents(tmp_path) == before
 
 
 def test_a_damaged_fold_is_made_again(planted, tmp_path, monkeypatch):

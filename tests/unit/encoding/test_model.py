@@ -139,3 +139,50 @@ def test_the_largest_of_all_voxels_ties_with_itself_too(rng):
     a, b = rng.integers(0, 2, (10, 1)), rng.integers(0, 4, (10, 1))
     found = encoding.significance(*(torch.from_numpy(x).float() for x in (a, b)), 199, rng)
     np.testing.assert_array_equal(found.p_max, found.p)
+
+
+def test_arrays_are_taken_where_tensors_are(rng):
+    """Whatever a caller holds, and in whatever order of bytes: the same numbers."""
+    x, y, new = rng.standard_normal((40, 5)), rng.standard_normal((40, 6)), rng.standard_normal((7, 5))
+    gammas = np.array([[0.5, 0.5], [0.9, 0.1]])
+
+    def seeded():
+        return np.random.default_rng(0)
+
+    def model(f):
+        return encoding.fit(f(x), f(y))
+
+    for function in (
+        lambda f: model(f).weights,
+        lambda f: model(f).predict(f(new)),
+        lambda f: model(f).take(f(np.array([3, 1]))).weights,
+        lambda f: encoding.fit_banded({"a": f(x[:, :2]), "b": f(x[:, 2:])}, f(y), gammas=f(gammas)).predict(
+            {"a": f(new[:, :2]), "b": f(new[:, 2:])}
+        ),
+        lambda f: encoding.fit_fractional(f(x), f(y), (0.5,)).weights,
+        lambda f: encoding.fit_layers({"a": f(x), "b": f(new[[0, 1] * 20])}, f(y), stacked=True).predict(
+            {"a": f(new), "b": f(new)}
+        ),
+        lambda f: encoding.partition_variance(
+            {"a": f(x), "b": f(x[:, :1])}, f(y), {"a": f(new), "b": f(new[:, :1])}, f(y[:7])
+        ).unique("a"),
+        lambda f: encoding.convolved(encoding.delayed(f(x), (0, 2)), f(np.array([1.0, 0.5]))),
+        lambda f: encoding.at_scans(f(x), 1.0, [f(np.array([0.5, 2.0]))]),
+        lambda f: encoding.undelayed(f(x.T[:4]), 2),
+        lambda f: encoding.invert(model(f), f(y[::-1]), f(x)).decode(f(y[:3])),
+        lambda f: encoding.invert(model(f), f(y), f(x), diagonal=True).log_likelihood(f(y[:3]), f(new)),
+        lambda f: encoding.r2(f(y), f(y[::-1])),
+        lambda f: encoding.correlation(f(y), f(y[::-1])),
+        lambda f: encoding.product_measure(f(np.stack([y, y[::-1]])), f(y)),
+        lambda f: encoding.normalised(f(x[0]), f(x[1]), f(x[2]), 0.1).values,
+        lambda f: torch.from_numpy(encoding.significance(f(y), f(y[::-1]), 9, seeded()).p),
+        lambda f: encoding.project(f(x.T), f(new)),
+        lambda f: encoding.caption_voxels(f(x.T), f(new), f(new[:2]), ("a", "b"), null_weights=f(x.T)).p,
+        lambda f: encoding.random_directions(f(new), 2, torch.Generator().manual_seed(0)),
+        lambda f: encoding.stacking_weights(f(np.stack([y, y[::-1]]))),
+    ):
+        expected = function(lambda v: torch.from_numpy(np.ascontiguousarray(v)))
+        for kind in (lambda v: v, lambda v: v.astype(v.dtype.newbyteorder(">"))):
+            torch.testing.assert_close(function(kind), expected, equal_nan=True)
+    with pytest.raises(TypeError, match="features must hold numbers"):
+        encoding.fit(np.array([["a"]] * 40), y)

@@ -14,10 +14,11 @@ from scipy import stats
 from braindec import report as reporting
 from braindec.checks import ConfigError
 from braindec.cli import main
-from braindec.data import layout
+from braindec.data import catalogue, layout
 from braindec.evaluate import compare_geometries as geometries
 from braindec.evaluate import compare_report, compare_sources
 from braindec.evaluate.compare_sources import Choices, folds_of
+from braindec.rdm import infer, stack
 
 QUICK = geometries.Settings(n_draws=30, n_permutations=99, choices=Choices(part="all", n_conditions=50))
 
@@ -54,6 +55,16 @@ def test_any_similarity_measure_goes_through_the_same_door(planted, files, measu
     assert m.calibrated[0] > m.calibrated[1] and m.p[0] == pytest.approx(0.05)
     assert (m.interval[:, 0] < m.value).all() and m.ceiling is not None
     assert "<svg" in reporting.page(compare_report.report(found))
+    said = " ".join(found.reference.said)
+    assert "mean patterns (of stimuli that repeat) of" in said and "distances" not in said
+
+
+def test_a_dataset_of_several_modalities_asks_for_one_of_them(tmp_path):
+    made = catalogue.load("simulated")
+    made["synthetic"](tmp_path / "raw", world="smoke")
+    made["prepare"](tmp_path / "raw", tmp_path / "out")
+    with pytest.raises(ConfigError, match="holds eeg and fmri; say which: --modality eeg or fmri"):
+        compare_sources.open_dataset(str(tmp_path / "out"), Choices())
 
 
 def test_halves_of_repeats_give_a_ceiling_and_one_sided_measures_are_told_both_ways(planted, files):
@@ -79,6 +90,54 @@ def test_labels_are_a_geometry(planted):
     assert found.inference is not None and found.inference.value[0] > 0
 
 
+def test_labels_that_leave_nothing_to_compare_are_refused(planted):
+    """A stimulus, a label: all distances are equal, and a value of 0 would say that there is no likeness."""
+    dataset, ids = planted.dataset, planted.dataset.stimuli.ids
+    table = dataset.stimuli.table.replace(own=np.array([f"label of {i}" for i in ids]))
+    named = replace(dataset, stimuli=replace(dataset.stimuli, table=table))
+    for measure in ("rsa", "cka"):
+        with pytest.raises(
+            ConfigError, match=r"column:own: all 50 stimuli have labels of their own.*several"
+        ):
+            geometries.compare(named, ["column:own"], replace(QUICK, measure=measure))
+
+
+def test_a_model_whose_distances_are_all_equal_is_refused_but_where_that_means_something(planted):
+    shared = planted.dataset.stimulus_ids
+    ids = tuple(sorted(shared)[:50])
+    flat = compare_sources.of_features("flat", ids, np.eye(50), ids)
+    with pytest.raises(ConfigError, match=r"flat: all of its 120 distances .* leave it out"):
+        geometries.compare(planted.dataset, [flat], QUICK)
+    found = geometries.compare(planted.dataset, [flat], replace(QUICK, comparator="cosine"))
+    assert (
+        found.inference is not None and found.inference.value[0] != 0
+    )  # the mean distance over their length
+
+
+@pytest.mark.parametrize("measure", ["rsa", "cka"])
+def test_intervals_end_where_the_measure_ends(rng, measure):
+    ids = tuple(f"s{i}" for i in range(6))
+    sides = [compare_sources.of_features(n, ids, rng.standard_normal((6, 5)), ids) for n in "ab"]
+    if measure == "rsa":
+        made = compare_sources.Geometry(
+            "a", stack([sides[0].rdm], "subject", ["sub-01_fmri"]), None, sides[0].patterns
+        )
+        found = infer(
+            made.rdm, {"b": sides[1].rdm}, n_draws=50, n_permutations=9, generator=torch.Generator()
+        )
+        null = np.zeros((9, 1, 1))
+        whole = geometries.Comparison(made, (sides[1],), QUICK, ids, found, null, None, None, None)
+        (score, _) = compare_report.scores(whole, "comparison")
+        assert found.half_width[0] > 1 - abs(found.value[0])  # of 15 distances
+        assert score.interval == tuple(found.interval[0]) and set(score.interval) & {-1.0, 1.0}
+    else:
+        measured = geometries.measured(
+            sides[0], sides[1:], ids, replace(QUICK, measure="cka", n_permutations=9)
+        )
+        low, high = measured.measure.range
+        assert low <= measured.interval.min() and measured.interval.max() <= high
+
+
 def test_folds_are_runs_where_every_run_shows_all_and_repeats_otherwise(planted):
     (trials, *_) = planted.dataset.trials.values()
     fold, note = folds_of(trials)
@@ -102,6 +161,15 @@ def test_folds_are_runs_where_every_run_shows_all_and_repeats_otherwise(planted)
 def test_wrong_words_are_answered_in_one_line(words, says, capsys):
     assert main(words) == 2
     assert says in capsys.readouterr().err
+
+
+def test_runs_are_sent_to_the_verb_that_compares_their_scores(tmp_path, capsys):
+    runs = [tmp_path / name for name in "ab"]
+    for run in runs:
+        run.mkdir()
+        (run / "report.json").write_text("{}")
+    assert main(["compare", *map(str, runs)]) == 2
+    assert f"braindec report --compare {runs[0]} {runs[1]}" in capsys.readouterr().err
 
 
 def test_the_verb_prints_a_table_and_writes_a_report(files, tmp_path, capsys):

@@ -269,6 +269,12 @@ def test_classes_are_told_apart_by_the_label_of_their_stimuli(planted):
         assert found.value == expected
 
 
+@pytest.mark.parametrize("name", ["n_null", "n_null_baselines", "n_null_pictures", "n_jobs"])
+def test_a_plan_of_fewer_than_no_refits_is_refused(name):
+    with pytest.raises(ValueError, match=rf"plan.{name} must be at least 0, got -3"):
+        evaluate.Plan(**{name: -3})
+
+
 def test_an_unknown_protocol_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'heldout_stimuli'"):
         evaluate.protocol_named("heldout_stimulus")
@@ -341,3 +347,38 @@ def test_the_interval_of_two_subjects_stays_among_possible_values():
     assert group.interval[1] > 8  # nothing bounds bits
     (group,) = group_scores([replace(row, name="category_top1") for row in rows])  # a share of a study
     assert group.interval == (0.0, 1.0)
+
+
+BRIEF = evaluate.Plan(n_null=1, n_null_baselines=1, progress=False)
+
+
+def test_a_score_of_weights_that_no_step_changed_says_so(planted, capsys):
+    """As under a loss of the wrong sign: folds choose the start, and what it scores is no work of training."""
+    still = MiniRecipe(train=Config(n_steps=4, lr=0.0, validate_every=2, device="cpu"), n_folds=2)
+    decoder = BrainDecoder.build(still, planted.dataset.info, planted.embeddings.info)
+    decoder.fit(planted.dataset.part("train"), planted.embeddings, progress=False)
+    found = evaluate.held_out(decoder, still, planted.dataset, planted.embeddings, plan=BRIEF)
+    assert score(found, "braindec").value > 0.5
+    told = found.record["training"]
+    assert told["n_steps"] == 4 and told["steps_chosen"] == [0]
+    assert "0 of 4 steps were chosen" in told["warning"] and "ridge_start=true" in told["warning"]
+    assert f"warning: {told['warning']}" in capsys.readouterr().err
+    _, record = evaluate.unseen(decoder, still, planted.dataset.part("test"), planted.embeddings)
+    assert record["training"] == told and told["warning"] in capsys.readouterr().err
+
+
+def test_a_score_of_steps_that_were_chosen_says_how_many(planted, capsys):
+    learns = MiniRecipe(
+        train=Config(n_steps=40, batch_size=64, lr=3e-2, validate_every=40, ridge_start=False, device="cpu"),
+        n_folds=2, protocol="heldout_stimuli_folds",
+    )  # fmt: skip
+    folds = splits.k_fold(planted.dataset, "stimulus", 2, np.random.default_rng(0))
+    found = evaluate.cross_validate(
+        learns, planted.dataset, planted.embeddings, folds, plan=BRIEF, label_column="category"
+    )
+    assert found.record["training"] == {"n_steps": 40, "steps_chosen": [40, 40]}
+    assert "warning: Training" not in capsys.readouterr().err
+
+
+def test_what_is_solved_or_told_to_make_no_step_has_none_to_choose(outcome):
+    assert "training" not in outcome.record

@@ -123,3 +123,31 @@ def test_roc_auc_of_one_class_is_refused():
 def test_a_metric_says_what_it_needs_in_known_words():
     with pytest.raises(ConfigError, match="needs must be one of"):
         Metric("x", "picture", 0.5, "higher", "", lambda x: x)
+
+
+def of_values(values, **settings):
+    def mine(similarity, truth):
+        return values
+
+    return Metric("mine", "similarity", 0.5, "higher", "here", mine, **settings)
+
+
+def test_a_metric_that_gives_another_number_of_values_is_named():
+    similarity, truth = torch.eye(20), torch.arange(20)
+    with pytest.raises(
+        ValueError, match=r"metric 'mine' gave values of shape \(5,\), expected .*\(20,\): correct mine of"
+    ):
+        of_values(torch.zeros(5)).per_sample(similarity, truth)
+    assert len(of_values(torch.zeros(20)).per_sample(similarity, truth)) == 20
+
+
+def test_a_metric_that_gives_no_number_or_no_share_is_named():
+    wrong = torch.tensor([0.5, float("nan")], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"values of metric 'mine' holds 1 NaN .* Correct mine of"):
+        of_values(wrong).sound(wrong, share=False)
+    wide = torch.tensor([0.5, 3.0])
+    with pytest.raises(
+        ValueError, match=r"metric 'mine' must lie in \[0, 1\], got 0.5 to 3\..*best=math.inf"
+    ):
+        of_values(wide).sound(wide, share=True)
+    assert of_values(wide).sound(wide, share=False) is wide

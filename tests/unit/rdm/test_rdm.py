@@ -10,16 +10,25 @@ from scipy.spatial.distance import pdist, squareform
 from braindec.rdm import (
     COMPARATORS,
     RDM,
+    commonality,
+    compare,
+    cross_temporal,
     dissimilarity,
+    fit_weights,
     from_square,
     infer,
+    noise_ceiling,
     pairs,
+    partial,
+    permutation_null,
     residuals,
     searchlight,
     sensors,
     shared_conditions,
+    spheres,
     stack,
 )
+from braindec.rdm.bootstrap import bootstrap
 from braindec.rdm.distances import correlation, euclidean
 from braindec.rdm.pairs import condensed, n_conditions, square
 
@@ -90,6 +99,8 @@ def test_means_and_stacks_name_their_axes(rdm):
         (lambda r: r.reorder("abc"), "to leave some out: subset"),
         (lambda r: r.mean("time"), "axis must be one of"),
         (lambda r: from_square(np.arange(9.0).reshape(3, 3), "abc", "x"), "symmetric"),
+        (lambda r: from_square(np.corrcoef(np.eye(5)[:, :3] + 0.1), "abcde", "r"), "give 1 - r"),
+        (lambda r: from_square(np.eye(5), "abcde", "x"), "5 of 5 entries there are not"),
         (lambda r: shared_conditions(r, r.subset("ab")), "at least 3"),
         (
             lambda r: infer(stack([r, r], "time"), {"m": r.mean("subject")}, generator=torch.Generator()),
@@ -100,6 +111,26 @@ def test_means_and_stacks_name_their_axes(rdm):
 def test_what_does_not_fit_is_refused_in_words(rdm, make, says):
     with pytest.raises(ValueError, match=says):
         make(rdm)
+
+
+@pytest.mark.parametrize("own", [0.0, np.nan, 1e-7])
+def test_matrices_of_distances_may_be_negative_and_their_diagonal_rounded_or_missing(rng, own):
+    below = np.tril(rng.standard_normal((5, 5)), -1)
+    found = from_square(below + below.T + np.diag(np.full(5, own)), "abcde", "crossnobis")
+    np.testing.assert_allclose(found.distances, squareform(below + below.T))
+
+
+def test_which_labels_differ_is_a_matrix_of_distances():
+    kind = np.array([0, 0, 1, 1])
+    assert from_square(kind[:, None] != kind, "abcd", "kind").distances.tolist() == [0, 1, 1, 1, 1, 0]
+
+
+def test_a_matrix_of_likenesses_is_not_taken_for_one_of_distances(rng):
+    """Correlations would turn the sign of every comparison."""
+    likeness = np.corrcoef(rng.standard_normal((12, 5)))
+    with pytest.raises(ValueError, match=r"12 of 12 entries there are not, up to 1 .* give 1 - r"):
+        from_square(likeness, [f"thing-{i}" for i in range(12)], "judged")
+    from_square(1 - likeness, [f"thing-{i}" for i in range(12)], "judged")
 
 
 def test_distances_refuse_what_they_cannot_be_made_of(rng):
@@ -174,3 +205,60 @@ def test_a_channel_that_never_changes_is_refused_whatever_its_value(rng, measure
         condition, run = np.tile(np.arange(5), 6)[3:], np.repeat(np.arange(3), 10)[3:]
         with pytest.raises(ValueError, match="no noise variance"):
             dissimilarity(x, condition, run=run, measure=measure)
+
+
+@pytest.mark.parametrize("comparator", sorted(COMPARATORS))
+def test_few_conditions_have_intervals_within_the_range_of_the_comparator(generator, comparator):
+    """Of four conditions one draw in 64 holds a single one, and the interval is wider than the range."""
+    data = RDM(torch.rand(6, 6, generator=generator).double(), tuple("abcd"), "planted", ("subject",))
+    models = {
+        name: RDM(torch.rand(6, generator=generator).double(), tuple("abcd"), "planted") for name in "mno"
+    }
+    found = infer(data, models, comparator=comparator, n_draws=300, n_permutations=20, generator=generator)
+    assert (np.abs(found.interval) <= 1).all() and (found.interval[:, 0] <= found.value).all()
+    assert (found.value <= found.interval[:, 1]).all() and found.half_width.max() > 0.5
+    free = np.stack([found.value - found.half_width, found.value + found.half_width], 1)
+    np.testing.assert_array_equal(found.interval, free.clip(-1, 1))
+    assert all(-2 <= d.interval[0] <= d.value <= d.interval[1] <= 2 for d in found.differences)
+
+
+def test_draws_without_a_pair_leave_the_interval_to_the_others(generator):
+    data, models = (torch.rand(n, 3, generator=generator).double() for n in (4, 2))
+    counts = torch.tensor([[3.0, 0, 0], [1, 1, 1], [2, 1, 0], [1, 1, 1]]).double(), torch.ones(4, 4).double()
+    draws = bootstrap(data, models, "rho_a", 4, generator, counts=counts)
+    assert draws.conditions is not None and len(draws.conditions) == 3
+
+
+def test_arrays_are_taken_where_tensors_are(rng):
+    """Whatever a caller holds: the same numbers."""
+    d, m = rng.random((4, 15)), rng.random((2, 15))
+    x, p = rng.standard_normal((24, 27)), rng.standard_normal((3, 4, 5, 6))
+    where = spheres(np.ones((3, 3, 3), dtype=bool), np.eye(3 + 1), 1.5)
+    condition, run = np.tile(np.arange(4), 6), np.repeat(np.arange(3), 8)
+    own = np.cov(rng.standard_normal((6, 40)))
+
+    def seeded():
+        return torch.Generator().manual_seed(0)
+
+    for function in (
+        lambda f: searchlight(f(x), where, condition, run=run).distances,
+        lambda f: searchlight(
+            f(x), where, condition, measure="correlation", score=lambda d: compare(d, f(m[:, :6]))
+        ),
+        lambda f: dissimilarity(f(x[:, :6]), condition, run=run, noise=f(np.linalg.inv(own))).distances,
+        lambda f: residuals(f(x), condition).values,
+        lambda f: compare(f(d), f(m), "pearson"),
+        lambda f: compare(f(d), f((m > 0.5).astype(int)), "pearson"),
+        lambda f: partial(f(d), f(m), f(m[::-1])),
+        lambda f: noise_ceiling(f(d)).lower,
+        lambda f: permutation_null(f(d), f(m), "rho_a", 3, seeded()),
+        lambda f: fit_weights(f(m), f(d[0])),
+        lambda f: cross_temporal(f(p), tuple("abcde"), noise=f(own)).distances,
+        lambda f: RDM(f(d[0]), tuple("abcdef"), "x").square(),
+        lambda f: commonality(f(d[:, :3]), f(d[:, :2]), f(m[:, :3].T)),
+    ):
+        made = function(lambda values: values)
+        assert torch.is_tensor(made)
+        torch.testing.assert_close(made, function(lambda v: torch.from_numpy(np.ascontiguousarray(v))))
+    with pytest.raises(TypeError, match="x must be floating"):
+        searchlight(x.astype(int), where, condition, run=run)

@@ -199,6 +199,14 @@ def test_a_page_that_cannot_be_small_enough_is_refused_and_nothing_is_written(rn
     assert list(tmp_path.iterdir()) == []
 
 
+def test_training_that_added_nothing_is_told_at_the_head_of_the_page():
+    page = report.page(
+        Report((), {"training": {"n_steps": 5, "steps_chosen": [0], "warning": "0 of <5> steps"}})
+    )
+    assert 0 < page.index("0 of &lt;5&gt; steps") < page.index("<main>")
+    assert 'class="smoke"' not in report.page(Report((), {"training": {"n_steps": 5, "steps_chosen": [5]}}))
+
+
 def test_nan_in_the_record_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"run\.loss is nan"):
         report.write(Report((), {"loss": float("nan")}), tmp_path)
@@ -309,3 +317,9 @@ def test_a_bar_goes_from_nothing_to_the_value_on_either_side(rng):
     )
     places = [[-0.3 + 1.3 * float(end) / 100 for end in bar] for bar in bars]  # from the lowest limit to 1
     assert places == [pytest.approx([-0.1, 0.0], abs=1e-3), pytest.approx([0.0, 0.3], abs=1e-3)]
+
+
+def test_a_p_that_cannot_be_smaller_says_so(rng):
+    least = [score(rng, p=0.05, null_n=19), score(rng, system="ridge", p=0.01, null_n=99)]
+    assert "The smallest p there can be is 0.05 with 19, 0.01 with 99:" in _scores.table(least)
+    assert "smallest p" not in _scores.table([score(rng, p=0.1, null_n=19), score(rng, system="ridge")])
