@@ -169,7 +169,8 @@ def _possible(name: str, interval: Interval) -> tuple[float, float]:
     share = metric is None and name.endswith("_top1")  # of a study: in no table
     if not share and (metric is None or metric.best_value != 1):
         return float(interval.low), float(interval.high)
-    lowest = -1.0 if metric is not None and metric.chance is None else 0.0  # correlations and the like; shares
+    from_minus_one = metric is not None and metric.chance is None  # correlations and the like; shares from 0
+    lowest = -1.0 if from_minus_one else 0.0
     return max(lowest, float(interval.low)), min(1.0, float(interval.high))
 
 

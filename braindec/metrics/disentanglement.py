@@ -178,7 +178,9 @@ def _binned(values: Tensor, bins: int) -> Tensor:
     known, place = values.unique(return_inverse=True)
     if len(known) <= bins:
         return place
-    edges = torch.quantile(values, torch.linspace(0, 1, bins + 1, dtype=values.dtype, device=values.device)[1:-1])
+    edges = torch.quantile(
+        values, torch.linspace(0, 1, bins + 1, dtype=values.dtype, device=values.device)[1:-1]
+    )
     return torch.bucketize(values.contiguous(), edges)
 
 

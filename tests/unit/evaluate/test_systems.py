@@ -71,7 +71,7 @@ def _indicator(trials):
 
 
 def test_trials_of_one_class_are_not_averaged_for_training(blocks):
-    """A class is the stimulus of trials in every run: averaging them would leave three training rows, or three a run."""
+    """A class is the stimulus of trials in every run: averaging them would leave three rows, or three a run."""
     dataset, embeddings = blocks
     part = dataset.with_split(splits.leave_one_out(dataset, "run")[0]).part("train")
     fitter = evaluate.RidgeFitter(evaluate.signal_features((Standardise(),)))
