@@ -138,17 +138,21 @@ def save(decoder: BrainDecoder, folder: Path, report: Any, licence: str | None =
     store.write_json(folder / CONFIG, data)
     (folder / hub.EARLIER_WEIGHTS).unlink(missing_ok=True)  # of a decoder that was saved here before
     hashes = {name: store.sha256_of(folder / name) for name in (CONFIG, WEIGHTS, SPACES)}
-    _keep_own_card(folder)
+    card = hub.model_card(data, report, licence=licence, files=hashes)
+    _keep_own_card(folder, card)
     with store.atomic_path(folder / CARD) as temporary:
-        temporary.write_text(hub.model_card(data, report, licence=licence, files=hashes), encoding="utf-8")
+        temporary.write_text(card, encoding="utf-8")
     hub.write_manifest(folder, (CONFIG, WEIGHTS, SPACES, CARD))
     return folder
 
 
-def _keep_own_card(folder: Path) -> None:
-    """Gives a README.md that is not the card of a decoder saved here before another name."""
+def _keep_own_card(folder: Path, new: str) -> None:
+    """Gives a README.md that is neither the card of a decoder saved here before nor the new one another name.
+
+    The new one stands there without a manifest where an earlier save was killed before its last file.
+    """
     card, manifest = folder / CARD, folder / hub.MANIFEST
-    if not card.is_file():
+    if not card.is_file() or card.read_bytes() == new.encode():
         return
     told = store.read_json(manifest).get("files", {}) if manifest.is_file() else {}
     if told.get(CARD, {}).get("sha256") == store.sha256_of(card):
