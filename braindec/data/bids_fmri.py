@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,8 +192,10 @@ def estimated(run: BoldRun, model: Run, choices: Choices, settings: FmriSettings
         raise checks.DataFileError(run.events.path, f"cannot be estimated: {error}", way_out) from error
 
 
-def said_of(runs: Sequence[BoldRun], tsnr: np.ndarray, noise: Sequence[tuple[int, float]]) -> dict[str, Any]:
-    """What dataset.json says of a subject's runs.
+def said_of(
+    runs: Sequence[BoldRun], tsnr: np.ndarray, noise: Sequence[tuple[int, float]], high_pass_hz: float
+) -> dict[str, Any]:
+    """What dataset.json says of a subject's runs; events whose responses the drift takes away are warned of.
 
     Parameters
     ----------
@@ -200,7 +203,15 @@ def said_of(runs: Sequence[BoldRun], tsnr: np.ndarray, noise: Sequence[tuple[int
     tsnr : array, shape (n_runs, n_voxels)
     noise : sequence of (dof, autocorrelation)
         Degrees of freedom and the voxels' median, a run each.
+    high_pass_hz : float
+        Of the drift that was modelled.
     """
+    shares = [_drift_share(run, high_pass_hz) for run in runs]
+    worst = int(np.argmax(shares))
+    lasts = float(np.median(runs[worst].events.duration_s))
+    said = glm_design.slow_events(runs[worst].file.path.name, shares[worst], lasts, high_pass_hz)
+    if said is not None:
+        warnings.warn(f"{said}: --set fmri.high_pass_hz=0.002.", stacklevel=2)
     return {
         "dof": [dof for dof, _ in noise],
         "autocorrelation_median": [round(rho, 3) for _, rho in noise],
@@ -209,9 +220,16 @@ def said_of(runs: Sequence[BoldRun], tsnr: np.ndarray, noise: Sequence[tuple[int
         "t_r_s": runs[0].t_r,
         "fd_mm_mean": [round(float(r.fd_mm.mean()), 4) for r in runs],
         "tsnr_median": [round(float(np.median(v)), 2) for v in tsnr],
+        "drift_share_median": [round(share, 4) for share in shares],
         "events_dropped": [r.events.dropped for r in runs],
         "other_events": sorted({name for r in runs for name in r.events.others}),
     }
+
+
+def _drift_share(run: BoldRun, high_pass_hz: float) -> float:
+    """Median over a run's trials of what the drift explains of their expected response."""
+    expected = glm_design.responses(run.events.onset_s, run.events.duration_s, run.times_s)
+    return float(np.median(glm_design.drift_share(expected, glm_design.drift(run.times_s, high_pass_hz))))
 
 
 def trial_table(runs: Sequence[BoldRun], tsnr: np.ndarray) -> Table:

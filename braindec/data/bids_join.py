@@ -63,7 +63,7 @@ def _fmri(
     trials = Trials(found.rows(names[0]), table, space, units, job.subject, "fmri")
     path = layout.write_trials(folder, trials)
     maps = _write_maps(folder, trials, found.rows(names[1]), choices, tsnr, settings.fmri.values)
-    about, chosen_on = bids_fmri.said_of(runs, tsnr, found.noise), None
+    about, chosen_on = bids_fmri.said_of(runs, tsnr, found.noise, settings.fmri.high_pass_hz), None
     if staged.choices is not None:
         units_of = [unit_of(run.file, settings.split) for run in runs for _ in run.events.onset_s]
         kept = np.array([train is None or u in train for u in units_of])

@@ -21,6 +21,7 @@ from braindec.data import (
     bids_stimuli,
     download,
     layout,
+    plausible,
     staging,
 )
 from braindec.data.bids_plan import Job
@@ -190,6 +191,8 @@ def _write(
     folder: Path, raw: Path, name: str, settings: BidsSettings, trials: Sequence[Trials], paths: Sequence[Path],
     read: list[Path], notes: dict[str, Any],
 ) -> None:  # fmt: skip
+    for recording in trials:
+        plausible.warn(recording)
     ids, table = bids_stimuli.stimuli_of(trials)
     images, pictures = bids_stimuli.pictures(raw, settings.stimuli, ids, settings.image_size)
     layout.write_stimuli(folder, ids, kind="none" if images is None else "image", images=images, table=table)

@@ -211,10 +211,7 @@ def drift_share(recording: Recording, high_pass_hz: float) -> np.ndarray:
     """How much of each event's expected response the drift explains, (n_events,) in [0, 1]: a share of its variance."""
     expected = _expected(recording)
     times = np.arange(len(expected)) / recording.sfreq
-    base = glm.basis(glm_design.drift(times, high_pass_hz))
-    left = ((expected - base @ (base.T @ expected)) ** 2).sum(0)
-    total = ((expected - expected.mean(0)) ** 2).sum(0)
-    return np.asarray(1 - np.divide(left, total, out=np.zeros_like(left), where=total > 0))
+    return glm_design.drift_share(expected, glm_design.drift(times, high_pass_hz))
 
 
 def _expected(recording: Recording) -> np.ndarray:

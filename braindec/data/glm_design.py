@@ -12,6 +12,7 @@ from braindec import checks
 LENGTH_S = 32.0
 STEP_S = 0.05
 BRIEF_S = 0.1  # an event without a duration is taken to be this long
+MUCH_DRIFT = 1 / 3  # of a regressor's variance: of events of 2 s it is 0.1, of blocks of 22 s 0.4
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,25 @@ def responses(
     unique, which = np.unique(lasts, return_inverse=True)
     peaks = np.array([_course(np.arange(0, LENGTH_S + d, STEP_S), d, hrf).max() for d in unique])
     return _course(since, lasts[None], hrf) / peaks[which]
+
+
+def drift_share(expected: np.ndarray, drift_columns: np.ndarray) -> np.ndarray:
+    """How much of each expected response (n_times, n_events) the drift (n_times, n_columns) explains, in [0, 1]."""
+    base = np.linalg.qr(drift_columns)[0]
+    left = ((expected - base @ (base.T @ expected)) ** 2).sum(0)
+    total = ((expected - expected.mean(0)) ** 2).sum(0)
+    return np.asarray(1 - np.divide(left, total, out=np.zeros_like(left), where=total > 0))
+
+
+def slow_events(run: str, share: float, lasts_s: float, high_pass_hz: float) -> str | None:
+    """What to say of a run of whose median expected response the drift explains so much; None where it is little."""
+    if share <= MUCH_DRIFT:
+        return None
+    return (
+        f"the drift below {high_pass_hz:g} Hz explains {share:.0%} of an event's expected response (median of run "
+        f"{run!r}; events last {lasts_s:g} s), and is removed: betas of slow blocks keep little. Lower high_pass_hz "
+        "(0.002; 0 keeps a constant alone)"
+    )
 
 
 def drift(times_s: np.ndarray, high_pass_hz: float) -> np.ndarray:

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from braindec import checks
-from braindec.data import fmri, nifti
+from braindec.data import fmri, glm_design, nifti
 from braindec.types import Recording, Table, Trials, signal_key
 from braindec.types.table import texts
 
 NO_STIMULUS = ("n/a", "")  # of a column of events: modelled, and no trial
 SAME_T_R = 1e-3  # s
 HRF_MODELS = ("spm", "glover")  # of one column each; derivatives would share an event's beta out
-MUCH_DRIFT = 1 / 3  # of a regressor's variance: of events of 2 s it is 0.1, of blocks of 22 s 0.4
 
 
 def bold_trials(
@@ -112,15 +111,9 @@ def _slow(runs: Sequence[Recording], high_pass_hz: float) -> str | None:
     """What to say where the drift takes much of the responses with it."""
     shares = [fmri.drift_share(run, high_pass_hz) for run in runs]
     worst = max(range(len(runs)), key=lambda i: float(np.median(shares[i])))
-    share = float(np.median(shares[worst]))
-    if share <= MUCH_DRIFT:
-        return None
     lasts = float(np.median(runs[worst].events["duration_s"]))
-    return (
-        f"the drift below {high_pass_hz:g} Hz explains {share:.0%} of an event's expected response (median of run "
-        f"{runs[worst].run!r}; events last {lasts:g} s), and is removed: betas of slow blocks keep little. Lower "
-        "high_pass_hz (0.002; 0 keeps a constant alone), or take block means: braindec.data.fmri.block_means."
-    )
+    said = glm_design.slow_events(runs[worst].run, float(np.median(shares[worst])), lasts, high_pass_hz)
+    return None if said is None else f"{said}, or take block means: braindec.data.fmri.block_means."
 
 
 def _column(table: Table, name: str, path: str | Path) -> np.ndarray:

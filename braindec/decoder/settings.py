@@ -21,14 +21,15 @@ PRIOR_TRAIN = TrainConfig(n_steps=1500, batch_size=256, lr=1e-3)
 class Settings:
     """What a decoder is made of: the components' Configs, how they are trained, and the seed.
 
-    `preprocessing` is a tuple of steps, or a dict of such tuples by modality, each step itself or as JSON;
-    `adapter` a Config, or a dict likewise.
-    `loss` and the targets may be single (the output is then called ``main``) or a dict by output name, with
-    `loss_weights` beside it. A picture is drawn from the prediction averaged with the mean of `prior_samples` draws of
-    the prior, as long as a training embedding: one draw alone lies further from the truth. Cross-fitting in `n_folds`
-    chooses the number of training steps and makes the out-of-fold predictions that calibration and prior are fitted on;
-    `calibrate` needs it. With `fit` ``"closed_form"`` the encoder is solved (`decoder.closed_form`) and makes no step;
-    with ``"gradient"`` such a solution is where training starts (`train.ridge_start`). `cycle` adds losses that tie the
+    `preprocessing` is a tuple of steps, or a dict of such tuples by modality, each step itself or as JSON; `adapter` a
+    Config, or a dict likewise. `loss` and the targets may be single (the output is then called ``main``) or a dict by
+    output name, with `loss_weights` beside it. A picture is drawn from the prediction averaged with the mean of
+    `prior_samples` draws of the prior, as long as a training embedding: one draw alone lies further from the truth.
+    Cross-fitting in `n_folds` chooses the number of training steps and makes the out-of-fold predictions that
+    calibration and prior are fitted on; `calibrate` needs it. Folds are of the split's units: where these are runs or
+    sessions and a stimulus returns in several, calibration's error is that of stimuli seen before, for new ones too
+    small. With `fit` ``"closed_form"`` the encoder is solved (`decoder.closed_form`) and makes no step; with
+    ``"gradient"`` such a solution is where training starts (`train.ridge_start`). `cycle` adds losses that tie the
     subjects' adapters to each other. `prior_told` names further outputs whose predictions the prior is told beside the
     main one's (texts, low-level embeddings).
     """

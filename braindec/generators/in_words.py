@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from braindec import checks
+from braindec import checks, store
 from braindec.generators import NOTHING, Generator, Guides, accepted, embedded_unclip
 from braindec.maths.gap import Gap
 
@@ -66,8 +66,9 @@ class InWords(Generator):
         self.space, self.takes = self.base.space, self.base.takes | self.needs
 
     def identity(self) -> dict[str, Any]:
-        """The base's, and how much of a caption is in a picture."""
-        return {"generator": self.name, "share": self.config.share, "base": self.base.identity()}
+        """The base's, how much of a caption is in a picture, and the sha256 of the way from one to the other."""
+        gap = store.content_hash(text=self.gap.text, picture=self.gap.picture, length=self.gap.length)
+        return {"generator": self.name, "share": self.config.share, "gap": gap, "base": self.base.identity()}
 
     def generate(
         self,

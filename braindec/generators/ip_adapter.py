@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindec import _compat, checks
+from braindec import _compat, checks, store
 from braindec.generators import _folder
 from braindec.generators._condition import Condition
 from braindec.generators._latent import LatentDiffusion, Settings, networks
@@ -95,6 +95,10 @@ class IpAdapter(LatentDiffusion):
                 f"nothing has shape {tuple(self.nothing.shape)}, but the adapter takes {shape}; embed a black picture "
                 "with the target."
             )
+
+    def identity(self) -> dict[str, Any]:
+        """Weights and settings, and the sha256 of the embedding that says nothing."""
+        return super().identity() | {"nothing": store.content_hash(nothing=self.nothing.numpy())}
 
     @property
     def item(self) -> tuple[int, int]:

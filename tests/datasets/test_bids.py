@@ -143,6 +143,7 @@ def test_what_was_measured_of_runs_and_voxels_is_said(out, raw):
     about = layout.read_manifest(out)
     said = about["processing"]["sub-01_fmri"]
     assert said["censored"] == [1, 1, 1, 1] and said["t_r_s"] == 1.5 and said["other_events"] == ["press"]
+    assert all(0 < share < 1 / 3 for share in said["drift_share_median"])
     table = NeuralDataset.read(out).trials["sub-01_fmri"].table
     assert table["fd_mm"].max() > 2 * np.median(table["fd_mm"])  # trials at the planted jump
     assert (table["censored_share"] > 0).sum() in range(2, 9)
@@ -347,6 +348,13 @@ def test_a_chosen_policy_leaves_the_bad_part_out_and_counts_it(damage, functions
     )
     dropped = layout.read_manifest(tmp_path / "out")["processing"]["sub-01_fmri"]["events_dropped"]
     assert dropped == ([0, 1, 0, 0] if damage is event_after_the_end else [0, 0, 0, 0])
+
+
+def test_a_high_pass_that_takes_the_responses_away_is_told(functions, own, tmp_path):
+    with pytest.warns(UserWarning, match=r"below 0\.1 Hz explains \d\d% .*--set fmri\.high_pass_hz=0\.002"):
+        functions["prepare"](own, tmp_path / "out", sets=("fmri.high_pass_hz=0.1", "fmri.n_acompcor=0"))
+    shares = layout.read_manifest(tmp_path / "out")["processing"]["sub-01_fmri"]["drift_share_median"]
+    assert len(shares) == 4 and max(shares) > 1 / 3
 
 
 def test_other_folders_subjects_and_tasks_are_refused_by_name(functions, raw, tmp_path):

@@ -62,6 +62,15 @@ def test_epochs_of_several_subjects_have_their_clock_and_sensors(prepare, rng, t
     assert not (tmp_path / "out/sub-11_eeg.h5").exists()
 
 
+def test_a_trial_that_no_recording_has_is_told_and_kept(prepare, rng, tmp_path):
+    x = write(tmp_path / "raw", rng)
+    x[3] *= 1e6
+    np.save(tmp_path / "raw/arrays.npy", x)
+    with pytest.warns(UserWarning, match=r"1 of 24 trials are more than 1000 times as large"):
+        prepare(tmp_path / "raw", tmp_path / "out")
+    assert np.array_equal(NeuralDataset.read(tmp_path / "out").trials["sub-01_fmri"].responses[:], x)
+
+
 def short_table(folder):
     text = (folder / "events.csv").read_text().splitlines()
     (folder / "events.csv").write_text("\n".join(text[:-1]) + "\n")

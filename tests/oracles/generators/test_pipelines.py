@@ -144,9 +144,9 @@ def test_an_ip_adapter_draws_what_its_pipeline_draws(tiny_pipelines, tmp_path, b
         folder=str(tmp_path), adapter=str(tmp_path / "ip.safetensors"), space="s", guidance=3.0, scale=0.8,
         n_tokens=n_tokens,
     )  # fmt: skip
-    ours = ip_adapter.build(config, nothing).generate(
-        about, generator=seeded(), guides=Guides(texts=TEXTS), n_steps=STEPS
-    )
+    built = ip_adapter.build(config, nothing)
+    assert built.identity() != ip_adapter.build(config, 2 * nothing).identity()
+    ours = built.generate(about, generator=seeded(), guides=Guides(texts=TEXTS), n_steps=STEPS)
     pipeline.load_ip_adapter(
         str(tmp_path), subfolder="", weight_name="ip.safetensors", image_encoder_folder=None
     )

@@ -66,6 +66,14 @@ def test_a_picture_refined_by_its_own_caption_comes_nearer_and_by_another_ones_i
     assert own > before + 0.05 > other + 0.1
 
 
+def test_words_that_are_moved_another_way_are_another_generator(world):
+    ways = [world.gap, Gap(world.gap.text, world.gap.picture, 2 * world.gap.length)]
+    one, again, other = (
+        in_words.build(in_words.Config(), world.target.embed_text, way).identity() for way in (ways[0], *ways)
+    )
+    assert one == again != other
+
+
 class Fake:
     """Writes which embedding is the largest."""
 
