@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,8 @@ def _write(
     read: list[Path], notes: dict[str, Any],
 ) -> None:  # fmt: skip
     for recording in trials:
-        plausible.warn(recording)
+        for said in plausible.of_values(recording):
+            warnings.warn(f"{recording.key}: {said}", stacklevel=2)
     ids, table = bids_stimuli.stimuli_of(trials)
     images, pictures = bids_stimuli.pictures(raw, settings.stimuli, ids, settings.image_size)
     layout.write_stimuli(folder, ids, kind="none" if images is None else "image", images=images, table=table)

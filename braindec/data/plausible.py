@@ -40,7 +40,12 @@ def remarks(trials: Trials) -> list[str]:
     Looked at are the axes and clock of epochs, gaps between onsets, trials without a signal, trials far larger than the
     others of their run, and runs of other scales.
     """
-    return [*_of_axes(trials), *_of_times(trials), *_of_sizes(trials)]
+    return [*_of_axes(trials), *of_values(trials)]
+
+
+def of_values(trials: Trials) -> list[str]:
+    """As `remarks`, of recordings whose files say which axis is which."""
+    return [*_of_times(trials), *_of_sizes(trials)]
 
 
 def _of_axes(trials: Trials) -> Iterator[str]:
